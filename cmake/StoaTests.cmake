@@ -1,0 +1,140 @@
+# How the tests are found and registered with CTest. A test is a file in the right folder; nothing
+# is listed by hand. Labels: unit gradient parity fault golden fuzz embed tidy, and slow for files
+# named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted into an
+# editor.
+set(STOA_TEST_BIN ${CMAKE_BINARY_DIR}/tests)
+
+function(stoa_add_test name labels)
+  cmake_parse_arguments(arg "" "TIMEOUT" "COMMAND" ${ARGN})
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 300)
+  endif()
+  if(name MATCHES "_slow")
+    list(APPEND labels slow)
+    set(arg_TIMEOUT 900)
+  endif()
+  add_test(NAME ${name} COMMAND ${arg_COMMAND} WORKING_DIRECTORY ${STOA_SOURCE_DIR})
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT
+    "ASAN_OPTIONS=detect_stack_use_after_return=1;UBSAN_OPTIONS=print_stacktrace=1")
+endfunction()
+
+function(stoa_test_program target)
+  add_executable(${target} ${ARGN})
+  target_include_directories(${target} PRIVATE ${STOA_SOURCE_DIR}/tests/unit ${STOA_SOURCE_DIR})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${STOA_TEST_BIN})
+endfunction()
+
+# tests/unit/test_<layer>[_topic].c: one program per layer, linked with that layer and what it may
+# use only, so that a smuggled symbol does not link; one CTest per file.
+function(stoa_unit_tests)
+  foreach(target ${STOA_LAYERS})
+    string(REPLACE stoa_ "" layer ${target})
+    file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/unit/test_${layer}.c
+      ${STOA_SOURCE_DIR}/tests/unit/test_${layer}_*.c)
+    if(NOT sources)
+      continue()
+    endif()
+    stoa_test_program(unit_${layer} ${sources} tests/unit/harness.c)
+    target_link_libraries(unit_${layer} PRIVATE ${target})
+    foreach(source ${sources})
+      get_filename_component(stem ${source} NAME_WE)
+      string(REGEX REPLACE "^test_" "" topic ${stem})
+      stoa_add_test(unit/${topic} unit COMMAND unit_${layer} --file /${stem}.c)
+    endforeach()
+  endforeach()
+endfunction()
+
+# tests/<kind>/*.c: one program a file, linked with every layer and the models.
+function(stoa_program_tests kind)
+  file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/${kind}/*.c)
+  foreach(source ${sources})
+    get_filename_component(stem ${source} NAME_WE)
+    string(REGEX REPLACE "^test_" "" stem ${stem})
+    stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
+    stoa_link_all(${kind}_${stem})
+    stoa_add_test(${kind}/${stem} ${kind} COMMAND ${kind}_${stem})
+  endforeach()
+endfunction()
+
+# One CTest per directory that holds *.ir files.
+function(stoa_golden_tests)
+  if(NOT TARGET stoa_tool_stoacheck)
+    return()
+  endif()
+  file(GLOB_RECURSE files RELATIVE ${STOA_SOURCE_DIR} CONFIGURE_DEPENDS
+    ${STOA_SOURCE_DIR}/tests/golden/*.ir ${STOA_SOURCE_DIR}/tests/ops/*.ir
+    ${STOA_SOURCE_DIR}/tests/errors/*.ir ${STOA_SOURCE_DIR}/tests/run/*.ir)
+  foreach(file ${files})
+    get_filename_component(dir ${file} DIRECTORY)
+    list(APPEND dirs ${dir})
+  endforeach()
+  list(REMOVE_DUPLICATES dirs)
+  foreach(dir ${dirs})
+    string(REGEX REPLACE "^tests/(golden/)?" "golden/" name ${dir})
+    stoa_add_test(${name} golden COMMAND stoa_tool_stoacheck ${dir})
+  endforeach()
+endfunction()
+
+# tests/fuzz/<target>.c: libFuzzer with -DSTOA_FUZZ=ON (a short bounded run that starts from the
+# corpus), otherwise a replay of tests/fuzz/corpus/<target>.
+function(stoa_fuzz_tests)
+  file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/fuzz/*.c)
+  list(FILTER sources EXCLUDE REGEX "/replay_main\\.c$")
+  foreach(source ${sources})
+    get_filename_component(stem ${source} NAME_WE)
+    set(corpus tests/fuzz/corpus/${stem})
+    stoa_test_program(fuzz_${stem} ${source})
+    stoa_link_all(fuzz_${stem})
+    if(STOA_FUZZ)
+      target_compile_options(fuzz_${stem} PRIVATE -fsanitize=fuzzer)
+      target_link_options(fuzz_${stem} PRIVATE -fsanitize=fuzzer)
+      set(found ${STOA_TEST_BIN}/corpus/${stem})
+      file(MAKE_DIRECTORY ${found})
+      if(NOT EXISTS ${STOA_SOURCE_DIR}/${corpus})
+        set(corpus "")
+      endif()
+      stoa_add_test(fuzz/${stem} fuzz COMMAND fuzz_${stem} -seed=1 -runs=20000 -max_total_time=20
+        -print_final_stats=0 -verbosity=0 -artifact_prefix=${STOA_TEST_BIN}/ ${found} ${corpus})
+    else()
+      target_sources(fuzz_${stem} PRIVATE tests/fuzz/replay_main.c)
+      stoa_add_test(fuzz/${stem} fuzz COMMAND fuzz_${stem} ${corpus})
+    endif()
+  endforeach()
+endfunction()
+
+# bench/*.c: programs with every layer; CTest only proves that each still runs (--smoke).
+function(stoa_benches)
+  file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
+  foreach(source ${sources})
+    get_filename_component(stem ${source} NAME_WE)
+    string(REGEX REPLACE "^bench_" "" stem ${stem})
+    add_executable(bench_${stem} ${source})
+    stoa_link_all(bench_${stem})
+    set_target_properties(bench_${stem} PROPERTIES
+      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+    stoa_add_test(unit/bench_${stem} unit COMMAND bench_${stem} --smoke)
+  endforeach()
+endfunction()
+
+# Installs this build to a scratch prefix and builds examples/embed.c against it, out of tree.
+function(stoa_embed_test)
+  if(TARGET stoa AND EXISTS ${STOA_SOURCE_DIR}/examples/embed.c AND NOT STOA_SANITIZE_FLAGS)
+    stoa_add_test(embed/embed embed COMMAND bash tests/embed/run ${CMAKE_BINARY_DIR}
+      ${CMAKE_C_COMPILER})
+  endif()
+endfunction()
+
+# The mechanical style checks, see tools/.
+function(stoa_tidy_tests)
+  find_program(PYTHON3 python3 REQUIRED)
+  foreach(check tidy check_layers check_diags check_contracts)
+    stoa_add_test(tidy/${check} tidy COMMAND ${PYTHON3} tools/${check}.py)
+  endforeach()
+  stoa_add_test(tidy/check_headers tidy
+    COMMAND ${PYTHON3} tools/check_headers.py --cc ${CMAKE_C_COMPILER})
+  stoa_add_test(tidy/self tidy COMMAND ${PYTHON3} tests/tidy/run.py)
+  if(NOT STOA_SANITIZE_FLAGS)
+    stoa_add_test(tidy/check_symbols tidy
+      COMMAND ${PYTHON3} tools/check_symbols.py --build ${CMAKE_BINARY_DIR})
+  endif()
+endfunction()
