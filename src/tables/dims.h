@@ -1,0 +1,110 @@
+/* Dims: sizes as interned expressions in canonical form, so equality is an id compare.
+ *
+ * A dim is a constant, a symbol, or an expression over them. Sums and products are held as a
+ * polynomial: terms (integer coefficient x monomial), a monomial being a sorted list of atoms. Atoms
+ * are symbols and the operations that are not polynomial: floordiv, mod, min, max (ceildiv is
+ * floordiv of a + b - 1). Rows are created after their parts, so one forward sweep over the table
+ * evaluates every dim: the table is its own shape program.
+ *
+ * Facts are columns on atoms: range [lo, hi], congruence (value = residue mod modulus), hint. Known
+ * equalities form a union-find that is read on lookup (dims_find); stored expressions never change.
+ * Nothing is specialised on 0 or 1. Overflow saturates in ranges and is an error in dims_eval. */
+#ifndef STOA_TABLES_DIMS_H
+#define STOA_TABLES_DIMS_H
+
+#include "tables/strings.h"
+
+ID_TYPE(DimId, dim_id);
+
+typedef enum DimKind {
+    DIM_NIL,
+    DIM_CONST,    /* imm */
+    DIM_SYMBOL,   /* imm: StrId of its name */
+    DIM_POLY,     /* span of dim_terms */
+    DIM_FLOORDIV, /* lhs, rhs; rhs > 0 */
+    DIM_MOD,      /* lhs, rhs; 0 <= result < rhs */
+    DIM_MIN,
+    DIM_MAX,
+    DIM_KIND_COUNT
+} DimKind;
+
+#define DIM_SIZE_MAX ((int64_t)1 << 40) /* no dim may exceed this when evaluated */
+
+#define DIMS_COLUMNS(C)                                                                            \
+    C(uint8_t, kind, "DimKind")                                                                    \
+    C(int64_t, imm, "constant, or StrId of a symbol")                                              \
+    C(uint32_t, lhs, "DimId, or first row of dim_terms")                                           \
+    C(uint32_t, rhs, "DimId, or number of dim_terms")                                              \
+    C(int64_t, lo, "known lower bound (sizes are never negative)")                                 \
+    C(int64_t, hi, "known upper bound")                                                            \
+    C(int64_t, modulus, "value = residue mod modulus; 1 when nothing is known")                    \
+    C(int64_t, residue, "see modulus")                                                             \
+    C(int64_t, hint, "a typical value for cost models; 0 unknown")                                 \
+    C(uint32_t, same_as, "union-find parent (DimId), 0 for a root")
+TABLE_TYPE(DimRows, DIMS_COLUMNS);
+#define DIM_TERMS_COLUMNS(C)                                                                       \
+    C(int64_t, coef, "integer coefficient, not 0")                                                 \
+    C(uint32_t, mono, "row of monos; terms are sorted by it")
+TABLE_TYPE(DimTerms, DIM_TERMS_COLUMNS);
+#define MONOS_COLUMNS(C)                                                                           \
+    C(uint32_t, first, "first row of mono_atoms")                                                  \
+    C(uint32_t, count, "degree; row 1 is the empty monomial")
+TABLE_TYPE(Monos, MONOS_COLUMNS);
+#define MONO_ATOMS_COLUMNS(C) C(uint32_t, atom, "DimId of an atom, ascending within a monomial")
+TABLE_TYPE(MonoAtoms, MONO_ATOMS_COLUMNS);
+
+typedef struct Dims {
+    DimRows   rows;
+    DimTerms  terms;
+    Monos     monos;
+    MonoAtoms atoms;
+    Intern    index, mono_index;
+    uint32_t  epoch; /* counts dims_equate calls that changed something */
+} Dims;
+
+void dims_open(Dims *dims, uint32_t rows_max, Budget *budget);
+void dims_close(Dims *dims);
+void dims_reindex(Dims *dims);
+
+/* Makers. Arguments must be some; an expression with more than 64 terms or an overflowing
+ * coefficient gives the nil row, which the caller reports. */
+DimId dims_const(Dims *dims, int64_t size); /* any integer: intermediate results may be negative */
+DimId dims_symbol(Dims *dims, StrId name);  /* the symbol with this name */
+DimId dims_add(Dims *dims, DimId a, DimId b);
+DimId dims_sub(Dims *dims, DimId a, DimId b);
+DimId dims_mul(Dims *dims, DimId a, DimId b);
+DimId dims_floordiv(Dims *dims, DimId a, DimId b);
+DimId dims_ceildiv(Dims *dims, DimId a, DimId b);
+DimId dims_mod(Dims *dims, DimId a, DimId b);
+DimId dims_min(Dims *dims, DimId a, DimId b);
+DimId dims_max(Dims *dims, DimId a, DimId b);
+
+static inline bool dims_is_const(const Dims *dims, DimId id) {
+    return dims->rows.kind[id.row] == DIM_CONST;
+}
+static inline int64_t dims_const_value(const Dims *dims, DimId id) {
+    ASSERT(dims_is_const(dims, id));
+    return dims->rows.imm[id.row];
+}
+
+/* Facts. Only symbols take facts from outside; ranges of expressions are derived. */
+void dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
+void dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
+void dims_set_hint(Dims *dims, DimId symbol, int64_t hint);
+typedef struct DimRange {
+    int64_t lo, hi;
+} DimRange;
+DimRange dims_range(const Dims *dims, DimId id);
+bool     dims_divisible(const Dims *dims, DimId id, int64_t by); /* provably */
+
+/* Equalities. dims_equate is false when the two are provably different. */
+bool  dims_equate(Dims *dims, DimId a, DimId b);
+DimId dims_find(Dims *dims, DimId id); /* representative, with all equalities applied */
+bool  dims_same(Dims *dims, DimId a, DimId b);
+
+/* Evaluates every dim. values: rows.table.count numbers; the caller fills those of symbols, the
+ * sweep fills the rest. Returns the row of the first dim that is negative where used as a divisor,
+ * overflows, breaks a fact or an equality; 0 when all is well. About 2 ns a dim. */
+uint32_t dims_eval(const Dims *dims, int64_t *values);
+
+#endif

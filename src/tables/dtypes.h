@@ -1,0 +1,47 @@
+/* Element types and their static facts, expanded from dtypes.def. */
+#ifndef STOA_TABLES_DTYPES_H
+#define STOA_TABLES_DTYPES_H
+
+#include "arena/str.h"
+
+typedef enum Dtype {
+#define DTYPE(NAME, text, bytes, class, ctype, file_name) DTYPE_##NAME,
+#include "tables/dtypes.def"
+    DTYPE_COUNT
+} Dtype;
+typedef enum DtypeClass {
+    DTYPE_CLASS_NONE,
+    DTYPE_CLASS_BOOL,
+    DTYPE_CLASS_INT,
+    DTYPE_CLASS_UINT,
+    DTYPE_CLASS_FLOAT,
+    DTYPE_CLASS_COMPLEX
+} DtypeClass;
+typedef struct DtypeInfo {
+    const char *name, *file_name;
+    uint8_t     bytes, class;
+} DtypeInfo;
+extern const DtypeInfo dtype_infos[DTYPE_COUNT];
+
+static inline uint32_t dtype_bytes(Dtype dtype) { return dtype_infos[dtype].bytes; }
+static inline bool dtype_is_float(Dtype dtype) { return dtype_infos[dtype].class == DTYPE_CLASS_FLOAT; }
+static inline bool dtype_is_int(Dtype dtype) {
+    return dtype_infos[dtype].class == DTYPE_CLASS_INT || dtype_infos[dtype].class == DTYPE_CLASS_UINT;
+}
+static inline bool dtype_is_complex(Dtype dtype) {
+    return dtype_infos[dtype].class == DTYPE_CLASS_COMPLEX;
+}
+/* Whether a value of this dtype can carry a derivative. */
+static inline bool dtype_is_differentiable(Dtype dtype) {
+    return dtype_is_float(dtype) || dtype_is_complex(dtype);
+}
+Dtype dtype_find(String name);           /* "f32"; DTYPE_NIL if unknown */
+Dtype dtype_find_file_name(String name); /* "F32" (safetensors); DTYPE_NIL if unknown */
+
+/* Storage conversions, round to nearest even; NaN stays NaN. */
+float    dtype_f32_of_bf16(uint16_t bits);
+uint16_t dtype_bf16_of_f32(float number);
+float    dtype_f32_of_f16(uint16_t bits);
+uint16_t dtype_f16_of_f32(float number);
+
+#endif

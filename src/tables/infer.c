@@ -1,0 +1,266 @@
+/* Elementwise, type and structural rules, and the checks that all rules share. Each diagnostic kind
+ * of inference is emitted by one helper at the top. */
+#include "tables/infer.h"
+
+/* --- shared ----------------------------------------------------------------------------------- */
+void infer_set(InferCtx *ctx, uint32_t result, Dtype dtype, const DimId *dims, uint32_t rank) {
+    ASSERT(result < ctx->results_count);
+    for (uint32_t i = 0; i < rank; i++)
+        if (!dim_id_some(dims[i])) {
+            (void)infer_fail_dim(ctx);
+            return;
+        }
+    Types *types = &ctx->world->types;
+    ctx->out_types[result] = types_type(types, dtype, types_shape(types, dims, rank));
+}
+static void set_like(InferCtx *ctx, uint32_t operand, Dtype dtype) {
+    Types *types = &ctx->world->types;
+    ctx->out_types[0] = types_type(types, dtype, type_shape(types, infer_type(ctx, operand)));
+}
+bool infer_dims_same(InferCtx *ctx, DimId a, DimId b) { return dims_same(&ctx->world->dims, a, b); }
+
+bool infer_fail_dtype(InferCtx *ctx, uint32_t operand, const char *expected) {
+    Diags *diags = &ctx->world->diags;
+    (void)diags_add(diags, DIAG_DTYPE_WRONG, ctx->op, ctx->operands[operand].row,
+                    infer_type(ctx, operand).row, diags_str(diags, str_of(expected)), 0);
+    return false;
+}
+bool infer_fail_types(InferCtx *ctx, uint32_t a, uint32_t b) {
+    (void)diags_add(&ctx->world->diags, DIAG_TYPES_DIFFER, ctx->op, ctx->operands[a].row,
+                    infer_type(ctx, a).row, ctx->operands[b].row, infer_type(ctx, b).row);
+    return false;
+}
+bool infer_fail_sizes(InferCtx *ctx, const char *what, DimId a, DimId b) {
+    Diags *diags = &ctx->world->diags;
+    (void)diags_add(diags, DIAG_SHAPE_MISMATCH, ctx->op, diags_str(diags, str_of(what)), a.row, b.row, 0);
+    return false;
+}
+bool infer_fail_rank(InferCtx *ctx, uint32_t operand, const char *expected) {
+    Diags *diags = &ctx->world->diags;
+    (void)diags_add(diags, DIAG_RANK_WRONG, ctx->op, ctx->operands[operand].row,
+                    infer_type(ctx, operand).row, diags_str(diags, str_of(expected)), 0);
+    return false;
+}
+bool infer_fail_axis(InferCtx *ctx, int64_t axis, uint32_t rank) {
+    (void)diags_add(&ctx->world->diags, DIAG_AXIS_WRONG, ctx->op, (uint64_t)axis, rank, 0, 0);
+    return false;
+}
+bool infer_fail_attr(InferCtx *ctx, uint32_t attr, const char *problem) {
+    Diags *diags = &ctx->world->diags;
+    (void)diags_add(diags, DIAG_ATTR_VALUE, ctx->op,
+                    diags_str(diags, str_of(op_infos[ctx->opcode].attrs[attr].name)),
+                    diags_str(diags, str_of(problem)), 0, 0);
+    return false;
+}
+bool infer_fail_dim(InferCtx *ctx) {
+    (void)diags_add(&ctx->world->diags, DIAG_DIM_COMPLEX, ctx->op, 0, 0, 0, 0);
+    return false;
+}
+
+bool infer_axis_ok(InferCtx *ctx, int64_t axis, uint32_t rank) {
+    return (axis >= 0 && axis < (int64_t)rank) || infer_fail_axis(ctx, axis, rank);
+}
+bool infer_axes_ok(InferCtx *ctx, IntList axes, uint32_t rank) {
+    uint32_t seen = 0;
+    for (uint32_t i = 0; i < axes.count; i++) {
+        if (axes.at[i] < 0 || axes.at[i] >= (int64_t)rank || (seen >> axes.at[i] & 1))
+            return infer_fail_axis(ctx, axes.at[i], rank);
+        seen |= 1u << axes.at[i];
+    }
+    return true;
+}
+bool infer_axes_ascending(InferCtx *ctx, IntList axes, uint32_t rank) {
+    if (!infer_axes_ok(ctx, axes, rank)) return false;
+    for (uint32_t i = 1; i < axes.count; i++)
+        if (axes.at[i] < axes.at[i - 1]) return infer_fail_axis(ctx, axes.at[i], rank);
+    return true;
+}
+bool infer_list_count(InferCtx *ctx, uint32_t attr, uint32_t count, bool or_empty) {
+    IntList list = infer_list(ctx, attr);
+    if (list.count == count || (or_empty && list.count == 0)) return true;
+    return infer_fail_attr(ctx, attr, "has the wrong number of entries for the rank");
+}
+
+static bool types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
+    if (infer_type(ctx, a).row == infer_type(ctx, b).row) return true;
+    if (infer_dtype(ctx, a) != infer_dtype(ctx, b) || infer_rank(ctx, a) != infer_rank(ctx, b))
+        return false;
+    for (uint32_t i = 0; i < infer_rank(ctx, a); i++)
+        if (!infer_dims_same(ctx, infer_dim(ctx, a, i), infer_dim(ctx, b, i))) return false;
+    return true;
+}
+static bool all_same(InferCtx *ctx) {
+    for (uint32_t i = 1; i < ctx->operands_count; i++)
+        if (!types_same(ctx, 0, i)) return infer_fail_types(ctx, 0, i);
+    return true;
+}
+
+/* --- elementwise ------------------------------------------------------------------------------ */
+void infer_none(InferCtx *ctx) { (void)ctx; }
+void infer_same(InferCtx *ctx) {
+    if (all_same(ctx)) ctx->out_types[0] = infer_type(ctx, 0);
+}
+void infer_same1(InferCtx *ctx) {
+    if (ctx->opcode == OP_REVERSE && !infer_axes_ok(ctx, infer_list(ctx, 0), infer_rank(ctx, 0))) return;
+    if (ctx->opcode == OP_CUMULATIVE &&
+        !infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_CUMULATIVE_axis], infer_rank(ctx, 0)))
+        return;
+    ctx->out_types[0] = infer_type(ctx, 0);
+}
+void infer_number1(InferCtx *ctx) { infer_number(ctx); }
+void infer_number(InferCtx *ctx) {
+    if (infer_dtype(ctx, 0) == DTYPE_BOOL) (void)infer_fail_dtype(ctx, 0, "a number");
+    else infer_same(ctx);
+}
+void infer_signed(InferCtx *ctx) { infer_number(ctx); }
+void infer_float(InferCtx *ctx) {
+    if (!dtype_is_differentiable(infer_dtype(ctx, 0))) (void)infer_fail_dtype(ctx, 0, "a float");
+    else infer_same(ctx);
+}
+void infer_bits(InferCtx *ctx) {
+    if (!dtype_is_int(infer_dtype(ctx, 0)) && infer_dtype(ctx, 0) != DTYPE_BOOL)
+        (void)infer_fail_dtype(ctx, 0, "an integer or bool");
+    else infer_same(ctx);
+}
+void infer_int(InferCtx *ctx) {
+    if (!dtype_is_int(infer_dtype(ctx, 0))) (void)infer_fail_dtype(ctx, 0, "an integer");
+    else infer_same(ctx);
+}
+void infer_compare(InferCtx *ctx) {
+    if (all_same(ctx)) set_like(ctx, 0, DTYPE_BOOL);
+}
+void infer_to_bool(InferCtx *ctx) { set_like(ctx, 0, DTYPE_BOOL); }
+void infer_select(InferCtx *ctx) {
+    if (infer_dtype(ctx, 0) != DTYPE_BOOL) {
+        (void)infer_fail_dtype(ctx, 0, "bool");
+    } else if (!types_same(ctx, 1, 2)) {
+        (void)infer_fail_types(ctx, 1, 2);
+    } else {
+        if (infer_rank(ctx, 0) != infer_rank(ctx, 1)) {
+            (void)infer_fail_rank(ctx, 0, "the rank of the values selected from");
+            return;
+        }
+        for (uint32_t i = 0; i < infer_rank(ctx, 0); i++)
+            if (!infer_dims_same(ctx, infer_dim(ctx, 0, i), infer_dim(ctx, 1, i))) {
+                (void)infer_fail_sizes(ctx, "which and the values differ", infer_dim(ctx, 0, i),
+                                       infer_dim(ctx, 1, i));
+                return;
+            }
+        ctx->out_types[0] = infer_type(ctx, 1);
+    }
+}
+void infer_convert(InferCtx *ctx) {
+    Dtype dtype = (Dtype)ctx->attrs[ATTR_CONVERT_dtype];
+    if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT) (void)infer_fail_attr(ctx, 0, "is not a dtype");
+    else set_like(ctx, 0, dtype);
+}
+void infer_bitcast(InferCtx *ctx) {
+    Dtype dtype = (Dtype)ctx->attrs[ATTR_BITCAST_dtype];
+    if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT ||
+        dtype_bytes(dtype) != dtype_bytes(infer_dtype(ctx, 0)) || dtype == DTYPE_BOOL)
+        (void)infer_fail_attr(ctx, 0, "is not a dtype of the same width as the operand");
+    else set_like(ctx, 0, dtype);
+}
+void infer_complex(InferCtx *ctx) {
+    Dtype dtype = infer_dtype(ctx, 0);
+    if (dtype != DTYPE_F32 && dtype != DTYPE_F64) (void)infer_fail_dtype(ctx, 0, "f32 or f64");
+    else if (all_same(ctx)) set_like(ctx, 0, dtype == DTYPE_F32 ? DTYPE_C64 : DTYPE_C128);
+}
+void infer_real(InferCtx *ctx) {
+    Dtype dtype = infer_dtype(ctx, 0);
+    if (!dtype_is_complex(dtype)) (void)infer_fail_dtype(ctx, 0, "complex");
+    else set_like(ctx, 0, dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64);
+}
+
+/* --- creation and state ----------------------------------------------------------------------- */
+void infer_constant(InferCtx *ctx) {
+    uint64_t row = ctx->attrs[ATTR_CONSTANT_value];
+    if (row == 0 || row >= ctx->world->consts.rows.table.count)
+        (void)infer_fail_attr(ctx, 0, "is missing");
+    else ctx->out_types[0] = ctx->world->consts.rows.type[row];
+}
+static void set_from_lists(InferCtx *ctx, Dtype dtype, uint32_t attr) {
+    IntList sizes = infer_list(ctx, attr);
+    DimId   dims[SHAPE_RANK_MAX];
+    if (sizes.count > SHAPE_RANK_MAX) {
+        (void)infer_fail_attr(ctx, attr, "has too many axes");
+        return;
+    }
+    for (uint32_t i = 0; i < sizes.count; i++) dims[i] = (DimId){(uint32_t)sizes.at[i]};
+    infer_set(ctx, 0, dtype, dims, sizes.count);
+}
+void infer_iota(InferCtx *ctx) {
+    Dtype dtype = (Dtype)ctx->attrs[ATTR_IOTA_dtype];
+    if (!infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_IOTA_axis], infer_list(ctx, ATTR_IOTA_shape).count))
+        return;
+    if (dtype <= DTYPE_BOOL || dtype >= DTYPE_COUNT) (void)infer_fail_attr(ctx, 0, "is not a number dtype");
+    else set_from_lists(ctx, dtype, ATTR_IOTA_shape);
+}
+void infer_rng_bits(InferCtx *ctx) {
+    if (infer_dtype(ctx, 0) != DTYPE_I64) (void)infer_fail_dtype(ctx, 0, "i64");
+    else if (infer_rank(ctx, 0) != 0) (void)infer_fail_rank(ctx, 0, "a scalar");
+    else set_from_lists(ctx, DTYPE_I32, ATTR_RNG_BITS_shape);
+}
+void infer_typed(InferCtx *ctx) {
+    uint64_t row = ctx->attrs[ATTR_PARAMETER_type];
+    if (row == 0 || row >= ctx->world->types.types.table.count)
+        (void)infer_fail_attr(ctx, ATTR_PARAMETER_type, "is missing");
+    else ctx->out_types[0] = (TypeId){(uint32_t)row};
+}
+void infer_typed_result(InferCtx *ctx) {
+    uint64_t row = ctx->attrs[ATTR_ALL_TO_ALL_type];
+    if (row == 0 || row >= ctx->world->types.types.table.count)
+        (void)infer_fail_attr(ctx, ATTR_ALL_TO_ALL_type, "is missing");
+    else ctx->out_types[0] = (TypeId){(uint32_t)row};
+}
+void infer_assign(InferCtx *ctx) {
+    OpId op = value_op(ctx->code, ctx->operands[0]);
+    if (ctx->code->ops.opcode[op.row] != OP_PARAMETER)
+        (void)infer_fail_dtype(ctx, 0, "the result of a parameter operator");
+    else (void)all_same(ctx);
+}
+void infer_each(InferCtx *ctx) {
+    for (uint32_t i = 0; i < ctx->results_count && i < ctx->operands_count; i++)
+        ctx->out_types[i] = infer_type(ctx, i);
+}
+void infer_rank_id(InferCtx *ctx) { infer_set(ctx, 0, DTYPE_I64, NULL, 0); }
+void infer_resized(InferCtx *ctx) {
+    DimId   dims[SHAPE_RANK_MAX];
+    int64_t axis = (int64_t)ctx->attrs[0];
+    if (!infer_axis_ok(ctx, axis, infer_rank(ctx, 0))) return;
+    for (uint32_t i = 0; i < infer_rank(ctx, 0); i++) dims[i] = infer_dim(ctx, 0, i);
+    dims[axis] = (DimId){(uint32_t)ctx->attrs[1]};
+    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, infer_rank(ctx, 0));
+}
+/* Results of calls take the types that the called block returns; execution arrives with control flow,
+ * until then the operators can be declared, printed and verified, not run. */
+void infer_control(InferCtx *ctx) {
+    if (ctx->operands_count >= ctx->results_count) infer_each(ctx);
+}
+
+/* --- derivatives ------------------------------------------------------------------------------ */
+void infer_gradient(InferCtx *ctx) {
+    if (infer_rank(ctx, 0) != 0) {
+        (void)infer_fail_rank(ctx, 0, "a scalar; sum or average first");
+        return;
+    }
+    for (uint32_t i = 0; i < ctx->operands_count; i++)
+        if (!dtype_is_differentiable(infer_dtype(ctx, i))) {
+            (void)infer_fail_dtype(ctx, i, "a float");
+            return;
+        }
+    for (uint32_t i = 0; i < ctx->results_count; i++) ctx->out_types[i] = infer_type(ctx, i + 1);
+}
+void infer_jvp(InferCtx *ctx) {
+    uint32_t n = (ctx->operands_count - 1) / 2;
+    if (ctx->operands_count % 2 == 0) {
+        (void)infer_fail_types(ctx, 0, ctx->operands_count - 1);
+        return;
+    }
+    for (uint32_t i = 1; i <= n; i++)
+        if (!types_same(ctx, i, i + n)) {
+            (void)infer_fail_types(ctx, i, i + n);
+            return;
+        }
+    ctx->out_types[0] = infer_type(ctx, 0);
+}

@@ -1,0 +1,62 @@
+/* Shape and dtype rules: one function per rule named in opcodes.def, on symbolic dims. The same rules
+ * serve building, the infer system, and concrete sizes (dims that are constants). */
+#ifndef STOA_TABLES_INFER_H
+#define STOA_TABLES_INFER_H
+
+#include "tables/schema.h"
+
+/* ORDER: elementwise, structure, contraction, composites, outside */
+#define INFER_RULES(R)                                                                             \
+    R(none) R(same) R(same1) R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare)     \
+    R(to_bool) R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) R(rng_bits)  \
+    R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) R(dynamic_slice)         \
+    R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape) R(reduce)            \
+    R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution) R(reduce_window) R(fft)         \
+    R(square) R(triangular_solve) R(lu) R(qr) R(eigh) R(svd) R(eig) R(control) R(each) R(typed)    \
+    R(assign) R(resized) R(typed_result) R(rank_id) R(gradient) R(jvp) R(mean) R(axis_float)       \
+    R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) R(embedding)             \
+    R(attention) R(dropout) R(pool) R(global_norm) R(optimizer)
+#define INFER_DECLARE_(rule) InferFn infer_##rule;
+INFER_RULES(INFER_DECLARE_)
+#undef INFER_DECLARE_
+
+/* --- reading an operator ---------------------------------------------------------------------- */
+static inline TypeId infer_type(const InferCtx *ctx, uint32_t operand) {
+    return ctx->code->values.type[ctx->operands[operand].row];
+}
+static inline Dtype infer_dtype(const InferCtx *ctx, uint32_t operand) {
+    return type_dtype(&ctx->world->types, infer_type(ctx, operand));
+}
+static inline uint32_t infer_rank(const InferCtx *ctx, uint32_t operand) {
+    return type_rank(&ctx->world->types, infer_type(ctx, operand));
+}
+static inline DimId infer_dim(const InferCtx *ctx, uint32_t operand, uint32_t axis) {
+    return type_dims(&ctx->world->types, infer_type(ctx, operand))[axis];
+}
+typedef struct IntList {
+    const int64_t *at;
+    uint32_t       count;
+} IntList;
+static inline IntList infer_list(const InferCtx *ctx, uint32_t attr) {
+    ListId id = {(uint32_t)ctx->attrs[attr]};
+    return (IntList){list_numbers(&ctx->world->attrs, id), list_count(&ctx->world->attrs, id)};
+}
+/* Sets result 0 to dtype[dims]. */
+void infer_set(InferCtx *ctx, uint32_t result, Dtype dtype, const DimId *dims, uint32_t rank);
+bool infer_dims_same(InferCtx *ctx, DimId a, DimId b);
+
+/* --- the diagnostics of inference; each returns false for `return infer_fail_...` ------------- */
+bool infer_fail_dtype(InferCtx *ctx, uint32_t operand, const char *expected);
+bool infer_fail_types(InferCtx *ctx, uint32_t a, uint32_t b);
+bool infer_fail_sizes(InferCtx *ctx, const char *what, DimId a, DimId b);
+bool infer_fail_rank(InferCtx *ctx, uint32_t operand, const char *expected);
+bool infer_fail_axis(InferCtx *ctx, int64_t axis, uint32_t rank);
+bool infer_fail_attr(InferCtx *ctx, uint32_t attr, const char *problem);
+bool infer_fail_dim(InferCtx *ctx); /* a size expression grew too complex */
+
+bool infer_axis_ok(InferCtx *ctx, int64_t axis, uint32_t rank);
+bool infer_axes_ok(InferCtx *ctx, IntList axes, uint32_t rank);           /* in range, no repeats */
+bool infer_axes_ascending(InferCtx *ctx, IntList axes, uint32_t rank);    /* and ascending */
+bool infer_list_count(InferCtx *ctx, uint32_t attr, uint32_t count, bool or_empty);
+
+#endif

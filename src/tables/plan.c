@@ -1,0 +1,64 @@
+/* Opening and closing plan tables; reading list attributes at concrete sizes. */
+#include "tables/plan.h"
+
+#define TABLE_SELF_ Slots
+TABLE_INFO(Slots, slots_info, "slots", SLOTS_COLUMNS);
+#undef TABLE_SELF_
+#define TABLE_SELF_ Launches
+TABLE_INFO(Launches, launches_info, "launches", LAUNCHES_COLUMNS);
+#undef TABLE_SELF_
+#define TABLE_SELF_ LaunchArgs
+TABLE_INFO(LaunchArgs, launch_args_info, "launch_args", LAUNCH_ARGS_COLUMNS);
+#undef TABLE_SELF_
+#define TABLE_SELF_ Buffers
+TABLE_INFO(Buffers, buffers_info, "buffers", BUFFERS_COLUMNS);
+#undef TABLE_SELF_
+
+enum { PLAN_LAUNCHES_MAX = 1 << 22 };
+
+Plan *plan_open(const World *world, GraphId graph) {
+    Arena *arena = arena_open("plan", (size_t)1 << 32, 0);
+    if (arena == NULL) return NULL;
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        arena_close(arena);
+        return NULL;
+    }
+    Plan *plan = ARENA_NEW(arena, Plan);
+    plan->dim_values = ARENA_ARRAY_ZERO(arena, int64_t, world->dims.rows.table.count);
+    arena_guard_end(&guard);
+    plan->arena = arena;
+    plan->world = world;
+    plan->graph = graph;
+    plan->budget = (Budget){.name = "plan"};
+    if (!ARENA_GUARD(&guard)) {
+        plan_close(plan);
+        return NULL;
+    }
+    table_open(&plan->slots.table, &slots_info, 1 << 20, &plan->budget);
+    table_open(&plan->launches.table, &launches_info, PLAN_LAUNCHES_MAX, &plan->budget);
+    table_open(&plan->args.table, &launch_args_info, PLAN_LAUNCHES_MAX * 4, &plan->budget);
+    table_open(&plan->buffers.table, &buffers_info, PLAN_LAUNCHES_MAX * 2, &plan->budget);
+    arena_guard_end(&guard);
+    return plan;
+}
+
+void plan_close(Plan *plan) {
+    if (plan == NULL) return;
+    table_close(&plan->slots.table);
+    table_close(&plan->launches.table);
+    table_close(&plan->args.table);
+    table_close(&plan->buffers.table);
+    arena_close(plan->arena);
+}
+
+uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out) {
+    const Attrs    *attrs = &plan->world->attrs;
+    const OpInfo   *info = &op_infos[plan->launches.opcode[launch]];
+    ListId          list = {(uint32_t)launch_attrs(plan, launch)[attr]};
+    const int64_t  *numbers = list_numbers(attrs, list);
+    ASSERT(attr < info->attrs_count);
+    for (uint32_t i = 0; i < list_count(attrs, list); i++)
+        out[i] = info->attrs[attr].kind == ATTR_DIMS ? plan->dim_values[numbers[i]] : numbers[i];
+    return list_count(attrs, list);
+}

@@ -1,0 +1,83 @@
+/* The plan: a graph at concrete sizes as a flat list of launches over a few memory slots.
+ *
+ * Slots are base addresses: slot 0 is the planned arena (all intermediates at fixed offsets), the
+ * others are parameters, inputs, outputs and constants. A launch is an operator row with its operands
+ * and results as addressed, strided tensors; back ends bind launches to kernels and walk them in row
+ * order. Views and empty results launch nothing. A plan is built once per shape class and holds no
+ * pointer to tensor memory, so it can be printed, saved and compared. */
+#ifndef STOA_TABLES_PLAN_H
+#define STOA_TABLES_PLAN_H
+
+#include "tables/schema.h"
+#include "tables/tensor.h"
+
+typedef enum SlotKind { SLOT_ARENA, SLOT_PARAMETER, SLOT_INPUT, SLOT_OUTPUT, SLOT_CONSTANT } SlotKind;
+
+#define SLOTS_COLUMNS(C)                                                                           \
+    C(uint8_t, kind, "SlotKind; row 0 is the planned arena")                                       \
+    C(uint32_t, index, "which input or output (from 0); ConstId for constants")                    \
+    C(StrId, name, "of the parameter, input or output")                                            \
+    C(ValueId, value, "the value that lives here")                                                 \
+    C(uint64_t, bytes, "size")
+TABLE_TYPE(Slots, SLOTS_COLUMNS);
+
+/* One operand or result: the first element is at slots[slot] + offset; element (i0,i1,..) is
+ * sum(i * strides) elements further. Results are always dense. */
+typedef struct LaunchArg {
+    uint64_t offset; /* bytes */
+    uint32_t slot;
+    uint32_t buffer; /* row of buffers, when the memory system places it (slot 0) */
+    uint8_t  dtype, rank;
+    bool     dense; /* strides are the row-major ones */
+    int64_t  dims[SHAPE_RANK_MAX];
+    int64_t  strides[SHAPE_RANK_MAX]; /* elements; 0 where an axis repeats */
+} LaunchArg;
+
+#define LAUNCHES_COLUMNS(C)                                                                        \
+    C(uint16_t, opcode, "Opcode")                                                                  \
+    C(uint16_t, operands, "number of operand args; results follow")                                \
+    C(uint32_t, args_first, "first row of launch_args")                                            \
+    C(uint32_t, args_count, "operands and results")                                                \
+    C(AttrsId, attrs, "attribute record of the operator")                                          \
+    C(OpId, op, "operator row it came from, for names in traces")
+TABLE_TYPE(Launches, LAUNCHES_COLUMNS);
+#define LAUNCH_ARGS_COLUMNS(C) C(LaunchArg, arg, "operands then results of a launch")
+TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
+/* Where a value lives over time: for the memory report and the plan printer. */
+#define BUFFERS_COLUMNS(C)                                                                         \
+    C(ValueId, value, "owner")                                                                     \
+    C(uint32_t, slot, "row of slots")                                                              \
+    C(uint64_t, offset, "in slot 0; 0 elsewhere")                                                  \
+    C(uint64_t, bytes, "size")                                                                     \
+    C(uint32_t, first, "launch that writes it")                                                    \
+    C(uint32_t, last, "last launch that reads it or a view of it")
+TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
+
+typedef struct Plan {
+    const World *world;      /* outlives the plan; not rewritten meanwhile */
+    GraphId      graph;
+    int64_t     *dim_values; /* by DimId row */
+    Slots        slots;
+    Launches     launches;
+    LaunchArgs   args;
+    Buffers      buffers;
+    uint64_t     arena_bytes; /* of slot 0 */
+    uint64_t     floor_bytes; /* most bytes alive at once: no plan can need less */
+    uint32_t     inputs, outputs;
+    Arena       *arena; /* dim_values and what back ends bind */
+    Budget       budget;
+} Plan;
+
+static inline const LaunchArg *launch_args(const Plan *plan, uint32_t launch) {
+    return plan->args.arg + plan->launches.args_first[launch];
+}
+static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
+    return attrs_words(&plan->world->attrs, plan->launches.attrs[launch]);
+}
+/* The numbers of an INTS attribute, or the evaluated sizes of a DIMS attribute. out: LIST_MAX long. */
+uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);
+
+Plan *plan_open(const World *world, GraphId graph); /* NULL when memory is refused */
+void  plan_close(Plan *plan);                       /* NULL is allowed */
+
+#endif

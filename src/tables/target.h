@@ -1,0 +1,23 @@
+/* What a back end can do, as data, so that systems decide with device facts without including any
+ * back end. The back end fills it (cpu_describe). */
+#ifndef STOA_TABLES_TARGET_H
+#define STOA_TABLES_TARGET_H
+
+#include "tables/schema.h"
+
+typedef enum ViewNeed {
+    VIEW_DENSE, /* operands must be row-major and contiguous (an offset is fine) */
+    VIEW_ANY,   /* any strides, 0 included */
+    VIEW_MATRIX /* dot_general: each operand is batch x matrix with free and contracted axes that each
+                   merge into one stride, one of the two strides being 1 */
+} ViewNeed;
+
+typedef struct Target {
+    const char *name;             /* "cpu" */
+    bool        has_kernel[OP_COUNT]; /* can launch this opcode */
+    bool        keep[OP_COUNT];   /* composites whose own kernel beats their expansion */
+    uint8_t     view_need[OP_COUNT]; /* ViewNeed of the operands */
+    uint32_t    align;            /* bytes, of buffers in the planned arena */
+} Target;
+
+#endif
