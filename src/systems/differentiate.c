@@ -1,0 +1,227 @@
+/* differentiate: gradient and jvp rows become derivative programs.
+ *
+ * Rows are handled in order, so a gradient of a gradient sees ordinary rows: any order is repetition.
+ *   jvp       walk the rows between the inputs and y once and emit their tangents (rules/jvp.def).
+ *   gradient  the same from placeholder tangents, then walk the emitted rows backwards and transpose
+ *             those that are linear in the tangents (rules/transpose.def), adding up contributions.
+ * There is no table of backward operators. The tangent rows of a gradient are dead afterwards; their
+ * coefficients are what the backward program uses.
+ *
+ * Needs types; gives a program without derivative rows. Cost: rows between xs and y, a small factor
+ * each, per derivative row. Placeholders are OP_NIL rows in between and never survive. */
+#include "systems/emit.h"
+#include "systems/system.h"
+
+typedef struct Derive {
+    SystemCtx *ctx;
+    Rewrite   *rw;
+    Build     *build;
+    uint32_t   rows;     /* of the new code when the derivative row was reached */
+    uint8_t   *active;   /* by new value row: depends on an x and matters to y */
+    ValueId   *tangents; /* by new value row below the limit */
+    bool       failed;
+} Derive;
+
+/* Marks values that depend on one of xs (1), then keeps those that y needs (2). */
+static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y) {
+    const Code *code = d->build->code;
+    uint32_t    first = code->ops.table.count;
+    for (uint32_t i = 0; i < count; i++) {
+        d->active[xs[i].row] = 1;
+        uint32_t def = code->values.def[xs[i].row];
+        uint32_t row = def & VALUE_IS_ARG ? 1 : def;
+        if (row < first) first = row;
+    }
+    for (uint32_t row = first; row < d->rows; row++) {
+        const ValueId *operands = op_operands(code, (OpId){row});
+        if (op_info(code, (OpId){row})->flags & OP_ZERO_GRAD) continue;
+        uint8_t any = 0;
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) any |= d->active[operands[i].row];
+        if (!any) continue;
+        for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
+            d->active[op_result(code, (OpId){row}, i).row] = 1;
+    }
+    d->active[y.row] |= 2;
+    for (uint32_t row = d->rows - 1; row >= first && row >= 1; row--) {
+        uint8_t any = 0;
+        for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
+            any |= d->active[op_result(code, (OpId){row}, i).row];
+        if (any != 3) continue;
+        const ValueId *operands = op_operands(code, (OpId){row});
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) d->active[operands[i].row] |= 2;
+    }
+}
+
+/* Emits the tangent rows of every active operator. tangents[] holds the seeds on entry. */
+static void push_forward(Derive *d) {
+    const Code *code = d->build->code;
+    uint32_t    operands_max = 8;
+    ValueId    *operand_tangents = ARENA_ARRAY(d->ctx->scratch, ValueId, operands_max);
+    for (uint32_t row = 1; row < d->rows && !d->failed; row++) {
+        uint32_t results = code->ops.results_count[row], count = code->ops.operands_count[row];
+        bool     wanted = false, moved = false;
+        for (uint32_t i = 0; i < results; i++) wanted |= d->active[op_result(code, (OpId){row}, i).row] == 3;
+        if (!wanted) continue;
+        if (count > operands_max || results > operands_max) {
+            operands_max = (count > results ? count : results) * 2;
+            operand_tangents = ARENA_ARRAY(d->ctx->scratch, ValueId, operands_max);
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            operand_tangents[i] = d->tangents[op_operands(code, (OpId){row})[i].row];
+            moved |= value_id_some(operand_tangents[i]);
+        }
+        if (!moved) continue;
+        Emit     e = emit_at(d->build, (OpId){row});
+        ValueId *out = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
+        e.d = operand_tangents;
+        if (!emit_jvp(&e, out)) {
+            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, 0, code->ops.opcode[row], 0, 0, 0);
+            d->failed = true;
+        }
+        for (uint32_t i = 0; i < results; i++) {
+            ValueId y = op_result(code, (OpId){row}, i);
+            if (!value_id_some(d->tangents[y.row])) d->tangents[y.row] = out[i]; /* an x keeps its seed */
+        }
+    }
+}
+
+/* Walks the tangent rows [first, last) backwards. cotangents: by value row, grown as rows appear. */
+static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *is_tangent,
+                      ValueId *cotangents) {
+    const Code *code = d->build->code;
+    for (uint32_t row = last; row-- > first && !d->failed;) {
+        OpId op = {row};
+        if (code->ops.results_count[row] == 0 || code->ops.opcode[row] == OP_NIL) continue;
+        ValueId result = op_result(code, op, 0);
+        if (!is_tangent[result.row] || !value_id_some(cotangents[result.row])) continue;
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+            ValueId operand = op_operand(code, op, i);
+            if (!is_tangent[operand.row]) continue;
+            Emit e = emit_at(d->build, op);
+            e.ct = cotangents[result.row];
+            e.operand = i;
+            ValueId part = emit_transpose(&e);
+            if (!value_id_some(part)) {
+                (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, row, i, 0, 0, 0);
+                d->failed = true;
+                return;
+            }
+            ValueId *sum = &cotangents[operand.row];
+            *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, part) : part;
+        }
+    }
+}
+
+/* Which of the values from `first` on are linear in the seeds. */
+static uint8_t *mark_tangents(Derive *d, uint32_t first, const ValueId *seeds, uint32_t count) {
+    const Code *code = d->build->code;
+    uint8_t    *is_tangent = ARENA_ARRAY_ZERO(d->ctx->scratch, uint8_t, code->values.table.count);
+    for (uint32_t i = 0; i < count; i++) is_tangent[seeds[i].row] = 1;
+    for (uint32_t row = first; row < code->ops.table.count; row++) {
+        const ValueId *operands = op_operands(code, (OpId){row});
+        uint8_t        any = 0;
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) any |= is_tangent[operands[i].row];
+        for (uint32_t i = 0; any && i < code->ops.results_count[row]; i++)
+            is_tangent[op_result(code, (OpId){row}, i).row] = 1;
+    }
+    return is_tangent;
+}
+
+static Derive derive_begin(SystemCtx *ctx, Rewrite *rw) {
+    const Code *code = rw->build.code;
+    Derive      d = {.ctx = ctx, .rw = rw, .build = &rw->build, .rows = code->ops.table.count};
+    d.active = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->values.table.count);
+    d.tangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, code->values.table.count);
+    return d;
+}
+
+static void derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
+    uint32_t count = rw->old->ops.operands_count[op.row] - 1;
+    ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
+    ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count), *seeds = ARENA_ARRAY(ctx->scratch, ValueId, count);
+    Derive   d = derive_begin(ctx, rw);
+    Code    *code = rw->build.code;
+    for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
+    mark_active(&d, xs, count, y);
+    for (uint32_t i = 0; i < count; i++) { /* an x given twice shares its placeholder */
+        if (!value_id_some(d.tangents[xs[i].row])) {
+            OpId hole = code_add_op(code, rw->build.block, OP_NIL, NULL, 0, 1, (AttrsId){0}, rw->build.loc);
+            seeds[i] = op_result(code, hole, 0);
+            code->values.type[seeds[i].row] = build_type(&rw->build, xs[i]);
+            d.tangents[xs[i].row] = seeds[i];
+        } else {
+            seeds[i] = d.tangents[xs[i].row];
+        }
+    }
+    uint32_t first = code->ops.table.count;
+    push_forward(&d);
+    uint32_t last = code->ops.table.count;
+    uint8_t *is_tangent = mark_tangents(&d, first, seeds, count);
+    ValueId *cotangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, code->values.table.count);
+    ValueId  dy = d.tangents[y.row];
+    if (value_id_some(dy) && !d.failed) {
+        cotangents[dy.row] = build_splat(&rw->build, y, 1);
+        pull_back(&d, first, last, is_tangent, cotangents);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        ValueId gradient = cotangents[seeds[i].row];
+        if (!value_id_some(gradient)) gradient = build_splat(&rw->build, xs[i], 0);
+        rewrite_map(rw, op_result(rw->old, op, i), gradient);
+    }
+}
+
+static void derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
+    uint32_t count = (rw->old->ops.operands_count[op.row] - 1u) / 2;
+    ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
+    ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count);
+    Derive   d = derive_begin(ctx, rw);
+    for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
+    mark_active(&d, xs, count, y);
+    for (uint32_t i = 0; i < count; i++)
+        d.tangents[xs[i].row] = rw->map[op_operand(rw->old, op, count + 1 + i).row];
+    push_forward(&d);
+    ValueId dy = d.tangents[y.row];
+    rewrite_map(rw, op_result(rw->old, op, 0), value_id_some(dy) ? dy : build_splat(&rw->build, y, 0));
+}
+
+/* Drops placeholders and the tangent rows that used them. */
+static void drop_holes(SystemCtx *ctx) {
+    const Code *old = &ctx->world->code;
+    uint8_t    *gone = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
+    Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
+    for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        OpId           op = {row};
+        const ValueId *operands = op_operands(old, op);
+        uint8_t        drop = old->ops.opcode[row] == OP_NIL;
+        for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) drop |= gone[operands[i].row];
+        if (!drop) (void)rewrite_copy(&rw, op);
+        for (uint32_t i = 0; drop && i < old->ops.results_count[row]; i++) gone[op_result(old, op, i).row] = 1;
+    }
+    rewrite_end(&rw);
+}
+
+Ran sys_differentiate(SystemCtx *ctx) {
+    const Code *old = &ctx->world->code;
+    Ran         ran = {0};
+    bool        holes = false;
+    uint32_t    pending = 0;
+    for (uint32_t row = 1; row < old->ops.table.count; row++)
+        pending += (op_info(old, (OpId){row})->flags & OP_DERIVES) != 0;
+    if (pending == 0) return ran;
+    Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
+    for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        OpId op = {row};
+        rewrite_at(&rw, op);
+        if (!(op_info(old, op)->flags & OP_DERIVES)) {
+            (void)rewrite_copy(&rw, op);
+            continue;
+        }
+        if (old->ops.opcode[row] == OP_GRADIENT) derive_gradient(ctx, &rw, op);
+        else derive_jvp(ctx, &rw, op);
+        holes |= old->ops.opcode[row] == OP_GRADIENT;
+        ran.changed++;
+    }
+    rewrite_end(&rw);
+    if (holes) drop_holes(ctx);
+    return ran;
+}

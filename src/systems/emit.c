@@ -1,0 +1,210 @@
+/* Shared words of the rules, and their dispatch: which rule an opcode has is read from the .def lists
+ * once, into constant tables. */
+#include "systems/emit.h"
+
+/* Expression rules become one function per (opcode, operand). */
+typedef ValueId ExpressionFn(Emit *e);
+#define JVP(NAME, i, expression) static ValueId jvp_##NAME##_##i(Emit *e) { return expression; }
+#include "tables/rules/jvp.def"
+#define TRANSPOSE(NAME, i, expression) static ValueId transpose_##NAME##_##i(Emit *e) { return expression; }
+#include "tables/rules/transpose.def"
+
+enum { EXPRESSION_OPERANDS = 3 };
+static ExpressionFn *const jvp_expressions[OP_COUNT][EXPRESSION_OPERANDS] = {
+#define JVP(NAME, i, expression) [OP_##NAME][i] = jvp_##NAME##_##i,
+#include "tables/rules/jvp.def"
+};
+static JvpFn *const jvp_functions[OP_COUNT] = {
+#define JVP_FN(NAME) [OP_##NAME] = jvp_##NAME,
+#include "tables/rules/jvp.def"
+};
+enum Linearity { LINEAR_NOT, LINEAR_TOGETHER, LINEAR_EACH };
+static const uint8_t linearity[OP_COUNT] = {
+#define JVP_LINEAR(NAME)      [OP_##NAME] = LINEAR_TOGETHER,
+#define JVP_MULTILINEAR(NAME) [OP_##NAME] = LINEAR_EACH,
+#include "tables/rules/jvp.def"
+};
+static ExpressionFn *const transpose_expressions[OP_COUNT][EXPRESSION_OPERANDS] = {
+#define TRANSPOSE(NAME, i, expression) [OP_##NAME][i] = transpose_##NAME##_##i,
+#include "tables/rules/transpose.def"
+};
+static TransposeFn *const transpose_functions[OP_COUNT] = {
+#define TRANSPOSE_FN(NAME) [OP_##NAME] = transpose_##NAME,
+#include "tables/rules/transpose.def"
+};
+
+Emit emit_at(Build *build, OpId op) {
+    const Code *code = build->code;
+    return (Emit){.build = build,
+                  .op = op,
+                  .x = op_operands(code, op),
+                  .count = code->ops.operands_count[op.row],
+                  .y = code->ops.results_first[op.row],
+                  .attrs = op_attrs(build->world, code, op)};
+}
+
+ValueId emit_like(Emit *e, const ValueId *operands) {
+    return build_op(e->build, (Opcode)e->build->code->ops.opcode[e->op.row], operands, e->count, e->attrs);
+}
+
+ValueId emit_zeros(Emit *e, TypeId type) { return build_splat_type(e->build, type, 0); }
+
+ValueId emit_tangent(Emit *e, uint32_t i) {
+    return value_id_some(e->d[i]) ? e->d[i] : emit_zeros(e, T(i));
+}
+
+/* The row over tangents: differentiable operands are replaced, the others (indices, masks) stay. */
+static ValueId jvp_together(Emit *e) {
+    enum { SMALL = 64 };
+    ValueId few[SMALL], *operands = few;
+    Scratch scratch = scratch_begin(NULL, 0);
+    if (e->count > SMALL) operands = ARENA_ARRAY(scratch.arena, ValueId, e->count);
+    for (uint32_t i = 0; i < e->count; i++)
+        operands[i] = dtype_is_differentiable(build_dtype(e->build, X(i))) ? emit_tangent(e, i) : X(i);
+    ValueId tangent = emit_like(e, operands);
+    scratch_end(scratch);
+    return tangent;
+}
+
+/* add and sub pass a lone tangent on without adding zeros. */
+static ValueId jvp_sum(Emit *e, bool minus) {
+    if (!value_id_some(e->d[1])) return e->d[0];
+    if (!value_id_some(e->d[0])) return minus ? NEG(e->d[1]) : e->d[1];
+    return emit_like(e, e->d);
+}
+
+bool emit_jvp(Emit *e, ValueId *out_tangents) {
+    Opcode opcode = (Opcode)e->build->code->ops.opcode[e->op.row];
+    if (op_infos[opcode].flags & OP_ZERO_GRAD) return true;
+    if (!dtype_is_differentiable(build_dtype(e->build, Y))) return true;
+    if (jvp_functions[opcode] != NULL) return jvp_functions[opcode](e, out_tangents);
+    if (opcode == OP_ADD || opcode == OP_SUB) {
+        out_tangents[0] = jvp_sum(e, opcode == OP_SUB);
+        return true;
+    }
+    if (linearity[opcode] == LINEAR_TOGETHER) {
+        out_tangents[0] = jvp_together(e);
+        return true;
+    }
+    for (uint32_t i = 0; i < e->count; i++) {
+        if (!value_id_some(e->d[i])) continue;
+        ValueId part;
+        e->operand = i;
+        if (linearity[opcode] == LINEAR_EACH) {
+            ValueId operands[2] = {i == 0 ? D : X(0), i == 1 ? D : X(1)};
+            ASSERT(e->count == 2);
+            part = emit_like(e, operands);
+        } else if (i < EXPRESSION_OPERANDS && jvp_expressions[opcode][i] != NULL) {
+            part = jvp_expressions[opcode][i](e);
+        } else {
+            return false;
+        }
+        out_tangents[0] = value_id_some(out_tangents[0]) ? ADD(out_tangents[0], part) : part;
+    }
+    return true;
+}
+
+ValueId emit_transpose(Emit *e) {
+    Opcode opcode = (Opcode)e->build->code->ops.opcode[e->op.row];
+    if (transpose_functions[opcode] != NULL) return transpose_functions[opcode](e);
+    if (e->operand < EXPRESSION_OPERANDS && transpose_expressions[opcode][e->operand] != NULL)
+        return transpose_expressions[opcode][e->operand](e);
+    return (ValueId){0};
+}
+
+/* --- words ------------------------------------------------------------------------------------ */
+ValueId emit_polygamma(Emit *e, int64_t order, ValueId x) {
+    uint64_t word = (uint64_t)order;
+    return build_op(e->build, OP_POLYGAMMA, &x, 1, &word);
+}
+ValueId emit_bessel(Emit *e, int64_t order, ValueId x) {
+    uint64_t word = (uint64_t)order;
+    return build_op(e->build, OP_BESSEL_IE, &x, 1, &word);
+}
+ValueId emit_winner(Emit *e, CompareKind beats, ValueId a, ValueId b) {
+    ValueId tie = SELECT(COMPARE(EQ, a, b), NUM(0.5), NUM(0));
+    return SELECT(build_compare(e->build, beats, a, b), NUM(1), tie);
+}
+ValueId emit_mean(Emit *e, ValueId x, const int64_t *axes, uint32_t count) {
+    ValueId sum = build_reduce(e->build, REDUCE_SUM, x, axes, count);
+    ValueId n = build_count(e->build, x, axes, count, build_dtype(e->build, x));
+    return DIV(sum, build_scalar_over(e->build, n, sum));
+}
+ValueId emit_take_along(Emit *e, ValueId x, ValueId indices, int64_t axis) {
+    Dims    *dims = &e->build->world->dims;
+    uint32_t rank = build_rank(e->build, x), others = 0;
+    int64_t  batch[SHAPE_RANK_MAX], ones[SHAPE_RANK_MAX];
+    for (uint32_t i = 0; i < rank; i++) {
+        ones[i] = dims_const(dims, 1).row;
+        if (i != axis) batch[others++] = i;
+    }
+    uint64_t words[6];
+    words[ATTR_GATHER_offset_dims] = 0;
+    words[ATTR_GATHER_collapsed_dims] = build_ints(e->build, &axis, 1);
+    words[ATTR_GATHER_batch_dims] = build_ints(e->build, batch, others);
+    words[ATTR_GATHER_index_batch_dims] = build_ints(e->build, batch, others);
+    words[ATTR_GATHER_index_map] = build_ints(e->build, &axis, 1);
+    words[ATTR_GATHER_slice_sizes] = build_ints(e->build, ones, rank);
+    ValueId operands[2] = {x, indices};
+    return build_op(e->build, OP_GATHER, operands, 2, words);
+}
+ValueId emit_scatter(Emit *e, ValueId into, ValueId indices, ValueId updates, ScatterKind kind,
+                     const uint64_t *gather) {
+    uint64_t words[6];
+    words[ATTR_SCATTER_kind] = kind;
+    words[ATTR_SCATTER_offset_dims] = gather[ATTR_GATHER_offset_dims];
+    words[ATTR_SCATTER_collapsed_dims] = gather[ATTR_GATHER_collapsed_dims];
+    words[ATTR_SCATTER_batch_dims] = gather[ATTR_GATHER_batch_dims];
+    words[ATTR_SCATTER_index_batch_dims] = gather[ATTR_GATHER_index_batch_dims];
+    words[ATTR_SCATTER_index_map] = gather[ATTR_GATHER_index_map];
+    ValueId operands[3] = {into, indices, updates};
+    return build_op(e->build, OP_SCATTER, operands, 3, words);
+}
+
+ValueId emit_with_last_one(Emit *e, ValueId v) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(e->build, v);
+    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, v)[i];
+    dims[rank] = dims_const(&e->build->world->dims, 1);
+    return build_reshape(e->build, v, dims, rank + 1);
+}
+ValueId emit_matrix_dot(Emit *e, ValueId a, ValueId b, bool b_transposed) {
+    DotAxes axes = {.contract = 1};
+    int64_t rank = build_rank(e->build, a);
+    for (int64_t i = 0; i + 2 < rank; i++) axes.x_batch[i] = axes.y_batch[i] = i;
+    axes.batch = (uint32_t)(rank - 2);
+    axes.x_contract[0] = rank - 1;
+    axes.y_contract[0] = b_transposed ? rank - 1 : rank - 2;
+    return build_dot(e->build, a, b, &axes);
+}
+ValueId emit_linear_dot(Emit *e, ValueId x, ValueId weight) {
+    DotAxes axes = {.contract = 1, .x_contract = {(int64_t)build_rank(e->build, x) - 1}, .y_contract = {1}};
+    return build_dot(e->build, x, weight, &axes);
+}
+ValueId emit_matmul_dot(Emit *e, ValueId x, ValueId y) {
+    DotAxes axes = {.contract = 1};
+    int64_t x_rank = build_rank(e->build, x), y_rank = build_rank(e->build, y);
+    axes.x_contract[0] = x_rank - 1;
+    axes.y_contract[0] = y_rank - 2;
+    for (int64_t i = 0; y_rank > 2 && i < x_rank - 2; i++) axes.x_batch[i] = axes.y_batch[i] = i;
+    axes.batch = y_rank > 2 ? (uint32_t)(x_rank - 2) : 0;
+    return build_dot(e->build, x, y, &axes);
+}
+ValueId emit_rows(Emit *e, ValueId table, ValueId indices) {
+    Dims    *dims = &e->build->world->dims;
+    int64_t  zero = 0, offset = build_rank(e->build, indices);
+    int64_t  sizes[2] = {dims_const(dims, 1).row, build_dims(e->build, table)[1].row};
+    uint64_t words[6] = {build_ints(e->build, &offset, 1), build_ints(e->build, &zero, 1), 0, 0,
+                         build_ints(e->build, &zero, 1), build_ints(e->build, sizes, 2)};
+    ValueId  operands[2] = {table, emit_with_last_one(e, indices)};
+    return build_op(e->build, OP_GATHER, operands, 2, words);
+}
+
+Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double epsilon, bool centred) {
+    ValueId x = X(0);
+    if (centred) x = SUB(x, build_spread(e->build, emit_mean(e, x, axes, count), x, axes, count));
+    ValueId var = emit_mean(e, MUL(x, x), axes, count);
+    ValueId r = RSQRT(ADD(var, build_splat(e->build, var, epsilon)));
+    ValueId inverse = build_spread(e->build, r, x, axes, count);
+    return (Normalised){MUL(x, inverse), inverse};
+}

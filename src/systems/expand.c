@@ -1,0 +1,64 @@
+/* expand: composites become primitives, unless the target keeps its own kernel for them.
+ *
+ * Needs a program without gradient rows. Rules may emit simpler composites, so sweeps repeat until
+ * none is left (the nesting of rules bounds them at four). Breaks layout. Linear in rows. */
+#include "systems/emit.h"
+#include "systems/system.h"
+
+enum { EXPAND_ROUNDS_MAX = 4 };
+
+static bool must_expand(const SystemCtx *ctx, uint32_t opcode) {
+    bool kept = ctx->target != NULL && ctx->target->keep[opcode];
+    return (op_infos[opcode].flags & OP_EXPANDS) && !kept;
+}
+
+/* The rule needs the row in the new code to read from: it is appended, expanded, and left dead. */
+static void expand_row(SystemCtx *ctx, Rewrite *rw, OpId old) {
+    uint32_t results = rw->old->ops.results_count[old.row];
+    ValueId  values[8] = {{0}};
+    OpId     row = rewrite_copy(rw, old);
+    Emit     e = emit_at(&rw->build, row);
+    Opcode   opcode = (Opcode)rw->old->ops.opcode[old.row];
+    ASSERT(results <= LENGTH(values));
+    if (expand_rules[opcode] == NULL || !expand_rules[opcode](&e, values)) {
+        (void)diags_add(&ctx->world->diags, DIAG_NO_EXPANSION, old.row, 0, 0, 0, 0);
+        return;
+    }
+    for (uint32_t i = 0; i < results; i++) {
+        StrId *name = &rw->build.code->values.name[e.y.row + i]; /* the dead row gives its name up */
+        *name = (StrId){0};
+        rewrite_map(rw, op_result(rw->old, old, i), values[i]);
+    }
+}
+
+Ran sys_expand(SystemCtx *ctx) {
+    Ran ran = {0};
+    for (uint32_t round = 0; round < EXPAND_ROUNDS_MAX; round++) {
+        const Code *old = &ctx->world->code;
+        uint32_t    pending = 0;
+        for (uint32_t row = 1; row < old->ops.table.count; row++) pending += must_expand(ctx, old->ops.opcode[row]);
+        if (pending == 0) break;
+        ArenaMark mark = arena_mark(ctx->scratch);
+        uint8_t  *used = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
+        for (uint32_t i = 1; i < old->operands.table.count; i++) used[old->operands.value[i].row] = 1;
+        Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
+        for (uint32_t row = 1; row < rw.old->ops.table.count; row++) {
+            OpId op = {row};
+            bool wanted = false;
+            rewrite_at(&rw, op);
+            if (!must_expand(ctx, rw.old->ops.opcode[row])) {
+                (void)rewrite_copy(&rw, op);
+                continue;
+            }
+            /* A composite that an earlier round left dead is dropped, not expanded again. */
+            for (uint32_t i = 0; i < rw.old->ops.results_count[row]; i++)
+                wanted |= used[op_result(rw.old, op, i).row] != 0;
+            if (!wanted) continue;
+            expand_row(ctx, &rw, op);
+            ran.changed++;
+        }
+        rewrite_end(&rw);
+        arena_release(ctx->scratch, mark);
+    }
+    return ran;
+}

@@ -1,0 +1,304 @@
+/* layout: which values own memory, and which are views of others?
+ *
+ * View operators (broadcast, transpose, slice, reshape, ...) become strides and an offset over their
+ * operand's memory; both are symbolic dims, so the choice serves every size. Where an operator needs
+ * denser memory than a view gives (target->view_need), a copy row is inserted; equal copies are
+ * shared. Graph results and assigned values are made owners of dense memory, so that they can be
+ * written straight into output slots and parameters. Needs primitives; writes code and views. Linear. */
+#include "systems/rewrite.h"
+#include "systems/system.h"
+
+typedef struct View {
+    ValueId  base;
+    DimId    offset;
+    DimId    strides[SHAPE_RANK_MAX];
+    uint32_t rank;
+    bool     dense; /* row-major, whatever the offset */
+} View;
+
+typedef struct Layout {
+    SystemCtx *ctx;
+    Rewrite    rw;
+    ValueId   *copies; /* by new value row: a dense copy made earlier, or nil */
+    uint32_t   copies_count;
+    uint32_t   inserted;
+} Layout;
+
+static DimId product(Dims *dims, DimId a, DimId b) {
+    DimId ab = dims_mul(dims, a, b);
+    return dim_id_some(ab) ? ab : a; /* unreachable for sizes that inference accepted */
+}
+static void dense_strides(World *world, TypeId type, DimId *strides) {
+    uint32_t rank = type_rank(&world->types, type);
+    DimId    stride = dims_const(&world->dims, 1);
+    for (uint32_t i = rank; i-- > 0;) {
+        strides[i] = stride;
+        stride = product(&world->dims, stride, type_dims(&world->types, type)[i]);
+    }
+}
+static bool is_one(World *world, DimId dim) {
+    return dims_is_const(&world->dims, dim) && dims_const_value(&world->dims, dim) == 1;
+}
+static bool strides_dense(World *world, TypeId type, const DimId *strides) {
+    DimId want[SHAPE_RANK_MAX];
+    dense_strides(world, type, want);
+    for (uint32_t i = 0; i < type_rank(&world->types, type); i++)
+        if (strides[i].row != want[i].row && !is_one(world, type_dims(&world->types, type)[i])) return false;
+    return true;
+}
+
+/* The stored view of a new value. */
+static View view_get(Layout *l, ValueId value) {
+    World   *world = l->ctx->world;
+    Views   *views = l->ctx->views;
+    TypeId   type = l->rw.build.code->values.type[value.row];
+    View     view = {.base = views->base[value.row], .offset = views->offset[value.row]};
+    ListId   list = views->strides[value.row];
+    view.rank = type_rank(&world->types, type);
+    view.dense = !list_id_some(list);
+    if (!dim_id_some(view.offset)) view.offset = dims_const(&world->dims, 0);
+    if (view.dense) dense_strides(world, type, view.strides);
+    for (uint32_t i = 0; !view.dense && i < view.rank; i++)
+        view.strides[i] = (DimId){(uint32_t)list_numbers(&world->attrs, list)[i]};
+    return view;
+}
+static void view_put(Layout *l, ValueId value, const View *view) {
+    World  *world = l->ctx->world;
+    Views  *views = l->ctx->views;
+    TypeId  type = l->rw.build.code->values.type[value.row];
+    int64_t rows[SHAPE_RANK_MAX];
+    for (uint32_t i = 0; i < view->rank; i++) rows[i] = view->strides[i].row;
+    bool zero = dims_is_const(&world->dims, view->offset) && dims_const_value(&world->dims, view->offset) == 0;
+    views->base[value.row] = view->base;
+    views->offset[value.row] = zero ? (DimId){0} : view->offset;
+    views->strides[value.row] = strides_dense(world, type, view->strides) ? (ListId){0}
+                                                                           : attrs_list(&world->attrs, rows, view->rank);
+}
+
+static bool divides(Dims *dims, DimId divisor, DimId dim) {
+    DimId quotient = dims_floordiv(dims, dim, divisor);
+    if (!dim_id_some(quotient)) return false;
+    DimId back = dims_mul(dims, quotient, divisor);
+    return back.row == dim.row;
+}
+
+/* Strides of a reshape of a strided view: groups of axes with equal products; the old axes of a group
+ * must be contiguous among themselves. */
+static bool reshape_strides(World *world, const View *from, const DimId *old, const DimId *new,
+                            uint32_t new_rank, View *out) {
+    Dims    *dims = &world->dims;
+    uint32_t i = 0, j = 0;
+    while (i < from->rank || j < new_rank) {
+        uint32_t i0 = i, j0 = j;
+        DimId    a = i < from->rank ? old[i++] : dims_const(dims, 1);
+        DimId    b = j < new_rank ? new[j++] : dims_const(dims, 1);
+        while (a.row != b.row) { /* extend the shorter side */
+            if (j < new_rank && divides(dims, b, a)) b = product(dims, b, new[j++]);
+            else if (i < from->rank) a = product(dims, a, old[i++]);
+            else return false;
+        }
+        for (uint32_t k = i0; k + 1 < i; k++)
+            if (from->strides[k].row != product(dims, from->strides[k + 1], old[k + 1]).row) return false;
+        DimId stride = i > i0 ? from->strides[i - 1] : dims_const(dims, 1);
+        for (uint32_t k = j; k-- > j0;) {
+            out->strides[k] = stride;
+            stride = product(dims, stride, new[k]);
+        }
+    }
+    return true;
+}
+
+static View view_broadcast(Layout *l, OpId op, const View *from, ValueId x, ValueId y) {
+    World         *world = l->ctx->world;
+    const Code    *code = l->rw.build.code;
+    const uint64_t *attrs = op_attrs(world, code, op);
+    ListId         axes = {(uint32_t)attrs[ATTR_BROADCAST_IN_DIM_axes]};
+    View           view = *from;
+    view.rank = type_rank(&world->types, code->values.type[y.row]);
+    for (uint32_t i = 0; i < view.rank; i++) view.strides[i] = dims_const(&world->dims, 0);
+    for (uint32_t k = 0; k < from->rank; k++) {
+        uint32_t axis = (uint32_t)list_numbers(&world->attrs, axes)[k];
+        DimId    size = type_dims(&world->types, code->values.type[x.row])[k];
+        DimId    to = type_dims(&world->types, code->values.type[y.row])[axis];
+        if (size.row == to.row || !is_one(world, size)) view.strides[axis] = from->strides[k];
+    }
+    return view;
+}
+static View view_slice(Layout *l, OpId op, const View *from) {
+    World          *world = l->ctx->world;
+    const uint64_t *attrs = op_attrs(world, l->rw.build.code, op);
+    ListId          starts = {(uint32_t)attrs[ATTR_SLICE_starts]}, steps = {(uint32_t)attrs[ATTR_SLICE_strides]};
+    View            view = *from;
+    for (uint32_t i = 0; i < view.rank; i++) {
+        DimId start = {(uint32_t)list_numbers(&world->attrs, starts)[i]};
+        view.offset = dims_add(&world->dims, view.offset, product(&world->dims, start, view.strides[i]));
+        if (list_id_some(steps))
+            view.strides[i] = product(&world->dims, view.strides[i],
+                                      dims_const(&world->dims, list_numbers(&world->attrs, steps)[i]));
+    }
+    return view;
+}
+
+/* Whether strides can express x reshaped to a type; out takes them. */
+static bool reshape_view(Layout *l, ValueId x, TypeId to, View *out) {
+    World      *world = l->ctx->world;
+    const Code *code = l->rw.build.code;
+    View        from = view_get(l, x);
+    *out = from;
+    out->rank = type_rank(&world->types, to);
+    if (from.dense) dense_strides(world, to, out->strides);
+    return from.dense || reshape_strides(world, &from, type_dims(&world->types, code->values.type[x.row]),
+                                         type_dims(&world->types, to), out->rank, out);
+}
+
+/* The view that a view row makes of its operand. */
+static View make_view(Layout *l, OpId op, uint32_t result) {
+    World      *world = l->ctx->world;
+    const Code *code = l->rw.build.code;
+    ValueId     x = op_operand(code, op, result), y = op_result(code, op, result);
+    View        from = view_get(l, x);
+    switch ((Opcode)code->ops.opcode[op.row]) {
+    case OP_BROADCAST_IN_DIM: return view_broadcast(l, op, &from, x, y);
+    case OP_SLICE: return view_slice(l, op, &from);
+    case OP_TRANSPOSE: {
+        ListId list = {(uint32_t)op_attrs(world, code, op)[0]};
+        View   view = from;
+        for (uint32_t i = 0; i < from.rank; i++)
+            view.strides[i] = from.strides[list_numbers(&world->attrs, list)[i]];
+        return view;
+    }
+    case OP_RESHAPE: {
+        View view;
+        bool possible = reshape_view(l, x, code->values.type[y.row], &view);
+        ASSERT(possible); /* lay_out_row made the operand dense otherwise */
+        (void)possible;
+        return view;
+    }
+    default: return from; /* stop_gradient, barrier */
+    }
+}
+
+static void own(Layout *l, ValueId value) {
+    World *world = l->ctx->world;
+    TypeId type = l->rw.build.code->values.type[value.row];
+    View   view = {.base = value, .offset = dims_const(&world->dims, 0), .rank = type_rank(&world->types, type)};
+    dense_strides(world, type, view.strides);
+    view_put(l, value, &view);
+}
+/* Rows for values appended since the last call. */
+static void cover(Layout *l) {
+    Views   *views = l->ctx->views;
+    uint32_t have = views->table.count, want = l->rw.build.code->values.table.count;
+    if (want > have) (void)table_add_many(&views->table, want - have);
+    for (uint32_t row = have; row < want; row++) own(l, (ValueId){row});
+}
+
+static ValueId dense_copy(Layout *l, ValueId value) {
+    if (value.row < l->copies_count && value_id_some(l->copies[value.row])) return l->copies[value.row];
+    ValueId copy = build_op(&l->rw.build, OP_COPY, &value, 1, NULL);
+    cover(l);
+    l->inserted++;
+    if (value.row < l->copies_count) l->copies[value.row] = copy;
+    return copy;
+}
+
+/* Do the axes (in order) merge into one stride? out_stride: of the merged axis. */
+static bool axes_merge(World *world, const View *view, const DimId *dims, const uint32_t *axes, uint32_t count,
+                       DimId *out_stride) {
+    *out_stride = count ? view->strides[axes[count - 1]] : dims_const(&world->dims, 1);
+    for (uint32_t i = 0; i + 1 < count; i++)
+        if (view->strides[axes[i]].row != product(&world->dims, view->strides[axes[i + 1]], dims[axes[i + 1]]).row)
+            return false;
+    return true;
+}
+static bool matrix_ok(Layout *l, uint32_t old_row, uint32_t operand, ValueId value) {
+    World          *world = l->ctx->world;
+    const uint64_t *attrs = op_attrs(world, l->rw.old, (OpId){old_row});
+    ListId          batch = {(uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch]};
+    ListId          sum = {(uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract]};
+    View            view = view_get(l, value);
+    const DimId    *dims = type_dims(&world->types, l->rw.build.code->values.type[value.row]);
+    uint32_t        free[SHAPE_RANK_MAX], contracted[SHAPE_RANK_MAX], free_count = 0, sum_count = 0, used = 0;
+    DimId           free_stride, sum_stride;
+    for (uint32_t i = 0; i < list_count(&world->attrs, batch); i++)
+        used |= 1u << list_numbers(&world->attrs, batch)[i];
+    for (uint32_t i = 0; i < list_count(&world->attrs, sum); i++) {
+        contracted[sum_count] = (uint32_t)list_numbers(&world->attrs, sum)[i];
+        used |= 1u << contracted[sum_count++];
+    }
+    for (uint32_t i = 0; i < view.rank; i++)
+        if (!(used >> i & 1)) free[free_count++] = i;
+    return axes_merge(world, &view, dims, free, free_count, &free_stride) &&
+           axes_merge(world, &view, dims, contracted, sum_count, &sum_stride) &&
+           (is_one(world, free_stride) || is_one(world, sum_stride));
+}
+
+static bool operand_ok(Layout *l, uint32_t row, uint32_t operand, ValueId value) {
+    uint32_t opcode = l->rw.old->ops.opcode[row];
+    uint8_t  need = l->ctx->target ? l->ctx->target->view_need[opcode] : (uint8_t)VIEW_DENSE;
+    bool     dense = !list_id_some(l->ctx->views->strides[value.row]);
+    if (op_infos[opcode].flags & (OP_VIEW | OP_TERMINATOR)) return true;
+    if (opcode == OP_ASSIGN || opcode == OP_DIM_SIZE) return true;
+    if (need == VIEW_MATRIX) return matrix_ok(l, row, operand, value);
+    return dense || need == VIEW_ANY;
+}
+
+/* Results of a graph and assigned values own their memory, and no two share it. */
+static bool must_own(Layout *l, uint32_t row, uint32_t operand, ValueId value, uint8_t *given) {
+    const Code *code = l->rw.build.code;
+    uint32_t    opcode = l->rw.old->ops.opcode[row];
+    if (opcode != OP_RETURN && !(opcode == OP_ASSIGN && operand == 1)) return false;
+    OpId     def = value_op(code, value);
+    uint32_t from = code->ops.opcode[def.row];
+    bool     owner = l->ctx->views->base[value.row].row == value.row && op_id_some(def) &&
+                 from != OP_PARAMETER && from != OP_CONSTANT && value.row < l->copies_count && !given[value.row];
+    if (owner) given[value.row] = 1;
+    return !owner;
+}
+
+static bool reshape_ok(Layout *l, uint32_t row, ValueId x) {
+    View view;
+    if (l->rw.old->ops.opcode[row] != OP_RESHAPE) return true;
+    return reshape_view(l, x, l->rw.old->values.type[l->rw.old->ops.results_first[row].row], &view);
+}
+
+static void lay_out_row(Layout *l, uint32_t row, ValueId *operands, uint8_t *given) {
+    const Code    *old = l->rw.old;
+    OpId           op = {row};
+    const ValueId *from = op_operands(old, op);
+    rewrite_at(&l->rw, op);
+    for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) {
+        operands[i] = l->rw.map[from[i].row];
+        if (must_own(l, row, i, operands[i], given)) {
+            operands[i] = build_op(&l->rw.build, OP_COPY, &operands[i], 1, NULL);
+            cover(l);
+            l->inserted++;
+        } else if (!operand_ok(l, row, i, operands[i]) || !reshape_ok(l, row, operands[i])) {
+            operands[i] = dense_copy(l, operands[i]);
+        }
+    }
+    OpId copy = rewrite_copy_with(&l->rw, op, operands);
+    cover(l);
+    if (!(op_info(old, op)->flags & OP_VIEW)) return;
+    for (uint32_t i = 0; i < old->ops.results_count[row]; i++) {
+        View view = make_view(l, copy, i);
+        view_put(l, op_result(l->rw.build.code, copy, i), &view);
+    }
+}
+
+Ran sys_layout(SystemCtx *ctx) {
+    const Code *old = &ctx->world->code;
+    uint32_t    operands_max = 1;
+    Layout      l = {.ctx = ctx, .copies_count = old->values.table.count * 2 + 64};
+    for (uint32_t row = 1; row < old->ops.table.count; row++)
+        if (old->ops.operands_count[row] > operands_max) operands_max = old->ops.operands_count[row];
+    l.copies = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, l.copies_count);
+    uint8_t *given = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, l.copies_count);
+    ValueId *operands = ARENA_ARRAY(ctx->scratch, ValueId, operands_max);
+    l.rw = rewrite_begin(ctx->world, ctx->scratch);
+    table_clear(&ctx->views->table);
+    cover(&l);
+    for (uint32_t row = 1; row < old->ops.table.count; row++) lay_out_row(&l, row, operands, given);
+    rewrite_end(&l.rw);
+    return (Ran){.changed = l.inserted};
+}

@@ -1,0 +1,234 @@
+/* memory: where does each buffer live in the planned arena, and what can be written in place?
+ *
+ * Liveness of a buffer runs from the launch that writes it to the last launch that reads it or a view
+ * of it. One sweep in launch order gives space to results and takes it back after last uses, best fit
+ * over a list of free ranges that merges neighbours. Two kinds of reuse happen first:
+ *   in place   an elementwise result takes the memory of a dense operand of its size that dies there;
+ *              results of INPLACE operators take the operand with their name
+ *   assign     a value assigned to a parameter is computed into the parameter when nothing reads the
+ *              old value afterwards; the copying launch is then dropped
+ * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller.
+ * Needs launches. Launches x free ranges; free ranges stay few. */
+#include "systems/system.h"
+
+typedef struct Range {
+    uint64_t offset, bytes;
+} Range;
+typedef struct FreeList {
+    Range   *ranges; /* by offset */
+    uint32_t count, capacity;
+    uint64_t end; /* of the arena so far */
+    Arena   *scratch;
+} FreeList;
+
+static void free_insert(FreeList *list, uint32_t at, Range range) {
+    if (list->count == list->capacity) {
+        Range *more = ARENA_ARRAY(list->scratch, Range, (size_t)list->capacity * 2 + 64);
+        if (list->count != 0) memcpy(more, list->ranges, list->count * sizeof *more);
+        list->ranges = more;
+        list->capacity = list->capacity * 2 + 64;
+    }
+    memmove(list->ranges + at + 1, list->ranges + at, (list->count - at) * sizeof *list->ranges);
+    list->ranges[at] = range;
+    list->count++;
+}
+static void free_remove(FreeList *list, uint32_t at) {
+    list->count--;
+    memmove(list->ranges + at, list->ranges + at + 1, (list->count - at) * sizeof *list->ranges);
+}
+static void give_back(FreeList *list, Range range) {
+    uint32_t low = 0, high = list->count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (list->ranges[middle].offset < range.offset) low = middle + 1;
+        else high = middle;
+    }
+    if (low < list->count && range.offset + range.bytes == list->ranges[low].offset) {
+        range.bytes += list->ranges[low].bytes;
+        free_remove(list, low);
+    }
+    if (low > 0 && list->ranges[low - 1].offset + list->ranges[low - 1].bytes == range.offset)
+        list->ranges[low - 1].bytes += range.bytes;
+    else free_insert(list, low, range);
+}
+static uint64_t take(FreeList *list, uint64_t bytes) {
+    uint32_t best = UINT32_MAX;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (list->ranges[i].bytes >= bytes && (best == UINT32_MAX || list->ranges[i].bytes < list->ranges[best].bytes))
+            best = i;
+    if (best != UINT32_MAX) {
+        uint64_t offset = list->ranges[best].offset;
+        list->ranges[best].offset += bytes;
+        list->ranges[best].bytes -= bytes;
+        if (list->ranges[best].bytes == 0) free_remove(list, best);
+        return offset;
+    }
+    if (list->count != 0 && list->ranges[list->count - 1].offset + list->ranges[list->count - 1].bytes == list->end) {
+        Range tail = list->ranges[--list->count]; /* grow the free end */
+        list->end = tail.offset + bytes;
+        return tail.offset;
+    }
+    uint64_t offset = list->end;
+    list->end += bytes;
+    return offset;
+}
+
+typedef struct Placing {
+    SystemCtx *ctx;
+    Plan      *plan;
+    FreeList   free;
+    uint32_t  *owner; /* by buffer: the buffer whose memory it took over, itself otherwise */
+    uint32_t  *users; /* by buffer: how many buffers sit in its memory now */
+    uint64_t   alive;
+} Placing;
+
+/* --- assign in place -------------------------------------------------------------------------- */
+/* The operand of an INPLACE operator that carries the name of result i; UINT32_MAX if none. */
+static uint32_t named_operand(const OpInfo *info, uint32_t result) {
+    const char *name = info->outs, *operand = info->operands;
+    for (uint32_t i = 0; i < result && name != NULL; i++) name = strchr(name, ' ') ? strchr(name, ' ') + 1 : NULL;
+    if (name == NULL) return UINT32_MAX;
+    size_t length = strcspn(name, " ");
+    for (uint32_t i = 0; operand != NULL; i++) {
+        if (strcspn(operand, " ") == length && strncmp(operand, name, length) == 0) return i;
+        operand = strchr(operand, ' ') ? strchr(operand, ' ') + 1 : NULL;
+    }
+    return UINT32_MAX;
+}
+/* May this result overwrite operand `operand` of its own launch? */
+static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
+    const OpInfo    *info = &op_infos[plan->launches.opcode[launch]];
+    const LaunchArg *x = &launch_args(plan, launch)[operand];
+    const LaunchArg *y = &launch_args(plan, launch)[plan->launches.operands[launch] + result];
+    const Buffers   *buffers = &plan->buffers;
+    if (!x->dense || x->offset != 0 || buffers->bytes[x->buffer] != buffers->bytes[y->buffer]) return false;
+    if (info->flags & OP_INPLACE) return named_operand(info, result) == operand;
+    return (info->flags & OP_ELEMENTWISE) != 0 && dtype_bytes((Dtype)x->dtype) == dtype_bytes((Dtype)y->dtype);
+}
+/* Every operand of the launch that lies in a buffer may be overwritten by the result. */
+static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer, uint32_t result) {
+    for (uint32_t i = 0; i < plan->launches.operands[launch]; i++)
+        if (launch_args(plan, launch)[i].buffer == buffer && !may_overwrite(plan, launch, i, result)) return false;
+    return true;
+}
+
+/* Turns assign launches into nothing where the value can be computed in the parameter's memory. */
+static uint32_t assign_in_place(Placing *p) {
+    Plan     *plan = p->plan;
+    Launches *launches = &plan->launches;
+    Buffers  *buffers = &plan->buffers;
+    uint32_t  done = 0, count = launches->table.count;
+    for (uint32_t row = 1; row < count; row++) {
+        if (launches->opcode[row] != OP_ASSIGN) continue;
+        const LaunchArg *value = &launch_args(plan, row)[0], *parameter = &launch_args(plan, row)[1];
+        uint32_t         from = value->buffer, to = parameter->buffer, born = buffers->first[from];
+        if (value->slot != 0 || !value->dense || value->offset != 0 || born == UINT32_MAX) continue;
+        bool late = false; /* reads of the old value after the new one is born, or a check that
+                              may stop the step before it counts */
+        for (uint32_t k = born + 1; k < count && !late; k++)
+            late |= launches->opcode[k] == OP_ASSERT;
+        for (uint32_t k = born + 1; k < count && !late; k++)
+            for (uint32_t i = 0; i < launches->operands[k]; i++) late |= launch_args(plan, k)[i].buffer == to;
+        uint32_t result = UINT32_MAX, operands = launches->operands[born];
+        for (uint32_t i = operands; i < launches->args_count[born]; i++)
+            if (launch_args(plan, born)[i].buffer == from) result = i - operands;
+        if (late || result == UINT32_MAX || !all_may_overwrite(plan, born, to, result)) continue;
+        for (uint32_t k = born; k < count; k++)
+            for (uint32_t i = 0; i < launches->args_count[k]; i++) {
+                LaunchArg *arg = &plan->args.arg[launches->args_first[k] + i];
+                if (arg->buffer != from) continue;
+                arg->slot = parameter->slot;
+                arg->buffer = to;
+            }
+        launches->args_count[row] = 0; /* dropped by compact_launches */
+        buffers->bytes[from] = 0;
+        done++;
+    }
+    return done;
+}
+
+static void compact_launches(Plan *plan) {
+    Launches *launches = &plan->launches;
+    uint32_t  kept = 1;
+    for (uint32_t row = 1; row < launches->table.count; row++) {
+        if (launches->args_count[row] == 0 && launches->opcode[row] == OP_ASSIGN) continue;
+        launches->opcode[kept] = launches->opcode[row];
+        launches->operands[kept] = launches->operands[row];
+        launches->args_first[kept] = launches->args_first[row];
+        launches->args_count[kept] = launches->args_count[row];
+        launches->attrs[kept] = launches->attrs[row];
+        launches->op[kept++] = launches->op[row];
+    }
+    launches->table.count = kept;
+    for (uint32_t row = 1; row < plan->buffers.table.count; row++) {
+        plan->buffers.first[row] = UINT32_MAX;
+        plan->buffers.last[row] = 0;
+    }
+    for (uint32_t row = 1; row < kept; row++)
+        for (uint32_t i = 0; i < launches->args_count[row]; i++) {
+            uint32_t buffer = launch_args(plan, row)[i].buffer;
+            if (plan->buffers.first[buffer] == UINT32_MAX) plan->buffers.first[buffer] = row;
+            plan->buffers.last[buffer] = row;
+        }
+}
+
+/* --- offsets ---------------------------------------------------------------------------------- */
+static uint64_t aligned(const Placing *p, uint64_t bytes) {
+    uint64_t align = p->ctx->target && p->ctx->target->align ? p->ctx->target->align : 64;
+    return (bytes + align - 1) / align * align;
+}
+static void place_result(Placing *p, uint32_t launch, uint32_t result) {
+    Plan    *plan = p->plan;
+    Buffers *buffers = &plan->buffers;
+    uint32_t operands = plan->launches.operands[launch];
+    uint32_t mine = launch_args(plan, launch)[operands + result].buffer;
+    if (buffers->slot[mine] != 0 || buffers->first[mine] != launch || p->owner[mine] != 0) return;
+    for (uint32_t i = 0; i < operands; i++) {
+        uint32_t theirs = launch_args(plan, launch)[i].buffer, owner = p->owner[theirs];
+        if (buffers->slot[theirs] != 0 || buffers->last[theirs] != launch || p->users[owner] != 1) continue;
+        if (!may_overwrite(plan, launch, i, result) || !all_may_overwrite(plan, launch, theirs, result)) continue;
+        p->owner[mine] = owner;
+        p->users[owner]++;
+        buffers->offset[mine] = buffers->offset[theirs];
+        return;
+    }
+    p->owner[mine] = mine;
+    p->users[mine] = 1;
+    buffers->offset[mine] = take(&p->free, aligned(p, buffers->bytes[mine]));
+    p->alive += aligned(p, buffers->bytes[mine]);
+    if (p->alive > plan->floor_bytes) plan->floor_bytes = p->alive;
+}
+static void retire(Placing *p, uint32_t launch, uint32_t arg) {
+    Plan    *plan = p->plan;
+    Buffers *buffers = &plan->buffers;
+    uint32_t buffer = launch_args(plan, launch)[arg].buffer, owner = p->owner[buffer];
+    if (buffers->slot[buffer] != 0 || buffers->last[buffer] != launch || owner == 0) return;
+    for (uint32_t i = 0; i < arg; i++)
+        if (launch_args(plan, launch)[i].buffer == buffer) return; /* retired already */
+    if (--p->users[owner] != 0) return;
+    uint64_t bytes = aligned(p, buffers->bytes[owner]);
+    give_back(&p->free, (Range){buffers->offset[owner], bytes});
+    p->alive -= bytes;
+}
+
+Ran sys_memory(SystemCtx *ctx) {
+    Plan    *plan = ctx->plan;
+    Placing  p = {.ctx = ctx, .plan = plan, .free = {.scratch = ctx->scratch}};
+    uint32_t changed = assign_in_place(&p);
+    compact_launches(plan);
+    p.owner = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
+    p.users = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
+    plan->floor_bytes = 0;
+    for (uint32_t row = 1; row < plan->launches.table.count; row++) {
+        uint32_t operands = plan->launches.operands[row], count = plan->launches.args_count[row];
+        for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
+        for (uint32_t i = 0; i < count; i++) retire(&p, row, i);
+    }
+    for (uint32_t row = 1; row < plan->args.table.count; row++) {
+        LaunchArg *arg = &plan->args.arg[row];
+        if (arg->slot == 0) arg->offset += plan->buffers.offset[arg->buffer];
+    }
+    plan->arena_bytes = p.free.end;
+    plan->slots.bytes[0] = plan->arena_bytes;
+    return (Ran){.changed = changed};
+}

@@ -1,0 +1,25 @@
+/* The order of systems, one line each. Compiling is independent of sizes; planning happens once per
+ * shape class on the compiled world. */
+#include "systems/runner.h"
+
+static bool run_all(Runner *runner, const SystemKind *kinds, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        if (!runner_run(runner, kinds[i])) return false;
+    return true;
+}
+
+bool runner_compile(Runner *runner) {
+    static const SystemKind steps[] = {
+        SYSTEM_verify, SYSTEM_infer,  SYSTEM_differentiate, SYSTEM_dead,   SYSTEM_expand,
+        SYSTEM_fold,   SYSTEM_dedupe, SYSTEM_dead,          SYSTEM_order,  SYSTEM_layout,
+    };
+    return run_all(runner, steps, LENGTH(steps));
+}
+
+bool runner_plan(Runner *runner, Plan *plan) {
+    static const SystemKind steps[] = {SYSTEM_launch, SYSTEM_memory};
+    runner->ctx.plan = plan;
+    bool good = run_all(runner, steps, LENGTH(steps));
+    runner->ctx.plan = NULL;
+    return good;
+}

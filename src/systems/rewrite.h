@@ -1,0 +1,33 @@
+/* Rewriting a code: read the old rows in order, append the new ones, swap.
+ *
+ *     Rewrite rw = rewrite_begin(world, scratch);
+ *     for (OpId op = {1}; op.row < rw.old->ops.table.count; op.row++)
+ *         if (...) rewrite_replace(&rw, op, ...) else rewrite_copy(&rw, op);
+ *     rewrite_end(&rw);
+ * Blocks and their arguments are carried over first, with the same row numbers. `map` gives the new
+ * value of each old one. New rows go through rw.build, which stands in the block of the old row. */
+#ifndef STOA_SYSTEMS_REWRITE_H
+#define STOA_SYSTEMS_REWRITE_H
+
+#include "tables/build.h"
+
+typedef struct Rewrite {
+    World      *world;
+    const Code *old;
+    ValueId    *map; /* by old value row; nil until defined */
+    Build       build;
+} Rewrite;
+
+Rewrite rewrite_begin(World *world, Arena *scratch);
+/* Positions the builder at an old row (block, location); every step begins with it. */
+static inline void rewrite_at(Rewrite *rw, OpId op) {
+    rw->build.block = rw->old->ops.block[op.row];
+    rw->build.loc = rw->old->ops.loc[op.row];
+}
+OpId rewrite_copy(Rewrite *rw, OpId op);                          /* the row as it is */
+OpId rewrite_copy_with(Rewrite *rw, OpId op, const ValueId *operands); /* with other operands */
+/* The result stands for value from now on; it inherits the name if it has none. */
+void rewrite_map(Rewrite *rw, ValueId old, ValueId replacement);
+void rewrite_end(Rewrite *rw);
+
+#endif

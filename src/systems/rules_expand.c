@@ -1,0 +1,236 @@
+/* Expansions that need more than an expression. Formulas are those of the docs in opcodes.def; the
+ * stable forms (subtracting the maximum, log1p) are chosen here. */
+#include "systems/emit.h"
+
+#define EXPAND(NAME, expression)                                                                   \
+    static bool expand_##NAME(Emit *e, ValueId *out) {                                             \
+        out[0] = expression;                                                                       \
+        return true;                                                                               \
+    }
+#include "tables/rules/expand.def"
+
+ExpandFn *const expand_rules[OP_COUNT] = {
+#define EXPAND(NAME, expression) [OP_##NAME] = expand_##NAME,
+#define EXPAND_FN(NAME)          [OP_##NAME] = expand_##NAME,
+#include "tables/rules/expand.def"
+};
+
+static ValueId like(Emit *e, ValueId v, double number) { return build_splat(e->build, v, number); }
+
+bool expand_GELU(Emit *e, ValueId *out) {
+    ValueId x = X(0), inner;
+    if (INT_ATTR(GELU, tanh)) {
+        ValueId cube = MUL(MUL(x, x), x);
+        inner = TANH(MUL(NUM(0.79788456080286536), ADD(x, MUL(NUM(0.044715), cube))));
+    } else {
+        inner = ERF(MUL(x, NUM(0.70710678118654752)));
+    }
+    out[0] = MUL(MUL(NUM(0.5), x), ADD(NUM(1), inner));
+    return true;
+}
+bool expand_MEAN(Emit *e, ValueId *out) {
+    ListId list = {(uint32_t)INT_ATTR(MEAN, axes)};
+    out[0] = emit_mean(e, X(0), list_numbers(&e->build->world->attrs, list),
+                       list_count(&e->build->world->attrs, list));
+    return true;
+}
+
+/* x - max x over axes (0 where the maximum is not finite, so that rows of -inf stay defined) */
+typedef struct Shifted {
+    ValueId x, max;
+} Shifted;
+static Shifted shift(Emit *e, const int64_t *axes, uint32_t count) {
+    ValueId max = build_reduce(e->build, REDUCE_MAX, X(0), axes, count);
+    max = SELECT(build_unary(e->build, OP_IS_FINITE, max), max, like(e, max, 0));
+    return (Shifted){SUB(X(0), build_spread(e->build, max, X(0), axes, count)), max};
+}
+bool expand_SOFTMAX(Emit *e, ValueId *out) {
+    int64_t axis = INT_ATTR(SOFTMAX, axis);
+    ValueId power = EXP(shift(e, &axis, 1).x);
+    ValueId sum = build_reduce(e->build, REDUCE_SUM, power, &axis, 1);
+    out[0] = DIV(power, build_spread(e->build, sum, X(0), &axis, 1));
+    return true;
+}
+bool expand_LOG_SOFTMAX(Emit *e, ValueId *out) {
+    int64_t axis = INT_ATTR(LOG_SOFTMAX, axis);
+    ValueId x = shift(e, &axis, 1).x;
+    ValueId sum = build_reduce(e->build, REDUCE_SUM, EXP(x), &axis, 1);
+    out[0] = SUB(x, build_spread(e->build, LOG(sum), X(0), &axis, 1));
+    return true;
+}
+bool expand_LOGSUMEXP(Emit *e, ValueId *out) {
+    ListId         list = {(uint32_t)INT_ATTR(LOGSUMEXP, axes)};
+    const int64_t *axes = list_numbers(&e->build->world->attrs, list);
+    uint32_t       count = list_count(&e->build->world->attrs, list);
+    Shifted        s = shift(e, axes, count);
+    out[0] = ADD(LOG(build_reduce(e->build, REDUCE_SUM, EXP(s.x), axes, count)), s.max);
+    return true;
+}
+bool expand_ONE_HOT(Emit *e, ValueId *out) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(e->build, Y);
+    int64_t  last = rank - 1;
+    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, Y)[i];
+    uint64_t iota[3] = {build_dtype(e->build, X(0)), build_sizes(e->build, dims, rank), (uint64_t)last};
+    ValueId  classes = build_op(e->build, OP_IOTA, NULL, 0, iota);
+    ValueId  index = build_spread(e->build, X(0), Y, &last, 1);
+    out[0] = build_convert(e->build, COMPARE(EQ, classes, index), (Dtype)INT_ATTR(ONE_HOT, dtype));
+    return true;
+}
+bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
+    uint32_t rank = build_rank(e->build, X(0));
+    ValueId  x = X(0);
+    uint64_t axis = rank - 1;
+    DimId    dims[SHAPE_RANK_MAX];
+    ValueId  log_p = build_op(e->build, OP_LOG_SOFTMAX, &x, 1, &axis);
+    if (rank + 1 > SHAPE_RANK_MAX) return false;
+    for (uint32_t i = 0; i + 1 < rank; i++) dims[i] = build_dims(e->build, x)[i];
+    ValueId places = emit_with_last_one(e, emit_with_last_one(e, X(1)));
+    ValueId picked = emit_take_along(e, log_p, places, rank - 1);
+    out[0] = NEG(build_reshape(e->build, picked, dims, rank - 1));
+    return true;
+}
+
+static bool expand_norm(Emit *e, double epsilon, bool centred, ValueId *out) {
+    int64_t    last = (int64_t)build_rank(e->build, X(0)) - 1;
+    Normalised n = emit_normalise(e, &last, 1, epsilon, centred);
+    out[0] = MUL(n.hat, build_along(e->build, X(1), X(0), last));
+    if (e->count == 3) out[0] = ADD(out[0], build_along(e->build, X(2), X(0), last));
+    return true;
+}
+bool expand_LAYER_NORM(Emit *e, ValueId *out) { return expand_norm(e, FLOAT_ATTR(LAYER_NORM, epsilon), true, out); }
+bool expand_RMS_NORM(Emit *e, ValueId *out) { return expand_norm(e, FLOAT_ATTR(RMS_NORM, epsilon), false, out); }
+
+bool expand_BATCH_NORM(Emit *e, ValueId *out) {
+    double   epsilon = FLOAT_ATTR(BATCH_NORM, epsilon), weight = FLOAT_ATTR(BATCH_NORM, momentum);
+    uint32_t rank = build_rank(e->build, X(0)), count = 0;
+    int64_t  axes[SHAPE_RANK_MAX];
+    ValueId  x = X(0), mean = X(3), var = X(4), one;
+    for (uint32_t i = 0; i < rank; i++)
+        if (i != 1) axes[count++] = i;
+    out[1] = X(3);
+    out[2] = X(4);
+    if (INT_ATTR(BATCH_NORM, training)) {
+        mean = emit_mean(e, x, axes, count);
+        ValueId centred = SUB(x, build_along(e->build, mean, x, 1));
+        var = emit_mean(e, MUL(centred, centred), axes, count);
+        one = like(e, var, 1);
+        ValueId n = build_scalar_over(e->build, build_count(e->build, x, axes, count, build_dtype(e->build, x)), var);
+        ValueId unbiased = MUL(var, DIV(n, MAXIMUM(SUB(n, one), one)));
+        ValueId keep = like(e, var, 1 - weight), take = like(e, var, weight);
+        out[1] = ADD(MUL(keep, X(3)), MUL(take, mean));
+        out[2] = ADD(MUL(keep, X(4)), MUL(take, unbiased));
+    }
+    ValueId inverse = RSQRT(ADD(var, like(e, var, epsilon)));
+    ValueId hat = MUL(SUB(x, build_along(e->build, mean, x, 1)), build_along(e->build, inverse, x, 1));
+    out[0] = ADD(MUL(hat, build_along(e->build, X(1), x, 1)), build_along(e->build, X(2), x, 1));
+    return true;
+}
+
+/* The mask hides key j from query i when j > i + keys - queries. */
+static ValueId causal(Emit *e, ValueId scores) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(e->build, scores);
+    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, scores)[i];
+    DimId    plane[2] = {dims[rank - 2], dims[rank - 1]};
+    uint64_t sizes = build_sizes(e->build, plane, 2);
+    uint64_t rows[3] = {DTYPE_I64, sizes, 0}, columns[3] = {DTYPE_I64, sizes, 1};
+    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows), j = build_op(e->build, OP_IOTA, NULL, 0, columns);
+    if (plane[0].row != plane[1].row) {
+        uint64_t t = rank - 2, s = rank - 1;
+        ValueId  behind = SUB(build_op(e->build, OP_DIM_SIZE, &scores, 1, &s),
+                              build_op(e->build, OP_DIM_SIZE, &scores, 1, &t));
+        i = ADD(i, build_scalar_over(e->build, behind, i));
+    }
+    int64_t last_two[2] = {(int64_t)rank - 2, (int64_t)rank - 1};
+    ValueId seen = build_broadcast(e->build, COMPARE(LE, j, i), dims, rank, last_two);
+    return SELECT(seen, scores, like(e, scores, -__builtin_inf()));
+}
+bool expand_ATTENTION(Emit *e, ValueId *out) {
+    double   scale = FLOAT_ATTR(ATTENTION, scale);
+    int64_t  last = (int64_t)build_rank(e->build, X(0)) - 1;
+    uint64_t axis = (uint64_t)last;
+    ValueId  scores = emit_matrix_dot(e, X(0), X(1), true);
+    if (scale != 0) {
+        scores = MUL(scores, like(e, scores, scale));
+    } else {
+        ValueId width = build_count(e->build, X(0), &last, 1, build_dtype(e->build, X(0)));
+        scores = MUL(scores, build_scalar_over(e->build, RSQRT(width), scores));
+    }
+    if (INT_ATTR(ATTENTION, causal)) scores = causal(e, scores);
+    ValueId p = build_op(e->build, OP_SOFTMAX, &scores, 1, &axis);
+    out[0] = emit_matrix_dot(e, p, X(2), false);
+    return true;
+}
+
+/* Keeps an element when its 24 random bits are at least rate x 2^24. */
+bool expand_DROPOUT(Emit *e, ValueId *out) {
+    double   rate = FLOAT_ATTR(DROPOUT, rate);
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(e->build, X(0));
+    ValueId  seed = X(1);
+    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, X(0))[i];
+    uint64_t words[2] = {build_sizes(e->build, dims, rank), e->attrs[ATTR_DROPOUT_stream]};
+    ValueId  bits = build_op(e->build, OP_RNG_BITS, &seed, 1, words);
+    ValueId  uniform = build_binary(e->build, OP_SHR_LOGICAL, bits, like(e, bits, 8));
+    ValueId  kept = COMPARE(GE, uniform, like(e, bits, rate * 16777216.0));
+    out[0] = SELECT(kept, DIV(X(0), NUM(1 - rate)), NUM(0));
+    return true;
+}
+
+static ValueId window(Emit *e, ReduceKind kind) {
+    uint64_t words[6] = {kind, e->attrs[0], e->attrs[1], e->attrs[2], e->attrs[3], 0};
+    ValueId  x = X(0);
+    return build_op(e->build, OP_REDUCE_WINDOW, &x, 1, words);
+}
+bool expand_MAX_POOL(Emit *e, ValueId *out) {
+    out[0] = window(e, REDUCE_MAX);
+    return true;
+}
+bool expand_AVG_POOL(Emit *e, ValueId *out) {
+    const Attrs *attrs = &e->build->world->attrs;
+    ListId       sizes = {(uint32_t)INT_ATTR(AVG_POOL, window)};
+    double       size = 1;
+    for (uint32_t i = 0; i < list_count(attrs, sizes); i++) size *= (double)list_numbers(attrs, sizes)[i];
+    ValueId sum = window(e, REDUCE_SUM);
+    out[0] = DIV(sum, like(e, sum, size));
+    return true;
+}
+
+bool expand_GLOBAL_NORM(Emit *e, ValueId *out) {
+    ValueId sum = {0};
+    for (uint32_t i = 0; i < e->count; i++) {
+        int64_t axes[SHAPE_RANK_MAX];
+        for (uint32_t k = 0; k < build_rank(e->build, X(i)); k++) axes[k] = k;
+        ValueId part = build_reduce(e->build, REDUCE_SUM, MUL(X(i), X(i)), axes, build_rank(e->build, X(i)));
+        sum = i == 0 ? part : ADD(sum, part);
+    }
+    out[0] = SQRT(sum);
+    return true;
+}
+
+bool expand_SGD(Emit *e, ValueId *out) {
+    double  momentum = FLOAT_ATTR(SGD, momentum), decay = FLOAT_ATTR(SGD, decay);
+    ValueId p = X(0), g = X(1), rate = build_scalar_over(e->build, X(3), p);
+    if (decay != 0) g = ADD(g, MUL(NUM(decay), p));
+    ValueId buffer = ADD(MUL(NUM(momentum), X(2)), g);
+    ValueId move = INT_ATTR(SGD, nesterov) ? ADD(g, MUL(NUM(momentum), buffer)) : buffer;
+    out[0] = SUB(p, MUL(rate, move));
+    out[1] = buffer;
+    return true;
+}
+bool expand_ADAMW(Emit *e, ValueId *out) {
+    double  beta1 = FLOAT_ATTR(ADAMW, beta1), beta2 = FLOAT_ATTR(ADAMW, beta2);
+    ValueId p = X(0), g = X(1), one = like(e, X(5), 1);
+    ValueId rate = build_scalar_over(e->build, X(4), p);
+    ValueId c1 = SUB(one, POW(like(e, X(5), beta1), X(5))), c2 = SUB(one, POW(like(e, X(5), beta2), X(5)));
+    ValueId first = ADD(MUL(NUM(beta1), X(2)), MUL(NUM(1 - beta1), g));
+    ValueId second = ADD(MUL(NUM(beta2), X(3)), MUL(NUM(1 - beta2), MUL(g, g)));
+    ValueId root = SQRT(DIV(second, build_scalar_over(e->build, c2, p)));
+    ValueId step = DIV(DIV(first, build_scalar_over(e->build, c1, p)), ADD(root, NUM(FLOAT_ATTR(ADAMW, epsilon))));
+    ValueId kept = MUL(p, SUB(NUM(1), MUL(rate, NUM(FLOAT_ATTR(ADAMW, decay)))));
+    out[0] = SUB(kept, MUL(rate, step));
+    out[1] = first;
+    out[2] = second;
+    return true;
+}

@@ -1,0 +1,44 @@
+/* What a system is: a plain function over the tables of a world, with one signature.
+ *
+ * A system reads the code in row order and appends to the spare code, or fills side tables; it calls
+ * no other system. The runner (runner.h) does everything around it. `fuel` counts rewrites that are
+ * still allowed: a system asks system_burn before each optional rewrite, so a run can be bisected to
+ * the one rewrite that breaks a program. */
+#ifndef STOA_SYSTEMS_SYSTEM_H
+#define STOA_SYSTEMS_SYSTEM_H
+
+#include "systems/views.h"
+#include "tables/build.h"
+#include "tables/plan.h"
+#include "tables/target.h"
+
+typedef struct SystemCtx {
+    World        *world;   /* write only the tables named in systems.def */
+    Arena        *scratch; /* rewound when the system returns */
+    const Target *target;  /* NULL: no back end; nothing keeps its own kernel */
+    Views        *views;   /* filled by layout */
+    Plan         *plan;    /* filled by launch and memory */
+    uint32_t      fuel;    /* optional rewrites still allowed */
+} SystemCtx;
+typedef struct Ran {
+    uint32_t changed; /* rewrites done */
+    uint32_t errors;  /* diagnostics added with severity error (counted by the runner) */
+} Ran;
+typedef Ran System(SystemCtx *ctx);
+
+static inline bool system_burn(SystemCtx *ctx) {
+    if (ctx->fuel == 0) return false;
+    ctx->fuel--;
+    return true;
+}
+
+typedef enum SystemKind {
+#define SYSTEM(name, reads, writes, needs, gives, breaks, doc) SYSTEM_##name,
+#include "systems/systems.def"
+    SYSTEM_COUNT
+} SystemKind;
+
+#define SYSTEM(name, reads, writes, needs, gives, breaks, doc) System sys_##name;
+#include "systems/systems.def"
+
+#endif
