@@ -51,7 +51,7 @@ ValueId emit_polygamma(Emit *e, int64_t order, ValueId x);
 ValueId emit_bessel(Emit *e, int64_t order, ValueId x);
 /* 1 where a beats b, 1/2 where they are equal, 0 elsewhere. */
 ValueId emit_winner(Emit *e, CompareKind beats, ValueId a, ValueId b);
-/* Average over axes; e^x / sum e^x and so on along one axis, from primitives. */
+/* Average of x, which has the shape of X(0), over axes. */
 ValueId emit_mean(Emit *e, ValueId x, const int64_t *axes, uint32_t count);
 /* Indices of shape x.dims + [1] select along axis of x: the others walk in step. */
 ValueId emit_take_along(Emit *e, ValueId x, ValueId indices, int64_t axis);

@@ -138,17 +138,20 @@ static void launch_row(Launching *l, uint32_t row) {
     uint32_t      opcode = code->ops.opcode[row], results = code->ops.results_count[row];
     ValueId       first = code->ops.results_first[row];
     if ((info->flags & (OP_VIEW | OP_STATE | OP_TERMINATOR)) != 0 || opcode == OP_CONSTANT) return;
-    if (opcode == OP_ASSIGN) { /* a copy whose result is the parameter */
-        ValueId parameter = op_operand(code, (OpId){row}, 0), value = op_operand(code, (OpId){row}, 1);
-        if (value_bytes(l, value) != 0)
-            add_launch(l, (OpId){row}, OP_ASSIGN, &value, 1, parameter, 1, (AttrsId){0});
-        return;
-    }
+    if (opcode == OP_ASSIGN) return; /* after all others */
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < results; i++) bytes += value_bytes(l, (ValueId){first.row + i});
     if (bytes == 0 && !(info->flags & OP_EFFECT)) return;
     add_launch(l, (OpId){row}, (uint16_t)opcode, op_operands(code, (OpId){row}), code->ops.operands_count[row],
                first, results, code->ops.attrs[row]);
+}
+
+/* A copy whose result is the parameter. Assignments count after the step, so they come last. */
+static void launch_assign(Launching *l, uint32_t row) {
+    const Code *code = &l->plan->world->code;
+    if (code->ops.opcode[row] != OP_ASSIGN) return;
+    ValueId parameter = op_operand(code, (OpId){row}, 0), value = op_operand(code, (OpId){row}, 1);
+    if (value_bytes(l, value) != 0) add_launch(l, (OpId){row}, OP_ASSIGN, &value, 1, parameter, 1, (AttrsId){0});
 }
 
 Ran sys_launch(SystemCtx *ctx) {
@@ -170,5 +173,7 @@ Ran sys_launch(SystemCtx *ctx) {
     add_row_slots(&l, first, last);
     for (uint32_t row = first; row < last; row++)
         if (code->ops.block[row].row == block) launch_row(&l, row);
+    for (uint32_t row = first; row < last; row++)
+        if (code->ops.block[row].row == block) launch_assign(&l, row);
     return (Ran){.changed = plan->launches.table.count - 1};
 }

@@ -112,37 +112,56 @@ static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer
     return true;
 }
 
-/* Turns assign launches into nothing where the value can be computed in the parameter's memory. */
+/* What decides whether an assignment can happen early. */
+typedef struct Hazards {
+    uint32_t *last_read;   /* by buffer: last launch with it as an operand, 0 if none */
+    uint32_t *redirect;    /* by buffer: the parameter's buffer that takes its place, 0 if none */
+    uint32_t  last_assert; /* launches before it may be undone by a failing check */
+} Hazards;
+
+static Hazards find_hazards(Placing *p) {
+    const Plan *plan = p->plan;
+    Hazards     h = {ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, plan->buffers.table.count),
+                     ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, plan->buffers.table.count), 0};
+    for (uint32_t row = 1; row < plan->launches.table.count; row++) {
+        if (plan->launches.opcode[row] == OP_ASSERT) h.last_assert = row;
+        for (uint32_t i = 0; i < plan->launches.operands[row]; i++)
+            h.last_read[launch_args(plan, row)[i].buffer] = row;
+    }
+    return h;
+}
+
+/* Whether the value of an assign launch can be computed in the parameter's memory. */
+static bool can_assign_early(const Plan *plan, const Hazards *h, uint32_t row) {
+    const LaunchArg *value = &launch_args(plan, row)[0], *parameter = &launch_args(plan, row)[1];
+    uint32_t         from = value->buffer, to = parameter->buffer, born = plan->buffers.first[from];
+    if (value->slot != 0 || !value->dense || value->offset != 0 || born == UINT32_MAX) return false;
+    if (h->last_read[to] > born || h->last_assert > born || h->redirect[from] != 0) return false;
+    uint32_t result = UINT32_MAX, operands = plan->launches.operands[born];
+    for (uint32_t i = operands; i < plan->launches.args_count[born]; i++)
+        if (launch_args(plan, born)[i].buffer == from) result = i - operands;
+    return result != UINT32_MAX && all_may_overwrite(plan, born, to, result);
+}
+
+/* Turns assign launches into nothing where the value can be computed in place. */
 static uint32_t assign_in_place(Placing *p) {
     Plan     *plan = p->plan;
     Launches *launches = &plan->launches;
-    Buffers  *buffers = &plan->buffers;
-    uint32_t  done = 0, count = launches->table.count;
-    for (uint32_t row = 1; row < count; row++) {
-        if (launches->opcode[row] != OP_ASSIGN) continue;
-        const LaunchArg *value = &launch_args(plan, row)[0], *parameter = &launch_args(plan, row)[1];
-        uint32_t         from = value->buffer, to = parameter->buffer, born = buffers->first[from];
-        if (value->slot != 0 || !value->dense || value->offset != 0 || born == UINT32_MAX) continue;
-        bool late = false; /* reads of the old value after the new one is born, or a check that
-                              may stop the step before it counts */
-        for (uint32_t k = born + 1; k < count && !late; k++)
-            late |= launches->opcode[k] == OP_ASSERT;
-        for (uint32_t k = born + 1; k < count && !late; k++)
-            for (uint32_t i = 0; i < launches->operands[k]; i++) late |= launch_args(plan, k)[i].buffer == to;
-        uint32_t result = UINT32_MAX, operands = launches->operands[born];
-        for (uint32_t i = operands; i < launches->args_count[born]; i++)
-            if (launch_args(plan, born)[i].buffer == from) result = i - operands;
-        if (late || result == UINT32_MAX || !all_may_overwrite(plan, born, to, result)) continue;
-        for (uint32_t k = born; k < count; k++)
-            for (uint32_t i = 0; i < launches->args_count[k]; i++) {
-                LaunchArg *arg = &plan->args.arg[launches->args_first[k] + i];
-                if (arg->buffer != from) continue;
-                arg->slot = parameter->slot;
-                arg->buffer = to;
-            }
+    Hazards   h = find_hazards(p);
+    uint32_t  done = 0;
+    for (uint32_t row = 1; row < launches->table.count; row++) {
+        if (launches->opcode[row] != OP_ASSIGN || !can_assign_early(plan, &h, row)) continue;
+        h.redirect[launch_args(plan, row)[0].buffer] = launch_args(plan, row)[1].buffer;
         launches->args_count[row] = 0; /* dropped by compact_launches */
-        buffers->bytes[from] = 0;
         done++;
+    }
+    for (uint32_t row = 1; row < plan->args.table.count; row++) {
+        LaunchArg *arg = &plan->args.arg[row];
+        uint32_t   to = h.redirect[arg->buffer];
+        if (to == 0) continue;
+        plan->buffers.bytes[arg->buffer] = 0;
+        arg->buffer = to;
+        arg->slot = plan->buffers.slot[to];
     }
     return done;
 }

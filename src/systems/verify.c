@@ -2,7 +2,7 @@
  *
  * Answers for every operator: known opcode, operands defined earlier and visible from its block,
  * results owned by it, attribute record of the schema's length with enumerations in range, terminator
- * exactly at the end of its block, parameter names unique. Needs nothing, breaks nothing. Linear in
+ * exactly at the end of its block, parameter names unique in a block. Needs nothing, breaks nothing. Linear in
  * rows plus nesting depth per operand that crosses blocks. Reads only; safe on any bounds-checked
  * world (text/check_world has made spans and ids safe to follow). */
 #include "systems/system.h"
@@ -58,7 +58,7 @@ static void check_attrs(SystemCtx *ctx, uint32_t row, const OpInfo *info) {
     }
 }
 
-static void check_row(SystemCtx *ctx, uint32_t row, uint8_t *seen_names) {
+static void check_row(SystemCtx *ctx, uint32_t row, uint32_t *seen_names) {
     const Code   *code = &ctx->world->code;
     const OpInfo *info = &op_infos[code->ops.opcode[row]];
     uint32_t      block = code->ops.block[row].row, count = code->ops.operands_count[row];
@@ -76,15 +76,16 @@ static void check_row(SystemCtx *ctx, uint32_t row, uint8_t *seen_names) {
     check_attrs(ctx, row, info);
     if (code->ops.opcode[row] == OP_PARAMETER) {
         uint64_t name = op_attrs(ctx->world, code, (OpId){row})[ATTR_PARAMETER_name];
-        if (name < ctx->world->strings.rows.table.count && seen_names[name]++ == 1)
-            report(ctx, row, "another parameter has this name");
+        if (name >= ctx->world->strings.rows.table.count) return;
+        if (seen_names[name] == block) report(ctx, row, "another parameter has this name");
+        seen_names[name] = block;
     }
 }
 
 Ran sys_verify(SystemCtx *ctx) {
     World      *world = ctx->world;
     const Code *code = &world->code;
-    uint8_t    *seen = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, world->strings.rows.table.count);
+    uint32_t   *seen = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, world->strings.rows.table.count);
     for (uint32_t row = 1; row < code->ops.table.count; row++) {
         if (code->ops.opcode[row] == OP_NIL || code->ops.opcode[row] >= OP_COUNT)
             report(ctx, row, "unknown operator");

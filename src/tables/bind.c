@@ -132,9 +132,9 @@ static bool solve_sum(Binding *b, uint32_t row, int64_t size, uint32_t origin) {
         if (__builtin_add_overflow(rest, product, &rest)) return false;
     }
     int64_t left;
-    if (unknown == 0 || coef == 0 || __builtin_sub_overflow(size, rest, &left)) return false;
-    if (coef == -1 ? left == INT64_MIN : left % coef != 0) return false;
-    know_symbol(b, unknown, left / coef);
+    if (unknown == 0 || __builtin_sub_overflow(size, rest, &left)) return false;
+    if (coef == -1 && left == INT64_MIN) return false;
+    know_symbol(b, unknown, left / coef); /* with a remainder, check_sizes tells */
     b->origin[unknown] = origin;
     return true;
 }
@@ -310,12 +310,35 @@ static void check_groups(const Binding *b, OpId op) {
         illegal(b, op, "groups must divide the outputs of w: outputs and groups", 0, outputs,
                 groups);
 }
+static void check_batch(const Binding *b, OpId op) {
+    for (uint32_t axis = 0; axis + 2 < operand_rank(b, op, 0); axis++) {
+        int64_t x = operand_size(b, op, 0, axis), y = operand_size(b, op, 1, axis);
+        if (x != y) illegal(b, op, "the batch axes of the operands differ", axis, x, y);
+    }
+}
+/* The transformed axes of x have the sizes of the attribute; half and one more on the last axis of
+ * what a real inverse takes. */
+static void check_fft(const Binding *b, OpId op) {
+    const uint64_t *attrs = op_attrs(b->world, &b->world->code, op);
+    uint32_t        axes = list_count(&b->world->attrs, (ListId){(uint32_t)attrs[ATTR_FFT_sizes]});
+    uint32_t        rank = operand_rank(b, op, 0);
+    for (uint32_t i = 0; i < axes; i++) {
+        int64_t size = attr_size(b, op, ATTR_FFT_sizes, i);
+        if (i == axes - 1 && (FftKind)attrs[ATTR_FFT_kind] == FFT_REAL_INVERSE) size = size / 2 + 1;
+        int64_t given = operand_size(b, op, 0, rank - axes + i);
+        if (given != size)
+            illegal(b, op, "the operand does not have the transformed size", rank - axes + i, given,
+                    size);
+    }
+}
 static void check_op(const Binding *b, OpId op) {
     Opcode opcode = (Opcode)b->world->code.ops.opcode[op.row];
     if (opcode == OP_SLICE) check_slice(b, op);
     if (opcode == OP_DYNAMIC_SLICE) check_dynamic(b, op, false);
     if (opcode == OP_DYNAMIC_UPDATE_SLICE) check_dynamic(b, op, true);
     if (opcode == OP_CONVOLUTION) check_groups(b, op);
+    if (opcode == OP_FFT) check_fft(b, op);
+    if (opcode == OP_TRIANGULAR_SOLVE) check_batch(b, op);
 }
 
 /* --- all phases ------------------------------------------------------------------------------- */

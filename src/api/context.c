@@ -1,0 +1,140 @@
+/* Contexts: creation, the message of the last failure, and tensor storage. */
+#include "api/internal.h"
+
+#include "arena/block.h"
+#include "cpu/cpu.h"
+#include "text/messages.h"
+
+const char *stoa_version(void) { return STOA_VERSION; }
+
+void api_misuse(StoaContext *context, const char *function, const char *problem) {
+    Diags *diags = &context->diags;
+    (void)diags_add(diags, DIAG_API_MISUSE, 0, diags_str(diags, str_of(function)), diags_str(diags, str_of(problem)), 0, 0);
+}
+
+/* Message text is made under its own guard: if even that fails, a fixed text remains. */
+static void render(StoaContext *context, World *world) {
+    ArenaGuard guard;
+    context->message = "out of memory while describing a failure";
+    if (!ARENA_GUARD(&guard)) return;
+    arena_release(context->messages, (ArenaMark){0});
+    String own = text_diags(context->messages, NULL, &context->diags);
+    String theirs = world ? text_diags(context->messages, world, &world->diags) : (String){"", 0};
+    context->message = str_format(context->messages, "%.*s%.*s", STR_ARGS(own), STR_ARGS(theirs)).data;
+    arena_guard_end(&guard);
+}
+
+StoaStatus api_fail(StoaContext *context, World *world, Status status) {
+    render(context, world);
+    diags_clear(&context->diags);
+    if (world != NULL) diags_clear(&world->diags);
+    if (context->log != NULL) context->log(context->user, STOA_LOG_ERROR, context->message);
+    return status == STATUS_OK ? STOA_INVALID : (StoaStatus)status;
+}
+
+StoaStatus api_unwound(StoaContext *context, World *world) {
+    ArenaFailure failure = arena_guard_failure();
+    ArenaGuard   guard;
+    if (ARENA_GUARD(&guard)) {
+        (void)diags_add(&context->diags, DIAG_ARENA_FULL, 0, diags_str(&context->diags, str_of(failure.arena)),
+                        failure.bytes_asked, failure.bytes_max, 0);
+        arena_guard_end(&guard);
+    }
+    return api_fail(context, world, STATUS_OUT_OF_MEMORY);
+}
+
+void api_warn(StoaContext *context) {
+    if (context->diags.rows.table.count == 1) return;
+    if (context->log != NULL) {
+        render(context, NULL);
+        context->log(context->user, STOA_LOG_WARNING, context->message);
+        context->message = "";
+    }
+    diags_clear(&context->diags);
+}
+
+void *api_block_open(StoaContext *context, size_t bytes) {
+    size_t size = bytes ? bytes : 64;
+    void  *block;
+    if (context->allocate != NULL) {
+        if (context->tensors.bytes_max != 0 && context->tensors.bytes + size > context->tensors.bytes_max)
+            arena_fail(context->tensors.name, size, context->tensors.bytes_max, false);
+        block = context->allocate(context->user, size);
+        if (block != NULL) {
+            context->tensors.bytes += size;
+            if (context->tensors.bytes > context->tensors.bytes_peak) context->tensors.bytes_peak = context->tensors.bytes;
+        }
+    } else {
+        block = block_open(size, -1, &context->tensors);
+    }
+    if (block == NULL) arena_fail(context->tensors.name, size, context->tensors.bytes_max, false);
+    memset(block, 0, size);
+    return block;
+}
+
+void api_block_close(StoaContext *context, void *block, size_t bytes) {
+    size_t size = bytes ? bytes : 64;
+    if (block == NULL) return;
+    if (context->release != NULL) {
+        context->release(context->user, block, size);
+        context->tensors.bytes -= size;
+    } else {
+        block_close(block, size, &context->tensors);
+    }
+}
+
+static StoaContext *open_context(Arena *arena, const StoaContextOptions *options) {
+    StoaContext *context = ARENA_NEW(arena, StoaContext);
+    context->arena = arena;
+    context->message = "";
+    context->log = options->log;
+    context->allocate = options->allocate;
+    context->release = options->release;
+    context->user = options->user;
+    context->tensors = (Budget){.name = "tensor storage", .bytes_max = options->memory_max};
+    diags_open(&context->diags, NULL);
+    cpu_describe(&context->target);
+    context->messages = arena_open("messages", (size_t)1 << 28, 0);
+    context->reports = arena_open("reports", (size_t)1 << 32, 0);
+    return context;
+}
+
+StoaStatus stoa_context_create(const StoaContextOptions *options, StoaContext **out_context) {
+    StoaContextOptions preset = STOA_CONTEXT_OPTIONS, given = preset;
+    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    if ((given.allocate == NULL) != (given.release == NULL)) return STOA_INVALID;
+    Arena *arena = arena_open("context", (size_t)1 << 30, 0);
+    if (arena == NULL) return STOA_OUT_OF_MEMORY;
+    StoaContext *volatile context = NULL;
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        if (context != NULL) stoa_context_destroy(context);
+        else arena_close(arena);
+        return STOA_OUT_OF_MEMORY;
+    }
+    context = open_context(arena, &given);
+    StoaContext *made = context;
+    Status       status = made->messages && made->reports ? STATUS_OK : STATUS_OUT_OF_MEMORY;
+    if (status == STATUS_OK) status = workers_open(arena, given.lanes, !given.no_pinning, &made->workers);
+    arena_guard_end(&guard);
+    if (status != STATUS_OK) {
+        stoa_context_destroy(made);
+        return (StoaStatus)status;
+    }
+    *out_context = made;
+    return STOA_OK;
+}
+
+void stoa_context_destroy(StoaContext *context) {
+    if (context == NULL) return;
+    workers_close(context->workers);
+    diags_close(&context->diags);
+    arena_close(context->messages);
+    arena_close(context->reports);
+    arena_close(context->arena);
+    scratch_close_thread();
+}
+
+const char *stoa_message(const StoaContext *context) { return context ? context->message : "no context"; }
+uint32_t    stoa_context_lanes(const StoaContext *context) { return workers_lanes(context->workers); }
+size_t      stoa_context_memory(const StoaContext *context) { return context->tensors.bytes; }

@@ -1,0 +1,47 @@
+/* The handles behind the public interface, and how failures become messages.
+ *
+ * Each public function that can run out of memory opens an arena guard; an unwind, a diagnostic row
+ * or a Status all end in api_fail, which renders the rows as the context's message. */
+#ifndef STOA_API_INTERNAL_H
+#define STOA_API_INTERNAL_H
+
+#include "arena/arena.h"
+#include "arena/status.h"
+#include "arena/workers.h"
+#include "stoa/stoa.h"
+#include "tables/diags.h"
+#include "tables/target.h"
+
+struct StoaContext {
+    Arena      *arena;    /* the context itself */
+    Arena      *messages; /* text of the last failure */
+    Arena      *reports;  /* text of the last report */
+    Diags       diags;    /* of calls that have no world */
+    Workers    *workers;
+    Target      target;
+    Budget      tensors;
+    const char *message;
+    StoaLogFn  *log;
+    StoaAllocFn *allocate;
+    StoaFreeFn *release;
+    void       *user;
+};
+
+/* Renders rows of the context (and of world, if given) as the message, logs warnings, clears both,
+ * and returns status; STOA_INVALID when status is OK although there are errors. */
+StoaStatus api_fail(StoaContext *context, World *world, Status status);
+/* For the failure branch of a guard. */
+StoaStatus api_unwound(StoaContext *context, World *world);
+/* Logs and clears warnings after a success. */
+void api_warn(StoaContext *context);
+/* One row API_MISUSE: what the caller did wrong. */
+void api_misuse(StoaContext *context, const char *function, const char *problem);
+
+/* Tensor storage: the host's allocator, else jemalloc. Zeroed. Unwinds on refusal. */
+void *api_block_open(StoaContext *context, size_t bytes);
+void  api_block_close(StoaContext *context, void *block, size_t bytes);
+
+static_assert((int)STOA_CANCELLED == (int)STATUS_CANCELLED, "ORDER Status");
+static_assert((int)STOA_F64 == (int)DTYPE_F64, "ORDER DTYPES");
+
+#endif

@@ -1,0 +1,162 @@
+/* The update of all trainable parameters of a graph, as rows: gradients, global norm, a finite check
+ * that stops the step, clipping, the optimizer, and the assignments. */
+#include "api/program.h"
+
+typedef struct Optimizing {
+    StoaProgram               *program;
+    Build                     *build;
+    const StoaOptimizerOptions *options;
+    ValueId                   *parameters, *gradients;
+    uint32_t                   count;
+    ValueId                    rate, step;
+} Optimizing;
+
+static bool is_trainable(const World *world, uint32_t row, BlockId block) {
+    const Code *code = &world->code;
+    return code->ops.opcode[row] == OP_PARAMETER && code->ops.block[row].row == block.row &&
+           op_attrs(world, code, (OpId){row})[ATTR_PARAMETER_trainable] != 0 &&
+           dtype_is_float(type_dtype(&world->types, code->values.type[code->ops.results_first[row].row]));
+}
+
+/* State of the shape of a parameter: "<prefix><its name>", zeros. */
+static ValueId state_like(Optimizing *o, ValueId parameter, const char *prefix) {
+    World  *world = o->program->world;
+    OpId    op = value_op(&world->code, parameter);
+    String  name = strings_get(&world->strings, (StrId){(uint32_t)op_attrs(world, &world->code, op)[ATTR_PARAMETER_name]});
+    Scratch scratch = scratch_begin(NULL, 0);
+    String  full = str_format(scratch.arena, "%s%.*s", prefix, STR_ARGS(name));
+    uint64_t words[5] = {0};
+    words[ATTR_PARAMETER_name] = strings_add(&world->strings, full).row;
+    words[ATTR_PARAMETER_type] = build_type(o->build, parameter).row;
+    words[ATTR_PARAMETER_scale] = word_of_f64(0);
+    ValueId state = build_op(o->build, OP_PARAMETER, NULL, 0, words);
+    world->code.values.name[state.row] = (StrId){(uint32_t)words[ATTR_PARAMETER_name]};
+    scratch_end(scratch);
+    return state;
+}
+static void assign(Optimizing *o, ValueId parameter, ValueId value) {
+    ValueId operands[2] = {parameter, value};
+    (void)build_row(o->build, OP_ASSIGN, operands, 2, NULL, 0);
+}
+static ValueId scalar(Optimizing *o, ValueId like, double number) {
+    return build_scalar(o->build, build_dtype(o->build, like), number);
+}
+
+/* min(1, clip / (norm + 1e-6)) over every gradient. */
+static void clip_gradients(Optimizing *o, ValueId norm) {
+    ValueId limit = build_binary(o->build, OP_DIV, scalar(o, norm, o->options->clip),
+                                 build_binary(o->build, OP_ADD, norm, scalar(o, norm, 1e-6)));
+    ValueId factor = build_binary(o->build, OP_MIN, limit, scalar(o, norm, 1));
+    for (uint32_t i = 0; i < o->count; i++)
+        o->gradients[i] = build_binary(o->build, OP_MUL, o->gradients[i],
+                                       build_scalar_over(o->build, factor, o->gradients[i]));
+}
+
+static void update(Optimizing *o, uint32_t i) {
+    const StoaOptimizerOptions *options = o->options;
+    ValueId  p = o->parameters[i], g = o->gradients[i];
+    uint64_t decay = word_of_f64(build_rank(o->build, p) >= options->decay_rank ? options->decay : 0);
+    if (options->kind == STOA_SGD) {
+        ValueId  buffer = state_like(o, p, "optimizer.momentum.");
+        uint64_t words[3] = {word_of_f64(options->momentum), decay, options->nesterov};
+        ValueId  operands[4] = {p, g, buffer, o->rate};
+        OpId     op = build_row(o->build, OP_SGD, operands, 4, words, 0);
+        assign(o, p, op_result(o->build->code, op, 0));
+        assign(o, buffer, op_result(o->build->code, op, 1));
+        return;
+    }
+    ValueId  first = state_like(o, p, "optimizer.first."), second = state_like(o, p, "optimizer.second.");
+    uint64_t words[4];
+    words[ATTR_ADAMW_beta1] = word_of_f64(options->beta1 != 0 ? options->beta1 : 0.9);
+    words[ATTR_ADAMW_beta2] = word_of_f64(options->beta2 != 0 ? options->beta2 : 0.999);
+    words[ATTR_ADAMW_epsilon] = word_of_f64(options->epsilon != 0 ? options->epsilon : 1e-8);
+    words[ATTR_ADAMW_decay] = decay;
+    ValueId operands[6] = {p, g, first, second, o->rate, o->step};
+    OpId    op = build_row(o->build, OP_ADAMW, operands, 6, words, 0);
+    assign(o, p, op_result(o->build->code, op, 0));
+    assign(o, first, op_result(o->build->code, op, 1));
+    assign(o, second, op_result(o->build->code, op, 2));
+}
+
+static void accumulate(Optimizing *o) {
+    double share = 1.0 / (o->options->accumulate ? o->options->accumulate : 1);
+    for (uint32_t i = 0; i < o->count; i++) {
+        ValueId sum = state_like(o, o->parameters[i], "optimizer.sum.");
+        ValueId part = build_binary(o->build, OP_MUL, o->gradients[i], build_splat(o->build, sum, share));
+        assign(o, sum, build_binary(o->build, OP_ADD, sum, part));
+    }
+}
+
+/* Stops the step unless loss and norm are finite. */
+static void check_finite(Optimizing *o, ValueId loss, ValueId norm) {
+    ValueId good = build_unary(o->build, OP_IS_FINITE, norm);
+    if (value_id_some(loss)) good = build_binary(o->build, OP_AND, good, build_unary(o->build, OP_IS_FINITE, loss));
+    uint64_t message = strings_add(&o->program->world->strings, STR("loss or gradient is not finite")).row;
+    (void)build_row(o->build, OP_ASSERT, &good, 1, &message, 0);
+}
+
+static ValueId optimize(Optimizing *o, ValueId loss) {
+    const StoaOptimizerOptions *options = o->options;
+    World                      *world = o->program->world;
+    Scratch                     scratch = scratch_begin(NULL, 0);
+    uint32_t                    rows = world->code.ops.table.count;
+    o->parameters = ARENA_ARRAY(scratch.arena, ValueId, rows + 1);
+    o->gradients = ARENA_ARRAY(scratch.arena, ValueId, rows);
+    for (uint32_t row = 1; row < rows; row++)
+        if (is_trainable(world, row, o->build->block)) o->parameters[++o->count] = world->code.ops.results_first[row];
+    o->parameters[0] = loss;
+    if (options->part == STOA_OPTIMIZE_APPLY) {
+        for (uint32_t i = 0; i < o->count; i++) o->gradients[i] = state_like(o, o->parameters[i + 1], "optimizer.sum.");
+    } else {
+        OpId op = build_row(o->build, OP_GRADIENT, o->parameters, o->count + 1, NULL, o->count);
+        for (uint32_t i = 0; i < o->count; i++) o->gradients[i] = op_result(&world->code, op, i);
+    }
+    o->parameters++;
+    ValueId norm = build_op(o->build, OP_GLOBAL_NORM, o->gradients, o->count, NULL);
+    if (!options->keep_nonfinite) check_finite(o, loss, norm);
+    if (options->part == STOA_OPTIMIZE_ACCUMULATE) {
+        accumulate(o);
+    } else {
+        ValueId *sums = ARENA_ARRAY(scratch.arena, ValueId, o->count);
+        memcpy(sums, o->gradients, o->count * sizeof *sums);
+        if (options->clip > 0) clip_gradients(o, norm);
+        for (uint32_t i = 0; i < o->count; i++) update(o, i);
+        for (uint32_t i = 0; options->part == STOA_OPTIMIZE_APPLY && i < o->count; i++)
+            assign(o, sums[i], build_splat(o->build, sums[i], 0));
+    }
+    scratch_end(scratch);
+    return norm;
+}
+
+StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, StoaValue step,
+                        const StoaOptimizerOptions *options) {
+    StoaOptimizerOptions given = STOA_OPTIMIZER_OPTIONS;
+    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    bool     needs_loss = given.part != STOA_OPTIMIZE_APPLY, needs_rate = given.part != STOA_OPTIMIZE_ACCUMULATE;
+    bool     needs_step = needs_rate && given.kind == STOA_ADAMW;
+    uint32_t trainable = 0;
+    if (!block_id_some(program->build.block) || (needs_loss && loss.id == 0) || (needs_rate && rate.id == 0) ||
+        (needs_step && step.id == 0)) {
+        api_misuse(program->context, "stoa_optimize", "needs an open graph, a scalar loss, and rate and step inputs");
+        return (StoaValue){0};
+    }
+    for (uint32_t row = 1; row < program->world->code.ops.table.count; row++)
+        trainable += is_trainable(program->world, row, program->build.block);
+    if (trainable == 0) {
+        api_misuse(program->context, "stoa_optimize", "the graph has no stoa_parameter to train");
+        return (StoaValue){0};
+    }
+    Optimizing o = {.program = program,
+                    .build = &program->build,
+                    .options = &given,
+                    .rate = {rate.id},
+                    .step = {step.id}};
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        api_misuse(program->context, "stoa_optimize", "the program has no memory left");
+        return (StoaValue){0};
+    }
+    ValueId norm = optimize(&o, (ValueId){loss.id});
+    arena_guard_end(&guard);
+    return (StoaValue){norm.row};
+}

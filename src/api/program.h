@@ -1,0 +1,33 @@
+/* Programs behind the public interface: a world, and the graph that is open for building. */
+#ifndef STOA_API_PROGRAM_H
+#define STOA_API_PROGRAM_H
+
+#include "api/internal.h"
+#include "tables/build.h"
+
+struct StoaProgram {
+    StoaContext *context;
+    World       *world;
+    Arena       *arena; /* the program, and the last printed text after `texts` */
+    ArenaMark    texts;
+    Build        build; /* block nil: no graph is open */
+    StrId        graph_name;
+    ValueId      outputs[LIST_MAX];
+    int64_t      output_names[LIST_MAX]; /* StrId */
+    uint32_t     outputs_count;
+};
+
+/* One attribute as the generated builders pass it; which member counts is said by the schema. */
+typedef struct ApiAttr {
+    int64_t        integer;
+    double         number;
+    const char    *text;
+    const int64_t *ints;
+    const StoaDim *dims;
+    uint32_t       count;
+} ApiAttr;
+StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count, const ApiAttr *attrs);
+void api_op_many(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count, const ApiAttr *attrs,
+                 StoaValue *out_results, uint32_t results);
+
+#endif

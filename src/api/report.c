@@ -1,0 +1,234 @@
+/* Reports: what a file holds (inspect), and what was found on this machine (doctor). */
+#include "api/internal.h"
+
+#include "arena/os.h"
+#include "formats/files.h"
+#include "formats/json.h"
+#include "formats/safetensors.h"
+#include "text/binary.h"
+#include "text/print.h"
+#include "train/checkpoint.h"
+#include "train/tokenizer.h"
+#include "train/tokens.h"
+
+static void add_bytes(Text *text, uint64_t bytes) {
+    if (bytes < 10000) text_addf(text, "%llu B", (unsigned long long)bytes);
+    else if (bytes < 10000000) text_addf(text, "%.1f KiB", (double)bytes / 1024);
+    else text_addf(text, "%.1f MiB", (double)bytes / 1048576);
+}
+
+/* --- inspect ------------------------------------------------------------------------------------- */
+static void add_tensors(Text *text, const Safetensors *file) {
+    uint64_t elements = 0, bytes = 0;
+    for (uint32_t i = 0; i < file->metadata_count; i++) {
+        String key = file->metadata[i].key, value = file->metadata[i].value;
+        text_addf(text, "  %-18.*s %.*s%s\n", STR_ARGS(key), (int)(value.count < 60 ? value.count : 60), value.data,
+                  value.count > 60 ? "..." : "");
+    }
+    for (uint32_t i = 0; i < file->entries_count; i++) {
+        const SafetensorsEntry *entry = &file->entries[i];
+        uint64_t                count = 1;
+        text_addf(text, "  %-44.*s %-5s [", STR_ARGS(entry->name), dtype_infos[entry->dtype].name);
+        for (uint32_t k = 0; k < entry->rank; k++) {
+            text_addf(text, "%s%lld", k ? ", " : "", (long long)entry->shape[k]);
+            count *= (uint64_t)entry->shape[k];
+        }
+        text_add(text, STR("]\n"));
+        elements += count;
+        bytes += entry->bytes;
+    }
+    text_addf(text, "%u tensors, %llu elements, ", file->entries_count, (unsigned long long)elements);
+    add_bytes(text, bytes);
+    text_add(text, STR("\n"));
+}
+
+static void add_world(Text *text, World *world) {
+    uint64_t total = 0;
+    text_addf(text, "  %-20s %10s %12s\n", "table", "rows", "bytes");
+    for (uint32_t i = 0; world_table(world, i) != NULL; i++) {
+        const Table *table = world_table(world, i);
+        if (table->count <= 1) continue;
+        text_addf(text, "  %-20s %10u %12zu\n", table->info->name, table->count - 1, table_bytes(table));
+        total += table_bytes(table);
+    }
+    uint32_t ops = world->code.ops.table.count - 1;
+    text_addf(text, "%u graphs, %u operators, ", world->code.graphs.table.count - 1, ops);
+    add_bytes(text, total);
+    if (ops != 0) text_addf(text, ", %.1f bytes an operator", (double)total / ops);
+    text_add(text, STR("\n"));
+}
+
+static Status inspect_world(StoaContext *context, const char *path, Text *text) {
+    World *world = world_open(0, 0);
+    if (world == NULL) arena_fail("world", 0, 0, false);
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        ArenaFailure failure = arena_guard_failure();
+        world_close(world);
+        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+    }
+    Status status = binary_load(world, path, &context->diags);
+    if (status == STATUS_OK) {
+        Scratch scratch = scratch_begin(&context->reports, 1);
+        String  printed = text_print(scratch.arena, world, (TextOptions){.types = true});
+        text_addf(text, "%s: program\n", path);
+        add_world(text, world);
+        text_add(text, STR("\n"));
+        text_add(text, printed);
+        scratch_end(scratch);
+    }
+    arena_guard_end(&guard);
+    world_close(world);
+    return status;
+}
+
+static Status inspect_safetensors(StoaContext *context, const char *path, Text *text) {
+    Scratch     scratch = scratch_begin(&context->reports, 1);
+    Safetensors file;
+    Status      status = safetensors_open(scratch.arena, path, &context->diags, &file);
+    if (status == STATUS_OK) {
+        text_addf(text, "%s: safetensors\n", path);
+        add_tensors(text, &file);
+    }
+    scratch_end(scratch);
+    return status;
+}
+static Status inspect_checkpoint(StoaContext *context, const char *path, Text *text) {
+    Scratch    scratch = scratch_begin(&context->reports, 1);
+    Checkpoint checkpoint;
+    Status     status = os_exists(str_format(scratch.arena, "%s/manifest.json", path).data)
+                            ? checkpoint_open(scratch.arena, path, &context->diags, &checkpoint)
+                            : checkpoint_find(scratch.arena, path, &context->diags, &checkpoint);
+    if (status == STATUS_OK) {
+        text_addf(text, "%s: checkpoint at step %llu, checksums good\n", checkpoint.folder, (unsigned long long)checkpoint.step);
+        add_tensors(text, &checkpoint.state);
+    }
+    scratch_end(scratch);
+    return status;
+}
+static Status inspect_tokens(StoaContext *context, const char *path, Text *text) {
+    Tokens tokens;
+    Status status = tokens_open(&tokens, path, &context->diags);
+    if (status != STATUS_OK) return status;
+    text_addf(text, "%s: %llu tokens, vocabulary %u, tokenizer %016llx\n", path, (unsigned long long)tokens.run.count,
+              tokens.vocab, (unsigned long long)tokens.tokenizer_hash);
+    tokens_close(&tokens);
+    return STATUS_OK;
+}
+static Status inspect_tokenizer(StoaContext *context, const char *path, Text *text) {
+    Scratch          scratch = scratch_begin(&context->reports, 1);
+    const Tokenizer *tokenizer;
+    Status           status = tokenizer_load(scratch.arena, path, &context->diags, &tokenizer);
+    if (status == STATUS_OK) {
+        text_addf(text, "%s: tokenizer of %u tokens, hash %016llx; the newest:\n ", path, tokenizer->vocab,
+                  (unsigned long long)tokenizer->hash);
+        for (uint32_t i = tokenizer->vocab > 276 ? tokenizer->vocab - 20 : 256; i < tokenizer->vocab; i++) {
+            text_add(text, STR(" "));
+            json_string(text, tokenizer_piece(tokenizer, i));
+        }
+        text_add(text, STR("\n"));
+    }
+    scratch_end(scratch);
+    return status;
+}
+
+/* Which reader a file wants, by its first bytes; folders are checkpoints or runs. */
+static Status inspect(StoaContext *context, const char *path, Text *text) {
+    uint8_t  head[16] = {0};
+    uint64_t size = 0;
+    OsFile   file;
+    Scratch  scratch = scratch_begin(&context->reports, 1);
+    bool     folder = os_exists(str_format(scratch.arena, "%s/manifest.json", path).data) ||
+                  os_exists(str_format(scratch.arena, "%s/checkpoints", path).data);
+    scratch_end(scratch);
+    if (folder) return inspect_checkpoint(context, path, text);
+    int error = os_open(path, OS_READ, &file);
+    if (error == 0) {
+        error = os_size(file, &size);
+        if (error == 0) error = os_read_at(file, 0, head, size < sizeof head ? (size_t)size : sizeof head);
+        (void)os_close(&file);
+    }
+    if (error != 0) return report_failure(&context->diags, path, failure_file("read", error));
+    if (memcmp(head, "stoatok\n", 8) == 0) return inspect_tokenizer(context, path, text);
+    if (memcmp(head, "stoatkn\n", 8) == 0) return inspect_tokens(context, path, text);
+    if (head[8] == '{') return inspect_safetensors(context, path, text);
+    return inspect_world(context, path, text); /* says what it is not, if it is none of ours */
+}
+
+StoaStatus stoa_inspect(StoaContext *context, const char *path, const char **out_text) {
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) return api_unwound(context, NULL);
+    arena_release(context->reports, (ArenaMark){0});
+    Text   text = text_begin(context->reports);
+    Status status = inspect(context, path, &text);
+    if (status == STATUS_OK) *out_text = text_done(&text).data;
+    arena_guard_end(&guard);
+    return status == STATUS_OK ? STOA_OK : api_fail(context, NULL, status);
+}
+
+/* --- doctor -------------------------------------------------------------------------------------- */
+typedef struct Finding {
+    const char *key;
+    String      value;
+} Finding;
+
+static uint32_t findings(StoaContext *context, Arena *arena, Finding *out) {
+    Topology *t = ARENA_NEW(arena, Topology);
+    uint32_t  n = 0, kernels = 0, kept = 0;
+    topology_read(t);
+    for (uint32_t op = 1; op < OP_COUNT; op++) kernels += context->target.has_kernel[op], kept += context->target.keep[op];
+    out[n++] = (Finding){"stoa", STR(STOA_VERSION)};
+    out[n++] = (Finding){"cpu", str_format(arena, "%s", t->cpu_model)};
+    out[n++] = (Finding){"features", str_format(arena, "%s", t->features)};
+    out[n++] = (Finding){"cores", str_format(arena, "%u usable, %u hardware threads, %u NUMA nodes", t->cores, t->cpus, t->numa_nodes)};
+    out[n++] = (Finding){"cpu limit", t->cpu_limit ? str_format(arena, "%u (cgroup)", t->cpu_limit) : STR("none")};
+    out[n++] = (Finding){"lanes", str_format(arena, "%u", workers_lanes(context->workers))};
+    out[n++] = (Finding){"caches", str_format(arena, "L1d %llu KiB, L2 %llu KiB, L3 %llu KiB", (unsigned long long)(t->l1d_bytes >> 10),
+                                              (unsigned long long)(t->l2_bytes >> 10), (unsigned long long)(t->l3_bytes >> 10))};
+    out[n++] = (Finding){"memory", str_format(arena, "%llu MiB%s", (unsigned long long)(t->memory_bytes >> 20),
+                                              t->memory_limit_bytes ? " (cgroup limit below)" : "")};
+    if (t->memory_limit_bytes)
+        out[n++] = (Finding){"memory limit", str_format(arena, "%llu MiB (cgroup)", (unsigned long long)(t->memory_limit_bytes >> 20))};
+    out[n++] = (Finding){"operators", str_format(arena, "%d declared, %u with a CPU kernel, %u composites kept whole", OP_COUNT - 1, kernels, kept)};
+#ifdef STOA_HAVE_JEMALLOC
+    out[n++] = (Finding){"jemalloc", STR("built in (private)")};
+#else
+    out[n++] = (Finding){"jemalloc", STR("absent: tensor storage comes from the system")};
+#endif
+#ifdef STOA_HAVE_ONEDNN
+    out[n++] = (Finding){"oneDNN", STR("linked")};
+#else
+    out[n++] = (Finding){"oneDNN", STR("absent: matrix products use the built-in kernels")};
+#endif
+    out[n++] = (Finding){"gpu", STR("not in this build")};
+    return n;
+}
+
+static const char *doctor(StoaContext *context, bool json) {
+    Finding list[32];
+    arena_release(context->reports, (ArenaMark){0});
+    Scratch  scratch = scratch_begin(&context->reports, 1);
+    uint32_t count = findings(context, scratch.arena, list);
+    Text     text = text_begin(context->reports);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!json) {
+            text_addf(&text, "%-14s %.*s\n", list[i].key, STR_ARGS(list[i].value));
+            continue;
+        }
+        text_add(&text, i == 0 ? STR("{") : STR(","));
+        json_string(&text, str_of(list[i].key));
+        text_add(&text, STR(":"));
+        json_string(&text, list[i].value);
+    }
+    if (json) text_add(&text, STR("}\n"));
+    scratch_end(scratch);
+    return text_done(&text).data;
+}
+
+StoaStatus stoa_doctor(StoaContext *context, bool json, const char **out_text) {
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) return api_unwound(context, NULL);
+    *out_text = doctor(context, json);
+    arena_guard_end(&guard);
+    return STOA_OK;
+}

@@ -1,0 +1,284 @@
+/* Binding a plan: each launch finds its bind function by opcode, which adds steps with prepared
+ * parameters; then one sweep decides where lanes must meet.
+ *
+ * Lanes meet before a step that touches memory which another lane may have written since the last
+ * meeting, or writes what another may have read: memory is compared as byte ranges of slots, and two
+ * steps that both run on lane 0 alone never conflict. Elementwise neighbours that are split alike
+ * (the same element range per lane, the same memory) do not conflict either: a lane then reads only
+ * what it wrote itself. Slots do not overlap. */
+#include <string.h>
+
+#include "cpu/kernels.h"
+
+/* --- what there is ---------------------------------------------------------------------------- */
+
+typedef struct Binding {
+    BindFn  *bind;
+    ViewNeed need;
+    bool     keep; /* a composite that stays whole */
+} Binding;
+
+#define ELEMENTWISE {kernels_bind_elementwise, VIEW_ANY, false}
+#define KEPT_UNARY  {kernels_bind_elementwise, VIEW_ANY, true}
+static const Binding bindings[OP_COUNT] = {
+    [OP_NEG] = ELEMENTWISE,
+    [OP_ABS] = ELEMENTWISE,
+    [OP_SIGN] = ELEMENTWISE,
+    [OP_FLOOR] = ELEMENTWISE,
+    [OP_ROUND_EVEN] = ELEMENTWISE,
+    [OP_EXP] = ELEMENTWISE,
+    [OP_EXPM1] = ELEMENTWISE,
+    [OP_LOG] = ELEMENTWISE,
+    [OP_LOG1P] = ELEMENTWISE,
+    [OP_SQRT] = ELEMENTWISE,
+    [OP_RSQRT] = ELEMENTWISE,
+    [OP_SIN] = ELEMENTWISE,
+    [OP_COS] = ELEMENTWISE,
+    [OP_TANH] = ELEMENTWISE,
+    [OP_LOGISTIC] = ELEMENTWISE,
+    [OP_ERF] = ELEMENTWISE,
+    [OP_ADD] = ELEMENTWISE,
+    [OP_SUB] = ELEMENTWISE,
+    [OP_MUL] = ELEMENTWISE,
+    [OP_DIV] = ELEMENTWISE,
+    [OP_POW] = ELEMENTWISE,
+    [OP_REM] = ELEMENTWISE,
+    [OP_MAX] = ELEMENTWISE,
+    [OP_MIN] = ELEMENTWISE,
+    [OP_AND] = ELEMENTWISE,
+    [OP_OR] = ELEMENTWISE,
+    [OP_XOR] = ELEMENTWISE,
+    [OP_NOT] = ELEMENTWISE,
+    [OP_SHL] = ELEMENTWISE,
+    [OP_SHR_ARITH] = ELEMENTWISE,
+    [OP_SHR_LOGICAL] = ELEMENTWISE,
+    [OP_IS_FINITE] = ELEMENTWISE,
+    [OP_SQUARE] = KEPT_UNARY,
+    [OP_RECIPROCAL] = KEPT_UNARY,
+    [OP_RELU] = KEPT_UNARY,
+    [OP_SILU] = KEPT_UNARY,
+    [OP_SOFTPLUS] = KEPT_UNARY,
+    [OP_GELU] = KEPT_UNARY,
+    [OP_COMPARE] = {kernels_bind_compare, VIEW_ANY, false},
+    [OP_SELECT] = {kernels_bind_select, VIEW_ANY, false},
+    [OP_CONVERT] = {kernels_bind_convert, VIEW_ANY, false},
+    [OP_BITCAST] = {kernels_bind_copy, VIEW_ANY, false},
+    [OP_COPY] = {kernels_bind_copy, VIEW_ANY, false},
+    [OP_RESHAPE] = {kernels_bind_copy, VIEW_ANY, false},
+    [OP_STOP_GRADIENT] = {kernels_bind_copy, VIEW_ANY, false},
+    [OP_BARRIER] = {kernels_bind_copy, VIEW_ANY, false},
+    [OP_BROADCAST_IN_DIM] = {kernels_bind_broadcast, VIEW_ANY, false},
+    [OP_TRANSPOSE] = {kernels_bind_transpose, VIEW_ANY, false},
+    [OP_SLICE] = {kernels_bind_slice, VIEW_ANY, false},
+    [OP_PAD] = {kernels_bind_pad, VIEW_ANY, false},
+    [OP_CONCAT] = {kernels_bind_concat, VIEW_ANY, false},
+    [OP_REVERSE] = {kernels_bind_reverse, VIEW_ANY, false},
+    [OP_DYNAMIC_SLICE] = {kernels_bind_dynamic_slice, VIEW_ANY, false},
+    [OP_DYNAMIC_UPDATE_SLICE] = {kernels_bind_dynamic_update, VIEW_ANY, false},
+    [OP_ASSIGN] = {kernels_bind_assign, VIEW_ANY, false},
+    [OP_ASSERT] = {kernels_bind_assert, VIEW_ANY, false},
+    [OP_DIM_SIZE] = {kernels_bind_dim_size, VIEW_ANY, false},
+    [OP_IOTA] = {kernels_bind_iota, VIEW_ANY, false},
+    [OP_RNG_BITS] = {kernels_bind_rng_bits, VIEW_ANY, false},
+    [OP_GATHER] = {kernels_bind_gather, VIEW_ANY, false},
+    [OP_SCATTER] = {kernels_bind_scatter, VIEW_ANY, false},
+    [OP_REDUCE] = {kernels_bind_reduce, VIEW_ANY, false},
+    [OP_ARG_REDUCE] = {kernels_bind_arg_reduce, VIEW_ANY, false},
+    [OP_CUMULATIVE] = {kernels_bind_cumulative, VIEW_ANY, false},
+    [OP_SORT] = {kernels_bind_sort, VIEW_ANY, false},
+    [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, false},
+    [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, false},
+    [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, false},
+    [OP_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, true},
+    [OP_LOG_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, true},
+    [OP_LAYER_NORM] = {kernels_bind_norm, VIEW_DENSE, true},
+    [OP_RMS_NORM] = {kernels_bind_norm, VIEW_DENSE, true},
+    [OP_CROSS_ENTROPY] = {kernels_bind_cross_entropy, VIEW_DENSE, true},
+    [OP_GLOBAL_NORM] = {kernels_bind_global_norm, VIEW_DENSE, true},
+    [OP_ADAMW] = {kernels_bind_adamw, VIEW_DENSE, true},
+    [OP_SGD] = {kernels_bind_sgd, VIEW_DENSE, true},
+};
+
+void cpu_describe(Target *out_target) {
+    ASSERT(out_target);
+    *out_target = (Target){.name = "cpu", .align = 64};
+    for (int opcode = 0; opcode < OP_COUNT; opcode++) {
+        out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
+        out_target->keep[opcode] = bindings[opcode].keep;
+        out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
+    }
+}
+
+const Isa *kernels_isa(IsaLevel most) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (most >= ISA_AVX512 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+        return &kernels_avx512;
+    if (most >= ISA_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &kernels_avx2;
+#endif
+    return &kernels_generic;
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+void bind_step(Binder *b, StepFn *fn, const void *params, int64_t bytes) {
+    if (b->steps_count == b->steps_max) { /* the old list stays in the arena: at most as long again */
+        uint32_t max = b->steps_max * 2;
+        Step    *steps = ARENA_ARRAY(b->arena, Step, max);
+        memcpy(steps, b->steps, sizeof *steps * b->steps_count);
+        b->steps = steps;
+        b->steps_max = max;
+    }
+    b->steps[b->steps_count++] = (Step){.fn = fn,
+                                        .params = params,
+                                        .launch = b->launch,
+                                        .split = b->lanes > 1 && bytes >= SPLIT_BYTES_MIN};
+}
+void bind_scratch(Binder *b, int64_t bytes) {
+    if ((size_t)bytes > b->scratch_bytes) b->scratch_bytes = (size_t)bytes;
+}
+void bind_shared(Binder *b, int64_t bytes) {
+    b->uses_shared = true;
+    if ((size_t)bytes > b->shared_bytes) b->shared_bytes = (size_t)bytes;
+}
+
+static void fail_no_kernel(Binder *b, Diags *diags) {
+    uint64_t dtype = b->operands + b->results > 0 ? b->args[0].dtype : DTYPE_NIL;
+    (void)diags_add(diags, DIAG_CPU_NO_KERNEL, b->plan->launches.op[b->launch].row, b->opcode,
+                    dtype, 0, 0);
+}
+
+/* --- barriers --------------------------------------------------------------------------------- */
+
+enum { RANGES_MAX = 64, SLOT_SHARED = -1 };
+typedef struct Range { /* memory that some step touched since lanes last met */
+    uint32_t slot;
+    bool     writes, split;
+    int64_t  alike; /* 0, or elements: lane i touched the i-th part of so many, from first on */
+    uint64_t first, last; /* bytes */
+} Range;
+typedef struct Meeting {
+    Range    ranges[RANGES_MAX];
+    uint32_t count;
+    bool     unknown; /* more ranges than are kept: whoever is next meets */
+    bool     stops;   /* the launch before was an assert */
+} Meeting;
+
+static Range range_of(const LaunchArg *arg, bool writes) {
+    int64_t reach = 0;
+    Range   range = {.slot = arg->slot, .writes = writes};
+    for (uint32_t i = 0; i < arg->rank; i++) {
+        if (arg->dims[i] == 0) return range;
+        reach += (arg->dims[i] - 1) * arg->strides[i];
+    }
+    range.first = arg->offset;
+    range.last = arg->offset + (uint64_t)(reach + 1) * dtype_bytes((Dtype)arg->dtype);
+    return range;
+}
+
+static bool conflicts(const Range *a, const Range *b) {
+    if (a->slot != b->slot || !(a->writes || b->writes) || !(a->split || b->split)) return false;
+    if (a->first >= b->last || b->first >= a->last) return false;
+    bool same = a->split && b->split && a->alike == b->alike && a->first == b->first && a->last == b->last;
+    return a->alike == 0 || !same;
+}
+
+/* The ranges of the current launch; whether lanes must meet before it. */
+static bool meet_before(Meeting *meeting, const Binder *b, bool split) {
+    Range    ranges[RANGES_MAX];
+    uint32_t args = b->operands + b->results, count = 0;
+    bool     meet = meeting->unknown || args >= RANGES_MAX;
+    for (uint32_t i = 0; i < args && args < RANGES_MAX; i++) {
+        const LaunchArg *arg = &b->args[i];
+        Range range = range_of(arg, i >= b->operands || (b->opcode == OP_ASSIGN && i == 0));
+        range.split = split;
+        range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
+        if (range.first < range.last) ranges[count++] = range;
+    }
+    if (b->uses_shared)
+        ranges[count++] = (Range){(uint32_t)SLOT_SHARED, true, split, 0, 0, 1};
+    for (uint32_t i = 0; i < count && !meet; i++)
+        for (uint32_t j = 0; j < meeting->count && !meet; j++)
+            meet = conflicts(&ranges[i], &meeting->ranges[j]);
+    meet |= meeting->count + count > RANGES_MAX;
+    if (meet) meeting->count = 0;
+    meeting->unknown = args >= RANGES_MAX;
+    memcpy(meeting->ranges + meeting->count, ranges, sizeof *ranges * count);
+    meeting->count += count;
+    return meet;
+}
+
+/* Marks the barriers of the steps [first, steps_count) of one launch. */
+static void mark_meetings(Binder *b, Meeting *meeting, uint32_t first) {
+    bool split = false;
+    if (first == b->steps_count) return;
+    for (uint32_t i = first; i < b->steps_count; i++) split |= b->steps[i].split;
+    bool meet = meet_before(meeting, b, split);
+    for (uint32_t i = first; i < b->steps_count; i++) {
+        Step *step = &b->steps[i];
+        step->meet = i == first ? meet || meeting->stops : step->split || step[-1].split;
+        step->stops = i == first && meeting->stops;
+    }
+    meeting->stops = b->opcode == OP_ASSERT;
+}
+
+/* --- binding ---------------------------------------------------------------------------------- */
+
+static bool is_empty(const Binder *b) {
+    for (uint32_t i = 0; i < b->results; i++)
+        if (arg_elements(&b->outs[i]) > 0) return false;
+    return b->results > 0;
+}
+
+static Status bind_launches(Binder *b, Diags *diags) {
+    const Launches *launches = &b->plan->launches;
+    Meeting         meeting = {.count = 0};
+    Status          status = STATUS_OK;
+    for (uint32_t row = 1; row < launches->table.count; row++) {
+        b->launch = row;
+        b->opcode = (Opcode)launches->opcode[row];
+        b->args = launch_args(b->plan, row);
+        b->operands = launches->operands[row];
+        b->results = launches->args_count[row] - b->operands;
+        b->outs = b->args + b->operands;
+        b->attrs = launch_attrs(b->plan, row);
+        b->alike = 0;
+        b->uses_shared = false;
+        if (is_empty(b)) continue;
+        uint32_t first = b->steps_count;
+        BindFn  *bind = bindings[b->opcode].bind;
+        if (bind == NULL || !bind(b)) {
+            fail_no_kernel(b, diags);
+            status = STATUS_UNSUPPORTED;
+        }
+        mark_meetings(b, &meeting, first);
+    }
+    return status;
+}
+
+Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa *isa, Diags *diags,
+                    CpuPlan **out_cpu) {
+    ASSERT(arena && plan && workers && diags && out_cpu);
+    Binder b = {.arena = arena, .plan = plan, .isa = isa, .lanes = workers_lanes(workers)};
+    *out_cpu = NULL;
+    b.steps_max = plan->launches.table.count + 16;
+    b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
+    Status status = bind_launches(&b, diags);
+    if (status != STATUS_OK) return status;
+    CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
+    *cpu = (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count};
+    cpu->scratch = ARENA_ARRAY(arena, uint8_t *, b.lanes);
+    for (uint32_t lane = 0; lane < b.lanes; lane++)
+        cpu->scratch[lane] = arena_push(arena, b.scratch_bytes + 64, 64);
+    cpu->shared = arena_push(arena, b.shared_bytes + 64, 64);
+    *out_cpu = cpu;
+    return STATUS_OK;
+}
+
+Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags,
+                CpuPlan **out_cpu) {
+    return cpu_bind_isa(arena, plan, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
+}

@@ -1,0 +1,210 @@
+/* What the sources of the CPU back end share: how a kernel is bound and called, and the table of
+ * inner loops that is compiled once per instruction set.
+ *
+ * Binding turns a launch into one or more steps; a step is a function and prepared parameters. Every
+ * lane calls a split step and does its part, which is a function of (sizes, lane, lanes) alone, with
+ * results that do not depend on lanes: outputs are split freely, reductions only at fixed chunks. A
+ * step that is not split runs on lane 0. Steps of one launch are always separated by a barrier.
+ *
+ * Inner loops (Isa) see dense unit-stride blocks; drivers bring strided, repeated and 16-bit
+ * operands into that form, so each loop exists once per dtype. All instruction sets give the same
+ * bits, except for matrix products (fused multiply-add). */
+#ifndef STOA_CPU_KERNELS_H
+#define STOA_CPU_KERNELS_H
+
+#include "cpu/cpu.h"
+
+/* --- calling ---------------------------------------------------------------------------------- */
+typedef struct KernelCtx {
+    void *const *slots;
+    uint8_t     *scratch; /* of this lane, 64-byte aligned */
+    uint8_t     *shared;  /* of all lanes, lives from step to step of one launch */
+    uint32_t     lane, lanes;
+    uint32_t    *failed; /* launch row of a failed assert; written by lane 0 only */
+} KernelCtx;
+typedef void StepFn(const void *params, const KernelCtx *ctx);
+
+typedef struct Ref { /* where a tensor begins */
+    uint32_t slot;
+    uint64_t offset;
+} Ref;
+static inline void *ref_at(Ref ref, const KernelCtx *ctx) {
+    return (uint8_t *)ctx->slots[ref.slot] + ref.offset;
+}
+static inline Ref ref_of(const LaunchArg *arg) { return (Ref){arg->slot, arg->offset}; }
+
+/* This lane's part of [0,count). */
+typedef struct Part {
+    int64_t first, last;
+} Part;
+static inline Part part_of(int64_t count, int64_t grain, const KernelCtx *ctx) {
+    size_t first, last;
+    workers_split((size_t)count, (size_t)grain, ctx->lane, ctx->lanes, &first, &last);
+    return (Part){(int64_t)first, (int64_t)last};
+}
+
+/* --- inner loops ------------------------------------------------------------------------------ */
+/* out[i] = f(in[0][i], ...) for i < n; out may equal an operand. extra: scalar attributes. */
+typedef void BlockFn(void *out, const void *const *in, int64_t n, const double *extra);
+/* acc[0] = acc[0] (kind) x[0..n): acc is a double for floats, an int64_t for integers. */
+typedef void ReduceRowFn(const void *x, int64_t n, void *acc);
+/* acc[i] = acc[i] (kind) x[i]. */
+typedef void ReduceColsFn(const void *x, int64_t n, void *acc);
+/* One row: y[n] from x[n]; see kernels_float.h for extra. */
+typedef void RowFn(void *y, const void *x, const void *weight, const void *bias, int64_t n,
+                   double extra);
+/* Matrix product of packed panels; see gemm_tile.h. */
+typedef void GemmTileFn(const void *a, const void *b, void *c, int64_t k, int64_t c_stride,
+                        int64_t rows, int64_t cols, bool add);
+typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
+                        int64_t width, int64_t count, int64_t k);
+typedef struct GemmShape {
+    int32_t rows, cols; /* of a register tile */
+} GemmShape;
+
+typedef struct Isa {
+    const char   *name;
+    BlockFn      *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn      *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn      *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn      *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn  *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn  *square_row[DTYPE_COUNT];
+    RowFn        *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn        *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn   *gemm_tile[DTYPE_COUNT];
+    GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    GemmShape     gemm_shape[DTYPE_COUNT];
+} Isa;
+typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
+extern const Isa kernels_generic;
+#if defined(__x86_64__)
+extern const Isa kernels_avx2, kernels_avx512;
+#endif
+/* The best level of this machine, at most `most`. */
+const Isa *kernels_isa(IsaLevel most);
+
+/* --- binding ---------------------------------------------------------------------------------- */
+typedef struct Step {
+    StepFn     *fn;
+    const void *params;
+    uint32_t    launch; /* row of launches */
+    bool        split;  /* all lanes; else lane 0 only */
+    bool        meet;   /* barrier before this step */
+    bool        stops;  /* look for a failed assert before this step (implies meet) */
+} Step;
+typedef struct Binder {
+    Arena           *arena;
+    const Plan      *plan;
+    const Isa       *isa;
+    uint32_t         lanes;
+    uint32_t         launch; /* row */
+    Opcode           opcode;
+    const LaunchArg *args; /* operands, then results */
+    const LaunchArg *outs;
+    uint32_t         operands, results;
+    const uint64_t  *attrs;
+    int64_t          alike;       /* elements, if every lane takes its part_of(elements) of each arg */
+    bool             uses_shared; /* this launch */
+    size_t           scratch_bytes, shared_bytes; /* most asked for by any step */
+    Step            *steps;
+    uint32_t         steps_count, steps_max;
+} Binder;
+/* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
+typedef bool BindFn(Binder *b);
+
+enum { SPLIT_BYTES_MIN = 16 * 1024 }; /* smaller work stays on lane 0 */
+/* Adds a step; bytes: memory it touches, or a like measure of its work. */
+void bind_step(Binder *b, StepFn *fn, const void *params, int64_t bytes);
+/* Makes room: scratch per lane, shared for all lanes. */
+void bind_scratch(Binder *b, int64_t bytes);
+void bind_shared(Binder *b, int64_t bytes);
+#define BIND_PARAMS(b, T) ARENA_NEW((b)->arena, T)
+
+static inline Dtype   arg_dtype(const LaunchArg *arg) { return (Dtype)arg->dtype; }
+static inline int64_t arg_width(const LaunchArg *arg) { return dtype_bytes((Dtype)arg->dtype); }
+static inline int64_t arg_elements(const LaunchArg *arg) {
+    int64_t count = 1;
+    for (uint32_t i = 0; i < arg->rank; i++) count *= arg->dims[i];
+    return count;
+}
+static inline bool arg_dense(const LaunchArg *arg) {
+    int64_t stride = 1;
+    for (uint32_t i = arg->rank; i-- > 0;) {
+        if (arg->dims[i] != 1 && arg->strides[i] != stride) return false;
+        stride *= arg->dims[i];
+    }
+    return true;
+}
+static inline bool dtype_is_half(Dtype dtype) { return dtype == DTYPE_F16 || dtype == DTYPE_BF16; }
+/* What 16-bit floats are computed in: f32; other dtypes in themselves. */
+static inline Dtype dtype_compute(Dtype dtype) { return dtype_is_half(dtype) ? DTYPE_F32 : dtype; }
+
+BindFn kernels_bind_elementwise, kernels_bind_compare, kernels_bind_convert, kernels_bind_select;
+BindFn kernels_bind_copy, kernels_bind_broadcast, kernels_bind_transpose, kernels_bind_slice;
+BindFn kernels_bind_pad, kernels_bind_concat, kernels_bind_reverse, kernels_bind_dynamic_slice;
+BindFn kernels_bind_dynamic_update, kernels_bind_assign, kernels_bind_dim_size, kernels_bind_assert;
+BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bind_scatter;
+BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
+BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
+BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
+BindFn gemm_bind_dot_general, conv_bind_convolution;
+
+/* --- the bound plan: made by bind.c, walked by run.c --------------------------------------------- */
+struct CpuPlan {
+    Workers    *workers;
+    const Step *steps;
+    uint32_t    steps_count;
+    uint8_t   **scratch; /* by lane */
+    uint8_t    *shared;
+};
+/* cpu_bind with the inner loops of a given instruction set, for tests. */
+MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa *isa,
+                             Diags *diags, CpuPlan **out_cpu);
+
+/* Bits of the accumulator (f64 for floats, else i64) that nothing has been reduced into. */
+uint64_t kernels_reduce_start(ReduceKind kind, Dtype dtype);
+
+/* --- walking strided memory ------------------------------------------------------------------- */
+enum { ND_SIDES_MAX = 4 };
+/* Several strided tensors walked together, element (i0,i1,..) of dims; strides in bytes. */
+typedef struct Nd {
+    uint32_t rank; /* after dropping axes of size 1 and merging those contiguous on every side */
+    uint32_t sides;
+    int64_t  count; /* elements */
+    int64_t  dims[SHAPE_RANK_MAX];
+    int64_t  strides[ND_SIDES_MAX][SHAPE_RANK_MAX];
+} Nd;
+typedef struct NdWalk { /* a place in an Nd */
+    int64_t index[SHAPE_RANK_MAX];
+    int64_t offset[ND_SIDES_MAX]; /* bytes */
+} NdWalk;
+/* widths: bytes an element of each side, as strides are given in elements. */
+Nd     nd_make(uint32_t rank, const int64_t *dims, uint32_t sides, const int64_t *const *strides,
+               const int64_t *widths);
+NdWalk nd_at(const Nd *nd, int64_t element);
+void   nd_next_row(const Nd *nd, NdWalk *walk); /* to the start of the next row of the last axis */
+static inline void nd_next(const Nd *nd, NdWalk *walk) { /* to the next element */
+    if (nd->rank == 0) return;
+    for (uint32_t s = 0; s < nd->sides; s++) walk->offset[s] += nd->strides[s][nd->rank - 1];
+    if (++walk->index[nd->rank - 1] == nd->dims[nd->rank - 1]) nd_next_row(nd, walk);
+}
+static inline int64_t nd_inner(const Nd *nd) { return nd->rank > 0 ? nd->dims[nd->rank - 1] : 1; }
+static inline int64_t nd_inner_stride(const Nd *nd, uint32_t side) {
+    return nd->rank > 0 ? nd->strides[side][nd->rank - 1] : 0;
+}
+/* n elements of `width` bytes; strides in bytes. */
+void nd_copy_row(void *out, int64_t out_stride, const void *in, int64_t in_stride, int64_t n,
+                 int64_t width);
+/* Side 0 of elements [first,last) from side 1. */
+void nd_copy(const Nd *nd, void *out, const void *in, int64_t width, int64_t first, int64_t last);
+/* Elements [first,last) of a side, packed into out. */
+void nd_gather(const Nd *nd, uint32_t side, void *out, const void *in, int64_t width, int64_t first,
+               int64_t last);
+/* Adds a step that copies an operand, in row-major order, to dense memory. */
+void nd_bind_copy(Binder *b, Ref to, const LaunchArg *from);
+void nd_dense(uint32_t rank, const int64_t *dims, int64_t *out_strides); /* elements */
+
+#endif

@@ -1,0 +1,170 @@
+/* Cutting tokens. One table gives each byte its classes; the longest token wins. Bytes above 127 are
+ * allowed inside strings and comments only. */
+#include "text/lex.h"
+
+enum { SPACE = 1, LETTER = 2, DIGIT = 4, DOT = 8, PUNCTUATION = 16, WORD = LETTER | DIGIT | DOT };
+
+#define CLASS_LETTERS4(a, b, c, d) [a] = LETTER, [b] = LETTER, [c] = LETTER, [d] = LETTER
+static const uint8_t classes[256] = {
+    [' '] = SPACE, ['\t'] = SPACE, ['\r'] = SPACE, ['\n'] = SPACE,
+    CLASS_LETTERS4('a', 'b', 'c', 'd'), CLASS_LETTERS4('e', 'f', 'g', 'h'),
+    CLASS_LETTERS4('i', 'j', 'k', 'l'), CLASS_LETTERS4('m', 'n', 'o', 'p'),
+    CLASS_LETTERS4('q', 'r', 's', 't'), CLASS_LETTERS4('u', 'v', 'w', 'x'),
+    CLASS_LETTERS4('A', 'B', 'C', 'D'), CLASS_LETTERS4('E', 'F', 'G', 'H'),
+    CLASS_LETTERS4('I', 'J', 'K', 'L'), CLASS_LETTERS4('M', 'N', 'O', 'P'),
+    CLASS_LETTERS4('Q', 'R', 'S', 'T'), CLASS_LETTERS4('U', 'V', 'W', 'X'),
+    CLASS_LETTERS4('y', 'z', 'Y', 'Z'), ['_'] = LETTER,
+    ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT,
+    ['5'] = DIGIT, ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT, ['.'] = DOT,
+    ['('] = PUNCTUATION, [')'] = PUNCTUATION, ['['] = PUNCTUATION, [']'] = PUNCTUATION,
+    ['{'] = PUNCTUATION, ['}'] = PUNCTUATION, [','] = PUNCTUATION, [':'] = PUNCTUATION,
+    ['='] = PUNCTUATION, ['+'] = PUNCTUATION, ['-'] = PUNCTUATION, ['*'] = PUNCTUATION,
+};
+static uint8_t class_of(char c) { return classes[(unsigned char)c]; }
+
+Lexer lex_begin(String source) {
+    ASSERT(source.data || source.count == 0);
+    const char *data = source.data ? source.data : "";
+    size_t      count = source.count < UINT32_MAX ? source.count : UINT32_MAX;
+    return (Lexer){data, data + count, data, 1};
+}
+
+static const char *skip_comment(const char *at, const char *end) {
+    const char *newline = memchr(at, '\n', (size_t)(end - at));
+    return newline ? newline : end;
+}
+
+static const char *skip_word(const char *at, const char *end) {
+    while (at < end && (class_of(*at) & WORD)) at++;
+    return at;
+}
+
+/* A number ends before "..", and takes the sign of a decimal exponent. */
+static const char *skip_number(const char *at, const char *end) {
+    bool hex = end - at > 1 && at[0] == '0' && (at[1] == 'x' || at[1] == 'X');
+    for (; at < end; at++) {
+        bool sign = *at == '+' || *at == '-';
+        if (sign && !hex && (at[-1] == 'e' || at[-1] == 'E')) continue;
+        if (*at == '.' && end - at > 1 && at[1] == '.') break;
+        if (!(class_of(*at) & WORD)) break;
+    }
+    return at;
+}
+
+/* At the opening quote; a string ends on its line. Returns what follows the closing quote. */
+static const char *cut_string(const char *quote, const char *end, Token *token, TokenKind kind) {
+    token->kind = TOKEN_BAD;
+    token->data = quote;
+    token->count = 1;
+    for (const char *at = quote + 1; at < end && *at != '\n'; at++) {
+        if (*at == '"') {
+            token->kind = (uint16_t)kind;
+            token->data = quote + 1;
+            token->count = (uint32_t)(at - quote - 1);
+            return at + 1;
+        }
+        if (*at != '\\') continue;
+        token->escaped = true;
+        if (++at == end || *at == '\n') break;
+    }
+    return quote + 1;
+}
+
+static const char *cut_other(const char *at, const char *end, Token *token) {
+    const char *last = at + 1;
+    bool        more = last < end;
+    token->kind = TOKEN_BAD;
+    if (*at == '"') return cut_string(at, end, token, TOKEN_STRING);
+    if (*at == '%' && more && *last == '"') return cut_string(last, end, token, TOKEN_VALUE);
+    if (*at == '.' && more && *last == '.') {
+        token->kind = TOKEN_RANGE;
+        last++;
+    }
+    token->data = at;
+    token->count = (uint32_t)(last - at);
+    return last;
+}
+
+void lex_next(Lexer *lexer, Token *token) {
+    const char *at = lexer->at, *end = lexer->end, *last;
+    for (; at < end; at++) {
+        if (*at == ' ') continue;
+        if (*at == ';') at = skip_comment(at, end);
+        if (at == end || !(class_of(*at) & SPACE)) break;
+        if (*at != '\n') continue;
+        lexer->line++;
+        lexer->line_start = at + 1;
+    }
+    token->line = lexer->line;
+    token->column = (uint32_t)(at - lexer->line_start) + 1;
+    token->escaped = false;
+    token->data = at;
+    token->count = 0;
+    token->kind = TOKEN_END;
+    lexer->at = at;
+    if (at == end) return;
+    uint8_t class = class_of(*at);
+    if (class & LETTER) {
+        token->kind = TOKEN_NAME;
+        last = skip_word(at + 1, end);
+    } else if (*at == '%' && end - at > 1 && (class_of(at[1]) & WORD)) {
+        token->kind = TOKEN_VALUE;
+        token->data = at + 1;
+        last = skip_word(at + 1, end);
+    } else if (class & PUNCTUATION) {
+        token->kind = (uint16_t)*at;
+        last = at + 1;
+    } else if (class & DIGIT) {
+        token->kind = TOKEN_NUMBER;
+        last = skip_number(at, end);
+    } else {
+        lexer->at = cut_other(at, end, token);
+        return;
+    }
+    token->count = (uint32_t)(last - token->data);
+    lexer->at = last;
+}
+
+static int hex_digit(char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Escapes: \n, \t, \xHH; any other character stands for itself. */
+String lex_unescape(Arena *out, String text) {
+    char  *data = ARENA_ARRAY(out, char, text.count + 1);
+    size_t count = 0;
+    for (size_t i = 0; i < text.count; i++) {
+        char c = text.data[i];
+        if (c == '\\' && i + 1 < text.count) {
+            c = text.data[++i];
+            int high = i + 2 < text.count ? hex_digit(text.data[i + 1]) : -1;
+            int low = i + 2 < text.count ? hex_digit(text.data[i + 2]) : -1;
+            if (c == 'x' && high >= 0 && low >= 0) {
+                c = (char)(high * 16 + low);
+                i += 2;
+            } else if (c == 'n') c = '\n';
+            else if (c == 't') c = '\t';
+        }
+        data[count++] = c;
+    }
+    data[count] = 0;
+    return (String){data, count};
+}
+
+String lex_describe(Arena *out, const Token *token) {
+    int         count = token->count > 40 ? 40 : (int)token->count;
+    const char *data = token->data;
+    switch (token->kind) {
+    case TOKEN_END: return STR("the end of the text");
+    case TOKEN_VALUE: return str_format(out, "'%%%.*s'", count, data);
+    case TOKEN_STRING: return str_format(out, "\"%.*s\"", count, data);
+    case TOKEN_BAD:
+        if (data[0] == '"') return STR("a string without end");
+        if ((unsigned char)data[0] < 32 || (unsigned char)data[0] > 126)
+            return str_format(out, "byte 0x%02x", (unsigned char)data[0]);
+        return str_format(out, "'%.*s'", count, data);
+    default: return str_format(out, "'%.*s'", count, data);
+    }
+}

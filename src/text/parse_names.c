@@ -1,0 +1,90 @@
+/* The map from names to rows, and the words of the language. Entries are appended in order of
+ * definition and the slots hold the hash, so a search touches other entries' memory only when 32 bits
+ * of hash agree. A graph's names stay in the map after it ends; blocks say what is visible. */
+#include "arena/hash.h"
+#include "text/parse_inner.h"
+
+static uint32_t name_hash(String text) {
+    uint64_t hash = hash_bytes(text.data, text.count, 9);
+    return (uint32_t)(hash ^ hash >> 32);
+}
+
+ParseNames parse_names_begin(Arena *arena, size_t expected) {
+    uint32_t capacity = 64;
+    while (capacity < expected && capacity < (1u << 28)) capacity *= 2;
+    return (ParseNames){.arena = arena,
+                        .names = ARENA_ARRAY(arena, ParseName, capacity),
+                        .slots = ARENA_ARRAY_ZERO(arena, ParseSlot, (size_t)capacity * 2),
+                        .count = 1,
+                        .capacity = capacity,
+                        .mask = capacity * 2 - 1};
+}
+
+static void grow(ParseNames *map) {
+    ParseNames bigger = parse_names_begin(map->arena, (size_t)map->capacity * 2);
+    memcpy(bigger.names, map->names, map->count * sizeof *map->names);
+    bigger.count = map->count;
+    for (uint32_t i = 1; i < map->count; i++) {
+        uint32_t at = map->names[i].hash & bigger.mask;
+        while (bigger.slots[at].name != 0) at = (at + 1) & bigger.mask;
+        bigger.slots[at] = (ParseSlot){map->names[i].hash, i};
+    }
+    *map = bigger;
+}
+
+/* The slot of a name, or the free one where it belongs. */
+static ParseSlot *find_slot(const ParseNames *map, String text, uint32_t hash) {
+    for (uint32_t at = hash & map->mask;; at = (at + 1) & map->mask) {
+        ParseSlot *slot = &map->slots[at];
+        if (slot->name == 0) return slot;
+        const ParseName *name = &map->names[slot->name];
+        if (slot->hash == hash && str_same((String){name->text, name->count}, text)) return slot;
+    }
+}
+
+ParseName *parse_names_find(const ParseNames *map, String text) {
+    uint32_t name = find_slot(map, text, name_hash(text))->name;
+    return name != 0 ? &map->names[name] : NULL;
+}
+
+ParseName *parse_names_add(ParseNames *map, String text) {
+    ASSERT(text.count <= UINT32_MAX);
+    if (map->count == map->capacity) grow(map);
+    uint32_t   hash = name_hash(text);
+    ParseSlot *slot = find_slot(map, text, hash);
+    if (slot->name == 0) {
+        *slot = (ParseSlot){hash, map->count};
+        map->names[map->count++] =
+            (ParseName){.text = text.data, .count = (uint32_t)text.count, .hash = hash};
+    }
+    return &map->names[slot->name];
+}
+
+/* A quick hash of few letters: there are some 150 words, known beforehand. */
+const ParseWord *parse_word(const Parser *p, String text) {
+    uint32_t first = (uint8_t)text.data[0], last = (uint8_t)text.data[text.count - 1];
+    uint32_t middle = (uint8_t)text.data[text.count / 2], count = (uint32_t)text.count;
+    uint32_t at = (first * 31 + middle * 131 + last * 577 + count * 61) % PARSE_WORDS;
+    while (p->words[at].text.data != NULL && !str_same(p->words[at].text, text))
+        at = (at + 1) % PARSE_WORDS;
+    return &p->words[at];
+}
+
+void parse_list_push(Parser *p, ParseList *list, uint32_t row) {
+    if (list->count == list->capacity) {
+        uint32_t  capacity = list->capacity * 2 + 256;
+        uint32_t *rows = ARENA_ARRAY(p->arena, uint32_t, capacity);
+        if (list->count != 0) memcpy(rows, list->rows, list->count * sizeof *rows);
+        list->rows = rows;
+        list->capacity = capacity;
+    }
+    list->rows[list->count++] = row;
+}
+
+String parse_text(const Parser *p, const Token *token) {
+    return token->escaped ? lex_unescape(p->arena, token_text(token)) : token_text(token);
+}
+
+StrId parse_intern(const Parser *p, const Token *token) {
+    return strings_add(&p->world->strings, parse_text(p, token));
+}
