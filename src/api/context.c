@@ -132,7 +132,6 @@ void stoa_context_destroy(StoaContext *context) {
     arena_close(context->messages);
     arena_close(context->reports);
     arena_close(context->arena);
-    scratch_close_thread();
 }
 
 const char *stoa_message(const StoaContext *context) { return context ? context->message : "no context"; }
