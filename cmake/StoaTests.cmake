@@ -102,17 +102,18 @@ function(stoa_fuzz_tests)
   endforeach()
 endfunction()
 
-# bench/*.c: programs with every layer; CTest only proves that each still runs (--smoke).
+# bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
+# proves that each still runs (--smoke).
 function(stoa_benches)
-  file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
-  foreach(source ${sources})
-    get_filename_component(stem ${source} NAME_WE)
-    string(REGEX REPLACE "^bench_" "" stem ${stem})
-    add_executable(bench_${stem} ${source})
-    stoa_link_all(bench_${stem})
-    set_target_properties(bench_${stem} PROPERTIES
-      RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
-    stoa_add_test(unit/bench_${stem} unit COMMAND bench_${stem} --smoke)
+  file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
+  file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
+  list(FILTER shared EXCLUDE REGEX "/bench_[^/]*$")
+  foreach(source ${programs})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source} ${shared})
+    stoa_link_all(${name})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+    stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
   endforeach()
 endfunction()
 

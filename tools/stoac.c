@@ -1,36 +1,273 @@
-/* stoac: reads a program (text or binary), prints it again.
+/* stoac FILE [options]: reads a program (text or binary), runs systems on it, prints it.
  *
- *     stoac FILE [-o FILE] [--types] [--binary] [--check] [--mem] [--time]
+ *     -o FILE          write there instead of standard output      --types   annotate results
+ *     -r STEP[,...]    run systems, or `compile`; what they need runs before them
+ *     -d NAME          print the program after each run of a system  -fno-NAME  leave it out
+ *     --binary         write the binary form                         --check    verify all rows
+ *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
+ *     --mem            bytes by table                                --time     ns by system
+ *     --bisect         find the first rewrite that makes the result fail --check or --expect
+ *     --expect TEXT    fail unless TEXT appears in the printed result
  *
- * Diagnostics go to stderr; the exit status is 1 if there were errors, 2 for wrong usage. */
+ * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "arena/os.h"
+#include "cpu/cpu.h"
+#include "systems/runner.h"
+#include "text/binary.h"
+#include "text/check.h"
 #include "text/messages.h"
 #include "text/parse.h"
 #include "text/print.h"
 
-int main(int argc, char **argv) {
-    Arena *arena = arena_open("stoac", (size_t)8 << 30, 0);
+typedef struct Options {
+    const char *file, *out, *steps, *expect;
+    uint64_t    dump, skip; /* bit per SystemKind */
+    uint32_t    fuel;
+    bool        types, binary, check, mem, time, target, bisect;
+} Options;
+
+static Arena *arena;
+
+static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
+
+static int usage(const char *what, const char *which) {
+    fprintf(stderr, "stoac: %s%s\n", what, which);
+    fprintf(stderr, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
+                    "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
+                    "             [--fuel N] [--bisect] [--expect TEXT]\n");
+    return 2;
+}
+
+/* --- options ---------------------------------------------------------------------------------- */
+static bool read_system(const char *name, uint64_t *bits) {
+    SystemKind kind = system_find(str_of(name));
+    if (kind < SYSTEM_COUNT) *bits |= (uint64_t)1 << kind;
+    return kind < SYSTEM_COUNT;
+}
+static bool read_flag(Options *o, String flag) {
+    struct {
+        const char *name;
+        bool       *flag;
+    } flags[] = {{"--types", &o->types}, {"--binary", &o->binary}, {"--check", &o->check},
+                 {"--mem", &o->mem},     {"--time", &o->time},     {"--bisect", &o->bisect}};
+    for (size_t i = 0; i < LENGTH(flags); i++)
+        if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
+    return false;
+}
+/* An option with a value; false if there is none of this name. */
+static bool read_option(Options *o, String name, const char *value, bool *out_good) {
+    int64_t fuel = 0;
+    *out_good = value != NULL;
+    if (str_same(name, STR("-o")))
+        o->out = value;
+    else if (str_same(name, STR("-r")))
+        o->steps = value;
+    else if (str_same(name, STR("--expect")))
+        o->expect = value;
+    else if (str_same(name, STR("--target")))
+        o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
+    else if (str_same(name, STR("--fuel"))) {
+        *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
+        o->fuel = (uint32_t)fuel;
+    } else
+        return false;
+    return true;
+}
+static int read_options(Options *o, int argc, char **argv) {
+    *o = (Options){.fuel = UINT32_MAX};
+    for (int i = 1; i < argc; i++) {
+        String word = str_of(argv[i]);
+        bool   good = true;
+        if (read_flag(o, word)) continue;
+        if (read_option(o, word, i + 1 < argc ? argv[i + 1] : NULL, &good))
+            i++;
+        else if (str_starts(word, STR("-fno-")))
+            good = read_system(argv[i] + 5, &o->skip);
+        else if (str_starts(word, STR("-d")))
+            good = read_system(argv[i] + 2, &o->dump);
+        else if (word.data[0] == '-' || o->file != NULL)
+            good = false;
+        else
+            o->file = argv[i];
+        if (!good) return usage("what is ", argv[i]);
+    }
+    return o->file == NULL ? usage("a file is needed", "") : 0;
+}
+
+/* --- a world ---------------------------------------------------------------------------------- */
+static void print_diags(const World *world, String source) {
+    put(stderr, text_diags_in(arena, world, &world->diags, source));
+}
+static World *read_world(const Options *o) {
     OsMap  map;
-    bool   types = false;
-    if (argc > 2 && strcmp(argv[2], "--types") == 0) types = true;
-    if (argc < 2 || os_map(argv[1], &map) != 0) return 2;
     World *world = world_open(0, 0);
-    String source = {(const char *)map.data, map.bytes};
+    int    error = os_map(o->file, &map);
+    if (world == NULL || error != 0) {
+        fprintf(stderr, "stoac: cannot read %s: %s\n", o->file, os_error_text(error));
+        exit(2);
+    }
+    String   source = {(const char *)map.data, map.bytes};
+    uint64_t begin = os_clock_ns();
+    bool     good, binary = binary_is(source);
+    if (binary)
+        good = binary_load(world, o->file, &world->diags) == STATUS_OK;
+    else
+        good = text_parse(world, source, str_of(o->file));
+    double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;
+    if (o->time) fprintf(stderr, "%-14s %10.3f ms %8.1f ns/row\n", "read", ns / 1e6, ns / rows);
+    if (!good) {
+        print_diags(world, binary ? (String){NULL, 0} : source);
+        exit(1);
+    }
+    os_unmap(&map);
+    return world;
+}
+
+static void after_system(void *context, const Runner *runner, const SystemRun *run) {
+    const Options *o = context;
+    const char    *name = system_infos[run->kind].name;
+    double         ns = (double)(run->end_ns - run->begin_ns);
+    uint32_t       rows = run->rows_in > 0 ? run->rows_in : 1;
+    if (o->time)
+        fprintf(stderr, "%-14s %10.3f ms %8.1f ns/row %8u -> %u rows, %u changed%s\n", name,
+                ns / 1e6, ns / rows, run->rows_in, run->rows_out, run->changed,
+                run->skipped ? " (left out)" : "");
+    if (!(o->dump >> run->kind & 1)) return;
+    printf("; after %s\n", name);
+    put(stdout,
+        text_print(arena, runner->ctx.world, (TextOptions){.types = o->types, .bare = true}));
+}
+/* Runs a system after those that give what it needs. */
+static bool run_system(Runner *runner, SystemKind kind) {
+    for (uint32_t other = 0; other < SYSTEM_COUNT; other++) {
+        uint32_t missing = system_infos[kind].needs & ~runner->facts;
+        if ((system_infos[other].gives & missing) == 0 || other == (uint32_t)kind) continue;
+        if (!run_system(runner, (SystemKind)other)) return false;
+    }
+    return runner_run(runner, kind);
+}
+static bool run_steps(Runner *runner, String steps) {
+    while (steps.count != 0) {
+        const char *comma = memchr(steps.data, ',', steps.count);
+        size_t      count = comma ? (size_t)(comma - steps.data) : steps.count;
+        String      step = {steps.data, count};
+        SystemKind  kind = system_find(step);
+        bool        all = str_same(step, STR("compile"));
+        if (!all && kind == SYSTEM_COUNT) {
+            fprintf(stderr, "stoac: no system %.*s\n", STR_ARGS(step));
+            exit(2);
+        }
+        if (!(all ? runner_compile(runner) : run_system(runner, kind))) return false;
+        count += comma != NULL;
+        steps = (String){steps.data + count, steps.count - count};
+    }
+    return true;
+}
+/* Runs the steps on the world; out_fuel is what they left. */
+static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
+                      uint32_t *out_fuel) {
+    Target target;
+    Runner runner;
+    if (o->target) cpu_describe(&target);
+    runner_open(&runner, world, o->target ? &target : NULL);
+    runner.ctx.fuel = fuel;
+    runner.skip = o->skip;
+    runner.hook = quiet ? NULL : after_system;
+    runner.context = (void *)(uintptr_t)o;
+    bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
+    *out_fuel = runner.ctx.fuel;
+    runner_close(&runner);
+    return good;
+}
+static bool holds(const Options *o, World *world) {
+    bool good = !o->check || check_world(world, &world->diags);
+    if (good && o->expect != NULL) {
+        String text = text_print(arena, world, (TextOptions){.types = o->types});
+        good = strstr(text.data, o->expect) != NULL;
+        if (!good) fprintf(stderr, "stoac: '%s' does not appear\n", o->expect);
+    }
+    return good;
+}
+
+/* --- reports ---------------------------------------------------------------------------------- */
+static void print_memory(World *world) {
+    double rows = world->code.ops.table.count, sum = 0;
+    fprintf(stderr, "%-20s %10s %12s %8s\n", "table", "rows", "bytes", "per op");
+    for (uint32_t i = 0; world_table(world, i) != NULL; i++) {
+        const Table *table = world_table(world, i);
+        double       bytes = (double)table_bytes(table);
+        sum += bytes;
+        fprintf(stderr, "%-20s %10u %12.0f %8.1f\n", table->info->name, table->count - 1, bytes,
+                bytes / rows);
+    }
+    fprintf(stderr, "%-20s %10s %12.0f %8.1f; committed %zu, at most %zu\n", "all", "", sum,
+            sum / rows, world->budget.bytes, world->budget.bytes_peak);
+}
+static int write_world(const Options *o, World *world) {
+    if (o->binary) {
+        if (o->out == NULL) return usage("--binary needs -o", "");
+        if (binary_save(world, o->out, &world->diags) == STATUS_OK) return 0;
+        print_diags(world, (String){NULL, 0});
+        return 1;
+    }
+    String text = text_print(arena, world, (TextOptions){.types = o->types});
+    FILE  *file = o->out != NULL ? fopen(o->out, "wb") : stdout;
+    if (file == NULL) return usage("cannot write ", o->out);
+    put(file, text);
+    return fflush(file) != 0 || (file != stdout && fclose(file) != 0);
+}
+
+/* Halves the fuel until the first rewrite is known after which the result does not hold. */
+static int bisect(const Options *o) {
+    uint32_t good = 0, bad, left;
+    World   *world = read_world(o);
+    bool     fails = !transform(o, world, UINT32_MAX, true, &left) || !holds(o, world);
+    world_close(world);
+    bad = UINT32_MAX - left;
+    if (!fails) {
+        printf("nothing fails: %u rewrites\n", bad);
+        return 0;
+    }
+    while (good < bad) {
+        uint32_t middle = good + (bad - good) / 2;
+        world = read_world(o);
+        fails = !transform(o, world, middle, true, &left) || !holds(o, world);
+        world_close(world);
+        if (fails)
+            bad = middle;
+        else
+            good = middle + 1;
+    }
+    printf("fails from rewrite %u on (--fuel %u fails%s)\n", bad, bad, bad ? "" : ", even at none");
+    return 1;
+}
+
+int main(int argc, char **argv) {
+    Options    options;
     ArenaGuard guard;
-    if (!ARENA_GUARD(&guard)) { fprintf(stderr, "memory: %s\n", arena_guard_failure().arena); return 2; }
-    uint64_t t0 = os_clock_ns();
-    bool good = text_parse(world, source, str_of(argv[1]));
-    uint64_t t1 = os_clock_ns();
-    String diags = text_diags_in(arena, world, &world->diags, source);
-    fwrite(diags.data, 1, diags.count, stderr);
-    uint64_t t2 = os_clock_ns();
-    String text = text_print(arena, world, (TextOptions){.types = types});
-    uint64_t t3 = os_clock_ns();
-    fwrite(text.data, 1, text.count, stdout);
-    fprintf(stderr, "ops %u parse %.1f print %.1f ns/op\n", world->code.ops.table.count, (double)(t1-t0)/world->code.ops.table.count, (double)(t3-t2)/world->code.ops.table.count);
-    return !good;
+    uint32_t   left;
+    int        status = read_options(&options, argc, argv);
+    if (status != 0) return status;
+    arena = arena_open("stoac", (size_t)16 << 30, 0);
+    if (arena == NULL || !ARENA_GUARD(&guard)) {
+        fprintf(stderr, "stoac: out of memory in '%s'\n", arena_guard_failure().arena);
+        return 1;
+    }
+    if (options.bisect) return bisect(&options);
+    World *world = read_world(&options);
+    bool   good = transform(&options, world, options.fuel, false, &left) && holds(&options, world);
+    uint64_t begin = os_clock_ns();
+    status = good ? write_world(&options, world) : 1;
+    double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;
+    if (options.time)
+        fprintf(stderr, "%-14s %10.3f ms %8.1f ns/row\n", "write", ns / 1e6, ns / rows);
+    if (!good) print_diags(world, (String){NULL, 0});
+    if (options.mem) print_memory(world);
+    world_close(world);
+    arena_guard_end(&guard);
+    arena_close(arena);
+    return status;
 }

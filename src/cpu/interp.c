@@ -1,5 +1,5 @@
-/* Running a graph row by row: binding sizes, allocating results, the table of rules, parameters, and
- * what a return hands out. The rules themselves are in interp_<family>.c.
+/* Running a graph row by row: binding sizes, allocating results, the table of rules, parameters,
+ * and what a return hands out. The rules themselves are in interp_<family>.c.
  *
  * Lifetimes: values live in scratch until the run ends; temporaries of a rule until the rule ends;
  * outputs are copied to the caller's arena, so that they share nothing with inputs or state. */
@@ -13,7 +13,7 @@ void interp_fail_kernel(Interp *it) {
     fail(it, STATUS_UNSUPPORTED);
 }
 
-/* --- state -------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 static StrId parameter_name(const Interp *it, OpId op) {
     return (StrId){(uint32_t)op_attrs(it->world, &it->world->code, op)[ATTR_PARAMETER_name]};
 }
@@ -49,19 +49,19 @@ static void commit_state(Interp *it) {
     for (uint32_t row = code->blocks.op_first[it->block.row];
          row < code->blocks.op_last[it->block.row]; row++) {
         it->op = (OpId){row};
-        if (code->ops.opcode[row] != OP_ASSIGN) continue;
+        if (code->ops.opcode[row] != OP_ASSIGN || code->ops.block[row].row != it->block.row) continue;
         OpId parameter = value_op(code, op_operand(code, it->op, 0));
         walk_copy_all(find_state(it, parameter_name(it, parameter)), interp_in(it, 1));
     }
 }
 
-/* --- effects ------------------------------------------------------------------------------------ */
+/* --- effects ---------------------------------------------------------------------------------- */
 static void run_assert(Interp *it) {
     const Tensor *condition = interp_in(it, 0);
     StrId         message = {(uint32_t)it->attrs[ATTR_ASSERT_message]};
     bool          is_float = dtype_is_float(condition->dtype), held = true;
     for (int64_t i = 0; i < tensor_elements(condition); i++) {
-        Num number = wide_load(condition, i);
+        Num number = interp_load(condition, i);
         held = held && (is_float ? number.f != 0 : number.i != 0);
     }
     if (held) return;
@@ -71,7 +71,7 @@ static void run_assert(Interp *it) {
 }
 static void run_nothing(Interp *it) { (void)it; } /* return and assign act at the end of the run */
 
-/* --- the rules ---------------------------------------------------------------------------------- */
+/* --- the rules -------------------------------------------------------------------------------- */
 /* moves: the rule copies elements as bytes, or treats complex ones itself. */
 typedef struct Rule {
     InterpFn *fn;
@@ -163,7 +163,7 @@ static const Rule rules[OP_COUNT] = {
 };
 bool interp_has(Opcode opcode) { return rules[opcode].fn != NULL; }
 
-/* --- rows --------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 static bool dtype_runs(const Interp *it, Dtype dtype) {
     if (dtype == DTYPE_C64 || dtype == DTYPE_C128) return rules[it->opcode].moves;
     return dtype >= DTYPE_BOOL && dtype <= DTYPE_F64;

@@ -12,13 +12,13 @@
 #include "tables/bind.h"
 #include "tables/schema.h"
 
-/* Runs a graph of primitives on concrete tensors. inputs: one per argument of the graph. state: the
- * tensors of its parameters, by name in any order; `parameter` reads what they held at the start,
- * `assign` writes them after the last row, and only when the run succeeds. out_outputs: one tensor
- * per operand of the return, in memory of `out`. Intermediate values take scratch of this thread.
- *
- * STATUS_INVALID: the inputs, sizes or state do not fit, or an assert failed; STATUS_UNSUPPORTED: an
- * operator or dtype without a rule here (composites, control flow, collectives). Both leave a
+/* Runs a graph of primitives on concrete tensors. inputs: one per argument of the graph. state:
+ * the tensors of its parameters, by name in any order; `parameter` reads what they held at the
+ * start, `assign` writes them after the last row, and only when the run succeeds. out_outputs: one
+ * tensor per operand of the return, in memory of `out`. Intermediate values take scratch of this
+ * thread.
+ * STATUS_INVALID: the inputs, sizes or state do not fit, or an assert failed; STATUS_UNSUPPORTED:
+ * an operator or dtype without a rule here (composites, control flow, collectives). Both leave a
  * diagnostic. Runs under the caller's arena guard. */
 MUST_USE Status interp_run(Arena *out, const World *world, GraphId graph, const Tensor *inputs,
                            uint32_t inputs_count, NamedTensor *state, uint32_t state_count,

@@ -1,6 +1,7 @@
 /* Complex numbers of the interpreter: making and splitting them, the field operations, and the
- * discrete Fourier transform by its definition. A Pair is one complex number in double; c64 rounds its
- * parts to f32 when stored. Other operators only move complex elements, or have no rule for them. */
+ * discrete Fourier transform by its definition. A Pair is one complex number in double; c64 rounds
+ * its parts to f32 when stored. Other operators only move complex elements, or have no rule for
+ * them. */
 #include "cpu/interp_inner.h"
 
 typedef struct Pair {
@@ -8,7 +9,7 @@ typedef struct Pair {
 } Pair;
 
 static Pair pair_load(const Tensor *x, int64_t at) {
-    if (!dtype_is_complex(x->dtype)) return (Pair){wide_load(x, at).f, 0};
+    if (!dtype_is_complex(x->dtype)) return (Pair){interp_load(x, at).f, 0};
     Pair        pair;
     float       single[2];
     size_t      bytes = dtype_bytes(x->dtype);
@@ -22,7 +23,7 @@ static Pair pair_load(const Tensor *x, int64_t at) {
 }
 static void pair_store(Tensor *x, int64_t at, Pair pair) { /* a real tensor takes the real part */
     if (!dtype_is_complex(x->dtype)) {
-        wide_store(x, at, (Num){.f = pair.re});
+        interp_store(x, at, (Num){.f = pair.re});
         return;
     }
     size_t bytes = dtype_bytes(x->dtype);
@@ -48,12 +49,12 @@ static Pair pair_div(Pair a, Pair b) {
 void interp_complex(Interp *it) {
     for (int64_t i = 0; i < tensor_elements(interp_out(it, 0)); i++)
         pair_store(interp_out(it, 0), i,
-                   (Pair){wide_load(interp_in(it, 0), i).f, wide_load(interp_in(it, 1), i).f});
+                   (Pair){interp_load(interp_in(it, 0), i).f, interp_load(interp_in(it, 1), i).f});
 }
 void interp_part(Interp *it) { /* real, imag */
     for (int64_t i = 0; i < tensor_elements(interp_out(it, 0)); i++) {
         Pair pair = pair_load(interp_in(it, 0), i);
-        wide_store(interp_out(it, 0), i, (Num){.f = it->opcode == OP_REAL ? pair.re : pair.im});
+        interp_store(interp_out(it, 0), i, (Num){.f = it->opcode == OP_REAL ? pair.re : pair.im});
     }
 }
 void interp_complex_math(Interp *it) {
@@ -72,14 +73,14 @@ void interp_complex_math(Interp *it) {
     }
 }
 
-/* --- fft ---------------------------------------------------------------------------------------- */
+/* --- fft -------------------------------------------------------------------------------------- */
 /* e^(2 pi i k / n): the fraction is reduced first, so that large k stay exact. */
 static Pair root_of_unity(int64_t k, int64_t n) {
     double angle = 2 * 3.14159265358979323846 * (double)(k % n) / (double)n;
     return (Pair){cos(angle), sin(angle)};
 }
-/* Transforms one axis of numbers in place: out[j] = sum over k of in[k] e^(sign 2 pi i j k / n). The
- * axis has `size` elements, `stride` apart, in `count` elements in all. line: n pairs. */
+/* Transforms one axis of numbers in place: out[j] = sum over k of in[k] e^(sign 2 pi i j k / n).
+ * The axis has n elements, stride apart, among count in all. line: room for n. */
 static void transform_axis(Pair *all, int64_t count, int64_t n, int64_t stride, int sign,
                            Pair *line) {
     for (int64_t first = 0; first < count; first++) {
@@ -116,8 +117,8 @@ void interp_fft(Interp *it) {
     int64_t n = sizes[axes - 1], count = tensor_elements(x);
     if (n == 0 || count == 0 || tensor_elements(y) == 0) return;
     int64_t lines = count / x->shape[last], given = x->shape[last];
-    Pair   *all = ARENA_ARRAY(it->arena, Pair, count),
-         *whole = ARENA_ARRAY(it->arena, Pair, lines * n);
+    Pair   *all = ARENA_ARRAY(it->arena, Pair, count);
+    Pair   *whole = ARENA_ARRAY(it->arena, Pair, lines * n);
     int64_t longest = n;
     for (uint32_t i = 0; i < axes; i++) {
         scale *= sizes[i];

@@ -1,7 +1,7 @@
-/* Rules of contractions: dot_general and convolution. Products accumulate in double (floats) or in 64
- * wrapping bits (integers), in the order of the contracted axes, and round once. Operands are
- * widened first and places are listed once, so that the inner loop of a matrix product is two loads
- * and a multiplication. */
+/* Rules of contractions: dot_general and convolution. Products accumulate in double (floats) or in
+ * 64 wrapping bits (integers), in the order of the contracted axes, and round once. Operands are
+ * widened first and places are listed once, so that the inner loop of a matrix product is two
+ * loads and a multiplication. */
 #include "cpu/interp_inner.h"
 
 typedef struct Places {
@@ -53,17 +53,17 @@ void interp_dot_general(Interp *it) {
     Places        xc = places_over(it, x, x_contract), yc = places_over(it, y, y_contract);
     Places        xf = places_over(it, x, free_axes(x, x_batch, x_contract, x_storage));
     Places        yf = places_over(it, y, free_axes(y, y_batch, y_contract, y_storage));
-    const Num    *xs = wide_all(it, x), *ys = wide_all(it, y);
+    const Num    *xs = interp_load_all(it, x), *ys = interp_load_all(it, y);
     bool          is_float = dtype_is_float(x->dtype);
     for (int64_t b = 0; b < xb.count; b++)
         for (int64_t i = 0; i < xf.count; i++)
             for (int64_t j = 0; j < yf.count; j++)
-                wide_store(
+                interp_store(
                     z, at++,
                     dot(xs + xb.at[b] + xf.at[i], ys + yb.at[b] + yf.at[j], xc, yc, is_float));
 }
 
-/* --- convolution -------------------------------------------------------------------------------- */
+/* --- convolution ------------------------------------------------------------------------------ */
 typedef struct Conv {
     const Tensor *x, *w;
     const Num    *xs, *ws;
@@ -104,8 +104,8 @@ void interp_convolution(Interp *it) {
     Tensor *y = interp_out(it, 0);
     Conv    conv = {.x = interp_in(it, 0),
                     .w = interp_in(it, 1),
-                    .xs = wide_all(it, interp_in(it, 0)),
-                    .ws = wide_all(it, interp_in(it, 1)),
+                    .xs = interp_load_all(it, interp_in(it, 0)),
+                    .ws = interp_load_all(it, interp_in(it, 1)),
                     .strides = interp_attr_ints(it, ATTR_CONVOLUTION_strides),
                     .x_dilation = interp_attr_ints(it, ATTR_CONVOLUTION_x_dilation),
                     .w_dilation = interp_attr_ints(it, ATTR_CONVOLUTION_w_dilation),
@@ -115,5 +115,5 @@ void interp_convolution(Interp *it) {
     walk_strides(conv.x, conv.x_strides);
     walk_strides(conv.w, conv.w_strides);
     for (Walk w = walk_begin(y->shape, y->rank); w.more; walk_next(&w))
-        wide_store(y, at++, conv_one(&conv, w.index));
+        interp_store(y, at++, conv_one(&conv, w.index));
 }

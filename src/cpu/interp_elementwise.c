@@ -25,10 +25,10 @@ static double float_unary(const Interp *it, double x) { /* tidy: dispatch */
     case OP_TANH: return tanh(x);
     case OP_LOGISTIC: return 1 / (1 + exp(-x));
     case OP_ERF: return erf(x);
-    case OP_ERF_INV: return special_erf_inv(x);
+    case OP_ERF_INV: return interp_erf_inv(x);
     case OP_LGAMMA: return lgamma_r(x, &sign);
-    case OP_POLYGAMMA: return special_polygamma(order, x);
-    case OP_BESSEL_IE: return special_bessel_ie(order, x);
+    case OP_POLYGAMMA: return interp_polygamma(order, x);
+    case OP_BESSEL_IE: return interp_bessel_ie(order, x);
     default: NEVER(true); return x;
     }
 }
@@ -50,13 +50,13 @@ void interp_unary(Interp *it) {
         return;
     }
     for (int64_t i = 0; i < tensor_elements(y); i++) {
-        Num a = wide_load(x, i);
-        wide_store(y, i,
-                   is_float ? (Num){.f = float_unary(it, a.f)} : (Num){.i = int_unary(it, a.i)});
+        Num a = interp_load(x, i);
+        interp_store(y, i,
+                     is_float ? (Num){.f = float_unary(it, a.f)} : (Num){.i = int_unary(it, a.i)});
     }
 }
 
-/* --- binary ------------------------------------------------------------------------------------- */
+/* --- binary ----------------------------------------------------------------------------------- */
 static double float_binary(Opcode opcode, double x, double y) {
     switch (opcode) {
     case OP_ADD: return x + y;
@@ -65,10 +65,10 @@ static double float_binary(Opcode opcode, double x, double y) {
     case OP_DIV: return x / y;
     case OP_POW: return pow(x, y);
     case OP_REM: return fmod(x, y);
-    case OP_MAX: return wide_combine(REDUCE_MAX, true, (Num){.f = x}, (Num){.f = y}).f;
-    case OP_MIN: return wide_combine(REDUCE_MIN, true, (Num){.f = x}, (Num){.f = y}).f;
+    case OP_MAX: return interp_combine(REDUCE_MAX, true, (Num){.f = x}, (Num){.f = y}).f;
+    case OP_MIN: return interp_combine(REDUCE_MIN, true, (Num){.f = x}, (Num){.f = y}).f;
     case OP_ATAN2: return atan2(x, y);
-    case OP_IGAMMA: return special_igamma(x, y);
+    case OP_IGAMMA: return interp_igamma(x, y);
     default: NEVER(true); return x;
     }
 }
@@ -127,10 +127,10 @@ void interp_binary(Interp *it) {
         return;
     }
     for (int64_t i = 0; i < tensor_elements(z); i++) {
-        Num a = wide_load(x, i), b = wide_load(y, i);
-        wide_store(z, i,
-                   is_float ? (Num){.f = float_binary(it->opcode, a.f, b.f)}
-                            : (Num){.i = int_binary(it->opcode, x->dtype, a.i, b.i)});
+        Num a = interp_load(x, i), b = interp_load(y, i);
+        interp_store(z, i,
+                     is_float ? (Num){.f = float_binary(it->opcode, a.f, b.f)}
+                              : (Num){.i = int_binary(it->opcode, x->dtype, a.i, b.i)});
     }
 }
 
@@ -146,20 +146,20 @@ void interp_nextafter(Interp *it) {
     Tensor       *z = interp_out(it, 0);
     bool          half = x->dtype == DTYPE_F16 || x->dtype == DTYPE_BF16;
     for (int64_t i = 0; i < tensor_elements(z); i++) {
-        double a = wide_load(x, i).f, b = wide_load(y, i).f;
+        double a = interp_load(x, i).f, b = interp_load(y, i).f;
         if (isnan(a) || isnan(b) || a == b) {
-            wide_store(z, i, (Num){.f = a == b ? b : a + b});
+            interp_store(z, i, (Num){.f = a == b ? b : a + b});
         } else if (!half) {
             double next =
                 x->dtype == DTYPE_F32 ? (double)nextafterf((float)a, (float)b) : nextafter(a, b);
-            wide_store(z, i, (Num){.f = next});
+            interp_store(z, i, (Num){.f = next});
         } else {
             ((uint16_t *)z->data)[i] = half_step(((const uint16_t *)x->data)[i], a, b);
         }
     }
 }
 
-/* --- tests and selection ------------------------------------------------------------------------ */
+/* --- tests and selection ---------------------------------------------------------------------- */
 static bool holds(CompareKind direction, bool less, bool equal, bool greater) {
     switch (direction) {
     case COMPARE_EQ: return equal;
@@ -176,38 +176,39 @@ void interp_compare(Interp *it) {
     CompareKind   direction = (CompareKind)it->attrs[ATTR_COMPARE_direction];
     bool          is_float = dtype_is_float(x->dtype);
     for (int64_t i = 0; i < tensor_elements(z); i++) {
-        Num  a = wide_load(x, i), b = wide_load(y, i);
+        Num  a = interp_load(x, i), b = interp_load(y, i);
         bool held = is_float ? holds(direction, a.f<b.f, a.f == b.f, a.f> b.f)
                              : holds(direction, a.i<b.i, a.i == b.i, a.i> b.i);
-        wide_store(z, i, (Num){.i = held});
+        interp_store(z, i, (Num){.i = held});
     }
 }
 void interp_is_finite(Interp *it) {
     const Tensor *x = interp_in(it, 0);
     bool          is_float = dtype_is_float(x->dtype);
     for (int64_t i = 0; i < tensor_elements(x); i++)
-        wide_store(interp_out(it, 0), i,
-                   (Num){.i = is_float ? isfinite(wide_load(x, i).f) != 0 : true});
+        interp_store(interp_out(it, 0), i,
+                     (Num){.i = is_float ? isfinite(interp_load(x, i).f) != 0 : true});
 }
 void interp_select(Interp *it) {
     for (int64_t i = 0; i < tensor_elements(interp_out(it, 0)); i++)
-        walk_copy(interp_out(it, 0), i, interp_in(it, wide_load(interp_in(it, 0), i).i ? 1 : 2), i);
+        walk_copy(interp_out(it, 0), i, interp_in(it, interp_load(interp_in(it, 0), i).i ? 1 : 2),
+                  i);
 }
 
-/* --- type --------------------------------------------------------------------------------------- */
+/* --- type ------------------------------------------------------------------------------------- */
 void interp_convert(Interp *it) {
     const Tensor *x = interp_in(it, 0);
     Tensor       *y = interp_out(it, 0);
     bool          from_float = dtype_is_float(x->dtype), to_float = dtype_is_float(y->dtype);
     for (int64_t i = 0; i < tensor_elements(y); i++) {
-        Num a = wide_load(x, i), b = a;
+        Num a = interp_load(x, i), b = a;
         if (y->dtype == DTYPE_BOOL)
             b.i = from_float ? a.f != 0 : a.i != 0;
         else if (from_float && !to_float)
-            b.i = wide_saturate(y->dtype, a.f);
+            b.i = interp_saturate(y->dtype, a.f);
         else if (!from_float && to_float) /* one rounding, also from 64 bits */
             b.f = y->dtype == DTYPE_F64 ? (double)a.i : (double)(float)a.i;
-        wide_store(y, i, b);
+        interp_store(y, i, b);
     }
 }
 void interp_bitcast(Interp *it) { walk_copy_all(interp_out(it, 0), interp_in(it, 0)); }

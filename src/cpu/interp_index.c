@@ -8,7 +8,7 @@ static int64_t clamped_base(const Tensor *whole, const Tensor *part, const Tenso
                             const int64_t *strides) {
     int64_t base = 0;
     for (uint32_t i = 0; i < whole->rank; i++) {
-        int64_t start = wide_load(starts, i).i, last = whole->shape[i] - part->shape[i];
+        int64_t start = interp_load(starts, i).i, last = whole->shape[i] - part->shape[i];
         if (start > last) start = last;
         if (start < 0) start = 0;
         base += start * strides[i];
@@ -35,7 +35,7 @@ void interp_dynamic_update_slice(Interp *it) {
         walk_copy(y, base + walk_offset(w.index, strides, y->rank), update, at);
 }
 
-/* --- gather and scatter: one geometry ----------------------------------------------------------- */
+/* --- gather and scatter: one geometry --------------------------------------------------------- */
 /* `near` is the tensor that is shaped like the indices plus the slice: the result of gather, the
  * updates of scatter. */
 typedef struct Geometry {
@@ -79,7 +79,7 @@ static bool locate(const Geometry *g, const int64_t *near, int64_t *out_at) {
         if (!ints_has(g->offset_dims, i)) row[rows++] = near[i];
     int64_t index_at = walk_offset(row, g->index_strides, rows);
     for (uint32_t i = 0; i < g->index_map.count; i++)
-        start[g->index_map.at[i]] = wide_load(g->indices, index_at + i).i;
+        start[g->index_map.at[i]] = interp_load(g->indices, index_at + i).i;
     for (uint32_t i = 0; i < g->batch.count; i++) start[g->batch.at[i]] = row[g->index_batch.at[i]];
     for (uint32_t axis = 0; axis < g->x->rank; axis++) {
         if (start[axis] < 0 || start[axis] > g->x->shape[axis] - g->window[axis]) return false;
@@ -114,13 +114,13 @@ void interp_scatter(Interp *it) {
                                                            [SCATTER_MUL] = REDUCE_PROD,
                                                            [SCATTER_MIN] = REDUCE_MIN,
                                                            [SCATTER_MAX] = REDUCE_MAX};
-    Num                    *all = wide_all(it, x);
+    Num                    *all = interp_load_all(it, x);
     int64_t                 at = 0, to;
     for (Walk w = walk_begin(updates->shape, updates->rank); w.more; walk_next(&w), at++) {
         if (!locate(&g, w.index, &to)) continue;
-        Num update = wide_load(updates, at);
+        Num update = interp_load(updates, at);
         all[to] =
-            kind == SCATTER_SET ? update : wide_combine(reduces[kind], is_float, all[to], update);
+            kind == SCATTER_SET ? update : interp_combine(reduces[kind], is_float, all[to], update);
     }
-    for (int64_t i = 0; i < tensor_elements(y); i++) wide_store(y, i, all[i]);
+    for (int64_t i = 0; i < tensor_elements(y); i++) interp_store(y, i, all[i]);
 }

@@ -58,23 +58,23 @@ static inline bool ints_has(Ints list, int64_t number) {
 }
 void interp_fail_kernel(Interp *it); /* this row has no rule for its dtypes */
 
-/* --- wide numbers: double for floats, int64 for integers and bool ------------------------------ */
+/* --- wide numbers: double for floats, int64 for integers and bool ----------------------------- */
 typedef union Num {
     double  f;
     int64_t i;
 } Num;
-Num     wide_load(const Tensor *x, int64_t at);
-void    wide_store(Tensor *x, int64_t at, Num number); /* rounds or wraps to the dtype */
-int64_t wide_int_min(Dtype dtype);                     /* of bool: 0 */
-int64_t wide_int_max(Dtype dtype);                     /* of bool: 1 */
-int64_t wide_saturate(Dtype dtype, double number);     /* truncates; NaN gives 0 */
+Num     interp_load(const Tensor *x, int64_t at);
+void    interp_store(Tensor *x, int64_t at, Num number); /* rounds or wraps to the dtype */
+int64_t interp_int_min(Dtype dtype);                     /* of bool: 0 */
+int64_t interp_int_max(Dtype dtype);                     /* of bool: 1 */
+int64_t interp_saturate(Dtype dtype, double number);     /* truncates; NaN gives 0 */
 /* All elements of x, in memory of it->arena. */
-Num *wide_all(Interp *it, const Tensor *x);
+Num *interp_load_all(Interp *it, const Tensor *x);
 /* What a reduction starts from, and how it takes one more. NaN wins in max and min. */
-Num wide_identity(ReduceKind kind, Dtype dtype);
-Num wide_combine(ReduceKind kind, bool is_float, Num a, Num b);
+Num interp_identity(ReduceKind kind, Dtype dtype);
+Num interp_combine(ReduceKind kind, bool is_float, Num a, Num b);
 /* Whether a comes before b among extremes (max: a greater; NaN before all numbers). */
-bool wide_beats(bool want_max, bool is_float, Num a, Num b);
+bool interp_beats(bool want_max, bool is_float, Num a, Num b);
 
 static inline int64_t wrap_add(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a + (uint64_t)b);
@@ -86,8 +86,9 @@ static inline int64_t wrap_mul(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a * (uint64_t)b);
 }
 
-/* --- walks: for (Walk w = walk_begin(sizes, rank); w.more; walk_next(&w)) visits every index in
- *     row-major order; rank 0 has one ------------------------------------------------------------ */
+/* --- walks ------------------------------------------------------------------------------------ */
+/* for (Walk w = walk_begin(sizes, rank); w.more; walk_next(&w)) visits every index in row-major
+ * order; rank 0 has one index. */
 enum { WALK_RANK_MAX = 2 * SHAPE_RANK_MAX };
 typedef struct Walk {
     uint32_t rank;
@@ -131,13 +132,13 @@ static inline void walk_copy_all(Tensor *to, const Tensor *from) { /* the same n
     if (tensor_bytes(from) != 0) memcpy(to->data, from->data, tensor_bytes(from));
 }
 
-/* --- special functions ------------------------------------------------------------------------- */
-double special_polygamma(int64_t order, double x);
-double special_bessel_ie(int64_t order, double x);
-double special_erf_inv(double x);
-double special_igamma(double a, double x);
+/* --- special functions ------------------------------------------------------------------------ */
+double interp_polygamma(int64_t order, double x);
+double interp_bessel_ie(int64_t order, double x);
+double interp_erf_inv(double x);
+double interp_igamma(double a, double x);
 
-/* --- rules, by file ----------------------------------------------------------------------------- */
+/* --- rules, by file --------------------------------------------------------------------------- */
 InterpFn interp_unary, interp_binary, interp_nextafter, interp_compare, interp_is_finite,
     interp_select, interp_convert, interp_bitcast;
 InterpFn interp_constant, interp_iota, interp_rng_bits, interp_broadcast_in_dim, interp_same,

@@ -1,7 +1,6 @@
-/* Factorisations over the last two axes, one matrix at a time in double: Cholesky, substitution, LU
- * with partial pivoting, Householder QR, and Jacobi rotations for eigh and svd. All are the textbook
- * algorithms, chosen for accuracy and for having nothing to tune.
- *
+/* Factorisations over the last two axes, one matrix at a time in double: Cholesky, substitution,
+ * LU with partial pivoting, Householder QR, and Jacobi rotations for eigh and svd. All are the
+ * textbook algorithms, chosen for accuracy and for having nothing to tune.
  * A matrix is an array of doubles, row-major; m[i * columns + j]. Where a factor is unique up to
  * signs, a convention makes it unique (see docs/ops): r has no negative diagonal element, and the
  * leading component of each eigenvector and left singular vector is positive. */
@@ -10,7 +9,7 @@
 enum { SWEEPS_MAX = 60 }; /* Jacobi converges in about 10 */
 static const double epsilon = 0x1p-53;
 
-/* --- batches of matrices ------------------------------------------------------------------------ */
+/* --- batches of matrices ---------------------------------------------------------------------- */
 typedef struct Batch {
     int64_t count, rows, columns;
 } Batch;
@@ -24,10 +23,10 @@ static double *numbers(Interp *it, int64_t count) {
 }
 /* Elements [which * count, ...) of x. */
 static void load(double *to, const Tensor *x, int64_t which, int64_t count) {
-    for (int64_t i = 0; i < count; i++) to[i] = wide_load(x, which * count + i).f;
+    for (int64_t i = 0; i < count; i++) to[i] = interp_load(x, which * count + i).f;
 }
 static void store(Tensor *x, const double *from, int64_t which, int64_t count) {
-    for (int64_t i = 0; i < count; i++) wide_store(x, which * count + i, (Num){.f = from[i]});
+    for (int64_t i = 0; i < count; i++) interp_store(x, which * count + i, (Num){.f = from[i]});
 }
 static void identity(double *m, int64_t n) {
     for (int64_t i = 0; i < n * n; i++) m[i] = i % (n + 1) == 0;
@@ -41,7 +40,7 @@ static void fill_nan(double *m, int64_t count) {
     for (int64_t i = 0; i < count; i++) m[i] = NAN;
 }
 
-/* --- cholesky ----------------------------------------------------------------------------------- */
+/* --- cholesky --------------------------------------------------------------------------------- */
 /* Of the lower triangle of a, into l; false at a pivot that is not positive. */
 static bool cholesky(const double *a, double *l, int64_t n) {
     for (int64_t i = 0; i < n; i++)
@@ -65,7 +64,7 @@ void interp_cholesky(Interp *it) {
     }
 }
 
-/* --- triangular_solve --------------------------------------------------------------------------- */
+/* --- triangular_solve ------------------------------------------------------------------------- */
 /* op(a) x = b in place of b, of `columns` right-hand sides. */
 static void substitute(const double *a, double *x, int64_t n, int64_t columns, bool lower,
                        bool transpose, bool unit) {
@@ -96,7 +95,7 @@ void interp_triangular_solve(Interp *it) {
     }
 }
 
-/* --- lu ----------------------------------------------------------------------------------------- */
+/* --- lu --------------------------------------------------------------------------------------- */
 /* In place; the pivot is the first of the largest in its column. A column without a pivot is left
  * as it is: u is singular then. */
 static void lu(double *a, int64_t *permutation, int64_t n) {
@@ -129,11 +128,11 @@ void interp_lu(Interp *it) {
         lu(a, permutation, n);
         store(interp_out(it, 0), a, b, n * n);
         for (int64_t i = 0; i < n; i++)
-            wide_store(interp_out(it, 1), b * n + i, (Num){.i = permutation[i]});
+            interp_store(interp_out(it, 1), b * n + i, (Num){.i = permutation[i]});
     }
 }
 
-/* --- qr ----------------------------------------------------------------------------------------- */
+/* --- qr --------------------------------------------------------------------------------------- */
 /* m[i, from:] -= scale (m[i, from:] . v) v for each row i: a reflection from the right. */
 static void reflect_rows(double *m, int64_t rows, int64_t columns, int64_t from, const double *v,
                          double scale) {
@@ -180,12 +179,12 @@ void interp_qr(Interp *it) {
         load(r, interp_in(it, 0), b, rows * columns);
         householder(r, q, v, rows, columns);
         for (int64_t i = 0; i < rows * k; i++)
-            wide_store(interp_out(it, 0), b * rows * k + i, (Num){.f = q[i / k * rows + i % k]});
+            interp_store(interp_out(it, 0), b * rows * k + i, (Num){.f = q[i / k * rows + i % k]});
         store(interp_out(it, 1), r, b, k * columns); /* its first k rows */
     }
 }
 
-/* --- rotations ---------------------------------------------------------------------------------- */
+/* --- rotations -------------------------------------------------------------------------------- */
 typedef struct Rotation {
     double cosine, sine;
 } Rotation;
@@ -223,7 +222,7 @@ static double leading_sign(const double *m, int64_t rows, int64_t columns, int64
     return 1;
 }
 
-/* --- eigh --------------------------------------------------------------------------------------- */
+/* --- eigh ------------------------------------------------------------------------------------- */
 /* Cyclic Jacobi: a becomes diagonal, v collects the rotations. */
 static void jacobi(double *a, double *v, int64_t n) {
     identity(v, n);
@@ -265,14 +264,14 @@ void interp_eigh(Interp *it) {
         sort_places(w, places, n);
         for (int64_t j = 0; j < n; j++) {
             double sign = leading_sign(v, n, n, places[j]);
-            wide_store(interp_out(it, 0), b * n + j, (Num){.f = w[places[j]]});
+            interp_store(interp_out(it, 0), b * n + j, (Num){.f = w[places[j]]});
             for (int64_t i = 0; i < n; i++) sorted[i * n + j] = sign * v[i * n + places[j]];
         }
         store(interp_out(it, 1), sorted, b, n * n);
     }
 }
 
-/* --- svd ---------------------------------------------------------------------------------------- */
+/* --- svd -------------------------------------------------------------------------------------- */
 static double dot_columns(const double *m, int64_t rows, int64_t columns, int64_t p, int64_t q) {
     double sum = 0;
     for (int64_t i = 0; i < rows; i++) sum += m[i * columns + p] * m[i * columns + q];
@@ -334,13 +333,13 @@ static void svd_store(Interp *it, const Svd *d, int64_t b, bool wide) {
     for (int64_t j = 0; j < n; j++) {
         double sign =
             wide ? leading_sign(d->v, n, n, d->places[j]) : leading_sign(d->u, rows, n, j);
-        wide_store(interp_out(it, 1), b * n + j, (Num){.f = d->s[j]});
+        interp_store(interp_out(it, 1), b * n + j, (Num){.f = d->s[j]});
         for (int64_t i = 0; i < rows; i++)
-            wide_store(left, b * rows * n + (wide ? j * rows + i : i * n + j),
-                       (Num){.f = sign * d->u[i * n + j]});
+            interp_store(left, b * rows * n + (wide ? j * rows + i : i * n + j),
+                         (Num){.f = sign * d->u[i * n + j]});
         for (int64_t i = 0; i < n; i++)
-            wide_store(right, b * n * n + (wide ? i * n + j : j * n + i),
-                       (Num){.f = sign * d->v[i * n + d->places[j]]});
+            interp_store(right, b * n * n + (wide ? i * n + j : j * n + i),
+                         (Num){.f = sign * d->v[i * n + d->places[j]]});
     }
 }
 void interp_svd(Interp *it) {
@@ -358,7 +357,7 @@ void interp_svd(Interp *it) {
     for (int64_t b = 0; b < batch.count; b++) {
         for (int64_t i = 0; i < rows * n; i++) {
             int64_t at = wide ? i % n * rows + i / n : i;
-            d.a[i] = wide_load(interp_in(it, 0), b * rows * n + at).f;
+            d.a[i] = interp_load(interp_in(it, 0), b * rows * n + at).f;
         }
         if (all_finite(d.a, rows * n)) {
             one_sided(d.a, d.v, rows, n);

@@ -3,7 +3,7 @@
  * dtype does to a number stands here and nowhere else. */
 #include "cpu/interp_inner.h"
 
-Num wide_load(const Tensor *x, int64_t at) {
+Num interp_load(const Tensor *x, int64_t at) {
     const char *data = x->data;
     size_t      bytes = dtype_bytes(x->dtype);
     union {
@@ -32,8 +32,9 @@ Num wide_load(const Tensor *x, int64_t at) {
     }
 }
 
-/* Narrowing takes the low bits: conversions of unsigned numbers to signed ones wrap in gcc and clang. */
-void wide_store(Tensor *x, int64_t at, Num number) {
+/* Narrowing takes the low bits: conversions of unsigned numbers to signed ones wrap in gcc and
+ * clang. */
+void interp_store(Tensor *x, int64_t at, Num number) {
     char    *to = (char *)x->data + (size_t)at * dtype_bytes(x->dtype);
     uint64_t bits = (uint64_t)number.i;
     float    single = 0;
@@ -54,14 +55,14 @@ void wide_store(Tensor *x, int64_t at, Num number) {
     }
 }
 
-Num *wide_all(Interp *it, const Tensor *x) {
+Num *interp_load_all(Interp *it, const Tensor *x) {
     int64_t count = tensor_elements(x);
     Num    *all = ARENA_ARRAY(it->arena, Num, count);
-    for (int64_t i = 0; i < count; i++) all[i] = wide_load(x, i);
+    for (int64_t i = 0; i < count; i++) all[i] = interp_load(x, i);
     return all;
 }
 
-int64_t wide_int_max(Dtype dtype) {
+int64_t interp_int_max(Dtype dtype) {
     switch (dtype) {
     case DTYPE_BOOL: return 1;
     case DTYPE_U8: return UINT8_MAX;
@@ -71,23 +72,23 @@ int64_t wide_int_max(Dtype dtype) {
     default: return INT64_MAX;
     }
 }
-int64_t wide_int_min(Dtype dtype) {
-    return dtype == DTYPE_BOOL || dtype == DTYPE_U8 ? 0 : -wide_int_max(dtype) - 1;
+int64_t interp_int_min(Dtype dtype) {
+    return dtype == DTYPE_BOOL || dtype == DTYPE_U8 ? 0 : -interp_int_max(dtype) - 1;
 }
 
-int64_t wide_saturate(Dtype dtype, double number) {
+int64_t interp_saturate(Dtype dtype, double number) {
     if (isnan(number)) return 0;
-    if (number >= (double)wide_int_max(dtype)) return wide_int_max(dtype); /* i64: 2^63 */
-    if (number <= (double)wide_int_min(dtype)) return wide_int_min(dtype);
+    if (number >= (double)interp_int_max(dtype)) return interp_int_max(dtype); /* i64: 2^63 */
+    if (number <= (double)interp_int_min(dtype)) return interp_int_min(dtype);
     return (int64_t)number;
 }
 
-Num wide_identity(ReduceKind kind, Dtype dtype) {
+Num interp_identity(ReduceKind kind, Dtype dtype) {
     bool is_float = dtype_is_float(dtype);
     switch (kind) {
     case REDUCE_PROD: return is_float ? (Num){.f = 1} : (Num){.i = 1};
-    case REDUCE_MAX: return is_float ? (Num){.f = -INFINITY} : (Num){.i = wide_int_min(dtype)};
-    case REDUCE_MIN: return is_float ? (Num){.f = INFINITY} : (Num){.i = wide_int_max(dtype)};
+    case REDUCE_MAX: return is_float ? (Num){.f = -INFINITY} : (Num){.i = interp_int_min(dtype)};
+    case REDUCE_MIN: return is_float ? (Num){.f = INFINITY} : (Num){.i = interp_int_max(dtype)};
     case REDUCE_AND: return (Num){.i = dtype == DTYPE_BOOL ? 1 : -1};
     case REDUCE_OR: return (Num){.i = 0};
     default: return is_float ? (Num){.f = 0} : (Num){.i = 0};
@@ -99,7 +100,7 @@ static double extreme(bool want_max, double a, double b) {
     return (a > b) == want_max ? a : b;
 }
 
-Num wide_combine(ReduceKind kind, bool is_float, Num a, Num b) {
+Num interp_combine(ReduceKind kind, bool is_float, Num a, Num b) {
     switch (kind) {
     case REDUCE_SUM: return is_float ? (Num){.f = a.f + b.f} : (Num){.i = wrap_add(a.i, b.i)};
     case REDUCE_PROD: return is_float ? (Num){.f = a.f * b.f} : (Num){.i = wrap_mul(a.i, b.i)};
@@ -113,7 +114,7 @@ Num wide_combine(ReduceKind kind, bool is_float, Num a, Num b) {
     }
 }
 
-bool wide_beats(bool want_max, bool is_float, Num a, Num b) {
+bool interp_beats(bool want_max, bool is_float, Num a, Num b) {
     if (!is_float) return want_max ? a.i > b.i : a.i < b.i;
     if (isnan(b.f)) return false;
     return isnan(a.f) || (want_max ? a.f > b.f : a.f < b.f);

@@ -1,5 +1,6 @@
 /* Rules that reduce, scan, sort and slide windows. Floats accumulate in double and round once, in
- * row-major order of the operand; NaN wins in every maximum and minimum. */
+ * row-major order of the operand; NaN wins in every maximum and minimum. Scans, positions and
+ * sorting work on the lines of a tensor along one axis. */
 #include "cpu/interp_inner.h"
 
 void interp_reduce(Interp *it) {
@@ -13,15 +14,15 @@ void interp_reduce(Interp *it) {
     for (uint32_t axis = 0, k = 0; axis < x->rank; axis++)
         if (!ints_has(axes, axis)) strides[axis] = kept[k++];
     Num *sums = ARENA_ARRAY(it->arena, Num, tensor_elements(y));
-    for (int64_t i = 0; i < tensor_elements(y); i++) sums[i] = wide_identity(kind, x->dtype);
+    for (int64_t i = 0; i < tensor_elements(y); i++) sums[i] = interp_identity(kind, x->dtype);
     for (Walk w = walk_begin(x->shape, x->rank); w.more; walk_next(&w), at++) {
         Num *sum = &sums[walk_offset(w.index, strides, x->rank)];
-        *sum = wide_combine(kind, is_float, *sum, wide_load(x, at));
+        *sum = interp_combine(kind, is_float, *sum, interp_load(x, at));
     }
-    for (int64_t i = 0; i < tensor_elements(y); i++) wide_store(y, i, sums[i]);
+    for (int64_t i = 0; i < tensor_elements(y); i++) interp_store(y, i, sums[i]);
 }
 
-/* --- along one axis ----------------------------------------------------------------------------- */
+/* --- along one axis --------------------------------------------------------------------------- */
 /* The lines of x along an axis: line l has its first element at line_first and the next one
  * `stride` further. */
 typedef struct Lines {
@@ -47,10 +48,10 @@ void interp_arg_reduce(Interp *it) {
     for (int64_t line = 0; line < lines.count; line++) {
         int64_t best = lines.size == 0 ? -1 : 0, first = line_first(&lines, line);
         for (int64_t k = 1; k < lines.size; k++)
-            if (wide_beats(want_max, is_float, wide_load(x, first + k * lines.stride),
-                           wide_load(x, first + best * lines.stride)))
+            if (interp_beats(want_max, is_float, interp_load(x, first + k * lines.stride),
+                             interp_load(x, first + best * lines.stride)))
                 best = k;
-        wide_store(interp_out(it, 0), line, (Num){.i = best});
+        interp_store(interp_out(it, 0), line, (Num){.i = best});
     }
 }
 void interp_cumulative(Interp *it) {
@@ -64,17 +65,17 @@ void interp_cumulative(Interp *it) {
         return;
     }
     for (int64_t line = 0; line < lines.count; line++) {
-        Num sum = wide_identity(kind, x->dtype);
+        Num sum = interp_identity(kind, x->dtype);
         for (int64_t k = 0; k < lines.size; k++) {
             int64_t place = reverse ? lines.size - 1 - k : k;
             int64_t at = line_first(&lines, line) + place * lines.stride;
-            sum = wide_combine(kind, is_float, sum, wide_load(x, at));
-            wide_store(interp_out(it, 0), at, sum);
+            sum = interp_combine(kind, is_float, sum, interp_load(x, at));
+            interp_store(interp_out(it, 0), at, sum);
         }
     }
 }
 
-/* --- sort --------------------------------------------------------------------------------------- */
+/* --- sort ------------------------------------------------------------------------------------- */
 typedef struct SortOrder {
     const Num *keys; /* of one line */
     bool       is_float, descending;
@@ -84,7 +85,7 @@ static bool sorts_before(const SortOrder *order, int64_t a, int64_t b) {
     Num x = order->keys[a], y = order->keys[b];
     if (order->is_float && isnan(x.f)) return false;
     if (order->is_float && isnan(y.f)) return true;
-    return wide_beats(order->descending, order->is_float, x, y);
+    return interp_beats(order->descending, order->is_float, x, y);
 }
 /* A merge sort from the bottom up: runs of 1, 2, 4, ... */
 static int64_t *sort_line(const SortOrder *order, int64_t size, int64_t *from, int64_t *to) {
@@ -114,7 +115,7 @@ void interp_sort(Interp *it) {
     SortOrder     order = {keys, dtype_is_float(x->dtype), it->attrs[ATTR_SORT_descending] != 0};
     for (int64_t line = 0; line < lines.count; line++) {
         int64_t first = line_first(&lines, line);
-        for (int64_t k = 0; k < lines.size; k++) keys[k] = wide_load(x, first + k * lines.stride);
+        for (int64_t k = 0; k < lines.size; k++) keys[k] = interp_load(x, first + k * lines.stride);
         int64_t *places = sort_line(&order, lines.size, from, to);
         for (uint32_t i = 0; i < interp_in_count(it); i++)
             for (int64_t k = 0; k < lines.size; k++)
@@ -123,7 +124,7 @@ void interp_sort(Interp *it) {
     }
 }
 
-/* --- windows ------------------------------------------------------------------------------------ */
+/* --- windows ---------------------------------------------------------------------------------- */
 typedef struct Window {
     Ints     size, strides, dilation;
     int64_t  low[SHAPE_RANK_MAX];
@@ -135,7 +136,7 @@ static Num reduce_one(const Tensor *x, const Window *window, ReduceKind kind,
                       const int64_t *strides, const int64_t *index) {
     bool    is_float = dtype_is_float(x->dtype);
     bool    position = kind == REDUCE_ARGMAX || kind == REDUCE_ARGMIN;
-    Num     sum = position ? (Num){.i = 0} : wide_identity(kind, x->dtype), best = {.i = -1};
+    Num     sum = position ? (Num){.i = 0} : interp_identity(kind, x->dtype), best = {.i = -1};
     int64_t base = walk_offset(index, strides, window->lead);
     for (Walk w = walk_begin(window->size.at, window->size.count); w.more; walk_next(&w)) {
         int64_t inner = 0;
@@ -148,10 +149,10 @@ static Num reduce_one(const Tensor *x, const Window *window, ReduceKind kind,
             inner += place * strides[axis];
         }
         if (!inside) continue;
-        Num number = wide_load(x, base + inner);
+        Num number = interp_load(x, base + inner);
         if (!position) {
-            sum = wide_combine(kind, is_float, sum, number);
-        } else if (best.i < 0 || wide_beats(kind == REDUCE_ARGMAX, is_float, number, sum)) {
+            sum = interp_combine(kind, is_float, sum, number);
+        } else if (best.i < 0 || interp_beats(kind == REDUCE_ARGMAX, is_float, number, sum)) {
             sum = number;
             best.i = inner;
         }
@@ -170,5 +171,5 @@ void interp_reduce_window(Interp *it) {
     interp_attr_sizes(it, ATTR_REDUCE_WINDOW_low, window.low);
     walk_strides(x, strides);
     for (Walk w = walk_begin(y->shape, y->rank); w.more; walk_next(&w), at++)
-        wide_store(y, at, reduce_one(x, &window, kind, strides, w.index));
+        interp_store(y, at, reduce_one(x, &window, kind, strides, w.index));
 }

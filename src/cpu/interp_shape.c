@@ -1,9 +1,11 @@
 /* Rules that make tensors and move elements without looking at them: creation, views, padding,
- * joining. Most are one walk over the result that copies from a strided place of the operand. */
+ * joining. Most
+ * are one walk over the result that copies from a strided place of the operand; what bytes mean is
+ * not their business, so they take complex numbers too. */
 #include "cpu/interp_inner.h"
 #include "tables/philox.h"
 
-/* --- creation ----------------------------------------------------------------------------------- */
+/* --- creation --------------------------------------------------------------------------------- */
 void interp_constant(Interp *it) {
     ConstId id = {(uint32_t)it->attrs[ATTR_CONSTANT_value]};
     Tensor *y = interp_out(it, 0);
@@ -16,23 +18,23 @@ void interp_iota(Interp *it) {
     bool    is_float = dtype_is_float(y->dtype);
     for (Walk w = walk_begin(y->shape, y->rank); w.more; walk_next(&w), at++) {
         int64_t number = w.index[axis];
-        wide_store(y, at, is_float ? (Num){.f = (double)number} : (Num){.i = number});
+        interp_store(y, at, is_float ? (Num){.f = (double)number} : (Num){.i = number});
     }
 }
 void interp_rng_bits(Interp *it) {
     Tensor  *y = interp_out(it, 0);
-    uint64_t key = (uint64_t)wide_load(interp_in(it, 0), 0).i;
+    uint64_t key = (uint64_t)interp_load(interp_in(it, 0), 0).i;
     for (int64_t i = 0; i < tensor_elements(y); i++) {
         Philox drawn = philox_draw(key, (uint64_t)i / 4, it->attrs[ATTR_RNG_BITS_stream]);
-        wide_store(y, i, (Num){.i = drawn.word[i % 4]});
+        interp_store(y, i, (Num){.i = drawn.word[i % 4]});
     }
 }
 void interp_dim_size(Interp *it) {
     int64_t axis = (int64_t)it->attrs[ATTR_DIM_SIZE_axis];
-    wide_store(interp_out(it, 0), 0, (Num){.i = interp_in(it, 0)->shape[axis]});
+    interp_store(interp_out(it, 0), 0, (Num){.i = interp_in(it, 0)->shape[axis]});
 }
 
-/* --- views -------------------------------------------------------------------------------------- */
+/* --- views ------------------------------------------------------------------------------------ */
 /* y[index] = x[base + sum(index * strides)] for every index of y. */
 static void copy_strided(Tensor *y, const Tensor *x, int64_t base, const int64_t *strides) {
     int64_t at = 0;
@@ -87,7 +89,7 @@ void interp_reverse(Interp *it) {
     copy_strided(interp_out(it, 0), x, base, strides);
 }
 
-/* --- padding and joining ------------------------------------------------------------------------ */
+/* --- padding and joining ---------------------------------------------------------------------- */
 void interp_pad(Interp *it) {
     const Tensor *x = interp_in(it, 0), *fill = interp_in(it, 1);
     Tensor       *y = interp_out(it, 0);

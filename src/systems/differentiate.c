@@ -19,8 +19,12 @@ typedef struct Derive {
     uint32_t   rows;     /* of the new code when the derivative row was reached */
     uint8_t   *active;   /* by new value row: depends on an x and matters to y */
     ValueId   *tangents; /* by new value row below the limit */
+    uint32_t   errors;   /* when the derivative row was reached; one more ends the work */
     bool       failed;
 } Derive;
+
+/* Rules chain over values of nil type after an error, but need not understand them. */
+static void check_errors(Derive *d) { d->failed |= d->ctx->world->diags.errors != d->errors; }
 
 /* Marks values that depend on one of xs (1), then keeps those that y needs (2). */
 static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y) {
@@ -76,12 +80,12 @@ static void push_forward(Derive *d) {
         e.d = operand_tangents;
         if (!emit_jvp(&e, out)) {
             (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, 0, code->ops.opcode[row], 0, 0, 0);
-            d->failed = true;
         }
         for (uint32_t i = 0; i < results; i++) {
             ValueId y = op_result(code, (OpId){row}, i);
             if (!value_id_some(d->tangents[y.row])) d->tangents[y.row] = out[i]; /* an x keeps its seed */
         }
+        check_errors(d);
     }
 }
 
@@ -101,11 +105,10 @@ static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *i
             e.ct = cotangents[result.row];
             e.operand = i;
             ValueId part = emit_transpose(&e);
-            if (!value_id_some(part)) {
+            if (!value_id_some(part))
                 (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, row, i, 0, 0, 0);
-                d->failed = true;
-                return;
-            }
+            check_errors(d);
+            if (d->failed) return;
             ValueId *sum = &cotangents[operand.row];
             *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, part) : part;
         }
@@ -129,7 +132,11 @@ static uint8_t *mark_tangents(Derive *d, uint32_t first, const ValueId *seeds, u
 
 static Derive derive_begin(SystemCtx *ctx, Rewrite *rw) {
     const Code *code = rw->build.code;
-    Derive      d = {.ctx = ctx, .rw = rw, .build = &rw->build, .rows = code->ops.table.count};
+    Derive      d = {.ctx = ctx,
+                     .rw = rw,
+                     .build = &rw->build,
+                     .rows = code->ops.table.count,
+                     .errors = ctx->world->diags.errors};
     d.active = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->values.table.count);
     d.tangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, code->values.table.count);
     return d;

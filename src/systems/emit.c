@@ -73,10 +73,17 @@ static ValueId jvp_sum(Emit *e, bool minus) {
     return emit_like(e, e->d);
 }
 
+/* A sort by integers moves floats along, so every result counts. */
+static bool any_result_moves(const Emit *e) {
+    bool any = false;
+    for (uint32_t i = 0; i < e->build->code->ops.results_count[e->op.row]; i++)
+        any |= dtype_is_differentiable(build_dtype(e->build, op_result(e->build->code, e->op, i)));
+    return any;
+}
+
 bool emit_jvp(Emit *e, ValueId *out_tangents) {
     Opcode opcode = (Opcode)e->build->code->ops.opcode[e->op.row];
-    if (op_infos[opcode].flags & OP_ZERO_GRAD) return true;
-    if (!dtype_is_differentiable(build_dtype(e->build, Y))) return true;
+    if ((op_infos[opcode].flags & OP_ZERO_GRAD) || !any_result_moves(e)) return true;
     if (jvp_functions[opcode] != NULL) return jvp_functions[opcode](e, out_tangents);
     if (opcode == OP_ADD || opcode == OP_SUB) {
         out_tangents[0] = jvp_sum(e, opcode == OP_SUB);

@@ -35,15 +35,25 @@ static DimId spaced(Dims *dims, DimId n, int64_t gap) {
     DimId gaps = dims_max(dims, dims_sub(dims, n, dims_const(dims, 1)), dims_const(dims, 0));
     return dims_add(dims, n, dims_mul(dims, gaps, dims_const(dims, gap)));
 }
-/* As like: the same type up to how its sizes are written. */
-static ValueId reshaped_as(Emit *e, ValueId x, TypeId type) {
+static ValueId reshaped_to(Emit *e, ValueId x, TypeId type) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(e, type, dims);
     return build_type(e->build, x).row == type.row ? x : build_reshape(e->build, x, dims, rank);
 }
+/* The same type up to how its sizes are written. They are equal by construction, and the dims are told
+ * so where they cannot see it: max(n - 1, 0) = n - 1 where that is a size. */
+static ValueId as_type(Emit *e, ValueId x, TypeId type) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = copy_dims(e, type, dims);
+    if (!type_id_some(build_type(e->build, x))) return x;
+    ASSERT(build_rank(e->build, x) == rank);
+    for (uint32_t i = 0; i < rank; i++)
+        (void)dims_equate(&e->build->world->dims, build_dims(e->build, x)[i], dims[i]);
+    return reshaped_to(e, x, type);
+}
 
 /* --- shape ------------------------------------------------------------------------------------ */
-ValueId transpose_RESHAPE(Emit *e) { return reshaped_as(e, CT, T(0)); }
+ValueId transpose_RESHAPE(Emit *e) { return reshaped_to(e, CT, T(0)); }
 
 ValueId transpose_TRANSPOSE(Emit *e) {
     IntSpan permutation = attr_list(e, ATTR_TRANSPOSE_permutation);
@@ -60,11 +70,11 @@ ValueId transpose_BROADCAST_IN_DIM(Emit *e) {
     (void)copy_dims(e, T(0), from);
     for (uint32_t i = 0; i < rank; i++) {
         bool kept = k < axes.count && axes.at[k] == i;
-        if (!kept || from[k].row != to[i].row) summed[count++] = i;
+        if (!kept || !dims_same(&e->build->world->dims, from[k], to[i])) summed[count++] = i;
         k += kept;
     }
     ValueId sum = count ? build_reduce(e->build, REDUCE_SUM, CT, summed, count) : CT;
-    return reshaped_as(e, sum, T(0));
+    return reshaped_to(e, sum, T(0));
 }
 
 ValueId transpose_SLICE(Emit *e) {
@@ -79,34 +89,31 @@ ValueId transpose_SLICE(Emit *e) {
         low[i] = (DimId){(uint32_t)starts.at[i]};
         high[i] = dims_sub(dims, dims_sub(dims, size[i], low[i]), spaced(dims, out[i], interior[i]));
     }
-    return reshaped_as(e, pad(e, CT, low, high, interior), T(0));
+    return as_type(e, pad(e, CT, low, high, interior), T(0));
 }
 
-/* Undo the outer padding (negative amounts add zeros), then take every (interior + 1)th element. */
+/* Undo the outer padding (negative amounts add zeros), then take every stride-th element. Each axis
+ * is given its last gap too, for a length of n stride: that divides exactly, whatever n is. */
 ValueId transpose_PAD(Emit *e) {
     Dims    *dims = &e->build->world->dims;
     IntSpan  low = attr_list(e, ATTR_PAD_low), high = attr_list(e, ATTR_PAD_high);
     IntSpan  interior = attr_list(e, ATTR_PAD_interior);
     DimId    less[SHAPE_RANK_MAX], more[SHAPE_RANK_MAX], zero[SHAPE_RANK_MAX], limit[SHAPE_RANK_MAX];
     int64_t  strides[SHAPE_RANK_MAX], axes[SHAPE_RANK_MAX];
-    uint32_t rank = low.count;
-    DimId    none = dims_const(dims, 0), size[SHAPE_RANK_MAX];
-    (void)copy_dims(e, T(0), size);
+    uint32_t rank = copy_dims(e, T(0), limit);
     for (uint32_t i = 0; i < rank; i++) {
-        less[i] = dims_sub(dims, none, (DimId){(uint32_t)low.at[i]});
-        more[i] = dims_sub(dims, none, (DimId){(uint32_t)high.at[i]});
-        strides[i] = (interior.count ? interior.at[i] : 0) + 1;
-        zero[i] = none;
+        int64_t gap = interior.count ? interior.at[i] : 0;
+        DimId   whole = spaced(dims, limit[i], gap);
+        strides[i] = gap + 1;
+        limit[i] = dims_mul(dims, limit[i], dims_const(dims, strides[i]));
+        zero[i] = dims_const(dims, 0);
+        less[i] = dims_sub(dims, zero[i], (DimId){(uint32_t)low.at[i]});
+        more[i] = dims_sub(dims, dims_sub(dims, limit[i], whole), (DimId){(uint32_t)high.at[i]});
         axes[i] = i;
     }
     ValueId inside = pad(e, CT, less, more, NULL);
-    for (uint32_t i = 0; i < rank; i++) {
-        limit[i] = build_dims(e->build, inside)[i];
-        if (strides[i] > 1) /* ceil((n + max(n-1,0) g) / (g+1)) = n for every n >= 0 */
-            (void)dims_equate(dims, dims_ceildiv(dims, limit[i], dims_const(dims, strides[i])), size[i]);
-    }
     ValueId back = slice(e, inside, zero, limit, interior.count ? build_ints(e->build, strides, rank) : 0);
-    if (e->operand == 0) return reshaped_as(e, back, T(0));
+    if (e->operand == 0) return as_type(e, back, T(0));
     return SUB(build_reduce(e->build, REDUCE_SUM, CT, axes, rank),
                build_reduce(e->build, REDUCE_SUM, back, axes, rank));
 }
@@ -247,7 +254,7 @@ static ValueId regroup(Emit *e, ValueId x, uint32_t split_axis, DimId groups, co
     return build_reshape(e->build, moved, merged, m);
 }
 
-/* (n - 1) d + 1: reach of n taps (n >= 1) at dilation d */
+/* (n - 1) d + 1: reach of n taps at dilation d */
 static DimId reach(Dims *dims, DimId n, int64_t dilation) {
     DimId one = dims_const(dims, 1);
     return dims_add(dims, dims_mul(dims, dims_sub(dims, n, one), dims_const(dims, dilation)), one);
@@ -289,7 +296,8 @@ static ValueId convolve(Emit *e, ValueId x, ValueId w, const ConvGeometry *g, co
 }
 
 /* For x: convolve CT, dilated by the stride, with the reversed taps, inputs and outputs swapped in
- * each group. low' = reach(w) - low - 1; high' makes the result as long as x (dilated). */
+ * each group. low' = reach(w) - low - 1; high' makes the result as long as x. Lengths that the
+ * convolution divides are written (n - 1) d + 1, not spaced: that is exact for n = 0 as well. */
 static ValueId conv_transpose_x(Emit *e) {
     Dims        *dims = &e->build->world->dims;
     ConvGeometry g = conv_geometry(e);
@@ -300,7 +308,7 @@ static ValueId conv_transpose_x(Emit *e) {
         axes[i] = i + 2;
         permutation[i + 3] = i + 3;
         low[i] = dims_sub(dims, dims_sub(dims, taps, g.low[i]), one);
-        high[i] = dims_sub(dims, dims_add(dims, spaced(dims, g.x[i], g.x_dilation[i] - 1), dims_sub(dims, taps, one)),
+        high[i] = dims_sub(dims, dims_add(dims, reach(dims, g.x[i], g.x_dilation[i]), dims_sub(dims, taps, one)),
                            dims_add(dims, spaced(dims, g.y[i], g.stride[i] - 1), low[i]));
     }
     uint64_t word = build_ints(e->build, axes, g.spatial);
@@ -308,7 +316,7 @@ static ValueId conv_transpose_x(Emit *e) {
     ValueId  swapped = regroup(e, flipped, 0, groups, permutation, 0); /* [G I, O/G, taps] */
     ValueId  back = convolve(e, CT, swapped, &g, g.x_dilation, low, high, g.stride, g.w_dilation,
                              e->attrs[ATTR_CONVOLUTION_groups]);
-    return reshaped_as(e, back, T(0));
+    return as_type(e, back, T(0));
 }
 
 /* For w: x and CT with batch as the summed channel: [I/G, G N] * [O, N] -> [I/G, O, taps]. */
@@ -321,8 +329,8 @@ static ValueId conv_transpose_w(Emit *e) {
         x_axes[i + 3] = i + 3;
         swap[i + 2] = i + 2;
         low[i] = g.low[i];
-        /* high' = spaced(y) - spaced(x) + reach(w) - low - 1 */
-        DimId extent = dims_sub(dims, spaced(dims, g.y[i], g.stride[i] - 1), spaced(dims, g.x[i], g.x_dilation[i] - 1));
+        /* high' = reach(y) - spaced(x) + reach(w) - low - 1 */
+        DimId extent = dims_sub(dims, reach(dims, g.y[i], g.stride[i]), spaced(dims, g.x[i], g.x_dilation[i] - 1));
         high[i] = dims_sub(dims, dims_add(dims, extent, reach(dims, g.w[i], g.w_dilation[i])),
                            dims_add(dims, g.low[i], dims_const(dims, 1)));
     }
@@ -331,7 +339,7 @@ static ValueId conv_transpose_w(Emit *e) {
     ValueId  ct = build_transpose(e->build, CT, swap, rank);                /* [O, N, spatial] */
     ValueId  dw = convolve(e, x, ct, &g, g.w_dilation, low, high, g.x_dilation, g.stride,
                            e->attrs[ATTR_CONVOLUTION_groups]);
-    return reshaped_as(e, build_transpose(e->build, dw, swap, rank), T(1));
+    return as_type(e, build_transpose(e->build, dw, swap, rank), T(1));
 }
 ValueId transpose_CONVOLUTION(Emit *e) { return e->operand == 0 ? conv_transpose_x(e) : conv_transpose_w(e); }
 
@@ -364,7 +372,7 @@ ValueId transpose_REDUCE_WINDOW(Emit *e) {
                          build_sizes(e->build, zero, window.count),
                          build_sizes(e->build, zero, window.count),
                          e->attrs[ATTR_REDUCE_WINDOW_dilation]};
-    return reshaped_as(e, build_op(e->build, OP_REDUCE_WINDOW, &spread, 1, words), T(0));
+    return as_type(e, build_op(e->build, OP_REDUCE_WINDOW, &spread, 1, words), T(0));
 }
 
 ValueId transpose_TRIANGULAR_SOLVE(Emit *e) {

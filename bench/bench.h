@@ -1,0 +1,68 @@
+/* Shared by the benchmark programs: options, clocks, samples and how results are told.
+ *
+ * Times are processor time of the calling thread, so that a busy machine disturbs them little; the
+ * wall clock is kept beside it (files wait, threads wait). The first sample of a series warms caches
+ * and page tables up and is dropped by bench_times_end unless it is the only one. A result is the
+ * median with the 10th and 90th percentile: a mean would tell about the neighbours.
+ *
+ * A result goes to stdout as a line of a table, or with --json as one JSON object a line:
+ *   {"suite","name","size","median","p10","p90","unit","wall","samples","rows","bytes", ...} */
+#ifndef STOA_BENCH_BENCH_H
+#define STOA_BENCH_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { BENCH_SAMPLES_MAX = 64, BENCH_EXTRAS_MAX = 4 };
+
+typedef struct Bench {
+    const char *suite;
+    const char *filter; /* part of the names to measure; "" for all */
+    uint64_t    size;   /* 0: the sizes of the suite */
+    bool        smoke;  /* the smallest size, once: does it still run? */
+    bool        json;
+} Bench;
+
+/* Reads --smoke, --json, --size N and --filter TEXT. False when the program should end with
+ * *out_exit: --help, or an option that is not known. */
+bool bench_open(Bench *bench, const char *suite, int argc, char **argv, int *out_exit);
+/* Whether a name passes the filter. */
+bool bench_wants(const Bench *bench, const char *name);
+/* `full`, or 1 in a smoke run. */
+uint32_t bench_samples(const Bench *bench, uint32_t full);
+
+uint64_t bench_cpu_ns(void); /* processor time of this thread */
+
+typedef struct BenchTimes {
+    uint64_t cpu_ns[BENCH_SAMPLES_MAX], wall_ns[BENCH_SAMPLES_MAX];
+    uint64_t cpu_begin, wall_begin;
+    uint32_t count;
+} BenchTimes;
+
+/* Around what is measured. A sample is kept while there is room. */
+void bench_begin(BenchTimes *times);
+void bench_end(BenchTimes *times);
+
+typedef struct BenchExtra { /* a further number of a result */
+    const char *name;
+    double      value;
+} BenchExtra;
+typedef struct BenchResult {
+    const char       *name; /* "differentiate" */
+    uint64_t          size; /* what the suite scales by */
+    const BenchTimes *times;
+    double            rows;  /* the median is time / rows */
+    double            bytes; /* memory that the result is about; 0: none */
+    const char       *unit;  /* "ns/row" */
+    double            goal;  /* of the median; 0: none */
+    bool              waits; /* files: the wall clock is the result */
+    BenchExtra        extras[BENCH_EXTRAS_MAX];
+} BenchResult;
+
+/* Prints a result, if its name passes the filter. */
+void bench_tell(const Bench *bench, const BenchResult *result);
+/* A number that was not timed: bytes, a ratio. */
+void bench_tell_number(const Bench *bench, const char *name, uint64_t size, double number,
+                       const char *unit, double goal);
+
+#endif
