@@ -11,7 +11,8 @@
 static bool has_builder(int opcode) {
     const OpInfo *info = &op_infos[opcode];
     if (info->flags & (OP_TERMINATOR | OP_BLOCKS | OP_STATE | OP_DERIVES)) return false;
-    return opcode != OP_CONSTANT && opcode != OP_CALL && opcode != OP_CUSTOM_GRAD && opcode != OP_ALL_TO_ALL;
+    return opcode != OP_CONSTANT && opcode != OP_CALL && opcode != OP_CUSTOM_GRAD &&
+           opcode != OP_ALL_TO_ALL;
 }
 static const char *c_type(AttrKind kind) {
     switch (kind) {
@@ -51,7 +52,8 @@ static void signature(FILE *f, int opcode, bool api) {
     char          names[16][32], outs[16][32];
     int           count = split(info->operands, names), results = split(info->outs, outs);
     bool          many = info->operands_max == OP_MANY, single = info->results == 1;
-    fprintf(f, "%s%s stoa_%s(StoaProgram *program", api ? "STOA_API " : "", single ? "StoaValue" : "void", info->name);
+    fprintf(f, "%s%s stoa_%s(StoaProgram *program", api ? "STOA_API " : "",
+            single ? "StoaValue" : "void", info->name);
     if (many) fprintf(f, ", const StoaValue *%s, uint32_t %s_count", names[0], names[0]);
     for (int i = 0; i < count && !many; i++) fprintf(f, ", StoaValue %s", names[i]);
     for (uint32_t i = 0; i < info->attrs_count; i++) {
@@ -59,7 +61,8 @@ static void signature(FILE *f, int opcode, bool api) {
         fprintf(f, ", %s%s", c_type(attr->kind), attr->name);
         if (is_list(attr->kind)) fprintf(f, ", uint32_t %s_count", attr->name);
     }
-    if (!single && info->results == OP_MANY) fprintf(f, ", StoaValue *out_%s", outs[0]);
+    if (!single && info->results == OP_MANY)
+        fprintf(f, ", StoaValue *out_%s", outs[0]);
     else
         for (int i = 0; i < results && !single; i++) fprintf(f, ", StoaValue *out_%s", outs[i]);
     fprintf(f, ")");
@@ -76,12 +79,14 @@ static void enumeration(FILE *f, const char *type, const char *prefix, AttrKind 
 }
 
 static void header(FILE *f) {
-    fprintf(f, "/* Stoa: the operators as C functions. Generated from src/tables/opcodes.def by\n"
-               " * tools/make_ops_header; do not edit.\n *\n"
-               " * Each appends one operator to the open graph and gives its result. Elementwise operands have\n"
-               " * equal types: broadcast and conversion are explicit. Lists are pointer and count; an empty list\n"
-               " * stands for the default where the operator has one. Contracts: docs/ops. */\n"
-               "#ifndef STOA_OPS_H\n#define STOA_OPS_H\n\n#include <stoa/stoa.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+    fprintf(
+        f,
+        "/* Stoa: the operators as C functions. Generated from src/tables/opcodes.def by\n"
+        " * tools/make_ops_header; do not edit.\n *\n"
+        " * Each appends one operator to the open graph and gives its result. Elementwise operands have\n"
+        " * equal types: broadcast and conversion are explicit. Lists are pointer and count; an empty list\n"
+        " * stands for the default where the operator has one. Contracts: docs/ops. */\n"
+        "#ifndef STOA_OPS_H\n#define STOA_OPS_H\n\n#include <stoa/stoa.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     enumeration(f, "StoaReduceKind", "REDUCE", ATTR_REDUCE);
     enumeration(f, "StoaCompareKind", "COMPARE", ATTR_COMPARE);
     enumeration(f, "StoaScatterKind", "SCATTER", ATTR_SCATTER);
@@ -92,7 +97,8 @@ static void header(FILE *f) {
         if (!has_builder(opcode)) continue;
         fprintf(f, "/* %s", info->doc);
         for (uint32_t i = 0; i < info->attrs_count; i++)
-            if (info->attrs[i].doc[0]) fprintf(f, "%s%s: %s", i ? "; " : ". ", info->attrs[i].name, info->attrs[i].doc);
+            if (info->attrs[i].doc[0])
+                fprintf(f, "%s%s: %s", i ? "; " : ". ", info->attrs[i].name, info->attrs[i].doc);
         fprintf(f, " */\n");
         signature(f, opcode, true);
         fprintf(f, ";\n");
@@ -132,18 +138,23 @@ static void body(FILE *f, int opcode) {
     char        many_count[48];
     snprintf(many_count, sizeof many_count, "%s_count", names[0]);
     const char *attrs = info->attrs_count ? "attrs" : "NULL";
-    if (many) snprintf(many_count, sizeof many_count, "%s_count", names[0]);
-    else snprintf(many_count, sizeof many_count, "%d", count);
+    if (many)
+        snprintf(many_count, sizeof many_count, "%s_count", names[0]);
+    else
+        snprintf(many_count, sizeof many_count, "%d", count);
     if (single) {
-        fprintf(f, "    return api_op(program, %d, %s, %s, %s);\n}\n\n", opcode, operands, many_count, attrs);
+        fprintf(f, "    return api_op(program, %d, %s, %s, %s);\n}\n\n", opcode, operands,
+                many_count, attrs);
         return;
     }
     if (info->results == OP_MANY) {
-        fprintf(f, "    api_op_many(program, %d, %s, %s, %s, out_%s, %s);\n}\n\n", opcode, operands, many_count, attrs, outs[0], many_count);
+        fprintf(f, "    api_op_many(program, %d, %s, %s, %s, out_%s, %s);\n}\n\n", opcode, operands,
+                many_count, attrs, outs[0], many_count);
         return;
     }
     if (results > 0) fprintf(f, "    StoaValue outs[%d];\n", results);
-    fprintf(f, "    api_op_many(program, %d, %s, %s, %s, %s, %d);\n", opcode, operands, many_count, attrs, results ? "outs" : "NULL", results);
+    fprintf(f, "    api_op_many(program, %d, %s, %s, %s, %s, %d);\n", opcode, operands, many_count,
+            attrs, results ? "outs" : "NULL", results);
     for (int i = 0; i < results; i++) fprintf(f, "    *out_%s = outs[%d];\n", outs[i], i);
     fprintf(f, "}\n\n");
 }
@@ -158,14 +169,19 @@ static void source(FILE *f) {
 }
 
 static void reference(FILE *f) {
-    fprintf(f, "# Operators\n\nGenerated from `src/tables/opcodes.def` by `tools/make_ops_header`; do not edit. "
-               "Contracts of primitives are in the page of each operator.\n\n"
-               "| operator | operands | results | attributes | what it computes |\n|---|---|---|---|---|\n");
+    fprintf(
+        f,
+        "# Operators\n\nGenerated from `src/tables/opcodes.def` by `tools/make_ops_header`; do not edit. "
+        "Contracts of primitives are in the page of each operator.\n\n"
+        "| operator | operands | results | attributes | what it computes |\n|---|---|---|---|---|\n");
     for (int opcode = 1; opcode < OP_COUNT; opcode++) {
         const OpInfo *info = &op_infos[opcode];
-        fprintf(f, "| `%s` | %s%s | %s%s | ", info->name, info->operands, info->operands_max == OP_MANY ? " ..." : "", info->outs,
+        fprintf(f, "| `%s` | %s%s | %s%s | ", info->name, info->operands,
+                info->operands_max == OP_MANY ? " ..." : "", info->outs,
                 info->results == OP_MANY ? " ..." : "");
-        for (uint32_t i = 0; i < info->attrs_count; i++) fprintf(f, "%s`%s`%s", i ? ", " : "", info->attrs[i].name, info->attrs[i].required ? "" : "?");
+        for (uint32_t i = 0; i < info->attrs_count; i++)
+            fprintf(f, "%s`%s`%s", i ? ", " : "", info->attrs[i].name,
+                    info->attrs[i].required ? "" : "?");
         fprintf(f, " | ");
         for (const char *c = info->doc; *c; c++) fprintf(f, *c == '|' ? "\\|" : "%c", *c);
         fprintf(f, "%s |\n", info->flags & OP_EXPANDS ? " (composite)" : "");
@@ -173,25 +189,30 @@ static void reference(FILE *f) {
 }
 
 typedef void Writer(FILE *f);
-static int handle(const char *path, Writer *writer, bool write) {
-    char  *text = NULL;
-    size_t bytes = 0;
-    FILE  *memory = open_memstream(&text, &bytes);
-    writer(memory);
-    fclose(memory);
-    int   failed = 0;
-    FILE *file = fopen(path, write ? "wb" : "rb");
-    if (file == NULL) failed = 1;
-    else if (write) failed = fwrite(text, 1, bytes, file) != bytes;
+static int   handle(const char *path, Writer *writer, bool write) {
+      char  *text = NULL;
+      size_t bytes = 0;
+      FILE  *memory = open_memstream(&text, &bytes);
+      writer(memory);
+      fclose(memory);
+      int   failed = 0;
+      FILE *file = fopen(path, write ? "wb" : "rb");
+      if (file == NULL)
+        failed = 1;
+    else if (write)
+        failed = fwrite(text, 1, bytes, file) != bytes;
     else {
-        char  *old = malloc(bytes + 1);
-        size_t got = fread(old, 1, bytes + 1, file);
-        failed = got != bytes || memcmp(old, text, bytes) != 0;
-        free(old);
+          char  *old = malloc(bytes + 1);
+          size_t got = fread(old, 1, bytes + 1, file);
+          failed = got != bytes || memcmp(old, text, bytes) != 0;
+          free(old);
     }
-    if (file != NULL) fclose(file);
+      if (file != NULL) fclose(file);
     free(text);
-    if (failed) printf("%s %s\n", path, write ? "cannot be written" : "is stale: run `make_ops_header --write` from the root");
+      if (failed)
+        printf("%s %s\n", path,
+               write ? "cannot be written"
+                       : "is stale: run `make_ops_header --write` from the root");
     return failed;
 }
 

@@ -92,6 +92,7 @@ static void on_signal(int signal) {
 
 static void watch_signals(void) {
     struct sigaction action = {.sa_flags = SA_RESTART};
+    (void)signal(SIGPIPE, SIG_IGN); /* a reader of --json that went away is no reason to die */
     action.sa_handler = on_signal;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
@@ -243,6 +244,19 @@ static int open_data(Cli *cli, Settings *settings, const char *run, StoaData **o
     return CLI_OK;
 }
 
+/* Going on needs steps that are not done yet. */
+static int check_resumed(Cli *cli, const Settings *settings, const char *run,
+                         StoaSession *session) {
+    uint64_t step = 0, steps = settings->train.steps;
+    if (!settings->resume) return CLI_OK;
+    if (stoa_checkpoint_load(session, run, NULL, &step) != STOA_OK)
+        return cli_refused(cli, cli->context, CLI_FAILED);
+    if (step < steps) return CLI_OK;
+    return cli_usage(cli, "%s is at step %llu of %llu already; for more: --resume --steps %llu",
+                     run, (unsigned long long)step, (unsigned long long)steps,
+                     (unsigned long long)step * 2);
+}
+
 /* --- training --------------------------------------------------------------------------------- */
 
 static int compile(Cli *cli, const Settings *settings, const char *run, StoaSession **out_session) {
@@ -297,6 +311,7 @@ int train_command(Cli *cli, int count, char **words) {
     if (code == CLI_OK) code = cli_start(cli, settings.lanes);
     if (code == CLI_OK) code = open_data(cli, &settings, run, &data);
     if (code == CLI_OK) code = compile(cli, &settings, run, &session);
+    if (code == CLI_OK) code = check_resumed(cli, &settings, run, session);
     if (code == CLI_OK) code = train(cli, &settings, run, session, data);
     stoa_session_destroy(session);
     stoa_data_destroy(data);

@@ -21,8 +21,8 @@
 #include <stdint.h>
 
 #if defined(__GNUC__) || defined(__clang__)
-#define STOA_API         __attribute__((visibility("default")))
-#define STOA_MUST_USE    __attribute__((warn_unused_result))
+#define STOA_API      __attribute__((visibility("default")))
+#define STOA_MUST_USE __attribute__((warn_unused_result))
 #else
 #define STOA_API
 #define STOA_MUST_USE
@@ -49,12 +49,21 @@ typedef enum StoaStatus {
     STOA_CORRUPT,       /* a file is damaged or hostile */
     STOA_UNSUPPORTED,   /* well-formed, but this build cannot do it */
     STOA_NOT_FOUND,
-    STOA_CANCELLED      /* a callback asked to stop */
+    STOA_CANCELLED /* a callback asked to stop */
 } StoaStatus;
 
 typedef enum StoaDtype { /* numbers are stable */
-    STOA_NONE, STOA_BOOL, STOA_U8, STOA_I8, STOA_I16, STOA_I32, STOA_I64,
-    STOA_F16, STOA_BF16, STOA_F32, STOA_F64
+                         STOA_NONE,
+                         STOA_BOOL,
+                         STOA_U8,
+                         STOA_I8,
+                         STOA_I16,
+                         STOA_I32,
+                         STOA_I64,
+                         STOA_F16,
+                         STOA_BF16,
+                         STOA_F32,
+                         STOA_F64
 } StoaDtype;
 
 /* --- context ----------------------------------------------------------------------------------- */
@@ -77,7 +86,8 @@ typedef struct StoaContextOptions {
     StoaFreeFn  *release;
     void        *user; /* for the three functions */
 } StoaContextOptions;
-#define STOA_CONTEXT_OPTIONS {sizeof(StoaContextOptions), 0, false, 0, NULL, NULL, NULL, NULL}
+#define STOA_CONTEXT_OPTIONS                                                                       \
+    { sizeof(StoaContextOptions), 0, false, 0, NULL, NULL, NULL, NULL }
 
 /* options may be NULL. Starts the lanes (about 0.1 ms each). */
 STOA_API STOA_MUST_USE StoaStatus stoa_context_create(const StoaContextOptions *options,
@@ -91,15 +101,22 @@ STOA_API size_t      stoa_context_memory(const StoaContext *context); /* bytes o
 /* --- programs ---------------------------------------------------------------------------------- */
 
 typedef struct StoaProgram StoaProgram;
-typedef struct StoaValue { uint32_t id; } StoaValue; /* 0: the result of a failed call */
-typedef struct StoaDim { uint32_t id; } StoaDim;     /* a size: constant, symbol or expression */
+typedef struct StoaValue {
+    uint32_t id;
+} StoaValue; /* 0: the result of a failed call */
+typedef struct StoaDim {
+    uint32_t id;
+} StoaDim; /* a size: constant, symbol or expression */
 
-STOA_API STOA_MUST_USE StoaStatus stoa_program_create(StoaContext *context, StoaProgram **out_program);
+STOA_API STOA_MUST_USE StoaStatus stoa_program_create(StoaContext  *context,
+                                                      StoaProgram **out_program);
 STOA_API void                     stoa_program_destroy(StoaProgram *program);
-STOA_API STOA_MUST_USE StoaStatus stoa_program_clone(const StoaProgram *program, StoaProgram **out_clone);
+STOA_API STOA_MUST_USE StoaStatus stoa_program_clone(const StoaProgram *program,
+                                                     StoaProgram      **out_clone);
 /* Text form (docs/ir.md). name: for messages. The printed text lives until the next print. */
-STOA_API STOA_MUST_USE StoaStatus stoa_program_parse(StoaContext *context, const char *text, size_t bytes,
-                                                     const char *name, StoaProgram **out_program);
+STOA_API STOA_MUST_USE StoaStatus stoa_program_parse(StoaContext *context, const char *text,
+                                                     size_t bytes, const char *name,
+                                                     StoaProgram **out_program);
 STOA_API STOA_MUST_USE StoaStatus stoa_program_print(StoaProgram *program, const char **out_text);
 /* Binary form: versioned, checksummed, fully checked when loaded. */
 STOA_API STOA_MUST_USE StoaStatus stoa_program_save(StoaProgram *program, const char *path);
@@ -123,9 +140,14 @@ STOA_API StoaDim stoa_dim_floordiv(StoaProgram *program, StoaDim a, StoaDim b);
 STOA_API void stoa_graph_begin(StoaProgram *program, const char *name);
 STOA_API void stoa_graph_end(StoaProgram *program);
 /* A tensor given at each run; inputs come before all operators of their graph. */
-STOA_API StoaValue stoa_input(StoaProgram *program, const char *name, StoaDtype dtype, const StoaDim *dims,
-                              uint32_t rank);
-typedef enum StoaInit { STOA_INIT_ZEROS, STOA_INIT_ONES, STOA_INIT_NORMAL, STOA_INIT_UNIFORM } StoaInit;
+STOA_API StoaValue stoa_input(StoaProgram *program, const char *name, StoaDtype dtype,
+                              const StoaDim *dims, uint32_t rank);
+typedef enum StoaInit {
+    STOA_INIT_ZEROS,
+    STOA_INIT_ONES,
+    STOA_INIT_NORMAL,
+    STOA_INIT_UNIFORM
+} StoaInit;
 /* Persistent state of constant sizes. scale: standard deviation or half-width of the initial values.
  * The same name gives the same tensor in every graph. */
 STOA_API StoaValue stoa_parameter(StoaProgram *program, const char *name, StoaDtype dtype,
@@ -162,32 +184,38 @@ typedef struct StoaTensor {
 
 typedef struct StoaCompileOptions {
     size_t   size;
-    uint64_t seed;         /* of the initial values */
-    bool     interpreter;  /* run on the reference interpreter: slow, the oracle */
+    uint64_t seed;        /* of the initial values */
+    bool     interpreter; /* run on the reference interpreter: slow, the oracle */
 } StoaCompileOptions;
-#define STOA_COMPILE_OPTIONS {sizeof(StoaCompileOptions), 0, false}
+#define STOA_COMPILE_OPTIONS                                                                       \
+    { sizeof(StoaCompileOptions), 0, false }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
-STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
-                                               StoaSession **out_session);
+STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,
+                                               const StoaCompileOptions *options,
+                                               StoaSession             **out_session);
 STOA_API void                     stoa_session_destroy(StoaSession *session);
 /* Runs a graph. inputs in the order of its stoa_input calls. Outputs in the order of stoa_output:
  * dtype, rank and shape are set; data is written when not NULL (the caller's memory, large enough
  * for the shape, which is known after a run with NULL). A new combination of input shapes is planned
  * once (micro- to milliseconds) and remembered. *out_stopped (may be NULL): an assert operator was
  * false, so nothing was assigned (stoa_optimize uses it for steps that are not finite). */
-STOA_API STOA_MUST_USE StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *inputs,
-                                           uint32_t inputs_count, StoaTensor *outputs, uint32_t outputs_count,
+STOA_API STOA_MUST_USE StoaStatus stoa_run(StoaSession *session, const char *graph,
+                                           const StoaTensor *inputs, uint32_t inputs_count,
+                                           StoaTensor *outputs, uint32_t outputs_count,
                                            bool *out_stopped);
 /* State by name. get fills shape and, when data is not NULL, copies; set copies in. */
-STOA_API uint32_t    stoa_state_count(const StoaSession *session);
-STOA_API const char *stoa_state_name(const StoaSession *session, uint32_t index);
-STOA_API STOA_MUST_USE StoaStatus stoa_state_get(StoaSession *session, const char *name, StoaTensor *tensor);
-STOA_API STOA_MUST_USE StoaStatus stoa_state_set(StoaSession *session, const char *name, const StoaTensor *tensor);
+STOA_API uint32_t                 stoa_state_count(const StoaSession *session);
+STOA_API const char              *stoa_state_name(const StoaSession *session, uint32_t index);
+STOA_API STOA_MUST_USE StoaStatus stoa_state_get(StoaSession *session, const char *name,
+                                                 StoaTensor *tensor);
+STOA_API STOA_MUST_USE StoaStatus stoa_state_set(StoaSession *session, const char *name,
+                                                 const StoaTensor *tensor);
 /* safetensors. Loading needs every tensor of the session unless partial; conversion between float
  * dtypes is done, shapes must agree. */
 STOA_API STOA_MUST_USE StoaStatus stoa_weights_save(StoaSession *session, const char *path);
-STOA_API STOA_MUST_USE StoaStatus stoa_weights_load(StoaSession *session, const char *path, bool partial);
+STOA_API STOA_MUST_USE StoaStatus stoa_weights_load(StoaSession *session, const char *path,
+                                                    bool partial);
 
 typedef struct StoaMemoryReport {
     uint64_t state_bytes;       /* parameters and optimizer state */
@@ -199,7 +227,7 @@ STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
 
 /* Where the time of the runs so far went, by operator, longest first; text lives until the next
  * report. Collected only after stoa_profile(session, true). */
-STOA_API void stoa_profile(StoaSession *session, bool on);
+STOA_API void                     stoa_profile(StoaSession *session, bool on);
 STOA_API STOA_MUST_USE StoaStatus stoa_profile_report(StoaSession *session, const char **out_json);
 
 /* --- optimizers -------------------------------------------------------------------------------- */
@@ -220,18 +248,21 @@ typedef struct StoaOptimizerOptions {
     uint32_t          decay_rank; /* only tensors of at least this rank decay */
     double            clip;       /* global gradient norm; 0: none */
     StoaOptimizePart  part;
-    uint32_t          accumulate; /* micro-batches a step, for ACCUMULATE; 0: 1 */
+    uint32_t          accumulate;     /* micro-batches a step, for ACCUMULATE; 0: 1 */
     bool              keep_nonfinite; /* update even when loss or gradients are not finite */
 } StoaOptimizerOptions;
 #define STOA_OPTIMIZER_OPTIONS                                                                     \
-    {sizeof(StoaOptimizerOptions), STOA_ADAMW, 0, 0, 0, 0, false, 0, 0, 0, STOA_OPTIMIZE_STEP, 0, false}
+    {                                                                                              \
+        sizeof(StoaOptimizerOptions), STOA_ADAMW, 0, 0, 0, 0, false, 0, 0, 0, STOA_OPTIMIZE_STEP,  \
+            0, false                                                                               \
+    }
 
 /* Adds the update of every stoa_parameter of the open graph for the scalar loss. rate and step:
  * scalar inputs of the loss dtype (step counts from 1; unused by sgd). Gives the gradient norm before
  * clipping (APPLY takes no loss: pass value 0 and build the same parameters in the graph). The step
  * is stopped before any assignment when loss or norm is not finite. */
-STOA_API StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, StoaValue step,
-                                 const StoaOptimizerOptions *options);
+STOA_API StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate,
+                                 StoaValue step, const StoaOptimizerOptions *options);
 
 /* --- data -------------------------------------------------------------------------------------- */
 
@@ -240,68 +271,78 @@ typedef struct StoaData      StoaData;
 
 typedef struct StoaTextOptions {
     size_t      size;
-    const char *path;      /* text, plain or gzip */
-    const char *tokenizer; /* "bytes" or "bpe"; NULL: bpe */
-    uint32_t    vocab;     /* bpe: wanted size; 0: 2048 */
-    const char *folder;    /* where tokenizer and tokens are kept and reused; NULL: not kept */
+    const char *path;       /* text, plain or gzip */
+    const char *tokenizer;  /* "bytes" or "bpe"; NULL: bpe */
+    uint32_t    vocab;      /* bpe: wanted size; 0: 2048 */
+    const char *folder;     /* where tokenizer and tokens are kept and reused; NULL: not kept */
     double      validation; /* share of the text, at its end; 0: 0.02 */
     uint32_t    batch, context;
     bool        sequential; /* windows in order; otherwise seeded random places */
     uint64_t    seed;
     uint64_t    bytes_max; /* use at most this much text; 0: all */
 } StoaTextOptions;
-#define STOA_TEXT_OPTIONS {sizeof(StoaTextOptions), NULL, NULL, 0, NULL, 0, 0, 0, false, 0, 0}
+#define STOA_TEXT_OPTIONS                                                                          \
+    { sizeof(StoaTextOptions), NULL, NULL, 0, NULL, 0, 0, 0, false, 0, 0 }
 /* Token windows: tokens[batch,context] and targets[batch,context] as i32. */
-STOA_API STOA_MUST_USE StoaStatus stoa_data_text(StoaContext *context, const StoaTextOptions *options,
-                                                 StoaData **out_data);
+STOA_API STOA_MUST_USE StoaStatus stoa_data_text(StoaContext           *context,
+                                                 const StoaTextOptions *options,
+                                                 StoaData             **out_data);
 typedef struct StoaImageOptions {
     size_t      size;
-    const char *images, *labels;         /* IDX files, plain or gzip */
+    const char *images, *labels;           /* IDX files, plain or gzip */
     const char *test_images, *test_labels; /* for validation; may be NULL */
     uint32_t    batch;
     bool        sequential;
     uint64_t    seed;
     uint64_t    count_max; /* use the first images only; 0: all */
 } StoaImageOptions;
-#define STOA_IMAGE_OPTIONS {sizeof(StoaImageOptions), NULL, NULL, NULL, NULL, 0, false, 0, 0}
+#define STOA_IMAGE_OPTIONS                                                                         \
+    { sizeof(StoaImageOptions), NULL, NULL, NULL, NULL, 0, false, 0, 0 }
 /* Images as f32 [batch,1,height,width] in [0,1] and labels[batch] as i32. */
-STOA_API STOA_MUST_USE StoaStatus stoa_data_images(StoaContext *context, const StoaImageOptions *options,
-                                                   StoaData **out_data);
-STOA_API void     stoa_data_destroy(StoaData *data);
-STOA_API uint64_t stoa_data_items(const StoaData *data);   /* training tokens or images */
-STOA_API uint32_t stoa_data_vocab(const StoaData *data);   /* tokens or classes */
-STOA_API double   stoa_data_entropy(const StoaData *data); /* nats an item of a model that knows only
+STOA_API STOA_MUST_USE StoaStatus stoa_data_images(StoaContext            *context,
+                                                   const StoaImageOptions *options,
+                                                   StoaData              **out_data);
+STOA_API void                     stoa_data_destroy(StoaData *data);
+STOA_API uint64_t stoa_data_items(const StoaData *data); /* training tokens or images */
+STOA_API uint32_t stoa_data_vocab(const StoaData *data); /* tokens or classes */
+STOA_API double stoa_data_entropy(const StoaData *data); /* nats an item of a model that knows only
                                                               frequencies (validation part) */
 /* The tokenizer of text data; owned by data. NULL for images. */
-STOA_API const StoaTokenizer *stoa_data_tokenizer(const StoaData *data);
+STOA_API const StoaTokenizer     *stoa_data_tokenizer(const StoaData *data);
 STOA_API STOA_MUST_USE StoaStatus stoa_tokenizer_load(StoaContext *context, const char *path,
                                                       StoaTokenizer **out_tokenizer);
-STOA_API void     stoa_tokenizer_destroy(StoaTokenizer *tokenizer);
-STOA_API uint32_t stoa_tokenizer_vocab(const StoaTokenizer *tokenizer);
+STOA_API void                     stoa_tokenizer_destroy(StoaTokenizer *tokenizer);
+STOA_API uint32_t                 stoa_tokenizer_vocab(const StoaTokenizer *tokenizer);
 /* Writes at most max tokens and returns how many the text has. */
-STOA_API size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char *text, size_t bytes,
-                                      int32_t *tokens, size_t max);
+STOA_API size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char *text,
+                                      size_t bytes, int32_t *tokens, size_t max);
 /* The bytes of one token; not terminated, count in *out_bytes. */
-STOA_API const char *stoa_tokenizer_piece(const StoaTokenizer *tokenizer, int32_t token, size_t *out_bytes);
+STOA_API const char *stoa_tokenizer_piece(const StoaTokenizer *tokenizer, int32_t token,
+                                          size_t *out_bytes);
 
 /* --- training ---------------------------------------------------------------------------------- */
 
 typedef struct StoaProgress {
     uint64_t    step, steps;
     double      loss, learning_rate, gradient_norm;
-    double      validation_loss;     /* NaN when not evaluated at this step */
-    double      items_per_second;    /* tokens or images */
-    uint64_t    skipped;             /* steps without update because something was not finite */
-    uint64_t    memory_bytes;        /* resident, of the process */
+    double      validation_loss;  /* NaN when not evaluated at this step */
+    double      items_per_second; /* tokens or images */
+    uint64_t    skipped;          /* steps without update because something was not finite */
+    uint64_t    memory_bytes;     /* resident, of the process */
     double      seconds, seconds_left;
-    const char *line;                /* all that as one line */
-    const char *json;                /* and as one JSON object */
-    const char *bar;                 /* and with a bar, for a terminal of 79 columns */
+    const char *line; /* all that as one line */
+    const char *json; /* and as one JSON object */
+    const char *bar;  /* and with a bar, for a terminal of 79 columns */
 } StoaProgress;
 /* Called at every logged step; true asks to finish: save and return. */
 typedef bool StoaProgressFn(void *user, const StoaProgress *progress);
 
-typedef enum StoaScheduleKind { STOA_CONSTANT, STOA_COSINE, STOA_LINEAR, STOA_WSD } StoaScheduleKind;
+typedef enum StoaScheduleKind {
+    STOA_CONSTANT,
+    STOA_COSINE,
+    STOA_LINEAR,
+    STOA_WSD
+} StoaScheduleKind;
 typedef enum StoaNonfinite { STOA_SKIP_STEP, STOA_FAIL } StoaNonfinite;
 
 /* Graphs by convention: `train` takes the data inputs in order, then scalars named rate, step and
@@ -309,35 +350,37 @@ typedef enum StoaNonfinite { STOA_SKIP_STEP, STOA_FAIL } StoaNonfinite;
  * With accumulation: `accumulate` (data inputs; loss) and `apply` (rate, step; norm). `evaluate`
  * (optional): data inputs; mean loss, optionally accuracy. */
 typedef struct StoaTrainOptions {
-    size_t           size;
-    uint64_t         steps;
-    uint32_t         accumulate; /* micro-batches a step; 0: 1 */
-    StoaScheduleKind schedule;
-    double           learning_rate;
-    uint64_t         warmup_steps;
-    uint64_t         decay_steps; /* wsd; 0: a fifth of the steps */
-    double           final_ratio; /* of the rate at the end */
-    uint64_t         seed;
-    uint64_t         log_every;        /* steps; 0: 10 */
-    uint64_t         evaluate_every;   /* 0: never */
-    uint32_t         evaluate_batches; /* 0: 16 */
-    const char      *run;              /* folder for config, metrics, plot, checkpoints, trace; NULL: none */
-    uint64_t         checkpoint_every; /* 0: only at the end */
-    uint32_t         checkpoint_keep;  /* 0: 2 */
-    bool             resume;           /* from the newest checkpoint in run */
-    bool             trace;            /* write run/trace.json */
-    uint64_t         trace_steps;      /* trace this many steps from the start of the call; 0: 20 */
-    StoaNonfinite    nonfinite;
-    uint32_t         nonfinite_max;    /* give up after this many in a row; 0: 100 */
-    const char      *config;           /* text kept in the run folder and the checkpoints; may be NULL */
-    const char      *title;            /* of the plot */
-    StoaProgressFn  *progress;         /* may be NULL */
-    void            *user;
-    const volatile int *stop;          /* set to nonzero (by a signal handler, say) to finish; may be NULL */
+    size_t              size;
+    uint64_t            steps;
+    uint32_t            accumulate; /* micro-batches a step; 0: 1 */
+    StoaScheduleKind    schedule;
+    double              learning_rate;
+    uint64_t            warmup_steps;
+    uint64_t            decay_steps; /* wsd; 0: a fifth of the steps */
+    double              final_ratio; /* of the rate at the end */
+    uint64_t            seed;
+    uint64_t            log_every;        /* steps; 0: 10 */
+    uint64_t            evaluate_every;   /* 0: never */
+    uint32_t            evaluate_batches; /* 0: 16 */
+    const char         *run; /* folder for config, metrics, plot, checkpoints, trace; NULL: none */
+    uint64_t            checkpoint_every; /* 0: only at the end */
+    uint32_t            checkpoint_keep;  /* 0: 2 */
+    bool                resume;           /* from the newest checkpoint in run */
+    bool                trace;            /* write run/trace.json */
+    uint64_t            trace_steps; /* trace this many steps from the start of the call; 0: 20 */
+    StoaNonfinite       nonfinite;
+    uint32_t            nonfinite_max; /* give up after this many in a row; 0: 100 */
+    const char         *config;   /* text kept in the run folder and the checkpoints; may be NULL */
+    const char         *title;    /* of the plot */
+    StoaProgressFn     *progress; /* may be NULL */
+    void               *user;
+    const volatile int *stop; /* set to nonzero (by a signal handler, say) to finish; may be NULL */
 } StoaTrainOptions;
 #define STOA_TRAIN_OPTIONS                                                                         \
-    {sizeof(StoaTrainOptions), 0, 0, STOA_CONSTANT, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, false, false, 0, \
-     STOA_SKIP_STEP, 0, NULL, NULL, NULL, NULL, NULL}
+    {                                                                                              \
+        sizeof(StoaTrainOptions), 0, 0, STOA_CONSTANT, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0, false,  \
+            false, 0, STOA_SKIP_STEP, 0, NULL, NULL, NULL, NULL, NULL                              \
+    }
 typedef struct StoaTrainResult {
     uint64_t steps;   /* done, earlier runs included */
     uint64_t skipped; /* in this call */
@@ -348,7 +391,8 @@ typedef struct StoaTrainResult {
 /* Trains. Resuming gives bitwise the run that was not interrupted. A failed checkpoint keeps the
  * previous one; training goes on and the failure is logged as a warning, at the end it is an error. */
 STOA_API STOA_MUST_USE StoaStatus stoa_train(StoaSession *session, StoaData *data,
-                                             const StoaTrainOptions *options, StoaTrainResult *out_result);
+                                             const StoaTrainOptions *options,
+                                             StoaTrainResult        *out_result);
 /* Loads the state of the newest checkpoint of a run folder. config: text saved with it, may be
  * NULL; lives until the next call on the session. */
 STOA_API STOA_MUST_USE StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run,
@@ -356,20 +400,25 @@ STOA_API STOA_MUST_USE StoaStatus stoa_checkpoint_load(StoaSession *session, con
 
 /* --- settings: files and flags with the same keys ----------------------------------------------- */
 
-typedef struct StoaConfig StoaConfig;
+typedef struct StoaConfig         StoaConfig;
 STOA_API STOA_MUST_USE StoaStatus stoa_config_create(StoaContext *context, StoaConfig **out_config);
 STOA_API void                     stoa_config_destroy(StoaConfig *config);
 /* A TOML subset; later sources win. text: NULL to read the file `name`. */
-STOA_API STOA_MUST_USE StoaStatus stoa_config_read(StoaConfig *config, const char *name, const char *text);
+STOA_API STOA_MUST_USE StoaStatus stoa_config_read(StoaConfig *config, const char *name,
+                                                   const char *text);
 /* --key value and --key=value; the words that are no flags go to rest (count places). */
-STOA_API STOA_MUST_USE StoaStatus stoa_config_flags(StoaConfig *config, int count, char *const *words,
-                                                    const char **rest, int *out_rest_count);
-STOA_API int64_t     stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high, int64_t preset);
-STOA_API double      stoa_config_float(StoaConfig *config, const char *key, double low, double high, double preset);
+STOA_API STOA_MUST_USE StoaStatus stoa_config_flags(StoaConfig *config, int count,
+                                                    char *const *words, const char **rest,
+                                                    int *out_rest_count);
+STOA_API int64_t     stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high,
+                                     int64_t preset);
+STOA_API double      stoa_config_float(StoaConfig *config, const char *key, double low, double high,
+                                       double preset);
 STOA_API bool        stoa_config_bool(StoaConfig *config, const char *key, bool preset);
 STOA_API const char *stoa_config_text(StoaConfig *config, const char *key, const char *preset);
 /* The position of the value among names (NULL-terminated). */
-STOA_API int stoa_config_choice(StoaConfig *config, const char *key, const char *const *names, int preset);
+STOA_API int stoa_config_choice(StoaConfig *config, const char *key, const char *const *names,
+                                int preset);
 /* After all reads: keys nobody asked for and values out of range are refused, with suggestions. */
 STOA_API STOA_MUST_USE StoaStatus stoa_config_finish(StoaConfig *config);
 /* All keys that were asked for with the values in force, as text that stoa_config_read accepts. */
@@ -379,9 +428,11 @@ STOA_API const char *stoa_config_print(StoaConfig *config);
 
 /* What a file is and holds: programs, safetensors, checkpoints, token files. Text lives in the
  * context until the next report. */
-STOA_API STOA_MUST_USE StoaStatus stoa_inspect(StoaContext *context, const char *path, const char **out_text);
+STOA_API STOA_MUST_USE StoaStatus stoa_inspect(StoaContext *context, const char *path,
+                                               const char **out_text);
 /* Hardware, libraries and limits that were found. */
-STOA_API STOA_MUST_USE StoaStatus stoa_doctor(StoaContext *context, bool json, const char **out_text);
+STOA_API STOA_MUST_USE StoaStatus stoa_doctor(StoaContext *context, bool json,
+                                              const char **out_text);
 
 #ifdef __cplusplus
 }

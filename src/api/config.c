@@ -38,21 +38,25 @@ StoaStatus stoa_config_read(StoaConfig *config, const char *name, const char *te
     ArenaGuard guard;
     Diags     *diags = &config->context->diags;
     if (!ARENA_GUARD(&guard)) return api_unwound(config->context, NULL);
-    Status status = text ? config_parse(&config->config, str_copy(config->arena, str_of(text)), name, diags)
-                         : config_read_file(&config->config, name, diags);
+    Status status =
+        text ? config_parse(&config->config, str_copy(config->arena, str_of(text)), name, diags)
+             : config_read_file(&config->config, name, diags);
     arena_guard_end(&guard);
     return status == STATUS_OK ? STOA_OK : api_fail(config->context, NULL, status);
 }
 
-StoaStatus stoa_config_flags(StoaConfig *config, int count, char *const *words, const char **rest, int *out_rest_count) {
+StoaStatus stoa_config_flags(StoaConfig *config, int count, char *const *words, const char **rest,
+                             int *out_rest_count) {
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) return api_unwound(config->context, NULL);
     size_t       args = count > 0 ? (size_t)count : 0, rest_count = 0;
     String      *left = ARENA_ARRAY(config->arena, String, args + 1);
     const char **copies = ARENA_ARRAY(config->arena, const char *, args + 1);
     for (size_t i = 0; i < args; i++) copies[i] = str_copy(config->arena, str_of(words[i])).data;
-    Status status = config_parse_args(&config->config, copies, args, NULL, 0, &config->context->diags, left, &rest_count);
-    for (size_t i = 0; i < rest_count && rest != NULL; i++) rest[i] = str_copy(config->arena, left[i]).data;
+    Status status = config_parse_args(&config->config, copies, args, NULL, 0,
+                                      &config->context->diags, left, &rest_count);
+    for (size_t i = 0; i < rest_count && rest != NULL; i++)
+        rest[i] = str_copy(config->arena, left[i]).data;
     if (out_rest_count != NULL) *out_rest_count = (int)rest_count;
     arena_guard_end(&guard);
     return status == STATUS_OK ? STOA_OK : api_fail(config->context, NULL, status);
@@ -93,10 +97,12 @@ static void get(Getting *g, GetFn *fn) {
 
 static void get_int(Getting *g) {
     StoaConfig *config = g->config;
-    g->integer = config_i64(&config->config, g->key, g->low, g->high, g->integer, &config->context->diags);
+    g->integer =
+        config_i64(&config->config, g->key, g->low, g->high, g->integer, &config->context->diags);
     remember(config, g->key_text, str_format(config->arena, "%lld", (long long)g->integer));
 }
-int64_t stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high, int64_t preset) {
+int64_t stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high,
+                        int64_t preset) {
     Getting g = {.config = config, .key_text = key, .low = low, .high = high, .integer = preset};
     get(&g, get_int);
     return g.integer;
@@ -104,7 +110,8 @@ int64_t stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_
 
 static void get_float(Getting *g) {
     StoaConfig *config = g->config;
-    g->number = config_f64(&config->config, g->key, g->low_f, g->high_f, g->number, &config->context->diags);
+    g->number = config_f64(&config->config, g->key, g->low_f, g->high_f, g->number,
+                           &config->context->diags);
     String text = {0};
     double back = 0;
     for (int digits = 1; digits <= 17; digits++) { /* the shortest that reads back */
@@ -113,7 +120,8 @@ static void get_float(Getting *g) {
     }
     remember(config, g->key_text, text);
 }
-double stoa_config_float(StoaConfig *config, const char *key, double low, double high, double preset) {
+double stoa_config_float(StoaConfig *config, const char *key, double low, double high,
+                         double preset) {
     Getting g = {.config = config, .key_text = key, .low_f = low, .high_f = high, .number = preset};
     get(&g, get_float);
     return g.number;
@@ -160,8 +168,10 @@ static void get_choice(Getting *g) {
     StoaConfig *config = g->config;
     String      list[64];
     size_t      count = 0;
-    while (g->names[count] != NULL && count < LENGTH(list)) list[count] = str_of(g->names[count]), count++;
-    g->choice = (int)config_choice(&config->config, g->key, list, count, (size_t)g->choice, &config->context->diags);
+    while (g->names[count] != NULL && count < LENGTH(list))
+        list[count] = str_of(g->names[count]), count++;
+    g->choice = (int)config_choice(&config->config, g->key, list, count, (size_t)g->choice,
+                                   &config->context->diags);
     remember(config, g->key_text, quoted(config->arena, list[g->choice]));
 }
 int stoa_config_choice(StoaConfig *config, const char *key, const char *const *names, int preset) {
@@ -173,7 +183,8 @@ int stoa_config_choice(StoaConfig *config, const char *key, const char *const *n
 StoaStatus stoa_config_finish(StoaConfig *config) {
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) return api_unwound(config->context, NULL);
-    Status status = config_check_unused(&config->config, config->keys, config->count, &config->context->diags);
+    Status status =
+        config_check_unused(&config->config, config->keys, config->count, &config->context->diags);
     arena_guard_end(&guard);
     bool good = status == STATUS_OK && config->context->diags.errors == 0;
     return good ? STOA_OK : api_fail(config->context, NULL, status);

@@ -9,7 +9,8 @@ const char *stoa_version(void) { return STOA_VERSION; }
 
 void api_misuse(StoaContext *context, const char *function, const char *problem) {
     Diags *diags = &context->diags;
-    (void)diags_add(diags, DIAG_API_MISUSE, 0, diags_str(diags, str_of(function)), diags_str(diags, str_of(problem)), 0, 0);
+    (void)diags_add(diags, DIAG_API_MISUSE, 0, diags_str(diags, str_of(function)),
+                    diags_str(diags, str_of(problem)), 0, 0);
 }
 
 /* Message text is made under its own guard: if even that fails, a fixed text remains. */
@@ -20,7 +21,8 @@ static void render(StoaContext *context, World *world) {
     arena_release(context->messages, (ArenaMark){0});
     String own = text_diags(context->messages, NULL, &context->diags);
     String theirs = world ? text_diags(context->messages, world, &world->diags) : (String){"", 0};
-    context->message = str_format(context->messages, "%.*s%.*s", STR_ARGS(own), STR_ARGS(theirs)).data;
+    context->message =
+        str_format(context->messages, "%.*s%.*s", STR_ARGS(own), STR_ARGS(theirs)).data;
     arena_guard_end(&guard);
 }
 
@@ -36,8 +38,9 @@ StoaStatus api_unwound(StoaContext *context, World *world) {
     ArenaFailure failure = arena_guard_failure();
     ArenaGuard   guard;
     if (ARENA_GUARD(&guard)) {
-        (void)diags_add(&context->diags, DIAG_ARENA_FULL, 0, diags_str(&context->diags, str_of(failure.arena)),
-                        failure.bytes_asked, failure.bytes_max, 0);
+        (void)diags_add(&context->diags, DIAG_ARENA_FULL, 0,
+                        diags_str(&context->diags, str_of(failure.arena)), failure.bytes_asked,
+                        failure.bytes_max, 0);
         arena_guard_end(&guard);
     }
     return api_fail(context, world, STATUS_OUT_OF_MEMORY);
@@ -57,12 +60,14 @@ void *api_block_open(StoaContext *context, size_t bytes) {
     size_t size = bytes ? bytes : 64;
     void  *block;
     if (context->allocate != NULL) {
-        if (context->tensors.bytes_max != 0 && context->tensors.bytes + size > context->tensors.bytes_max)
+        if (context->tensors.bytes_max != 0 &&
+            context->tensors.bytes + size > context->tensors.bytes_max)
             arena_fail(context->tensors.name, size, context->tensors.bytes_max, false);
         block = context->allocate(context->user, size);
         if (block != NULL) {
             context->tensors.bytes += size;
-            if (context->tensors.bytes > context->tensors.bytes_peak) context->tensors.bytes_peak = context->tensors.bytes;
+            if (context->tensors.bytes > context->tensors.bytes_peak)
+                context->tensors.bytes_peak = context->tensors.bytes;
         }
     } else {
         block = block_open(size, -1, &context->tensors);
@@ -101,21 +106,25 @@ static StoaContext *open_context(Arena *arena, const StoaContextOptions *options
 
 StoaStatus stoa_context_create(const StoaContextOptions *options, StoaContext **out_context) {
     StoaContextOptions preset = STOA_CONTEXT_OPTIONS, given = preset;
-    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    if (options != NULL)
+        memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
     if ((given.allocate == NULL) != (given.release == NULL)) return STOA_INVALID;
     Arena *arena = arena_open("context", (size_t)1 << 30, 0);
     if (arena == NULL) return STOA_OUT_OF_MEMORY;
     StoaContext *volatile context = NULL;
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
-        if (context != NULL) stoa_context_destroy(context);
-        else arena_close(arena);
+        if (context != NULL)
+            stoa_context_destroy(context);
+        else
+            arena_close(arena);
         return STOA_OUT_OF_MEMORY;
     }
     context = open_context(arena, &given);
     StoaContext *made = context;
     Status       status = made->messages && made->reports ? STATUS_OK : STATUS_OUT_OF_MEMORY;
-    if (status == STATUS_OK) status = workers_open(arena, given.lanes, !given.no_pinning, &made->workers);
+    if (status == STATUS_OK)
+        status = workers_open(arena, given.lanes, !given.no_pinning, &made->workers);
     arena_guard_end(&guard);
     if (status != STATUS_OK) {
         stoa_context_destroy(made);
@@ -134,6 +143,8 @@ void stoa_context_destroy(StoaContext *context) {
     arena_close(context->arena);
 }
 
-const char *stoa_message(const StoaContext *context) { return context ? context->message : "no context"; }
-uint32_t    stoa_context_lanes(const StoaContext *context) { return workers_lanes(context->workers); }
-size_t      stoa_context_memory(const StoaContext *context) { return context->tensors.bytes; }
+const char *stoa_message(const StoaContext *context) {
+    return context ? context->message : "no context";
+}
+uint32_t stoa_context_lanes(const StoaContext *context) { return workers_lanes(context->workers); }
+size_t   stoa_context_memory(const StoaContext *context) { return context->tensors.bytes; }

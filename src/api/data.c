@@ -12,7 +12,8 @@
 
 enum { TEXT_BYTES_MAX = 1 << 30 };
 
-void data_tensors(const StoaData *data, const FeedSource *source, const FeedBatch *batch, StoaTensor *out) {
+void data_tensors(const StoaData *data, const FeedSource *source, const FeedBatch *batch,
+                  StoaTensor *out) {
     int64_t rows = source->batch;
     if (source->kind == FEED_TOKENS) {
         int64_t length = source->context;
@@ -60,23 +61,31 @@ static Status plan_text(StoaData *data, const StoaTextOptions *options, TextPlan
     if (options->folder == NULL) return STATUS_OK;
     uint64_t key = hash_mix(hash_mix(size, crc), hash_mix(out->vocab, out->bytes_max));
     int      error = os_make_dir(options->folder);
-    if (error != 0) return report_failure(&data->context->diags, options->folder, failure_file("create", error));
+    if (error != 0)
+        return report_failure(&data->context->diags, options->folder,
+                              failure_file("create", error));
     out->tokenizer_path = str_format(data->arena, "%s/tokenizer.stok", options->folder).data;
-    out->tokens_path = str_format(data->arena, "%s/tokens-%016llx.bin", options->folder, (unsigned long long)key).data;
+    out->tokens_path =
+        str_format(data->arena, "%s/tokens-%016llx.bin", options->folder, (unsigned long long)key)
+            .data;
     return STATUS_OK;
 }
 
 /* Tokens kept by an earlier run, when they fit the tokenizer beside them. */
 static bool reuse_text(StoaData *data, const TextPlan *plan) {
-    if (plan->tokens_path == NULL || !os_exists(plan->tokens_path) || !os_exists(plan->tokenizer_path)) return false;
+    if (plan->tokens_path == NULL || !os_exists(plan->tokens_path) ||
+        !os_exists(plan->tokenizer_path))
+        return false;
     Diags *diags = &data->context->diags;
-    bool   good = tokenizer_load(data->arena, plan->tokenizer_path, diags, &data->tokenizer.tokenizer) == STATUS_OK &&
+    bool   good = tokenizer_load(data->arena, plan->tokenizer_path, diags,
+                                 &data->tokenizer.tokenizer) == STATUS_OK &&
                 tokens_open(&data->tokens, plan->tokens_path, diags) == STATUS_OK;
     if (good && data->tokens.tokenizer_hash != data->tokenizer.tokenizer->hash) {
         tokens_close(&data->tokens);
         good = false;
     }
-    if (!good) diags_clear(diags); /* they are made again, so what is wrong with them does not matter */
+    if (!good)
+        diags_clear(diags); /* they are made again, so what is wrong with them does not matter */
     return good;
 }
 
@@ -94,7 +103,7 @@ static Status make_text(StoaData *data, const TextPlan *plan) {
     String            text = {0};
     size_t            count = 0;
     TokenizerTraining how = {.vocab = plan->vocab, .bytes_max = (uint64_t)32 << 20};
-    Status            status = gz_read_file(work, plan->options->path, TEXT_BYTES_MAX, diags, &text);
+    Status status = gz_read_file(work, plan->options->path, TEXT_BYTES_MAX, diags, &text);
     if (status == STATUS_OK) {
         if (text.count > plan->bytes_max) text.count = plan->bytes_max;
         data->tokenizer.tokenizer = plan->bytes ? tokenizer_bytes(data->arena)
@@ -131,21 +140,25 @@ static Status fill_text(StoaData *data, const StoaTextOptions *options) {
                                .seed = options->seed};
     data->validation = data->train;
     data->validation.random = false;
-    tokens_split(data->tokens.run, options->validation > 0 ? options->validation : 0.02, &data->train.tokens,
-                 &data->validation.tokens);
+    tokens_split(data->tokens.run, options->validation > 0 ? options->validation : 0.02,
+                 &data->train.tokens, &data->validation.tokens);
     data->items = data->train.tokens.count;
     data->items_per_batch = (uint64_t)data->train.batch * data->train.context;
     data->has_validation = data->validation.tokens.count > data->items_per_batch;
     uint64_t *counts = ARENA_ARRAY_ZERO(data->arena, uint64_t, data->vocab);
-    data->entropy = tokens_entropy(data->has_validation ? data->validation.tokens : data->train.tokens, counts, data->vocab);
+    data->entropy = tokens_entropy(
+        data->has_validation ? data->validation.tokens : data->train.tokens, counts, data->vocab);
     return feed_check(&data->train, options->path, &data->context->diags);
 }
 
 /* Shared shape of the two openers. */
 typedef Status FillFn(StoaData *data, const void *options);
-static Status fill_text_any(StoaData *data, const void *options) { return fill_text(data, options); }
+static Status  fill_text_any(StoaData *data, const void *options) {
+     return fill_text(data, options);
+}
 
-static StoaStatus open_with(StoaContext *context, FillFn *fill, const void *options, StoaData **out_data) {
+static StoaStatus open_with(StoaContext *context, FillFn *fill, const void *options,
+                            StoaData **out_data) {
     StoaData *volatile data = NULL;
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
@@ -166,27 +179,35 @@ static StoaStatus open_with(StoaContext *context, FillFn *fill, const void *opti
     return STOA_OK;
 }
 
-StoaStatus stoa_data_text(StoaContext *context, const StoaTextOptions *options, StoaData **out_data) {
+StoaStatus stoa_data_text(StoaContext *context, const StoaTextOptions *options,
+                          StoaData **out_data) {
     StoaTextOptions given = STOA_TEXT_OPTIONS;
-    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
-    bool known = given.tokenizer == NULL || strcmp(given.tokenizer, "bpe") == 0 || strcmp(given.tokenizer, "bytes") == 0;
-    if (given.path == NULL || !known || (given.vocab != 0 && (given.vocab < 256 || given.vocab > TOKENIZER_VOCAB_MAX)) ||
+    if (options != NULL)
+        memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    bool known = given.tokenizer == NULL || strcmp(given.tokenizer, "bpe") == 0 ||
+                 strcmp(given.tokenizer, "bytes") == 0;
+    if (given.path == NULL || !known ||
+        (given.vocab != 0 && (given.vocab < 256 || given.vocab > TOKENIZER_VOCAB_MAX)) ||
         !(given.validation >= 0 && given.validation < 1)) {
-        api_misuse(context, "stoa_data_text", "needs a path, tokenizer bpe or bytes, vocab 256..65535, validation in [0,1)");
+        api_misuse(context, "stoa_data_text",
+                   "needs a path, tokenizer bpe or bytes, vocab 256..65535, validation in [0,1)");
         return api_fail(context, NULL, STATUS_INVALID);
     }
     return open_with(context, fill_text_any, &given, out_data);
 }
 
 /* --- images -------------------------------------------------------------------------------------- */
-static Status read_images(StoaData *data, const char *images, const char *labels, FeedSource *source) {
+static Status read_images(StoaData *data, const char *images, const char *labels,
+                          FeedSource *source) {
     Diags *diags = &data->context->diags;
     Idx    pixels, classes;
     Status status = idx_read(data->arena, images, (uint64_t)1 << 32, diags, &pixels);
-    if (status == STATUS_OK) status = idx_read(data->arena, labels, (uint64_t)1 << 32, diags, &classes);
+    if (status == STATUS_OK)
+        status = idx_read(data->arena, labels, (uint64_t)1 << 32, diags, &classes);
     if (status != STATUS_OK) return status;
     if (pixels.rank != 3 || classes.rank != 1 || pixels.dims[0] != classes.dims[0]) {
-        api_misuse(data->context, "stoa_data_images", "needs images of rank 3 and as many labels of rank 1");
+        api_misuse(data->context, "stoa_data_images",
+                   "needs images of rank 3 and as many labels of rank 1");
         return STATUS_INVALID;
     }
     data->height = pixels.dims[1];
@@ -205,7 +226,7 @@ static Status read_images(StoaData *data, const char *images, const char *labels
 
 static Status fill_images(StoaData *data, const void *given) {
     const StoaImageOptions *options = given;
-    Status                  status = read_images(data, options->images, options->labels, &data->train);
+    Status status = read_images(data, options->images, options->labels, &data->train);
     data->train.batch = data->validation.batch = options->batch ? options->batch : 64;
     data->train.random = !options->sequential;
     data->train.seed = options->seed;
@@ -213,7 +234,8 @@ static Status fill_images(StoaData *data, const void *given) {
         data->train.count = options->count_max;
     if (status == STATUS_OK && options->test_images != NULL && options->test_labels != NULL) {
         status = read_images(data, options->test_images, options->test_labels, &data->validation);
-        data->has_validation = status == STATUS_OK && data->validation.count >= data->validation.batch;
+        data->has_validation =
+            status == STATUS_OK && data->validation.count >= data->validation.batch;
     }
     data->items = data->train.count;
     data->items_per_batch = data->train.batch;
@@ -221,9 +243,11 @@ static Status fill_images(StoaData *data, const void *given) {
     return feed_check(&data->train, options->images, &data->context->diags);
 }
 
-StoaStatus stoa_data_images(StoaContext *context, const StoaImageOptions *options, StoaData **out_data) {
+StoaStatus stoa_data_images(StoaContext *context, const StoaImageOptions *options,
+                            StoaData **out_data) {
     StoaImageOptions given = STOA_IMAGE_OPTIONS;
-    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    if (options != NULL)
+        memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
     if (given.images == NULL || given.labels == NULL) {
         api_misuse(context, "stoa_data_images", "needs the paths of images and labels");
         return api_fail(context, NULL, STATUS_INVALID);
@@ -239,7 +263,8 @@ double   stoa_data_entropy(const StoaData *data) { return data->entropy; }
 const StoaTokenizer *stoa_data_tokenizer(const StoaData *data) {
     return data->tokenizer.tokenizer ? &data->tokenizer : NULL;
 }
-StoaStatus stoa_tokenizer_load(StoaContext *context, const char *path, StoaTokenizer **out_tokenizer) {
+StoaStatus stoa_tokenizer_load(StoaContext *context, const char *path,
+                               StoaTokenizer **out_tokenizer) {
     Arena     *arena = arena_open("tokenizer", (size_t)1 << 32, 0);
     ArenaGuard guard;
     if (arena == NULL || !ARENA_GUARD(&guard)) {
@@ -263,14 +288,18 @@ StoaStatus stoa_tokenizer_load(StoaContext *context, const char *path, StoaToken
 void stoa_tokenizer_destroy(StoaTokenizer *tokenizer) {
     if (tokenizer != NULL) arena_close(tokenizer->arena);
 }
-uint32_t stoa_tokenizer_vocab(const StoaTokenizer *tokenizer) { return tokenizer->tokenizer->vocab; }
+uint32_t stoa_tokenizer_vocab(const StoaTokenizer *tokenizer) {
+    return tokenizer->tokenizer->vocab;
+}
 
-size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char *text, size_t bytes, int32_t *tokens, size_t max) {
+size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char *text, size_t bytes,
+                             int32_t *tokens, size_t max) {
     ArenaGuard guard;
     size_t     count = 0;
     if (!ARENA_GUARD(&guard)) return 0;
     Scratch   scratch = scratch_begin(NULL, 0);
-    uint16_t *ids = tokenizer_encode(scratch.arena, tokenizer->tokenizer, (String){text, bytes}, &count);
+    uint16_t *ids =
+        tokenizer_encode(scratch.arena, tokenizer->tokenizer, (String){text, bytes}, &count);
     for (size_t i = 0; i < count && i < max; i++) tokens[i] = ids[i];
     scratch_end(scratch);
     arena_guard_end(&guard);
@@ -278,7 +307,8 @@ size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char *text, s
 }
 const char *stoa_tokenizer_piece(const StoaTokenizer *tokenizer, int32_t token, size_t *out_bytes) {
     String piece = {"", 0};
-    if (token >= 0 && (uint32_t)token < tokenizer->tokenizer->vocab) piece = tokenizer_piece(tokenizer->tokenizer, (uint32_t)token);
+    if (token >= 0 && (uint32_t)token < tokenizer->tokenizer->vocab)
+        piece = tokenizer_piece(tokenizer->tokenizer, (uint32_t)token);
     *out_bytes = piece.count;
     return piece.data;
 }

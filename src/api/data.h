@@ -27,6 +27,7 @@ struct StoaData {
 
 enum { DATA_INPUTS = 2 };
 /* The tensors of a batch, in the order of the graph's data inputs. */
-void data_tensors(const StoaData *data, const FeedSource *source, const FeedBatch *batch, StoaTensor *out_inputs);
+void data_tensors(const StoaData *data, const FeedSource *source, const FeedBatch *batch,
+                  StoaTensor *out_inputs);
 
 #endif

@@ -8,23 +8,23 @@
 #include "arena/arena.h"
 #include "arena/status.h"
 #include "arena/workers.h"
-#include "stoa/stoa.h"
 #include "tables/diags.h"
 #include "tables/target.h"
+#include <stoa/stoa.h>
 
 struct StoaContext {
-    Arena      *arena;    /* the context itself */
-    Arena      *messages; /* text of the last failure */
-    Arena      *reports;  /* text of the last report */
-    Diags       diags;    /* of calls that have no world */
-    Workers    *workers;
-    Target      target;
-    Budget      tensors;
-    const char *message;
-    StoaLogFn  *log;
+    Arena       *arena;    /* the context itself */
+    Arena       *messages; /* text of the last failure */
+    Arena       *reports;  /* text of the last report */
+    Diags        diags;    /* of calls that have no world */
+    Workers     *workers;
+    Target       target;
+    Budget       tensors;
+    const char  *message;
+    StoaLogFn   *log;
     StoaAllocFn *allocate;
-    StoaFreeFn *release;
-    void       *user;
+    StoaFreeFn  *release;
+    void        *user;
 };
 
 /* Renders rows of the context (and of world, if given) as the message, logs warnings, clears both,

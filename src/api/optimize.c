@@ -3,28 +3,30 @@
 #include "api/program.h"
 
 typedef struct Optimizing {
-    StoaProgram               *program;
-    Build                     *build;
+    StoaProgram                *program;
+    Build                      *build;
     const StoaOptimizerOptions *options;
-    ValueId                   *parameters, *gradients;
-    uint32_t                   count;
-    ValueId                    rate, step;
+    ValueId                    *parameters, *gradients;
+    uint32_t                    count;
+    ValueId                     rate, step;
 } Optimizing;
 
 static bool is_trainable(const World *world, uint32_t row, BlockId block) {
     const Code *code = &world->code;
     return code->ops.opcode[row] == OP_PARAMETER && code->ops.block[row].row == block.row &&
            op_attrs(world, code, (OpId){row})[ATTR_PARAMETER_trainable] != 0 &&
-           dtype_is_float(type_dtype(&world->types, code->values.type[code->ops.results_first[row].row]));
+           dtype_is_float(
+               type_dtype(&world->types, code->values.type[code->ops.results_first[row].row]));
 }
 
 /* State of the shape of a parameter: "<prefix><its name>", zeros. */
 static ValueId state_like(Optimizing *o, ValueId parameter, const char *prefix) {
-    World  *world = o->program->world;
-    OpId    op = value_op(&world->code, parameter);
-    String  name = strings_get(&world->strings, (StrId){(uint32_t)op_attrs(world, &world->code, op)[ATTR_PARAMETER_name]});
-    Scratch scratch = scratch_begin(NULL, 0);
-    String  full = str_format(scratch.arena, "%s%.*s", prefix, STR_ARGS(name));
+    World *world = o->program->world;
+    OpId   op = value_op(&world->code, parameter);
+    String name = strings_get(
+        &world->strings, (StrId){(uint32_t)op_attrs(world, &world->code, op)[ATTR_PARAMETER_name]});
+    Scratch  scratch = scratch_begin(NULL, 0);
+    String   full = str_format(scratch.arena, "%s%.*s", prefix, STR_ARGS(name));
     uint64_t words[5] = {0};
     words[ATTR_PARAMETER_name] = strings_add(&world->strings, full).row;
     words[ATTR_PARAMETER_type] = build_type(o->build, parameter).row;
@@ -54,8 +56,9 @@ static void clip_gradients(Optimizing *o, ValueId norm) {
 
 static void update(Optimizing *o, uint32_t i) {
     const StoaOptimizerOptions *options = o->options;
-    ValueId  p = o->parameters[i], g = o->gradients[i];
-    uint64_t decay = word_of_f64(build_rank(o->build, p) >= options->decay_rank ? options->decay : 0);
+    ValueId                     p = o->parameters[i], g = o->gradients[i];
+    uint64_t                    decay =
+        word_of_f64(build_rank(o->build, p) >= options->decay_rank ? options->decay : 0);
     if (options->kind == STOA_SGD) {
         ValueId  buffer = state_like(o, p, "optimizer.momentum.");
         uint64_t words[3] = {word_of_f64(options->momentum), decay, options->nesterov};
@@ -65,7 +68,8 @@ static void update(Optimizing *o, uint32_t i) {
         assign(o, buffer, op_result(o->build->code, op, 1));
         return;
     }
-    ValueId  first = state_like(o, p, "optimizer.first."), second = state_like(o, p, "optimizer.second.");
+    ValueId first = state_like(o, p, "optimizer.first."),
+            second = state_like(o, p, "optimizer.second.");
     uint64_t words[4];
     words[ATTR_ADAMW_beta1] = word_of_f64(options->beta1 != 0 ? options->beta1 : 0.9);
     words[ATTR_ADAMW_beta2] = word_of_f64(options->beta2 != 0 ? options->beta2 : 0.999);
@@ -82,7 +86,8 @@ static void accumulate(Optimizing *o) {
     double share = 1.0 / (o->options->accumulate ? o->options->accumulate : 1);
     for (uint32_t i = 0; i < o->count; i++) {
         ValueId sum = state_like(o, o->parameters[i], "optimizer.sum.");
-        ValueId part = build_binary(o->build, OP_MUL, o->gradients[i], build_splat(o->build, sum, share));
+        ValueId part =
+            build_binary(o->build, OP_MUL, o->gradients[i], build_splat(o->build, sum, share));
         assign(o, sum, build_binary(o->build, OP_ADD, sum, part));
     }
 }
@@ -90,8 +95,10 @@ static void accumulate(Optimizing *o) {
 /* Stops the step unless loss and norm are finite. */
 static void check_finite(Optimizing *o, ValueId loss, ValueId norm) {
     ValueId good = build_unary(o->build, OP_IS_FINITE, norm);
-    if (value_id_some(loss)) good = build_binary(o->build, OP_AND, good, build_unary(o->build, OP_IS_FINITE, loss));
-    uint64_t message = strings_add(&o->program->world->strings, STR("loss or gradient is not finite")).row;
+    if (value_id_some(loss))
+        good = build_binary(o->build, OP_AND, good, build_unary(o->build, OP_IS_FINITE, loss));
+    uint64_t message =
+        strings_add(&o->program->world->strings, STR("loss or gradient is not finite")).row;
     (void)build_row(o->build, OP_ASSERT, &good, 1, &message, 0);
 }
 
@@ -103,10 +110,12 @@ static ValueId optimize(Optimizing *o, ValueId loss) {
     o->parameters = ARENA_ARRAY(scratch.arena, ValueId, rows + 1);
     o->gradients = ARENA_ARRAY(scratch.arena, ValueId, rows);
     for (uint32_t row = 1; row < rows; row++)
-        if (is_trainable(world, row, o->build->block)) o->parameters[++o->count] = world->code.ops.results_first[row];
+        if (is_trainable(world, row, o->build->block))
+            o->parameters[++o->count] = world->code.ops.results_first[row];
     o->parameters[0] = loss;
     if (options->part == STOA_OPTIMIZE_APPLY) {
-        for (uint32_t i = 0; i < o->count; i++) o->gradients[i] = state_like(o, o->parameters[i + 1], "optimizer.sum.");
+        for (uint32_t i = 0; i < o->count; i++)
+            o->gradients[i] = state_like(o, o->parameters[i + 1], "optimizer.sum.");
     } else {
         OpId op = build_row(o->build, OP_GRADIENT, o->parameters, o->count + 1, NULL, o->count);
         for (uint32_t i = 0; i < o->count; i++) o->gradients[i] = op_result(&world->code, op, i);
@@ -131,13 +140,16 @@ static ValueId optimize(Optimizing *o, ValueId loss) {
 StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, StoaValue step,
                         const StoaOptimizerOptions *options) {
     StoaOptimizerOptions given = STOA_OPTIMIZER_OPTIONS;
-    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
-    bool     needs_loss = given.part != STOA_OPTIMIZE_APPLY, needs_rate = given.part != STOA_OPTIMIZE_ACCUMULATE;
+    if (options != NULL)
+        memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    bool needs_loss = given.part != STOA_OPTIMIZE_APPLY,
+         needs_rate = given.part != STOA_OPTIMIZE_ACCUMULATE;
     bool     needs_step = needs_rate && given.kind == STOA_ADAMW;
     uint32_t trainable = 0;
-    if (!block_id_some(program->build.block) || (needs_loss && loss.id == 0) || (needs_rate && rate.id == 0) ||
-        (needs_step && step.id == 0)) {
-        api_misuse(program->context, "stoa_optimize", "needs an open graph, a scalar loss, and rate and step inputs");
+    if (!block_id_some(program->build.block) || (needs_loss && loss.id == 0) ||
+        (needs_rate && rate.id == 0) || (needs_step && step.id == 0)) {
+        api_misuse(program->context, "stoa_optimize",
+                   "needs an open graph, a scalar loss, and rate and step inputs");
         return (StoaValue){0};
     }
     for (uint32_t row = 1; row < program->world->code.ops.table.count; row++)

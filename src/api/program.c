@@ -8,7 +8,7 @@
 #include "text/print.h"
 
 static StoaStatus open_program(StoaContext *context, World *world, StoaProgram **out_program) {
-    Arena *arena = world ? arena_open("program", (size_t)1 << 34, 0) : NULL;
+    Arena     *arena = world ? arena_open("program", (size_t)1 << 34, 0) : NULL;
     ArenaGuard guard;
     if (arena == NULL || !ARENA_GUARD(&guard)) {
         StoaStatus status = api_unwound(context, NULL);
@@ -39,8 +39,8 @@ StoaStatus stoa_program_clone(const StoaProgram *program, StoaProgram **out_clon
     return open_program(program->context, world_clone(program->world), out_clone);
 }
 
-StoaStatus stoa_program_parse(StoaContext *context, const char *text, size_t bytes, const char *name,
-                              StoaProgram **out_program) {
+StoaStatus stoa_program_parse(StoaContext *context, const char *text, size_t bytes,
+                              const char *name, StoaProgram **out_program) {
     StoaProgram *program = NULL;
     StoaStatus   status = stoa_program_create(context, &program);
     if (status != STOA_OK) return status;
@@ -107,14 +107,17 @@ StoaStatus stoa_program_check(StoaProgram *program) {
 
 /* --- sizes ------------------------------------------------------------------------------------- */
 /* Runs a dim maker under a guard; nil on failure, which leaves a diagnostic. */
-typedef DimId DimMaker(Dims *dims, DimId a, DimId b);
+typedef DimId  DimMaker(Dims *dims, DimId a, DimId b);
 static StoaDim make_dim(StoaProgram *program, DimMaker *maker, StoaDim a, StoaDim b) {
     ArenaGuard guard;
     if (a.id == 0 || b.id == 0) return (StoaDim){0};
     if (!ARENA_GUARD(&guard)) return (StoaDim){0};
     DimId dim = maker(&program->world->dims, (DimId){a.id}, (DimId){b.id});
     arena_guard_end(&guard);
-    if (!dim_id_some(dim)) api_misuse(program->context, "stoa_dim", "the size has too many terms, overflows, or divides by a size that is not positive");
+    if (!dim_id_some(dim))
+        api_misuse(
+            program->context, "stoa_dim",
+            "the size has too many terms, overflows, or divides by a size that is not positive");
     return (StoaDim){dim.row};
 }
 StoaDim stoa_dim(StoaProgram *program, int64_t size) {
@@ -127,7 +130,8 @@ StoaDim stoa_dim(StoaProgram *program, int64_t size) {
 StoaDim stoa_dim_symbol(StoaProgram *program, const char *name) {
     ArenaGuard guard;
     if (name == NULL || name[0] == 0 || !ARENA_GUARD(&guard)) return (StoaDim){0};
-    DimId dim = dims_symbol(&program->world->dims, strings_add(&program->world->strings, str_of(name)));
+    DimId dim =
+        dims_symbol(&program->world->dims, strings_add(&program->world->strings, str_of(name)));
     arena_guard_end(&guard);
     return (StoaDim){dim.row};
 }
@@ -135,12 +139,21 @@ void stoa_dim_range(StoaProgram *program, StoaDim symbol, int64_t low, int64_t h
     Dims *dims = &program->world->dims;
     if (symbol.id == 0 || dims->rows.kind[symbol.id] != DIM_SYMBOL || low > high || low < 0)
         api_misuse(program->context, "stoa_dim_range", "needs a symbol and 0 <= low <= high");
-    else dims_set_range(dims, (DimId){symbol.id}, low, high);
+    else
+        dims_set_range(dims, (DimId){symbol.id}, low, high);
 }
-StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b) { return make_dim(program, dims_add, a, b); }
-StoaDim stoa_dim_sub(StoaProgram *program, StoaDim a, StoaDim b) { return make_dim(program, dims_sub, a, b); }
-StoaDim stoa_dim_mul(StoaProgram *program, StoaDim a, StoaDim b) { return make_dim(program, dims_mul, a, b); }
-StoaDim stoa_dim_floordiv(StoaProgram *program, StoaDim a, StoaDim b) { return make_dim(program, dims_floordiv, a, b); }
+StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b) {
+    return make_dim(program, dims_add, a, b);
+}
+StoaDim stoa_dim_sub(StoaProgram *program, StoaDim a, StoaDim b) {
+    return make_dim(program, dims_sub, a, b);
+}
+StoaDim stoa_dim_mul(StoaProgram *program, StoaDim a, StoaDim b) {
+    return make_dim(program, dims_mul, a, b);
+}
+StoaDim stoa_dim_floordiv(StoaProgram *program, StoaDim a, StoaDim b) {
+    return make_dim(program, dims_floordiv, a, b);
+}
 
 /* --- appending ---------------------------------------------------------------------------------- */
 static bool list_fits(StoaProgram *program, const ApiAttr *attr) {
@@ -148,11 +161,14 @@ static bool list_fits(StoaProgram *program, const ApiAttr *attr) {
     api_misuse(program->context, "operator builder", "a list attribute has more than 64 entries");
     return false;
 }
-static bool attr_word(StoaProgram *program, const AttrInfo *info, const ApiAttr *attr, uint64_t *out) {
+static bool attr_word(StoaProgram *program, const AttrInfo *info, const ApiAttr *attr,
+                      uint64_t *out) {
     int64_t rows[LIST_MAX];
     switch (info->kind) {
     case ATTR_FLOAT: *out = word_of_f64(attr->number); return true;
-    case ATTR_STR: *out = strings_add(&program->world->strings, str_of(attr->text ? attr->text : "")).row; return true;
+    case ATTR_STR:
+        *out = strings_add(&program->world->strings, str_of(attr->text ? attr->text : "")).row;
+        return true;
     case ATTR_INTS:
         if (!list_fits(program, attr)) return false;
         *out = build_ints(&program->build, attr->ints, attr->count);
@@ -181,7 +197,8 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
         return false;
     }
     if (count < info->operands_min || count > info->operands_max) {
-        api_misuse(program->context, info->name, "the number of operands does not fit the operator");
+        api_misuse(program->context, info->name,
+                   "the number of operands does not fit the operator");
         return false;
     }
     Scratch  scratch = scratch_begin(NULL, 0);
@@ -191,7 +208,8 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
         ids[i] = (ValueId){operands[i].id};
         good &= operands[i].id != 0 && operands[i].id < program->world->code.values.table.count;
     }
-    for (uint32_t i = 0; i < info->attrs_count && good; i++) good = attr_word(program, &info->attrs[i], &attrs[i], &words[i]);
+    for (uint32_t i = 0; i < info->attrs_count && good; i++)
+        good = attr_word(program, &info->attrs[i], &attrs[i], &words[i]);
     if (good) *out_op = build_row(&program->build, (Opcode)opcode, ids, count, words, results);
     scratch_end(scratch);
     return good;
@@ -211,7 +229,8 @@ void api_op_many(StoaProgram *program, int opcode, const StoaValue *operands, ui
     if (!good) return;
     for (uint32_t i = 0; i < results; i++) {
         ValueId value = op_result(&program->world->code, op, i);
-        if (type_id_some(program->world->code.values.type[value.row])) out_results[i] = (StoaValue){value.row};
+        if (type_id_some(program->world->code.values.type[value.row]))
+            out_results[i] = (StoaValue){value.row};
     }
 }
 StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count,
@@ -226,7 +245,8 @@ void stoa_graph_begin(StoaProgram *program, const char *name) {
     ArenaGuard guard;
     World     *world = program->world;
     if (block_id_some(program->build.block)) {
-        api_misuse(program->context, "stoa_graph_begin", "a graph is open already: call stoa_graph_end");
+        api_misuse(program->context, "stoa_graph_begin",
+                   "a graph is open already: call stoa_graph_end");
         return;
     }
     if (!ARENA_GUARD(&guard)) {
@@ -234,9 +254,12 @@ void stoa_graph_begin(StoaProgram *program, const char *name) {
         return;
     }
     program->graph_name = strings_add(&world->strings, str_of(name));
-    if (graph_id_some(code_find_graph(&world->code, program->graph_name)) || !str_id_some(program->graph_name))
-        api_misuse(program->context, "stoa_graph_begin", "the name is empty or taken by another graph");
-    else program->build.block = code_add_block(&world->code, (OpId){0}, 0);
+    if (graph_id_some(code_find_graph(&world->code, program->graph_name)) ||
+        !str_id_some(program->graph_name))
+        api_misuse(program->context, "stoa_graph_begin",
+                   "the name is empty or taken by another graph");
+    else
+        program->build.block = code_add_block(&world->code, (OpId){0}, 0);
     program->outputs_count = 0;
     arena_guard_end(&guard);
 }
@@ -250,14 +273,16 @@ void stoa_graph_end(StoaProgram *program) {
         return;
     }
     uint64_t names = build_ints(&program->build, program->output_names, program->outputs_count);
-    (void)build_row(&program->build, OP_RETURN, program->outputs, program->outputs_count, &names, 0);
+    (void)build_row(&program->build, OP_RETURN, program->outputs, program->outputs_count, &names,
+                    0);
     world->code.blocks.op_last[program->build.block.row] = world->code.ops.table.count;
     (void)code_add_graph(&world->code, program->graph_name, program->build.block);
     program->build.block = (BlockId){0};
     arena_guard_end(&guard);
 }
 
-static TypeId make_type(StoaProgram *program, StoaDtype dtype, const StoaDim *dims, const int64_t *sizes, uint32_t rank) {
+static TypeId make_type(StoaProgram *program, StoaDtype dtype, const StoaDim *dims,
+                        const int64_t *sizes, uint32_t rank) {
     DimId ids[SHAPE_RANK_MAX];
     if (dtype <= STOA_NONE || dtype > STOA_F64 || rank > SHAPE_RANK_MAX) return (TypeId){0};
     for (uint32_t i = 0; i < rank; i++) {
@@ -268,33 +293,38 @@ static TypeId make_type(StoaProgram *program, StoaDtype dtype, const StoaDim *di
     return types_type(types, (Dtype)dtype, types_shape(types, ids, rank));
 }
 
-StoaValue stoa_input(StoaProgram *program, const char *name, StoaDtype dtype, const StoaDim *dims, uint32_t rank) {
+StoaValue stoa_input(StoaProgram *program, const char *name, StoaDtype dtype, const StoaDim *dims,
+                     uint32_t rank) {
     Code      *code = &program->world->code;
     BlockId    block = program->build.block;
     ArenaGuard guard;
     if (!block_id_some(block) || code->blocks.op_first[block.row] != code->ops.table.count) {
-        api_misuse(program->context, "stoa_input", "inputs come right after stoa_graph_begin, before all operators");
+        api_misuse(program->context, "stoa_input",
+                   "inputs come right after stoa_graph_begin, before all operators");
         return (StoaValue){0};
     }
     if (!ARENA_GUARD(&guard)) return (StoaValue){0};
     TypeId    type = make_type(program, dtype, dims, NULL, rank);
     StoaValue value = {0};
     if (!type_id_some(type)) {
-        api_misuse(program->context, "stoa_input", "needs a known dtype, valid sizes and rank at most 8");
+        api_misuse(program->context, "stoa_input",
+                   "needs a known dtype, valid sizes and rank at most 8");
     } else {
         uint32_t row = table_add(&code->values.table);
         code->values.type[row] = type;
         code->values.def[row] = VALUE_IS_ARG | block.row;
         code->values.name[row] = strings_add(&program->world->strings, str_of(name));
-        if (code->blocks.args_count[block.row]++ == 0) code->blocks.args_first[block.row] = (ValueId){row};
+        if (code->blocks.args_count[block.row]++ == 0)
+            code->blocks.args_first[block.row] = (ValueId){row};
         value.id = row;
     }
     arena_guard_end(&guard);
     return value;
 }
 
-static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype dtype, const int64_t *sizes,
-                               uint32_t rank, StoaInit init, double scale, bool trainable) {
+static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype dtype,
+                               const int64_t *sizes, uint32_t rank, StoaInit init, double scale,
+                               bool trainable) {
     ArenaGuard guard;
     StoaValue  value = {0};
     if (!block_id_some(program->build.block) || name == NULL || name[0] == 0) {
@@ -304,7 +334,8 @@ static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype
     if (!ARENA_GUARD(&guard)) return value;
     TypeId type = make_type(program, dtype, NULL, sizes, rank);
     if (!type_id_some(type)) {
-        api_misuse(program->context, "stoa_parameter", "needs a known dtype, sizes of at least 0 and rank at most 8");
+        api_misuse(program->context, "stoa_parameter",
+                   "needs a known dtype, sizes of at least 0 and rank at most 8");
     } else {
         uint64_t words[5];
         words[ATTR_PARAMETER_name] = strings_add(&program->world->strings, str_of(name)).row;
@@ -319,8 +350,8 @@ static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype
     arena_guard_end(&guard);
     return value;
 }
-StoaValue stoa_parameter(StoaProgram *program, const char *name, StoaDtype dtype, const int64_t *sizes,
-                         uint32_t rank, StoaInit init, double scale) {
+StoaValue stoa_parameter(StoaProgram *program, const char *name, StoaDtype dtype,
+                         const int64_t *sizes, uint32_t rank, StoaInit init, double scale) {
     return add_parameter(program, name, dtype, sizes, rank, init, scale, true);
 }
 StoaValue stoa_state(StoaProgram *program, const char *name, StoaDtype dtype, const int64_t *sizes,
@@ -340,32 +371,37 @@ StoaValue stoa_fill_like(StoaProgram *program, StoaValue like, double number) {
     arena_guard_end(&guard);
     return (StoaValue){value.row};
 }
-static ValueId add_constant(StoaProgram *program, TypeId type, const int64_t *sizes, uint32_t rank, const void *data) {
+static ValueId add_constant(StoaProgram *program, TypeId type, const int64_t *sizes, uint32_t rank,
+                            const void *data) {
     uint64_t bytes = 1;
     for (uint32_t i = 0; type_id_some(type) && i < rank; i++)
         if (__builtin_mul_overflow(bytes, (uint64_t)sizes[i], &bytes)) bytes = UINT32_MAX;
     if (type_id_some(type)) bytes *= dtype_bytes(type_dtype(&program->world->types, type));
     if (!type_id_some(type) || bytes > UINT32_MAX / 2) {
-        api_misuse(program->context, "stoa_constant_data", "needs a known dtype, sizes of at least 0 and less than 2 GiB");
+        api_misuse(program->context, "stoa_constant_data",
+                   "needs a known dtype, sizes of at least 0 and less than 2 GiB");
         return (ValueId){0};
     }
     uint64_t word = consts_add(&program->world->consts, type, data, (uint32_t)bytes).row;
     return build_op(&program->build, OP_CONSTANT, NULL, 0, &word);
 }
-StoaValue stoa_constant_data(StoaProgram *program, StoaDtype dtype, const int64_t *sizes, uint32_t rank,
-                             const void *data) {
+StoaValue stoa_constant_data(StoaProgram *program, StoaDtype dtype, const int64_t *sizes,
+                             uint32_t rank, const void *data) {
     ArenaGuard guard;
     if (!block_id_some(program->build.block)) {
-        api_misuse(program->context, "stoa_constant_data", "no graph is open: call stoa_graph_begin first");
+        api_misuse(program->context, "stoa_constant_data",
+                   "no graph is open: call stoa_graph_begin first");
         return (StoaValue){0};
     }
     if (!ARENA_GUARD(&guard)) return (StoaValue){0};
-    ValueId value = add_constant(program, make_type(program, dtype, NULL, sizes, rank), sizes, rank, data);
+    ValueId value =
+        add_constant(program, make_type(program, dtype, NULL, sizes, rank), sizes, rank, data);
     arena_guard_end(&guard);
     return (StoaValue){value.row};
 }
 
-void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint32_t count, StoaValue *out) {
+void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint32_t count,
+                    StoaValue *out) {
     ArenaGuard guard;
     for (uint32_t i = 0; i < count; i++) out[i] = (StoaValue){0};
     if (!ARENA_GUARD(&guard)) return;
@@ -382,29 +418,37 @@ void stoa_output(StoaProgram *program, const char *name, StoaValue value) {
     ArenaGuard guard;
     if (value.id == 0) return;
     if (program->outputs_count == LIST_MAX || !block_id_some(program->build.block)) {
-        api_misuse(program->context, "stoa_output", "needs an open graph with fewer than 64 outputs");
+        api_misuse(program->context, "stoa_output",
+                   "needs an open graph with fewer than 64 outputs");
         return;
     }
     if (!ARENA_GUARD(&guard)) return;
     program->outputs[program->outputs_count] = (ValueId){value.id};
-    program->output_names[program->outputs_count++] = strings_add(&program->world->strings, str_of(name)).row;
+    program->output_names[program->outputs_count++] =
+        strings_add(&program->world->strings, str_of(name)).row;
     arena_guard_end(&guard);
 }
 void stoa_name(StoaProgram *program, StoaValue value, const char *name) {
     ArenaGuard guard;
     if (value.id == 0 || !ARENA_GUARD(&guard)) return;
-    program->world->code.values.name[value.id] = strings_add(&program->world->strings, str_of(name));
+    program->world->code.values.name[value.id] =
+        strings_add(&program->world->strings, str_of(name));
     arena_guard_end(&guard);
 }
 
 uint32_t stoa_value_rank(const StoaProgram *program, StoaValue value) {
-    return value.id ? type_rank(&program->world->types, value_type(program->world, (ValueId){value.id})) : 0;
+    return value.id
+               ? type_rank(&program->world->types, value_type(program->world, (ValueId){value.id}))
+               : 0;
 }
 StoaDim stoa_value_dim(const StoaProgram *program, StoaValue value, uint32_t axis) {
     if (axis >= stoa_value_rank(program, value)) return (StoaDim){0};
-    return (StoaDim){type_dims(&program->world->types, value_type(program->world, (ValueId){value.id}))[axis].row};
+    return (StoaDim){
+        type_dims(&program->world->types, value_type(program->world, (ValueId){value.id}))[axis]
+            .row};
 }
 StoaDtype stoa_value_dtype(const StoaProgram *program, StoaValue value) {
     if (value.id == 0) return STOA_NONE;
-    return (StoaDtype)type_dtype(&program->world->types, value_type(program->world, (ValueId){value.id}));
+    return (StoaDtype)type_dtype(&program->world->types,
+                                 value_type(program->world, (ValueId){value.id}));
 }

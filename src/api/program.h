@@ -26,8 +26,9 @@ typedef struct ApiAttr {
     const StoaDim *dims;
     uint32_t       count;
 } ApiAttr;
-StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count, const ApiAttr *attrs);
-void api_op_many(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count, const ApiAttr *attrs,
-                 StoaValue *out_results, uint32_t results);
+StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count,
+                 const ApiAttr *attrs);
+void      api_op_many(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count,
+                      const ApiAttr *attrs, StoaValue *out_results, uint32_t results);
 
 #endif

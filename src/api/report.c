@@ -12,9 +12,12 @@
 #include "train/tokens.h"
 
 static void add_bytes(Text *text, uint64_t bytes) {
-    if (bytes < 10000) text_addf(text, "%llu B", (unsigned long long)bytes);
-    else if (bytes < 10000000) text_addf(text, "%.1f KiB", (double)bytes / 1024);
-    else text_addf(text, "%.1f MiB", (double)bytes / 1048576);
+    if (bytes < 10000)
+        text_addf(text, "%llu B", (unsigned long long)bytes);
+    else if (bytes < 10000000)
+        text_addf(text, "%.1f KiB", (double)bytes / 1024);
+    else
+        text_addf(text, "%.1f MiB", (double)bytes / 1048576);
 }
 
 /* --- inspect ------------------------------------------------------------------------------------- */
@@ -22,7 +25,8 @@ static void add_tensors(Text *text, const Safetensors *file) {
     uint64_t elements = 0, bytes = 0;
     for (uint32_t i = 0; i < file->metadata_count; i++) {
         String key = file->metadata[i].key, value = file->metadata[i].value;
-        text_addf(text, "  %-18.*s %.*s%s\n", STR_ARGS(key), (int)(value.count < 60 ? value.count : 60), value.data,
+        text_addf(text, "  %-18.*s %.*s%s\n", STR_ARGS(key),
+                  (int)(value.count < 60 ? value.count : 60), value.data,
                   value.count > 60 ? "..." : "");
     }
     for (uint32_t i = 0; i < file->entries_count; i++) {
@@ -37,7 +41,8 @@ static void add_tensors(Text *text, const Safetensors *file) {
         elements += count;
         bytes += entry->bytes;
     }
-    text_addf(text, "%u tensors, %llu elements, ", file->entries_count, (unsigned long long)elements);
+    text_addf(text, "%u tensors, %llu elements, ", file->entries_count,
+              (unsigned long long)elements);
     add_bytes(text, bytes);
     text_add(text, STR("\n"));
 }
@@ -48,7 +53,8 @@ static void add_world(Text *text, World *world) {
     for (uint32_t i = 0; world_table(world, i) != NULL; i++) {
         const Table *table = world_table(world, i);
         if (table->count <= 1) continue;
-        text_addf(text, "  %-20s %10u %12zu\n", table->info->name, table->count - 1, table_bytes(table));
+        text_addf(text, "  %-20s %10u %12zu\n", table->info->name, table->count - 1,
+                  table_bytes(table));
         total += table_bytes(table);
     }
     uint32_t ops = world->code.ops.table.count - 1;
@@ -100,7 +106,8 @@ static Status inspect_checkpoint(StoaContext *context, const char *path, Text *t
                             ? checkpoint_open(scratch.arena, path, &context->diags, &checkpoint)
                             : checkpoint_find(scratch.arena, path, &context->diags, &checkpoint);
     if (status == STATUS_OK) {
-        text_addf(text, "%s: checkpoint at step %llu, checksums good\n", checkpoint.folder, (unsigned long long)checkpoint.step);
+        text_addf(text, "%s: checkpoint at step %llu, checksums good\n", checkpoint.folder,
+                  (unsigned long long)checkpoint.step);
         add_tensors(text, &checkpoint.state);
     }
     scratch_end(scratch);
@@ -110,8 +117,9 @@ static Status inspect_tokens(StoaContext *context, const char *path, Text *text)
     Tokens tokens;
     Status status = tokens_open(&tokens, path, &context->diags);
     if (status != STATUS_OK) return status;
-    text_addf(text, "%s: %llu tokens, vocabulary %u, tokenizer %016llx\n", path, (unsigned long long)tokens.run.count,
-              tokens.vocab, (unsigned long long)tokens.tokenizer_hash);
+    text_addf(text, "%s: %llu tokens, vocabulary %u, tokenizer %016llx\n", path,
+              (unsigned long long)tokens.run.count, tokens.vocab,
+              (unsigned long long)tokens.tokenizer_hash);
     tokens_close(&tokens);
     return STATUS_OK;
 }
@@ -120,9 +128,10 @@ static Status inspect_tokenizer(StoaContext *context, const char *path, Text *te
     const Tokenizer *tokenizer;
     Status           status = tokenizer_load(scratch.arena, path, &context->diags, &tokenizer);
     if (status == STATUS_OK) {
-        text_addf(text, "%s: tokenizer of %u tokens, hash %016llx; the newest:\n ", path, tokenizer->vocab,
-                  (unsigned long long)tokenizer->hash);
-        for (uint32_t i = tokenizer->vocab > 276 ? tokenizer->vocab - 20 : 256; i < tokenizer->vocab; i++) {
+        text_addf(text, "%s: tokenizer of %u tokens, hash %016llx; the newest:\n ", path,
+                  tokenizer->vocab, (unsigned long long)tokenizer->hash);
+        for (uint32_t i = tokenizer->vocab > 276 ? tokenizer->vocab - 20 : 256;
+             i < tokenizer->vocab; i++) {
             text_add(text, STR(" "));
             json_string(text, tokenizer_piece(tokenizer, i));
         }
@@ -145,7 +154,8 @@ static Status inspect(StoaContext *context, const char *path, Text *text) {
     int error = os_open(path, OS_READ, &file);
     if (error == 0) {
         error = os_size(file, &size);
-        if (error == 0) error = os_read_at(file, 0, head, size < sizeof head ? (size_t)size : sizeof head);
+        if (error == 0)
+            error = os_read_at(file, 0, head, size < sizeof head ? (size_t)size : sizeof head);
         (void)os_close(&file);
     }
     if (error != 0) return report_failure(&context->diags, path, failure_file("read", error));
@@ -176,20 +186,31 @@ static uint32_t findings(StoaContext *context, Arena *arena, Finding *out) {
     Topology *t = ARENA_NEW(arena, Topology);
     uint32_t  n = 0, kernels = 0, kept = 0;
     topology_read(t);
-    for (uint32_t op = 1; op < OP_COUNT; op++) kernels += context->target.has_kernel[op], kept += context->target.keep[op];
+    for (uint32_t op = 1; op < OP_COUNT; op++)
+        kernels += context->target.has_kernel[op], kept += context->target.keep[op];
     out[n++] = (Finding){"stoa", STR(STOA_VERSION)};
     out[n++] = (Finding){"cpu", str_format(arena, "%s", t->cpu_model)};
     out[n++] = (Finding){"features", str_format(arena, "%s", t->features)};
-    out[n++] = (Finding){"cores", str_format(arena, "%u usable, %u hardware threads, %u NUMA nodes", t->cores, t->cpus, t->numa_nodes)};
-    out[n++] = (Finding){"cpu limit", t->cpu_limit ? str_format(arena, "%u (cgroup)", t->cpu_limit) : STR("none")};
+    out[n++] = (Finding){"cores", str_format(arena, "%u usable, %u hardware threads, %u NUMA nodes",
+                                             t->cores, t->cpus, t->numa_nodes)};
+    out[n++] = (Finding){"cpu limit", t->cpu_limit ? str_format(arena, "%u (cgroup)", t->cpu_limit)
+                                                   : STR("none")};
     out[n++] = (Finding){"lanes", str_format(arena, "%u", workers_lanes(context->workers))};
-    out[n++] = (Finding){"caches", str_format(arena, "L1d %llu KiB, L2 %llu KiB, L3 %llu KiB", (unsigned long long)(t->l1d_bytes >> 10),
-                                              (unsigned long long)(t->l2_bytes >> 10), (unsigned long long)(t->l3_bytes >> 10))};
-    out[n++] = (Finding){"memory", str_format(arena, "%llu MiB%s", (unsigned long long)(t->memory_bytes >> 20),
-                                              t->memory_limit_bytes ? " (cgroup limit below)" : "")};
+    out[n++] = (Finding){"caches", str_format(arena, "L1d %llu KiB, L2 %llu KiB, L3 %llu KiB",
+                                              (unsigned long long)(t->l1d_bytes >> 10),
+                                              (unsigned long long)(t->l2_bytes >> 10),
+                                              (unsigned long long)(t->l3_bytes >> 10))};
+    out[n++] = (Finding){
+        "memory", str_format(arena, "%llu MiB%s", (unsigned long long)(t->memory_bytes >> 20),
+                             t->memory_limit_bytes ? " (cgroup limit below)" : "")};
     if (t->memory_limit_bytes)
-        out[n++] = (Finding){"memory limit", str_format(arena, "%llu MiB (cgroup)", (unsigned long long)(t->memory_limit_bytes >> 20))};
-    out[n++] = (Finding){"operators", str_format(arena, "%d declared, %u with a CPU kernel, %u composites kept whole", OP_COUNT - 1, kernels, kept)};
+        out[n++] = (Finding){"memory limit",
+                             str_format(arena, "%llu MiB (cgroup)",
+                                        (unsigned long long)(t->memory_limit_bytes >> 20))};
+    out[n++] =
+        (Finding){"operators",
+                  str_format(arena, "%d declared, %u with a CPU kernel, %u composites kept whole",
+                             OP_COUNT - 1, kernels, kept)};
 #ifdef STOA_HAVE_JEMALLOC
     out[n++] = (Finding){"jemalloc", STR("built in (private)")};
 #else

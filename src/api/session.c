@@ -24,7 +24,8 @@ static void fill_initial(StateTensor *state, uint64_t seed, String name) {
     if (state->init == INIT_ZEROS) return; /* blocks begin as zeros */
     for (int64_t i = 0; i < elements; i++) {
         Philox drawn = philox_draw(key, (uint64_t)i >> 1, 1);
-        double u = ((double)drawn.word[0] + 0.5) * 0x1p-32, v = ((double)drawn.word[1] + 0.5) * 0x1p-32, number = 1;
+        double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
+               v = ((double)drawn.word[1] + 0.5) * 0x1p-32, number = 1;
         if (state->init == INIT_NORMAL) { /* Box and Muller 1958 */
             double radius = __builtin_sqrt(-2 * __builtin_log(u)), angle = 6.283185307179586 * v;
             number = state->scale * radius * (i % 2 ? __builtin_sin(angle) : __builtin_cos(angle));
@@ -41,7 +42,8 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
     const uint64_t *attrs = op_attrs(world, &world->code, (OpId){row});
     StrId           name = {(uint32_t)attrs[ATTR_PARAMETER_name]};
     TypeId          type = {(uint32_t)attrs[ATTR_PARAMETER_type]};
-    Tensor          tensor = {.dtype = type_dtype(&world->types, type), .rank = type_rank(&world->types, type)};
+    Tensor          tensor = {.dtype = type_dtype(&world->types, type),
+                              .rank = type_rank(&world->types, type)};
     for (uint32_t i = 0; i < tensor.rank; i++) {
         DimId dim = type_dims(&world->types, type)[i];
         if (!dims_is_const(&world->dims, dim)) {
@@ -56,7 +58,8 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
         if (have->dtype == tensor.dtype && have->rank == tensor.rank &&
             memcmp(have->shape, tensor.shape, sizeof tensor.shape) == 0)
             return true;
-        (void)diags_add(&world->diags, DIAG_STATE_DIFFERS, row, diags_str(&world->diags, strings_get(&world->strings, name)), 0, 0, 0);
+        (void)diags_add(&world->diags, DIAG_STATE_DIFFERS, row,
+                        diags_str(&world->diags, strings_get(&world->strings, name)), 0, 0, 0);
         return false;
     }
     StateTensor *state = &session->state[session->state_count];
@@ -88,20 +91,23 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
 static bool compile_session(StoaSession *session, const StoaCompileOptions *options) {
     World *world = session->world;
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
-        if (world->code.ops.opcode[row] == OP_PARAMETER && !add_state(session, row, options->seed)) return false;
+        if (world->code.ops.opcode[row] == OP_PARAMETER && !add_state(session, row, options->seed))
+            return false;
     session->interpreter = options->interpreter;
     runner_open(&session->runner, world, options->interpreter ? NULL : &session->context->target);
     return runner_compile(&session->runner);
 }
 
-StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options, StoaSession **out_session) {
+StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
+                        StoaSession **out_session) {
     StoaContext       *context = program->context;
     StoaCompileOptions given = STOA_COMPILE_OPTIONS;
-    if (options != NULL) memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
+    if (options != NULL)
+        memcpy(&given, options, options->size < sizeof given ? options->size : sizeof given);
     StoaStatus status = stoa_program_check(program);
     if (status != STOA_OK) return status;
-    World       *world = world_clone(program->world);
-    Arena       *arena = world ? arena_open("session", (size_t)1 << 32, 0) : NULL;
+    World *world = world_clone(program->world);
+    Arena *arena = world ? arena_open("session", (size_t)1 << 32, 0) : NULL;
     StoaSession *volatile session = NULL;
     ArenaGuard guard;
     if (arena == NULL || !ARENA_GUARD(&guard)) {
@@ -155,7 +161,8 @@ GraphId session_graph(StoaSession *session, const char *name) {
     StrId   id = strings_find(&session->world->strings, str_of(name));
     GraphId graph = str_id_some(id) ? code_find_graph(&session->world->code, id) : (GraphId){0};
     if (!graph_id_some(graph))
-        (void)diags_add(&session->context->diags, DIAG_NO_GRAPH, 0, diags_str(&session->context->diags, str_of(name)), 0, 0, 0);
+        (void)diags_add(&session->context->diags, DIAG_NO_GRAPH, 0,
+                        diags_str(&session->context->diags, str_of(name)), 0, 0, 0);
     return graph;
 }
 StateTensor *session_state(StoaSession *session, const char *name) {
@@ -165,14 +172,17 @@ StateTensor *session_state(StoaSession *session, const char *name) {
     return NULL;
 }
 
-static bool same_shapes(const StoaSession *session, const PlanEntry *entry, const Tensor *inputs, uint32_t count) {
+static bool same_shapes(const StoaSession *session, const PlanEntry *entry, const Tensor *inputs,
+                        uint32_t count) {
     const World *world = session->world;
     uint32_t     block = world->code.graphs.block[entry->graph.row].row;
     if (world->code.blocks.args_count[block] != count) return false;
     for (uint32_t i = 0; i < count; i++) {
-        TypeId       type = value_type(world, (ValueId){world->code.blocks.args_first[block].row + i});
+        TypeId type = value_type(world, (ValueId){world->code.blocks.args_first[block].row + i});
         const DimId *dims = type_dims(&world->types, type);
-        if (inputs[i].dtype != type_dtype(&world->types, type) || inputs[i].rank != type_rank(&world->types, type)) return false;
+        if (inputs[i].dtype != type_dtype(&world->types, type) ||
+            inputs[i].rank != type_rank(&world->types, type))
+            return false;
         for (uint32_t k = 0; k < inputs[i].rank; k++)
             if (entry->plan->dim_values[dims[k].row] != inputs[i].shape[k]) return false;
     }
@@ -184,14 +194,17 @@ static void set_fixed_slots(StoaSession *session, PlanEntry *entry) {
     const Slots *slots = &entry->plan->slots;
     uint64_t     offset = 0;
     for (uint32_t row = 1; row < slots->table.count; row++)
-        if (slots->kind[row] == SLOT_OUTPUT) entry->outputs_bytes += (slots->bytes[row] + 63) / 64 * 64;
+        if (slots->kind[row] == SLOT_OUTPUT)
+            entry->outputs_bytes += (slots->bytes[row] + 63) / 64 * 64;
     entry->outputs = api_block_open(session->context, entry->outputs_bytes);
     for (uint32_t row = 1; row < slots->table.count; row++) {
         if (slots->kind[row] == SLOT_CONSTANT) {
-            entry->slots[row] = (void *)(uintptr_t)consts_bytes(&session->world->consts, (ConstId){slots->index[row]});
+            entry->slots[row] = (void *)(uintptr_t)consts_bytes(&session->world->consts,
+                                                                (ConstId){slots->index[row]});
         } else if (slots->kind[row] == SLOT_PARAMETER) {
             for (uint32_t i = 0; i < session->state_count; i++)
-                if (session->state[i].name.row == slots->name[row].row) entry->slots[row] = session->state[i].tensor.data;
+                if (session->state[i].name.row == slots->name[row].row)
+                    entry->slots[row] = session->state[i].tensor.data;
             ASSERT(entry->slots[row] != NULL);
         } else if (slots->kind[row] == SLOT_OUTPUT) {
             entry->slots[row] = (uint8_t *)entry->outputs + offset;
@@ -209,18 +222,24 @@ static PlanEntry *free_entry(StoaSession *session) {
     return oldest;
 }
 
-static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs, uint32_t count) {
+static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                      uint32_t count) {
     StoaContext *context = session->context;
     entry->plan = plan_open(session->world, entry->graph);
     entry->arena = entry->plan ? arena_open("kernels", (size_t)1 << 32, 0) : NULL;
     if (entry->arena == NULL) arena_fail("plan", 0, 0, false);
-    if (!bind_dims(session->world, entry->graph, inputs, count, entry->plan->dim_values, &context->diags)) return false;
+    if (!bind_dims(session->world, entry->graph, inputs, count, entry->plan->dim_values,
+                   &context->diags))
+        return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
-    if (cpu_bind(entry->arena, entry->plan, context->workers, &context->diags, &entry->cpu) != STATUS_OK) return false;
+    if (cpu_bind(entry->arena, entry->plan, context->workers, &context->diags, &entry->cpu) !=
+        STATUS_OK)
+        return false;
     entry->slots = ARENA_ARRAY_ZERO(entry->arena, void *, entry->plan->slots.table.count);
     entry->launch_ns = ARENA_ARRAY_ZERO(entry->arena, uint64_t, entry->plan->launches.table.count);
-    entry->trace_names = ARENA_ARRAY_ZERO(entry->arena, uint32_t, entry->plan->launches.table.count);
+    entry->trace_names =
+        ARENA_ARRAY_ZERO(entry->arena, uint32_t, entry->plan->launches.table.count);
     if (entry->plan->arena_bytes > session->memory_bytes || session->memory == NULL) {
         void  *memory = session->memory;
         size_t bytes = session->memory_bytes;
@@ -235,7 +254,9 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
 }
 
 /* An unwind must not leave a half-made plan behind. */
-__attribute__((noinline)) static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph, const Tensor *inputs, uint32_t count) {
+__attribute__((noinline)) static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry,
+                                                       GraphId graph, const Tensor *inputs,
+                                                       uint32_t count) {
     entry->graph = graph;
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
@@ -253,7 +274,9 @@ __attribute__((noinline)) static PlanEntry *fresh_plan(StoaSession *session, Pla
 PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *inputs, uint32_t count) {
     for (uint32_t i = 0; i < session->plans_count; i++) {
         PlanEntry *entry = &session->plans[i];
-        if (entry->plan != NULL && entry->graph.row == graph.row && same_shapes(session, entry, inputs, count)) return entry;
+        if (entry->plan != NULL && entry->graph.row == graph.row &&
+            same_shapes(session, entry, inputs, count))
+            return entry;
     }
     return fresh_plan(session, free_entry(session), graph, inputs, count);
 }
@@ -264,14 +287,17 @@ typedef struct RunHook {
     PlanEntry   *entry;
 } RunHook;
 
-static void on_launch(void *context, uint32_t lane, uint32_t launch, uint64_t start_ns, uint64_t end_ns) {
+static void on_launch(void *context, uint32_t lane, uint32_t launch, uint64_t start_ns,
+                      uint64_t end_ns) {
     RunHook *hook = context;
     if (lane == 0) hook->entry->launch_ns[launch] += end_ns - start_ns;
     if (hook->session->span != NULL)
-        hook->session->span(hook->session->span_context, hook->entry, lane, launch, start_ns, end_ns);
+        hook->session->span(hook->session->span_context, hook->entry, lane, launch, start_ns,
+                            end_ns);
 }
 
-static void set_output_shapes(StoaSession *session, const PlanEntry *entry, StoaTensor *outputs, uint32_t count) {
+static void set_output_shapes(StoaSession *session, const PlanEntry *entry, StoaTensor *outputs,
+                              uint32_t count) {
     const World *world = session->world;
     OpId         end = block_return(&world->code, world->code.graphs.block[entry->graph.row]);
     for (uint32_t i = 0; i < count; i++) {
@@ -283,7 +309,8 @@ static void set_output_shapes(StoaSession *session, const PlanEntry *entry, Stoa
     }
 }
 
-static bool run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inputs, StoaTensor *outputs, uint32_t outputs_count) {
+static bool run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                     StoaTensor *outputs, uint32_t outputs_count) {
     Plan    *plan = entry->plan;
     uint64_t offset = 0;
     entry->slots[0] = session->memory;
@@ -300,8 +327,9 @@ static bool run_fast(StoaSession *session, PlanEntry *entry, const Tensor *input
     return cpu_run(entry->cpu, entry->slots, watched ? on_launch : NULL, &hook) == 0;
 }
 
-static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tensor *inputs, uint32_t inputs_count,
-                              StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                              uint32_t inputs_count, StoaTensor *outputs, uint32_t outputs_count,
+                              bool *out_stopped) {
     World       *world = session->world;
     Scratch      scratch = scratch_begin(NULL, 0);
     NamedTensor *state = ARENA_ARRAY(scratch.arena, NamedTensor, session->state_count + 1);
@@ -309,9 +337,9 @@ static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tens
     for (uint32_t i = 0; i < session->state_count; i++)
         state[i] = (NamedTensor){session->state[i].name, session->state[i].tensor};
     arena_release(session->texts, (ArenaMark){0});
-    uint32_t errors = session->context->diags.errors;
-    Status status = interp_run(session->texts, world, entry->graph, inputs, inputs_count, state, session->state_count,
-                               results, &session->context->diags);
+    uint32_t  errors = session->context->diags.errors;
+    Status    status = interp_run(session->texts, world, entry->graph, inputs, inputs_count, state,
+                                  session->state_count, results, &session->context->diags);
     DiagRows *rows = &session->context->diags.rows;
     if (status != STATUS_OK && session->context->diags.errors > errors &&
         rows->kind[rows->table.count - 1] == DIAG_ASSERT_FAILED) { /* an ordinary stop */
@@ -320,26 +348,32 @@ static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tens
         status = STATUS_OK;
     } else if (status == STATUS_OK) {
         for (uint32_t i = 0; i < outputs_count; i++)
-            if (outputs[i].data != NULL) memcpy(outputs[i].data, results[i].data, tensor_bytes(&results[i]));
+            if (outputs[i].data != NULL)
+                memcpy(outputs[i].data, results[i].data, tensor_bytes(&results[i]));
     }
     scratch_end(scratch);
     return status;
 }
 
-static Status run_graph(StoaSession *session, const char *name, const StoaTensor *inputs, uint32_t inputs_count,
-                        StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+static Status run_graph(StoaSession *session, const char *name, const StoaTensor *inputs,
+                        uint32_t inputs_count, StoaTensor *outputs, uint32_t outputs_count,
+                        bool *out_stopped) {
     Tensor  given[LIST_MAX];
     GraphId graph = session_graph(session, name);
     if (!graph_id_some(graph)) return STATUS_NOT_FOUND;
     OpId end = block_return(&session->world->code, session->world->code.graphs.block[graph.row]);
-    if (inputs_count > LIST_MAX || outputs_count > session->world->code.ops.operands_count[end.row]) {
+    if (inputs_count > LIST_MAX ||
+        outputs_count > session->world->code.ops.operands_count[end.row]) {
         api_misuse(session->context, "stoa_run", "more inputs or outputs than the graph has");
         return STATUS_INVALID;
     }
     for (uint32_t i = 0; i < inputs_count; i++) {
-        given[i] = (Tensor){.dtype = (Dtype)inputs[i].dtype, .rank = inputs[i].rank, .data = inputs[i].data};
-        if (inputs[i].rank > SHAPE_RANK_MAX || inputs[i].dtype <= STOA_NONE || inputs[i].dtype > STOA_F64) {
-            api_misuse(session->context, "stoa_run", "an input has an unknown dtype or a rank above 8");
+        given[i] = (Tensor){
+            .dtype = (Dtype)inputs[i].dtype, .rank = inputs[i].rank, .data = inputs[i].data};
+        if (inputs[i].rank > SHAPE_RANK_MAX || inputs[i].dtype <= STOA_NONE ||
+            inputs[i].dtype > STOA_F64) {
+            api_misuse(session->context, "stoa_run",
+                       "an input has an unknown dtype or a rank above 8");
             return STATUS_INVALID;
         }
         memcpy(given[i].shape, inputs[i].shape, sizeof given[i].shape);
@@ -354,18 +388,21 @@ static Status run_graph(StoaSession *session, const char *name, const StoaTensor
             return STATUS_INVALID;
         }
     if (session->interpreter)
-        return run_interpreter(session, entry, given, inputs_count, outputs, outputs_count, out_stopped);
+        return run_interpreter(session, entry, given, inputs_count, outputs, outputs_count,
+                               out_stopped);
     *out_stopped = !run_fast(session, entry, given, outputs, outputs_count);
     return STATUS_OK;
 }
 
-StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *inputs, uint32_t inputs_count,
-                    StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *inputs,
+                    uint32_t inputs_count, StoaTensor *outputs, uint32_t outputs_count,
+                    bool *out_stopped) {
     ArenaGuard guard;
     bool       stopped = false;
     if (!ARENA_GUARD(&guard)) return api_unwound(session->context, session->world);
     uint64_t start = os_clock_ns();
-    Status   status = run_graph(session, graph, inputs, inputs_count, outputs, outputs_count, &stopped);
+    Status   status =
+        run_graph(session, graph, inputs, inputs_count, outputs, outputs_count, &stopped);
     session->run_ns += os_clock_ns() - start;
     arena_guard_end(&guard);
     if (status != STATUS_OK) return api_fail(session->context, session->world, status);

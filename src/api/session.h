@@ -26,8 +26,8 @@ typedef struct PlanEntry { /* one graph at one combination of input shapes */
     void    **slots;
     void     *outputs; /* memory for outputs that a caller does not take */
     size_t    outputs_bytes;
-    uint64_t  used; /* run number, for replacement */
-    uint64_t *launch_ns; /* by launch, when profiling; summed over runs */
+    uint64_t  used;        /* run number, for replacement */
+    uint64_t *launch_ns;   /* by launch, when profiling; summed over runs */
     uint32_t *trace_names; /* by launch, while tracing */
 } PlanEntry;
 
@@ -36,21 +36,21 @@ typedef void SessionSpanFn(void *context, PlanEntry *entry, uint32_t lane, uint3
                            uint64_t start_ns, uint64_t end_ns);
 
 struct StoaSession {
-    StoaContext *context;
-    World       *world;
-    Runner       runner;
-    Arena       *arena; /* the session, state table */
-    Arena       *texts; /* the last report */
-    StateTensor *state;
-    uint32_t     state_count;
-    PlanEntry   *plans; /* SESSION_PLANS_MAX */
-    uint32_t     plans_count;
-    void        *memory; /* slot 0 of every plan: they never run at the same time */
-    size_t       memory_bytes;
-    uint64_t     runs, run_ns;
-    bool         interpreter, profile;
+    StoaContext   *context;
+    World         *world;
+    Runner         runner;
+    Arena         *arena; /* the session, state table */
+    Arena         *texts; /* the last report */
+    StateTensor   *state;
+    uint32_t       state_count;
+    PlanEntry     *plans; /* SESSION_PLANS_MAX */
+    uint32_t       plans_count;
+    void          *memory; /* slot 0 of every plan: they never run at the same time */
+    size_t         memory_bytes;
+    uint64_t       runs, run_ns;
+    bool           interpreter, profile;
     SessionSpanFn *span;
-    void        *span_context;
+    void          *span_context;
 };
 
 /* The graph of this name, or nil with a diagnostic. */

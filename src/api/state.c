@@ -10,14 +10,17 @@ const char *stoa_state_name(const StoaSession *session, uint32_t index) {
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) return NULL;
     arena_release(session->texts, (ArenaMark){0});
-    name = str_copy(session->texts, strings_get(&session->world->strings, session->state[index].name)).data;
+    name =
+        str_copy(session->texts, strings_get(&session->world->strings, session->state[index].name))
+            .data;
     arena_guard_end(&guard);
     return name;
 }
 
 static StateTensor *find_state(StoaSession *session, const char *function, const char *name) {
     StateTensor *state = session_state(session, name);
-    if (state == NULL) api_misuse(session->context, function, "the session has no state of that name");
+    if (state == NULL)
+        api_misuse(session->context, function, "the session has no state of that name");
     return state;
 }
 
@@ -34,10 +37,13 @@ StoaStatus stoa_state_get(StoaSession *session, const char *name, StoaTensor *te
 StoaStatus stoa_state_set(StoaSession *session, const char *name, const StoaTensor *tensor) {
     StateTensor *state = find_state(session, "stoa_state_set", name);
     if (state == NULL) return api_fail(session->context, NULL, STATUS_NOT_FOUND);
-    bool same = tensor->dtype == (StoaDtype)state->tensor.dtype && tensor->rank == state->tensor.rank;
-    for (uint32_t i = 0; same && i < tensor->rank; i++) same = tensor->shape[i] == state->tensor.shape[i];
+    bool same =
+        tensor->dtype == (StoaDtype)state->tensor.dtype && tensor->rank == state->tensor.rank;
+    for (uint32_t i = 0; same && i < tensor->rank; i++)
+        same = tensor->shape[i] == state->tensor.shape[i];
     if (!same || (tensor->data == NULL && state->bytes != 0)) {
-        api_misuse(session->context, "stoa_state_set", "dtype and shape must be those of the state, with data");
+        api_misuse(session->context, "stoa_state_set",
+                   "dtype and shape must be those of the state, with data");
         return api_fail(session->context, NULL, STATUS_INVALID);
     }
     memcpy(state->tensor.data, tensor->data, state->bytes);
@@ -47,7 +53,8 @@ StoaStatus stoa_state_set(StoaSession *session, const char *name, const StoaTens
 /* --- weights files ------------------------------------------------------------------------------- */
 static Status save_weights(StoaSession *session, const char *path) {
     Scratch           scratch = scratch_begin(NULL, 0);
-    SafetensorsEntry *entries = ARENA_ARRAY_ZERO(scratch.arena, SafetensorsEntry, session->state_count + 1);
+    SafetensorsEntry *entries =
+        ARENA_ARRAY_ZERO(scratch.arena, SafetensorsEntry, session->state_count + 1);
     SafetensorsWriter writer;
     for (uint32_t i = 0; i < session->state_count; i++) {
         const StateTensor *state = &session->state[i];
@@ -58,9 +65,11 @@ static Status save_weights(StoaSession *session, const char *path) {
         entries[i].bytes = state->bytes;
     }
     Diags *diags = &session->context->diags;
-    Status status = safetensors_begin(scratch.arena, path, entries, session->state_count, NULL, 0, diags, &writer);
+    Status status = safetensors_begin(scratch.arena, path, entries, session->state_count, NULL, 0,
+                                      diags, &writer);
     for (uint32_t i = 0; i < session->state_count && status == STATUS_OK; i++)
-        status = safetensors_write(&writer, session->state[i].tensor.data, session->state[i].bytes, diags);
+        status = safetensors_write(&writer, session->state[i].tensor.data, session->state[i].bytes,
+                                   diags);
     if (status == STATUS_OK) status = safetensors_end(&writer, diags);
     scratch_end(scratch);
     return status;
@@ -74,30 +83,36 @@ StoaStatus stoa_weights_save(StoaSession *session, const char *path) {
 }
 
 /* Reads one tensor, converting between float dtypes; false with a diagnostic on a mismatch. */
-static bool load_one(StoaSession *session, Arena *scratch, const Safetensors *file, StateTensor *state, bool partial) {
+static bool load_one(StoaSession *session, Arena *scratch, const Safetensors *file,
+                     StateTensor *state, bool partial) {
     Diags                  *diags = &session->context->diags;
     String                  name = strings_get(&session->world->strings, state->name);
     const SafetensorsEntry *entry = safetensors_find(file, name);
     const char             *problem = NULL;
     if (entry == NULL && partial) return true;
-    if (entry == NULL) problem = "is missing from the file";
-    else if (entry->rank != state->tensor.rank || memcmp(entry->shape, state->tensor.shape, entry->rank * sizeof(int64_t)) != 0)
+    if (entry == NULL)
+        problem = "is missing from the file";
+    else if (entry->rank != state->tensor.rank ||
+             memcmp(entry->shape, state->tensor.shape, entry->rank * sizeof(int64_t)) != 0)
         problem = "has another shape in the file";
-    else if (entry->dtype != state->tensor.dtype && !(dtype_is_float(entry->dtype) && dtype_is_float(state->tensor.dtype)))
+    else if (entry->dtype != state->tensor.dtype &&
+             !(dtype_is_float(entry->dtype) && dtype_is_float(state->tensor.dtype)))
         problem = "has another dtype in the file";
     if (problem != NULL) {
-        (void)diags_add(diags, DIAG_WEIGHTS_MISMATCH, 0, diags_str(diags, str_of(file->path)), diags_str(diags, name),
-                        diags_str(diags, str_of(problem)), 0);
+        (void)diags_add(diags, DIAG_WEIGHTS_MISMATCH, 0, diags_str(diags, str_of(file->path)),
+                        diags_str(diags, name), diags_str(diags, str_of(problem)), 0);
         return false;
     }
     if (entry->dtype == state->tensor.dtype)
-        return safetensors_read_into(file, entry, state->tensor.data, state->bytes, diags) == STATUS_OK;
+        return safetensors_read_into(file, entry, state->tensor.data, state->bytes, diags) ==
+               STATUS_OK;
     ArenaMark mark = arena_mark(scratch);
     uint8_t  *bytes = arena_push(scratch, entry->bytes, 64);
     bool      good = safetensors_read_into(file, entry, bytes, entry->bytes, diags) == STATUS_OK;
     uint32_t  from = dtype_bytes(entry->dtype), to = dtype_bytes(state->tensor.dtype);
     for (int64_t i = 0; good && i < tensor_elements(&state->tensor); i++)
-        (void)const_encode(state->tensor.dtype, const_decode(entry->dtype, bytes + (size_t)i * from),
+        (void)const_encode(state->tensor.dtype,
+                           const_decode(entry->dtype, bytes + (size_t)i * from),
                            (uint8_t *)state->tensor.data + (size_t)i * to);
     arena_release(scratch, mark);
     return good;
@@ -109,7 +124,8 @@ StoaStatus stoa_weights_load(StoaSession *session, const char *path, bool partia
     Safetensors file;
     Status      status = safetensors_open(scratch.arena, path, &session->context->diags, &file);
     for (uint32_t i = 0; i < session->state_count && status == STATUS_OK; i++)
-        if (!load_one(session, scratch.arena, &file, &session->state[i], partial)) status = STATUS_INVALID;
+        if (!load_one(session, scratch.arena, &file, &session->state[i], partial))
+            status = STATUS_INVALID;
     scratch_end(scratch);
     arena_guard_end(&guard);
     return status == STATUS_OK ? STOA_OK : api_fail(session->context, NULL, status);
@@ -117,7 +133,8 @@ StoaStatus stoa_weights_load(StoaSession *session, const char *path, bool partia
 
 StoaMemoryReport stoa_session_memory(const StoaSession *session) {
     StoaMemoryReport report = {0};
-    for (uint32_t i = 0; i < session->state_count; i++) report.state_bytes += session->state[i].bytes;
+    for (uint32_t i = 0; i < session->state_count; i++)
+        report.state_bytes += session->state[i].bytes;
     for (uint32_t i = 0; i < session->plans_count; i++) {
         const Plan *plan = session->plans[i].plan;
         if (plan == NULL || plan->arena_bytes < report.arena_bytes) continue;
@@ -138,7 +155,8 @@ StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
     arena_release(session->texts, (ArenaMark){0});
     for (uint32_t i = 0; i < session->plans_count; i++) {
         const PlanEntry *entry = &session->plans[i];
-        for (uint32_t row = 1; entry->plan && entry->launch_ns && row < entry->plan->launches.table.count; row++) {
+        for (uint32_t row = 1;
+             entry->plan && entry->launch_ns && row < entry->plan->launches.table.count; row++) {
             ns[entry->plan->launches.opcode[row]] += entry->launch_ns[row];
             count[entry->plan->launches.opcode[row]]++;
         }
@@ -150,8 +168,9 @@ StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
         for (uint32_t op = 1; op < OP_COUNT; op++)
             if (ns[op] > ns[best]) best = op;
         if (ns[best] == 0) break;
-        text_addf(&text, "%s{\"operator\":\"%s\",\"launches\":%llu,\"ns\":%llu}", first ? "" : ",", op_infos[best].name,
-                  (unsigned long long)count[best], (unsigned long long)ns[best]);
+        text_addf(&text, "%s{\"operator\":\"%s\",\"launches\":%llu,\"ns\":%llu}", first ? "" : ",",
+                  op_infos[best].name, (unsigned long long)count[best],
+                  (unsigned long long)ns[best]);
         ns[best] = 0;
     }
     text_add(&text, STR("]}"));

@@ -48,7 +48,8 @@ static bool graph_inputs(Training *t, const char *name, const StoaTensor *data, 
     GraphId  graph = session_graph(t->session, name);
     uint32_t next = 0;
     if (!graph_id_some(graph)) return false;
-    uint32_t block = world->code.graphs.block[graph.row].row, count = world->code.blocks.args_count[block];
+    uint32_t block = world->code.graphs.block[graph.row].row,
+             count = world->code.blocks.args_count[block];
     for (uint32_t i = 0; i < count && i < TRAIN_INPUTS_MAX; i++) {
         ValueId arg = {world->code.blocks.args_first[block].row + i};
         String  label = strings_get(&world->strings, world->code.values.name[arg.row]);
@@ -62,7 +63,8 @@ static bool graph_inputs(Training *t, const char *name, const StoaTensor *data, 
             inputs[i] = data[next++];
             continue;
         } else {
-            api_misuse(t->context, "stoa_train", "a graph input is neither data nor named rate, step or seed");
+            api_misuse(t->context, "stoa_train",
+                       "a graph input is neither data nor named rate, step or seed");
             return false;
         }
         inputs[i] = (StoaTensor){(StoaDtype)dtype, 0, {0}, &store[i]};
@@ -76,19 +78,22 @@ static double scalar_of(const StoaTensor *tensor) {
 }
 
 /* Runs a graph; loss and second output (NaN if absent) are returned through the pointers. */
-static StoaStatus run_graph(Training *t, const char *name, const StoaTensor *data, double *out_first,
-                            double *out_second, bool *out_stopped) {
+static StoaStatus run_graph(Training *t, const char *name, const StoaTensor *data,
+                            double *out_first, double *out_second, bool *out_stopped) {
     StoaTensor  inputs[TRAIN_INPUTS_MAX], outputs[2] = {{STOA_NONE, 0, {0}, NULL}};
     ScalarStore store[TRAIN_INPUTS_MAX], results[2];
     uint32_t    count = 0;
     memset(outputs, 0, sizeof outputs);
-    if (!graph_inputs(t, name, data, store, inputs, &count)) return api_fail(t->context, NULL, STATUS_INVALID);
+    if (!graph_inputs(t, name, data, store, inputs, &count))
+        return api_fail(t->context, NULL, STATUS_INVALID);
     GraphId  graph = session_graph(t->session, name);
     World   *world = t->session->world;
     OpId     end = block_return(&world->code, world->code.graphs.block[graph.row]);
-    uint32_t given = world->code.ops.operands_count[end.row] < 2 ? world->code.ops.operands_count[end.row] : 2;
+    uint32_t given =
+        world->code.ops.operands_count[end.row] < 2 ? world->code.ops.operands_count[end.row] : 2;
     for (uint32_t i = 0; i < given; i++)
-        if (type_rank(&world->types, value_type(world, op_operand(&world->code, end, i))) == 0) outputs[i].data = &results[i];
+        if (type_rank(&world->types, value_type(world, op_operand(&world->code, end, i))) == 0)
+            outputs[i].data = &results[i];
     StoaStatus status = stoa_run(t->session, name, inputs, count, outputs, given, out_stopped);
     if (status != STOA_OK) return status;
     *out_first = given > 0 && outputs[0].data ? scalar_of(&outputs[0]) : NAN;
@@ -127,7 +132,8 @@ static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
 static void clear_sums(Training *t) {
     for (uint32_t i = 0; i < t->session->state_count; i++) {
         String name = strings_get(&t->session->world->strings, t->session->state[i].name);
-        if (str_starts(name, STR("optimizer.sum."))) memset(t->session->state[i].tensor.data, 0, t->session->state[i].bytes);
+        if (str_starts(name, STR("optimizer.sum.")))
+            memset(t->session->state[i].tensor.data, 0, t->session->state[i].bytes);
     }
 }
 
@@ -170,7 +176,9 @@ static StoaStatus evaluate(Training *t) {
 }
 
 /* --- run folder ---------------------------------------------------------------------------------- */
-static const char *run_path(Training *t, const char *name) { return str_format(t->arena, "%s/%s", t->options.run, name).data; }
+static const char *run_path(Training *t, const char *name) {
+    return str_format(t->arena, "%s/%s", t->options.run, name).data;
+}
 
 static Status write_text(Training *t, const char *name, String text) {
     const char *path = run_path(t, name);
@@ -192,7 +200,8 @@ static Status write_plot(Training *t) {
 
 static CheckpointTensor *state_tensors(Training *t) {
     StoaSession      *session = t->session;
-    CheckpointTensor *tensors = ARENA_ARRAY_ZERO(t->line, CheckpointTensor, session->state_count + 1);
+    CheckpointTensor *tensors =
+        ARENA_ARRAY_ZERO(t->line, CheckpointTensor, session->state_count + 1);
     for (uint32_t i = 0; i < session->state_count; i++) {
         const StateTensor *state = &session->state[i];
         tensors[i].name = strings_get(&session->world->strings, state->name);
@@ -209,12 +218,13 @@ static Status save(Training *t) {
     Diags *diags = &t->context->diags;
     Status status = metrics_flush(&t->metrics, true, diags);
     if (status == STATUS_OK) status = write_plot(t);
-    SafetensorsMeta meta[] = {{STR("config"), str_of(t->options.config ? t->options.config : "")},
-                              {STR("seed"), str_format(t->line, "%llu", (unsigned long long)t->options.seed)},
-                              {STR("accumulate"), str_format(t->line, "%u", t->options.accumulate)}};
+    SafetensorsMeta meta[] = {
+        {STR("config"), str_of(t->options.config ? t->options.config : "")},
+        {STR("seed"), str_format(t->line, "%llu", (unsigned long long)t->options.seed)},
+        {STR("accumulate"), str_format(t->line, "%u", t->options.accumulate)}};
     if (status == STATUS_OK)
-        status = checkpoint_save(t->options.run, t->step, state_tensors(t), t->session->state_count, meta, LENGTH(meta),
-                                 t->options.checkpoint_keep, diags);
+        status = checkpoint_save(t->options.run, t->step, state_tensors(t), t->session->state_count,
+                                 meta, LENGTH(meta), t->options.checkpoint_keep, diags);
     return status;
 }
 
@@ -223,7 +233,8 @@ static Status resume(Training *t) {
     Diags     *diags = &t->context->diags;
     Status     status = checkpoint_find(t->arena, t->options.run, diags, &checkpoint);
     if (status == STATUS_OK)
-        status = checkpoint_read(&checkpoint, state_tensors(t), t->session->state_count, false, diags);
+        status =
+            checkpoint_read(&checkpoint, state_tensors(t), t->session->state_count, false, diags);
     if (status == STATUS_OK) t->step = checkpoint.step;
     return status;
 }
@@ -233,7 +244,9 @@ static String launch_label(Arena *out, const World *world, const Plan *plan, uin
     OpId     op = plan->launches.op[launch];
     String   name = STR("");
     uint32_t results = world->code.ops.results_count[op.row];
-    if (results != 0) name = strings_get(&world->strings, world->code.values.name[world->code.ops.results_first[op.row].row]);
+    if (results != 0)
+        name = strings_get(&world->strings,
+                           world->code.values.name[world->code.ops.results_first[op.row].row]);
     const char *text = op_infos[plan->launches.opcode[launch]].name;
     return name.count ? str_format(out, "%s %%%.*s", text, STR_ARGS(name)) : str_of(text);
 }
@@ -244,9 +257,11 @@ static void name_launches(Training *t, PlanEntry *entry) {
         entry->trace_names[row] = trace_span_name(t->trace, label, "launch", "row").row;
     }
 }
-static void span(void *context, PlanEntry *entry, uint32_t lane, uint32_t launch, uint64_t start_ns, uint64_t end_ns) {
+static void span(void *context, PlanEntry *entry, uint32_t lane, uint32_t launch, uint64_t start_ns,
+                 uint64_t end_ns) {
     Training *t = context;
-    trace_span(t->trace, lane, (TraceName){entry->trace_names[launch]}, start_ns, end_ns, entry->plan->launches.op[launch].row);
+    trace_span(t->trace, lane, (TraceName){entry->trace_names[launch]}, start_ns, end_ns,
+               entry->plan->launches.op[launch].row);
 }
 
 /* Spans of the systems that ran since the last call (compile, then planning of new shapes). */
@@ -254,7 +269,8 @@ static void trace_systems(Training *t) {
     const Runner *runner = &t->session->runner;
     for (; t->runs_traced < runner->runs_count; t->runs_traced++) {
         const SystemRun *run = &runner->runs[t->runs_traced];
-        TraceName        name = trace_span_name(t->trace, str_of(system_infos[run->kind].name), "system", "rows");
+        TraceName        name =
+            trace_span_name(t->trace, str_of(system_infos[run->kind].name), "system", "rows");
         trace_span(t->trace, t->system_lane, name, run->begin_ns, run->end_ns, run->rows_out);
     }
 }
@@ -264,19 +280,24 @@ static void trace_begin(Training *t) {
     t->trace = trace_open(t->arena, &options);
     t->system_lane = lanes;
     trace_label(t->trace, lanes, STR("training loop"));
-    if (t->session->runner.runs_count != 0 && t->session->runner.runs[0].begin_ns < t->trace->opened_ns)
+    if (t->session->runner.runs_count != 0 &&
+        t->session->runner.runs[0].begin_ns < t->trace->opened_ns)
         t->trace->opened_ns = t->session->runner.runs[0].begin_ns;
 }
 /* Plans are made before their first traced step, so that naming stays out of it. */
 static Status trace_step(Training *t, uint64_t start_ns) {
     StoaSession *session = t->session;
     trace_systems(t);
-    trace_span(t->trace, t->system_lane, trace_span_name(t->trace, STR("step"), "step", "step"), start_ns, os_clock_ns(), t->step);
-    trace_counter(t->trace, t->system_lane, trace_counter_name(t->trace, STR("resident memory"), "bytes"), os_clock_ns(),
+    trace_span(t->trace, t->system_lane, trace_span_name(t->trace, STR("step"), "step", "step"),
+               start_ns, os_clock_ns(), t->step);
+    trace_counter(t->trace, t->system_lane,
+                  trace_counter_name(t->trace, STR("resident memory"), "bytes"), os_clock_ns(),
                   (double)os_memory_resident());
-    trace_counter(t->trace, t->system_lane, trace_counter_name(t->trace, STR("tensor storage"), "bytes"), os_clock_ns(),
+    trace_counter(t->trace, t->system_lane,
+                  trace_counter_name(t->trace, STR("tensor storage"), "bytes"), os_clock_ns(),
                   (double)t->context->tensors.bytes);
-    for (uint32_t i = 0; session->span == NULL && i < session->plans_count; i++) name_launches(t, &session->plans[i]);
+    for (uint32_t i = 0; session->span == NULL && i < session->plans_count; i++)
+        name_launches(t, &session->plans[i]);
     session->span = span;
     session->span_context = t;
     if (t->step - t->first_step < t->options.trace_steps) return STATUS_OK;
@@ -289,14 +310,20 @@ static Status trace_step(Training *t, uint64_t start_ns) {
 /* --- logging ------------------------------------------------------------------------------------- */
 static String progress_json(Training *t, const StoaProgress *p) {
     Text text = text_begin(t->line);
-    text_addf(&text, "{\"step\":%llu,\"steps\":%llu,\"lr\":%.7g,\"items_per_second\":%.7g,\"skipped\":%llu,\"seconds\":%.4g",
-              (unsigned long long)p->step, (unsigned long long)p->steps, p->learning_rate, p->items_per_second,
-              (unsigned long long)p->skipped, p->seconds);
-    if (isfinite(p->loss)) text_addf(&text, ",\"loss\":%.9g", p->loss);
-    else text_add(&text, STR(",\"loss\":null"));
+    text_addf(
+        &text,
+        "{\"step\":%llu,\"steps\":%llu,\"lr\":%.7g,\"items_per_second\":%.7g,\"skipped\":%llu,\"seconds\":%.4g",
+        (unsigned long long)p->step, (unsigned long long)p->steps, p->learning_rate,
+        p->items_per_second, (unsigned long long)p->skipped, p->seconds);
+    if (isfinite(p->loss))
+        text_addf(&text, ",\"loss\":%.9g", p->loss);
+    else
+        text_add(&text, STR(",\"loss\":null"));
     if (isfinite(p->gradient_norm)) text_addf(&text, ",\"gradient_norm\":%.7g", p->gradient_norm);
-    if (isfinite(p->validation_loss)) text_addf(&text, ",\"validation_loss\":%.7g", p->validation_loss);
-    if (isfinite(t->validation_accuracy)) text_addf(&text, ",\"validation_accuracy\":%.7g", t->validation_accuracy);
+    if (isfinite(p->validation_loss))
+        text_addf(&text, ",\"validation_loss\":%.7g", p->validation_loss);
+    if (isfinite(t->validation_accuracy))
+        text_addf(&text, ",\"validation_accuracy\":%.7g", t->validation_accuracy);
     text_addf(&text, ",\"memory_bytes\":%llu}", (unsigned long long)p->memory_bytes);
     return text_done(&text);
 }
@@ -306,7 +333,8 @@ static void log_step(Training *t) {
     uint64_t items = (t->step - t->log_step) * t->options.accumulate * t->data->items_per_batch;
     double   seconds = (double)(now - t->begin_ns) * 1e-9, since = (double)(now - t->log_ns) * 1e-9;
     bool     text = t->data->train.kind == FEED_TOKENS;
-    uint64_t done = t->step - t->first_step, left = t->options.steps > t->step ? t->options.steps - t->step : 0;
+    uint64_t done = t->step - t->first_step,
+             left = t->options.steps > t->step ? t->options.steps - t->step : 0;
     MetricRow row = metrics_row(t->step);
     row.loss = t->loss;
     row.lr = t->rate;
@@ -321,14 +349,27 @@ static void log_step(Training *t) {
     t->log_ns = now;
     t->log_step = t->step;
     if (t->options.progress == NULL) return;
-    MetricsProgress shown = {.step = t->step, .steps = t->options.steps, .loss = row.loss, .val_loss = row.val_loss,
-                             .lr = row.lr, .grad_norm = row.grad_norm, .rate = text ? row.tokens_per_s : row.samples_per_s,
-                             .unit = text ? "tok" : "img", .memory_bytes = (uint64_t)row.memory_bytes,
+    MetricsProgress shown = {.step = t->step,
+                             .steps = t->options.steps,
+                             .loss = row.loss,
+                             .val_loss = row.val_loss,
+                             .lr = row.lr,
+                             .grad_norm = row.grad_norm,
+                             .rate = text ? row.tokens_per_s : row.samples_per_s,
+                             .unit = text ? "tok" : "img",
+                             .memory_bytes = (uint64_t)row.memory_bytes,
                              .seconds_left = done ? seconds / (double)done * (double)left : NAN};
-    StoaProgress progress = {.step = t->step, .steps = t->options.steps, .loss = row.loss, .learning_rate = row.lr,
-                             .gradient_norm = row.grad_norm, .validation_loss = row.val_loss, .items_per_second = shown.rate,
-                             .skipped = t->result.skipped, .memory_bytes = shown.memory_bytes, .seconds = seconds,
-                             .seconds_left = shown.seconds_left};
+    StoaProgress    progress = {.step = t->step,
+                                .steps = t->options.steps,
+                                .loss = row.loss,
+                                .learning_rate = row.lr,
+                                .gradient_norm = row.grad_norm,
+                                .validation_loss = row.val_loss,
+                                .items_per_second = shown.rate,
+                                .skipped = t->result.skipped,
+                                .memory_bytes = shown.memory_bytes,
+                                .seconds = seconds,
+                                .seconds_left = shown.seconds_left};
     progress.line = metrics_line(t->line, &shown).data;
     progress.bar = metrics_bar(t->line, &shown, 79, false).data;
     progress.json = progress_json(t, &progress).data;
@@ -336,11 +377,14 @@ static void log_step(Training *t) {
 }
 
 /* --- the loop ------------------------------------------------------------------------------------ */
-static bool due(uint64_t step, uint64_t every, uint64_t last) { return step == last || (every != 0 && step % every == 0); }
+static bool due(uint64_t step, uint64_t every, uint64_t last) {
+    return step == last || (every != 0 && step % every == 0);
+}
 
 static StoaStatus train_loop(Training *t) {
     const StoaTrainOptions *options = &t->options;
-    bool can_evaluate = options->evaluate_every != 0 && t->data->has_validation && session_has_graph(t->session, "evaluate");
+    bool can_evaluate = options->evaluate_every != 0 && t->data->has_validation &&
+                        session_has_graph(t->session, "evaluate");
     while (t->step < options->steps && !t->stopping) {
         uint64_t   start_ns = trace_now(t->trace);
         StoaStatus status = train_step(t);
@@ -374,17 +418,24 @@ static Status open_run(Training *t) {
     Status status = STATUS_OK;
     if (t->options.run == NULL) return metrics_open(&t->metrics, NULL, 0, NULL, &t->context->diags);
     int error = os_make_dir(t->options.run);
-    if (error != 0) return report_failure(&t->context->diags, t->options.run, failure_file("create", error));
+    if (error != 0)
+        return report_failure(&t->context->diags, t->options.run, failure_file("create", error));
     if (t->options.resume) status = resume(t);
-    if (status == STATUS_OK) status = metrics_open(&t->metrics, run_path(t, "metrics.jsonl"), t->step, NULL, &t->context->diags);
-    if (status == STATUS_OK && t->options.config != NULL) status = write_text(t, "config.toml", str_of(t->options.config));
+    if (status == STATUS_OK)
+        status = metrics_open(&t->metrics, run_path(t, "metrics.jsonl"), t->step, NULL,
+                              &t->context->diags);
+    if (status == STATUS_OK && t->options.config != NULL)
+        status = write_text(t, "config.toml", str_of(t->options.config));
     return status;
 }
 
 static Status open_training(Training *t) {
-    t->schedule = (Schedule){.kind = (ScheduleKind)t->options.schedule, .lr = t->options.learning_rate,
-                             .final_ratio = t->options.final_ratio, .steps = t->options.steps,
-                             .warmup_steps = t->options.warmup_steps, .decay_steps = t->options.decay_steps};
+    t->schedule = (Schedule){.kind = (ScheduleKind)t->options.schedule,
+                             .lr = t->options.learning_rate,
+                             .final_ratio = t->options.final_ratio,
+                             .steps = t->options.steps,
+                             .warmup_steps = t->options.warmup_steps,
+                             .decay_steps = t->options.decay_steps};
     const char *problem = schedule_problem(&t->schedule);
     if (problem != NULL) {
         api_misuse(t->context, "stoa_train", problem);
@@ -417,9 +468,15 @@ static void set_defaults(StoaTrainOptions *options) {
     if (options->nonfinite_max == 0) options->nonfinite_max = 100;
 }
 
-StoaStatus stoa_train(StoaSession *session, StoaData *data, const StoaTrainOptions *options, StoaTrainResult *out_result) {
-    Training t = {.session = session, .context = session->context, .data = data, .options = STOA_TRAIN_OPTIONS};
-    if (options != NULL) memcpy(&t.options, options, options->size < sizeof t.options ? options->size : sizeof t.options);
+StoaStatus stoa_train(StoaSession *session, StoaData *data, const StoaTrainOptions *options,
+                      StoaTrainResult *out_result) {
+    Training t = {.session = session,
+                  .context = session->context,
+                  .data = data,
+                  .options = STOA_TRAIN_OPTIONS};
+    if (options != NULL)
+        memcpy(&t.options, options,
+               options->size < sizeof t.options ? options->size : sizeof t.options);
     set_defaults(&t.options);
     t.norm = t.validation_loss = t.validation_accuracy = t.result.validation_loss = NAN;
     t.arena = arena_open("training", (size_t)1 << 34, 0);
@@ -432,14 +489,18 @@ StoaStatus stoa_train(StoaSession *session, StoaData *data, const StoaTrainOptio
         return status;
     }
     Status     opened = open_training(run);
-    StoaStatus status = opened == STATUS_OK ? train_loop(run) : api_fail(run->context, NULL, opened);
+    StoaStatus status =
+        opened == STATUS_OK ? train_loop(run) : api_fail(run->context, NULL, opened);
     if (status == STOA_OK && run->trace != NULL) /* fewer steps than asked for */
-        if (trace_write(run->trace, run_path(run, "trace.json"), &run->context->diags) != STATUS_OK) api_warn(run->context);
+        if (trace_write(run->trace, run_path(run, "trace.json"), &run->context->diags) != STATUS_OK)
+            api_warn(run->context);
     run->result.steps = run->step;
     run->result.loss = run->loss;
     run->result.stopped = run->stopping;
     run->result.seconds = (double)(os_clock_ns() - run->begin_ns) * 1e-9;
-    run->result.items_per_second = (double)((run->step - run->first_step) * run->options.accumulate * data->items_per_batch) / run->result.seconds;
+    run->result.items_per_second =
+        (double)((run->step - run->first_step) * run->options.accumulate * data->items_per_batch) /
+        run->result.seconds;
     arena_guard_end(&guard);
     close_training(run);
     if (status == STOA_OK && out_result != NULL) *out_result = t.result;
@@ -447,7 +508,8 @@ StoaStatus stoa_train(StoaSession *session, StoaData *data, const StoaTrainOptio
     return status;
 }
 
-StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run, const char **out_config, uint64_t *out_step) {
+StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run, const char **out_config,
+                                uint64_t *out_step) {
     Training   t = {.session = session, .context = session->context};
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) return api_unwound(session->context, NULL);
@@ -456,7 +518,8 @@ StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run, const cha
     t.line = session->texts;
     Status status = checkpoint_find(session->texts, run, &session->context->diags, &checkpoint);
     if (status == STATUS_OK)
-        status = checkpoint_read(&checkpoint, state_tensors(&t), session->state_count, true, &session->context->diags);
+        status = checkpoint_read(&checkpoint, state_tensors(&t), session->state_count, true,
+                                 &session->context->diags);
     if (status == STATUS_OK && out_config != NULL)
         *out_config = str_copy(session->texts, checkpoint_meta(&checkpoint, STR("config"))).data;
     if (status == STATUS_OK && out_step != NULL) *out_step = checkpoint.step;

@@ -42,9 +42,10 @@ void   arena_close(Arena *arena); /* NULL is allowed */
  * returns NULL: failure unwinds to the guard. bytes may be 0. */
 void *arena_push(Arena *arena, size_t bytes, size_t align);
 void *arena_push_zero(Arena *arena, size_t bytes, size_t align);
-#define ARENA_ARRAY(arena, T, n)      ((T *)arena_push((arena), sizeof(T) * (size_t)(n), _Alignof(T)))
-#define ARENA_ARRAY_ZERO(arena, T, n) ((T *)arena_push_zero((arena), sizeof(T) * (size_t)(n), _Alignof(T)))
-#define ARENA_NEW(arena, T)           ARENA_ARRAY_ZERO(arena, T, 1)
+#define ARENA_ARRAY(arena, T, n) ((T *)arena_push((arena), sizeof(T) * (size_t)(n), _Alignof(T)))
+#define ARENA_ARRAY_ZERO(arena, T, n)                                                              \
+    ((T *)arena_push_zero((arena), sizeof(T) * (size_t)(n), _Alignof(T)))
+#define ARENA_NEW(arena, T) ARENA_ARRAY_ZERO(arena, T, 1)
 
 ArenaMark   arena_mark(const Arena *arena);
 void        arena_release(Arena *arena, ArenaMark mark); /* forgets and poisons all pushed since */

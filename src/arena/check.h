@@ -14,14 +14,32 @@
 
 #if defined(STOA_DEBUG) || defined(STOA_ASSERTS)
 #define STOA_CHECKED 1
-#define ASSERT(c) ((c) ? (void)0 : __builtin_trap())
-#define NEVER(c)  (__extension__({ bool never_ = (c); if (never_) __builtin_trap(); never_; }))
-#define ALWAYS(c) (__extension__({ bool always_ = (c); if (!always_) __builtin_trap(); always_; }))
+#define ASSERT(c)    ((c) ? (void)0 : __builtin_trap())
+#define NEVER(c)                                                                                   \
+    (__extension__({                                                                               \
+        bool never_ = (c);                                                                         \
+        if (never_) __builtin_trap();                                                              \
+        never_;                                                                                    \
+    }))
+#define ALWAYS(c)                                                                                  \
+    (__extension__({                                                                               \
+        bool always_ = (c);                                                                        \
+        if (!always_) __builtin_trap();                                                            \
+        always_;                                                                                   \
+    }))
 #else
 #define STOA_CHECKED 0
-#define ASSERT(c) ((void)sizeof((c) ? 1 : 0))
-#define NEVER(c)  (__extension__({ bool never_ = (c); __builtin_expect(never_, 0); }))
-#define ALWAYS(c) (__extension__({ bool always_ = (c); __builtin_expect(always_, 1); }))
+#define ASSERT(c)    ((void)sizeof((c) ? 1 : 0))
+#define NEVER(c)                                                                                   \
+    (__extension__({                                                                               \
+        bool never_ = (c);                                                                         \
+        __builtin_expect(never_, 0);                                                               \
+    }))
+#define ALWAYS(c)                                                                                  \
+    (__extension__({                                                                               \
+        bool always_ = (c);                                                                        \
+        __builtin_expect(always_, 1);                                                              \
+    }))
 #endif
 
 #define LENGTH(array)       (sizeof(array) / sizeof((array)[0]))

@@ -43,13 +43,16 @@ typedef struct Table { /* first member of every typed table */
         COLUMNS(TABLE_FIELD_)                                                                      \
     } T
 #define TABLE_COLUMN_(ctype, cname, cdoc)                                                          \
-    {.name = #cname, .type = #ctype, .doc = cdoc, .width = sizeof(ctype),                          \
+    {.name = #cname,                                                                               \
+     .type = #ctype,                                                                               \
+     .doc = cdoc,                                                                                  \
+     .width = sizeof(ctype),                                                                       \
      .offset = (uint32_t)offsetof(TABLE_SELF_, cname)},
 #define TABLE_WIDTH_(ctype, cname, cdoc) +sizeof(ctype)
 /* Use after `#define TABLE_SELF_ Ops`; undefine it afterwards. */
 #define TABLE_INFO(T, info_name, table_name, COLUMNS)                                              \
     static const ColumnInfo info_name##_columns[] = {COLUMNS(TABLE_COLUMN_)};                      \
-    const TableInfo         info_name = {.name = table_name,                                       \
+    static const TableInfo  info_name = {.name = table_name,                                       \
                                          .columns = info_name##_columns,                           \
                                          .columns_count = LENGTH(info_name##_columns),             \
                                          .row_bytes = 0 COLUMNS(TABLE_WIDTH_)}
@@ -59,7 +62,7 @@ void table_open(Table *table, const TableInfo *info, uint32_t rows_max, Budget *
 void table_close(Table *table); /* safe on an all-zero table */
 /* Makes count + rows committed. Unwinds at the budget, at rows_max (named in the failure) or when
  * the system refuses. Committed rows beyond count are undefined: writers set every column. */
-void table_grow(Table *table, uint32_t rows);
+void                   table_grow(Table *table, uint32_t rows);
 static inline uint32_t table_add(Table *table) { /* one more row; the caller fills the columns */
     if (__builtin_expect(table->count == table->committed, 0)) table_grow(table, 1);
     return table->count++;
@@ -70,11 +73,11 @@ static inline uint32_t table_add_many(Table *table, uint32_t rows) { /* first of
     table->count += rows;
     return first;
 }
-void     table_clear(Table *table); /* back to the nil row; keeps the memory */
+void     table_clear(Table *table);                  /* back to the nil row; keeps the memory */
 void     table_copy(Table *into, const Table *from); /* same info; into becomes equal to from */
 void    *table_column(const Table *table, uint32_t column); /* its data */
-uint64_t table_hash(const Table *table);  /* of all rows in use */
-size_t   table_bytes(const Table *table); /* in use: count x row_bytes */
+uint64_t table_hash(const Table *table);                    /* of all rows in use */
+size_t   table_bytes(const Table *table);                   /* in use: count x row_bytes */
 size_t   table_bytes_committed(const Table *table);
 
 #endif

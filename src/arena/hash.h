@@ -8,7 +8,7 @@
 
 static inline uint64_t hash_mix(uint64_t a, uint64_t b) {
     __extension__ typedef unsigned __int128 Wide;
-    Wide                                    product = (Wide)(a ^ 0x9E3779B97F4A7C15u) * (b ^ 0xD1B54A32D192ED03u);
+    Wide product = (Wide)(a ^ 0x9E3779B97F4A7C15u) * (b ^ 0xD1B54A32D192ED03u);
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 uint64_t hash_bytes(const void *bytes, size_t count, uint64_t seed);

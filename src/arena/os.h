@@ -11,15 +11,15 @@
 
 /* --- memory: page-granular ------------------------------------------------------------------ */
 size_t os_page_bytes(void);
-void  *os_reserve(size_t bytes);            /* inaccessible address space; NULL on refusal */
-bool   os_commit(void *memory, size_t bytes); /* readable, writable, zero; counts as a fault point */
-void   os_release(void *memory, size_t bytes); /* gives back a whole reservation */
-void   os_decommit(void *memory, size_t bytes); /* drops the pages, keeps the address space */
-void   os_advise_huge(void *memory, size_t bytes);
+void  *os_reserve(size_t bytes);             /* inaccessible address space; NULL on refusal */
+bool os_commit(void *memory, size_t bytes);  /* readable, writable, zero; counts as a fault point */
+void os_release(void *memory, size_t bytes); /* gives back a whole reservation */
+void os_decommit(void *memory, size_t bytes); /* drops the pages, keeps the address space */
+void os_advise_huge(void *memory, size_t bytes);
 
 /* --- clock ------------------------------------------------------------------------------------ */
-uint64_t os_clock_ns(void);     /* monotonic */
-uint64_t os_clock_wall_s(void); /* seconds since 1970 */
+uint64_t os_clock_ns(void);        /* monotonic */
+uint64_t os_clock_wall_s(void);    /* seconds since 1970 */
 uint64_t os_memory_resident(void); /* bytes of this process in RAM; 0 if unknown */
 
 /* --- files. Every function returns 0 or an error number for os_error_text ------------------- */
@@ -38,16 +38,18 @@ MUST_USE int os_size(OsFile file, uint64_t *out_bytes);
 MUST_USE int os_sync(OsFile file);
 MUST_USE int os_truncate(OsFile file, uint64_t bytes);
 int          os_close(OsFile *file); /* safe on a closed file */
-MUST_USE int os_map(const char *path, OsMap *out_map); /* read-only; empty file: data NULL, 0 bytes */
+MUST_USE int os_map(const char *path,
+                    OsMap      *out_map); /* read-only; empty file: data NULL, 0 bytes */
 void         os_unmap(OsMap *map);
-MUST_USE int os_rename(const char *from, const char *to); /* atomic; then os_sync_dir(to's folder) */
+MUST_USE int os_rename(const char *from,
+                       const char *to); /* atomic; then os_sync_dir(to's folder) */
 MUST_USE int os_sync_dir(const char *dir);
-MUST_USE int os_remove(const char *path);     /* a file or an empty folder */
-MUST_USE int os_make_dir(const char *path);   /* with parents; exists = 0 */
+MUST_USE int os_remove(const char *path);   /* a file or an empty folder */
+MUST_USE int os_make_dir(const char *path); /* with parents; exists = 0 */
 bool         os_exists(const char *path);
 /* Names in a folder, sorted bytewise, without "." and ".."; strings live in out. */
 MUST_USE int os_list(Arena *out, const char *dir, String **out_names, size_t *out_count);
-const char *os_error_text(int error); /* "No space left on device"; static or thread-local */
+const char  *os_error_text(int error); /* "No space left on device"; static or thread-local */
 
 /* --- threads ---------------------------------------------------------------------------------- */
 typedef struct OsThread {

@@ -18,7 +18,7 @@ typedef struct String {
 
 static inline String str_of(const char *text) { return (String){text, text ? strlen(text) : 0}; }
 static inline bool   str_same(String a, String b) {
-    return a.count == b.count && (a.count == 0 || memcmp(a.data, b.data, a.count) == 0);
+      return a.count == b.count && (a.count == 0 || memcmp(a.data, b.data, a.count) == 0);
 }
 bool   str_starts(String s, String prefix);
 String str_copy(Arena *out, String s); /* terminated */

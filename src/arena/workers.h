@@ -12,9 +12,9 @@
 #include "arena/str.h"
 
 typedef struct Topology {
-    uint32_t cores;      /* physical cores usable by this process */
-    uint32_t cpus;       /* hardware threads usable by this process (affinity mask) */
-    uint32_t cpu_limit;  /* from the cgroup quota, rounded up; 0: none */
+    uint32_t cores;     /* physical cores usable by this process */
+    uint32_t cpus;      /* hardware threads usable by this process (affinity mask) */
+    uint32_t cpu_limit; /* from the cgroup quota, rounded up; 0: none */
     uint32_t numa_nodes;
     uint64_t memory_bytes;       /* of the machine */
     uint64_t memory_limit_bytes; /* of the cgroup; 0: none */
@@ -25,8 +25,9 @@ typedef struct Topology {
 void topology_read(Topology *out_topology);
 
 typedef struct Workers Workers;
-typedef void WorkFn(void *context, uint32_t lane, uint32_t lanes);
-typedef void WorkRangeFn(void *context, uint32_t lane, size_t first, size_t last); /* [first,last) */
+typedef void           WorkFn(void *context, uint32_t lane, uint32_t lanes);
+typedef void           WorkRangeFn(void *context, uint32_t lane, size_t first,
+                                   size_t last); /* [first,last) */
 
 /* lanes: 0 for one per usable core (respecting the cgroup limit). Allocates in arena. pin: false to
  * leave placement to the system. On refusal to start a thread: STATUS_OUT_OF_MEMORY, nothing leaks. */
@@ -38,6 +39,7 @@ void            workers_barrier(Workers *workers); /* by every lane inside worke
 /* Splits [0,count) into one contiguous, deterministic range a lane, multiples of grain. */
 void workers_for(Workers *workers, size_t count, size_t grain, WorkRangeFn *fn, void *context);
 /* The same split, for callers inside workers_run. */
-void workers_split(size_t count, size_t grain, uint32_t lane, uint32_t lanes, size_t *out_first, size_t *out_last);
+void workers_split(size_t count, size_t grain, uint32_t lane, uint32_t lanes, size_t *out_first,
+                   size_t *out_last);
 
 #endif

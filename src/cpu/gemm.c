@@ -2,12 +2,14 @@
  *
  * Binding brings the axes into the form  z[batch, m, n] = sum over (outer, k) of x y  where m, n and k
  * are single axes with one stride a side; further free axes become batch axes on which the other
- * operand repeats. Work is cut into units of (batch, block of n, block of m) whose sizes depend on
- * the shape alone, and each unit sums over k in order, so results do not depend on lanes.
+ * operand repeats. Work is cut into units whose sizes depend on the shape alone, and each unit sums
+ * over k in order, so results do not depend on lanes.
  *
- * Floats: a unit packs blocks of both operands into panels (any strides; 16-bit floats become f32 on
- * the way) and runs the register tile of gemm_tile.h over them; consecutive units keep the panels of
- * y when they can. f32 goes to oneDNN where that is built in. Integers use plain loops. */
+ * Floats run the register tile of gemm_tile.h over packed panels (any strides; 16-bit floats become
+ * f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it needs. Few large
+ * ones: y is packed by all lanes into shared panels first, a unit is a block of rows and columns. y
+ * is read in place where it is small and its rows are contiguous. f32 goes to oneDNN where that is
+ * built in and the strides suit it. Integers use plain loops. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -15,8 +17,11 @@
 
 enum {
     K_BLOCK = 256,
-    M_BLOCK = 168,        /* a multiple of both tile heights, 14 and 6 */
-    N_BLOCK_BYTES = 2048, /* of a row of packed y */
+    M_BLOCK = 168,                 /* the most rows of a unit; all are multiples of 42 = lcm(14, 6) */
+    N_BLOCK_BYTES = 2048,          /* the most of a row of panels in a unit */
+    MATRICES_MIN = 8,              /* from here on a unit is a whole matrix */
+    DIRECT_BYTES_MAX = 128 * 1024, /* y is read in place up to here */
+    SHARED_BYTES_MAX = 16 << 20,
 };
 
 typedef struct Gemm {
@@ -29,100 +34,133 @@ typedef struct Gemm {
     int64_t     m, n, k;
     int64_t     x_m, x_k, y_n, y_k, z_m; /* strides, elements */
     int64_t     tile_m, tile_n;          /* of the register tile */
-    int64_t     block_n, m_blocks, n_blocks;
-    int64_t     width, compute; /* bytes of an element, in memory and in panels */
+    int64_t     block_m, block_n;        /* of a unit, or within it */
+    int64_t     k_blocks;                /* of outer x k */
+    int64_t     width, compute;          /* bytes of an element, in memory and in panels */
+    bool        whole;                   /* a unit is a matrix */
+    bool        direct;                  /* y is read in place */
 } Gemm;
 
-typedef struct Block {
-    int64_t batch, m, ms, n, ns; /* first and count */
-} Block;
+/* What a step works on: some matrices, and some columns of them (from a panel's beginning). */
+typedef struct Chunk {
+    const Gemm *g;
+    int64_t     batch, batches, n, ns;
+} Chunk;
 
-static Block block_of(const Gemm *g, int64_t unit) {
-    Block   block;
-    int64_t m_block = unit % g->m_blocks, n_block = unit / g->m_blocks % g->n_blocks;
-    block.batch = unit / (g->m_blocks * g->n_blocks);
-    block.m = m_block * M_BLOCK;
-    block.n = n_block * g->block_n;
-    block.ms = g->m - block.m < M_BLOCK ? g->m - block.m : M_BLOCK;
-    block.ns = g->n - block.n < g->block_n ? g->n - block.n : g->block_n;
-    return block;
+typedef struct Scratch3 { /* this lane's */
+    uint8_t *a, *b, *z;
+} Scratch3;
+
+static int64_t round_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t blocks_of(int64_t count, int64_t block) { return (count + block - 1) / block; }
+
+typedef struct Slab { /* one block of the contracted elements */
+    int64_t ks, x, y; /* how many; byte offsets in x and y */
+} Slab;
+static Slab slab_at(const Gemm *g, int64_t number) {
+    int64_t each = blocks_of(g->k, K_BLOCK), k = number % each * K_BLOCK;
+    NdWalk  walk = nd_at(&g->outer, number / each);
+    return (Slab){least(g->k - k, K_BLOCK), walk.offset[0] + k * g->x_k * g->width,
+                  walk.offset[1] + k * g->y_k * g->width};
 }
 
 /* Panels of `tile` lanes each: out[panel][k][tile]. */
 static void pack_panels(const Gemm *g, uint8_t *out, const uint8_t *x, int64_t stride_lane,
                         int64_t stride_k, int64_t tile, int64_t count, int64_t k) {
-    for (int64_t i = 0; i < count; i += tile) {
-        int64_t lanes = count - i < tile ? count - i : tile;
+    for (int64_t i = 0; i < count; i += tile)
         g->pack(out + i * k * g->compute, x + i * stride_lane * g->width, stride_lane, stride_k,
-                tile, lanes, k);
+                tile, least(count - i, tile), k);
+}
+
+/* Panels of y in shared memory: [batch][slab, K_BLOCK rows each][panel][k][tile_n]. */
+static int64_t shared_slab(const Chunk *c) {
+    return round_up(c->ns, c->g->tile_n) * K_BLOCK * c->g->compute;
+}
+static void pack_run(const void *params, const KernelCtx *ctx) {
+    const Chunk *c = params;
+    const Gemm  *g = c->g;
+    int64_t      panels = blocks_of(c->ns, g->tile_n);
+    Part         part = part_of(c->batches * g->k_blocks * panels, 4, ctx);
+    for (int64_t i = part.first; i < part.last; i++) {
+        int64_t        n = i % panels * g->tile_n, slab_number = i / panels;
+        Slab           slab = slab_at(g, slab_number % g->k_blocks);
+        NdWalk         at = nd_at(&g->batch, c->batch + slab_number / g->k_blocks);
+        const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + at.offset[2] + slab.y;
+        g->pack(ctx->shared + slab_number * shared_slab(c) + n * slab.ks * g->compute,
+                y + (c->n + n) * g->y_n * g->width, g->y_n, g->y_k, g->tile_n,
+                least(c->ns - n, g->tile_n), slab.ks);
     }
 }
 
-static void multiply_panels(const Gemm *g, const uint8_t *a, const uint8_t *b, uint8_t *z,
-                            int64_t z_stride, const Block *block, int64_t k, bool add) {
-    for (int64_t i = 0; i < block->ms; i += g->tile_m) {
-        int64_t rows = block->ms - i < g->tile_m ? block->ms - i : g->tile_m;
-        for (int64_t j = 0; j < block->ns; j += g->tile_n) {
-            int64_t cols = block->ns - j < g->tile_n ? block->ns - j : g->tile_n;
-            g->tile(a + i * k * g->compute, b + j * k * g->compute,
-                    z + (i * z_stride + j) * g->compute, k, z_stride, rows, cols, add);
-        }
+/* One slab of rows x columns: a: panels of x, b: panels or rows of y. tail: the last panel packed,
+ * where y is read in place and its last panel is not whole. */
+static void multiply(const Gemm *g, const uint8_t *a, const uint8_t *b, const uint8_t *tail,
+                     uint8_t *z, int64_t z_stride, int64_t ms, int64_t ns, int64_t ks, bool add) {
+    for (int64_t j = 0; j < ns; j += g->tile_n) {
+        int64_t        cols = least(ns - j, g->tile_n);
+        int64_t        b_stride = g->direct && cols == g->tile_n ? g->y_k : g->tile_n;
+        const uint8_t *b_at = b + (g->direct ? j : j * ks) * g->compute;
+        if (g->direct && cols < g->tile_n) b_at = tail;
+        for (int64_t i = 0; i < ms; i += g->tile_m)
+            g->tile(a + i * ks * g->compute, b_at, b_stride, z + (i * z_stride + j) * g->compute,
+                    z_stride, ks, least(ms - i, g->tile_m), cols, add);
     }
 }
 
-typedef struct Panels { /* this lane's scratch, and which part of y it holds */
-    uint8_t *a, *b, *z;
-    int64_t  batch, n; /* -1: none */
-} Panels;
-
-static void gemm_block(const Gemm *g, const KernelCtx *ctx, const Block *block, Panels *panels) {
-    NdWalk         at = nd_at(&g->batch, block->batch);
-    const uint8_t *x = (uint8_t *)ref_at(g->x, ctx) + at.offset[1] + block->m * g->x_m * g->width;
-    const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + at.offset[2] + block->n * g->y_n * g->width;
-    uint8_t       *z = (uint8_t *)ref_at(g->z, ctx) + at.offset[0];
-    bool           whole = g->outer.count == 1 && g->k <= K_BLOCK;
-    bool           kept = whole && panels->batch == block->batch && panels->n == block->n;
-    int64_t        z_stride = g->z_m;
-    z += (block->m * g->z_m + block->n) * g->width;
-    uint8_t *to = z;
-    if (g->store != NULL) {
-        to = panels->z;
-        z_stride = block->ns;
+/* A block of one matrix over all slabs, from row m and column (of the chunk) on. panels: the shared
+ * panels of the matrix, or NULL. */
+static void gemm_block(const Chunk *c, const KernelCtx *ctx, const Scratch3 *scratch, int64_t batch,
+                       int64_t m, int64_t column, const uint8_t *panels) {
+    const Gemm    *g = c->g;
+    NdWalk         at = nd_at(&g->batch, c->batch + batch);
+    int64_t        n = c->n + column, panels_slab = shared_slab(c);
+    int64_t        ms = least(g->m - m, g->block_m), ns = least(c->ns - column, g->block_n);
+    const uint8_t *x = (uint8_t *)ref_at(g->x, ctx) + at.offset[1] + m * g->x_m * g->width;
+    const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + at.offset[2] + n * g->y_n * g->width;
+    uint8_t       *z = (uint8_t *)ref_at(g->z, ctx) + at.offset[0] + (m * g->z_m + n) * g->width;
+    uint8_t       *to = g->store != NULL ? scratch->z : z;
+    int64_t        z_stride = g->store != NULL ? ns : g->z_m, last = ns / g->tile_n * g->tile_n;
+    for (int64_t i = 0; i < g->k_blocks; i++) {
+        Slab           slab = slab_at(g, i);
+        const uint8_t *b = scratch->b;
+        pack_panels(g, scratch->a, x + slab.x, g->x_m, g->x_k, g->tile_m, ms, slab.ks);
+        if (panels != NULL) b = panels + i * panels_slab + column * slab.ks * g->compute;
+        else if (!g->direct)
+            pack_panels(g, scratch->b, y + slab.y, g->y_n, g->y_k, g->tile_n, ns, slab.ks);
+        else if (last < ns)
+            pack_panels(g, scratch->b, y + slab.y + last * g->y_n * g->width, g->y_n, g->y_k,
+                        g->tile_n, ns - last, slab.ks);
+        multiply(g, scratch->a, g->direct ? y + slab.y : b, scratch->b, to, z_stride, ms, ns,
+                 slab.ks, i > 0);
     }
-    bool add = false;
-    for (int64_t outer = 0; outer < g->outer.count; outer++) {
-        NdWalk walk = nd_at(&g->outer, outer);
-        for (int64_t k = 0; k < g->k; k += K_BLOCK, add = true) {
-            int64_t ks = g->k - k < K_BLOCK ? g->k - k : K_BLOCK;
-            if (!kept)
-                pack_panels(g, panels->b, y + walk.offset[1] + k * g->y_k * g->width, g->y_n,
-                            g->y_k, g->tile_n, block->ns, ks);
-            pack_panels(g, panels->a, x + walk.offset[0] + k * g->x_k * g->width, g->x_m, g->x_k,
-                        g->tile_m, block->ms, ks);
-            multiply_panels(g, panels->a, panels->b, to, z_stride, block, ks, add);
-        }
-    }
-    panels->batch = whole ? block->batch : -1;
-    panels->n = block->n;
-    for (int64_t i = 0; g->store != NULL && i < block->ms; i++) {
+    for (int64_t i = 0; g->store != NULL && i < ms; i++) {
         const void *row = to + i * z_stride * g->compute;
-        g->store(z + i * g->z_m * g->width, &row, block->ns, NULL);
+        g->store(z + i * g->z_m * g->width, &row, ns, NULL);
     }
 }
 
 static int64_t panel_bytes(const Gemm *g, int64_t count, int64_t tile) {
-    return (count + tile - 1) / tile * tile * K_BLOCK * g->compute;
+    return round_up(count, tile) * K_BLOCK * g->compute;
 }
 
 static void gemm_run(const void *params, const KernelCtx *ctx) {
-    const Gemm *g = params;
-    Part        part = part_of(g->batch.count * g->m_blocks * g->n_blocks, 1, ctx);
-    Panels      panels = {.a = ctx->scratch, .batch = -1};
-    panels.b = panels.a + panel_bytes(g, M_BLOCK, g->tile_m);
-    panels.z = panels.b + panel_bytes(g, g->block_n, g->tile_n);
+    const Chunk *c = params;
+    const Gemm  *g = c->g;
+    int64_t      m_blocks = blocks_of(g->m, g->block_m), n_blocks = blocks_of(c->ns, g->block_n);
+    int64_t      each = g->whole ? 1 : m_blocks * n_blocks;
+    Part         part = part_of(c->batches * each, 1, ctx);
+    Scratch3     scratch = {.a = ctx->scratch};
+    scratch.b = scratch.a + panel_bytes(g, g->block_m, g->tile_m);
+    scratch.z = scratch.b + panel_bytes(g, g->block_n, g->tile_n);
     for (int64_t unit = part.first; unit < part.last; unit++) {
-        Block block = block_of(g, unit);
-        gemm_block(g, ctx, &block, &panels);
+        int64_t batch = unit / each, block = unit % each;
+        int64_t first = g->whole ? 0 : block, last = g->whole ? m_blocks * n_blocks : block + 1;
+        for (int64_t i = first; i < last; i++) {
+            int64_t        m = i % m_blocks * g->block_m, n = i / m_blocks * g->block_n;
+            const uint8_t *panels = ctx->shared + batch * g->k_blocks * shared_slab(c);
+            gemm_block(c, ctx, &scratch, batch, m, n, g->whole || g->direct ? NULL : panels);
+        }
     }
 }
 
@@ -254,21 +292,46 @@ static bool set_axes(Gemm *g, const Binder *b) {
     return true;
 }
 
+/* The steps over all matrices and columns, as much at a time as the shared panels may hold. */
+static void bind_chunks(Binder *b, const Gemm *g) {
+    int64_t column = g->k_blocks * K_BLOCK * g->compute; /* bytes a column of panels */
+    bool    shared = !g->whole && !g->direct;
+    int64_t columns = SHARED_BYTES_MAX / column / g->block_n * g->block_n;
+    int64_t ns = shared ? least(g->n, columns > 0 ? columns : g->block_n) : g->n;
+    int64_t each = round_up(ns, g->tile_n) * column;
+    int64_t batches = shared ? SHARED_BYTES_MAX / each : g->batch.count;
+    if (batches < 1 || ns < g->n) batches = 1;
+    for (int64_t batch = 0; batch < g->batch.count; batch += batches)
+        for (int64_t n = 0; n < g->n; n += ns) {
+            Chunk *c = BIND_PARAMS(b, Chunk);
+            *c = (Chunk){g, batch, least(g->batch.count - batch, batches), n, least(g->n - n, ns)};
+            int64_t work = c->batches * g->m * c->ns * g->k_blocks * least(g->k, K_BLOCK) / 8;
+            if (shared) {
+                bind_shared(b, c->batches * each);
+                bind_step(b, pack_run, c, c->batches * each);
+            }
+            bind_step(b, gemm_run, c, work);
+        }
+}
+
 static void bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
-    Dtype compute = dtype_compute(dtype);
+    Dtype   compute = dtype_compute(dtype);
+    int64_t y_bytes = g->k * g->n * g->width;
     g->tile = b->isa->gemm_tile[compute];
     g->pack = b->isa->gemm_pack[dtype];
     g->tile_m = b->isa->gemm_shape[compute].rows;
     g->tile_n = b->isa->gemm_shape[compute].cols;
-    g->block_n = N_BLOCK_BYTES / g->compute;
-    if (g->n < g->block_n) g->block_n = (g->n + g->tile_n - 1) / g->tile_n * g->tile_n;
-    g->m_blocks = (g->m + M_BLOCK - 1) / M_BLOCK;
-    g->n_blocks = (g->n + g->block_n - 1) / g->block_n;
+    g->k_blocks = g->outer.count * blocks_of(g->k, K_BLOCK);
+    g->block_n = least(N_BLOCK_BYTES / g->compute, round_up(g->n, g->tile_n));
+    g->block_m = g->m <= 2 * M_BLOCK ? M_BLOCK / 4 : g->m <= 8 * M_BLOCK ? M_BLOCK / 2 : M_BLOCK;
+    g->whole = g->batch.count >= MATRICES_MIN && (g->m <= M_BLOCK || g->k_blocks == 1);
+    if (g->whole) g->block_m = M_BLOCK;
+    g->direct = g->y_n == 1 && dtype == compute && g->n >= g->tile_n &&
+                (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->tile_m);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
-    bind_scratch(b, panel_bytes(g, M_BLOCK, g->tile_m) + panel_bytes(g, g->block_n, g->tile_n) +
-                        (g->store != NULL ? M_BLOCK * g->block_n * g->compute : 0));
-    int64_t flops = g->batch.count * g->m * g->n * g->k * g->outer.count;
-    bind_step(b, gemm_run, g, flops);
+    bind_scratch(b, panel_bytes(g, g->block_m, g->tile_m) + panel_bytes(g, g->block_n, g->tile_n) +
+                        (g->store != NULL ? g->block_m * g->block_n * g->compute : 0));
+    bind_chunks(b, g);
 }
 
 bool gemm_bind_dot_general(Binder *b) {

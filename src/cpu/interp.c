@@ -49,7 +49,8 @@ static void commit_state(Interp *it) {
     for (uint32_t row = code->blocks.op_first[it->block.row];
          row < code->blocks.op_last[it->block.row]; row++) {
         it->op = (OpId){row};
-        if (code->ops.opcode[row] != OP_ASSIGN || code->ops.block[row].row != it->block.row) continue;
+        if (code->ops.opcode[row] != OP_ASSIGN || code->ops.block[row].row != it->block.row)
+            continue;
         OpId parameter = value_op(code, op_operand(code, it->op, 0));
         walk_copy_all(find_state(it, parameter_name(it, parameter)), interp_in(it, 1));
     }

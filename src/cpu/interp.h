@@ -3,7 +3,8 @@
  *
  * Numbers: floats are computed in double and rounded to the storage dtype when an operator's result
  * is stored (f16 and bf16 by way of f32); sums, products and windows accumulate in double and round
- * once. Integers are computed in 64 bits and wrap to their width; bool is 0 or 1.
+ * once. Integers are computed in 64 bits and wrap to their width; bool is 0 or 1. Complex numbers
+ * can be moved, added, multiplied and transformed; 8-bit floats have no rule.
  * Values are dense row-major tensors. Nothing is shared, so rows never see each other's memory. */
 #ifndef STOA_CPU_INTERP_H
 #define STOA_CPU_INTERP_H

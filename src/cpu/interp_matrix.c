@@ -1,6 +1,7 @@
 /* Factorisations over the last two axes, one matrix at a time in double: Cholesky, substitution,
  * LU with partial pivoting, Householder QR, and Jacobi rotations for eigh and svd. All are the
  * textbook algorithms, chosen for accuracy and for having nothing to tune.
+ *
  * A matrix is an array of doubles, row-major; m[i * columns + j]. Where a factor is unique up to
  * signs, a convention makes it unique (see docs/ops): r has no negative diagonal element, and the
  * leading component of each eigenvector and left singular vector is positive. */

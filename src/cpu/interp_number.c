@@ -1,4 +1,4 @@
-/* Num numbers of the interpreter: elements as double or int64, and back with the rounding or the
+/* Wide numbers of the interpreter: elements as double or int64, and back with the rounding or the
  * wrapping of their dtype. Every rule reads and writes numbers through these functions, so what a
  * dtype does to a number stands here and nowhere else. */
 #include "cpu/interp_inner.h"

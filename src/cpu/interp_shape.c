@@ -1,7 +1,6 @@
 /* Rules that make tensors and move elements without looking at them: creation, views, padding,
- * joining. Most
- * are one walk over the result that copies from a strided place of the operand; what bytes mean is
- * not their business, so they take complex numbers too. */
+ * joining. Most are one walk over the result that copies from a strided place of the operand. What
+ * the bytes mean is not their business, so they take complex numbers too. */
 #include "cpu/interp_inner.h"
 #include "tables/philox.h"
 

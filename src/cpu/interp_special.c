@@ -143,11 +143,16 @@ double interp_bessel_ie(int64_t order, double x) {
     if (isinf(x)) return 0;
     if (a == 0) return order == 0;
     double n = (double)order, y;
-    if (n > 1000 && a < n / 10) y = 0; /* far below the smallest double */
-    else if (a < 1) y = bessel_series(order, a);
-    else if (a > 1000 && n * n < a / 100) y = bessel_far(order, a);
-    else if (a < 1e10 && n < 1e6) y = bessel_miller(order, a);
-    else y = exp(-n * n / (2 * a)) / sqrt(2 * pi * a); /* only its size is right */
+    if (n > 1000 && a < n / 10)
+        y = 0; /* far below the smallest double */
+    else if (a < 1)
+        y = bessel_series(order, a);
+    else if (a > 1000 && n * n < a / 100)
+        y = bessel_far(order, a);
+    else if (a < 1e10 && n < 1e6)
+        y = bessel_miller(order, a);
+    else
+        y = exp(-n * n / (2 * a)) / sqrt(2 * pi * a); /* only its size is right */
     return x < 0 && order % 2 != 0 ? -y : y;
 }
 

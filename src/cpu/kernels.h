@@ -53,9 +53,9 @@ typedef void ReduceColsFn(const void *x, int64_t n, void *acc);
 /* One row: y[n] from x[n]; see kernels_float.h for extra. */
 typedef void RowFn(void *y, const void *x, const void *weight, const void *bias, int64_t n,
                    double extra);
-/* Matrix product of packed panels; see gemm_tile.h. */
-typedef void GemmTileFn(const void *a, const void *b, void *c, int64_t k, int64_t c_stride,
-                        int64_t rows, int64_t cols, bool add);
+/* Matrix product of a packed panel with rows of b; see gemm_tile.h. */
+typedef void GemmTileFn(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
+                        int64_t k, int64_t rows, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k);
 typedef struct GemmShape {

@@ -108,10 +108,10 @@ static inline uint16_t convert_to_brain(float x) {
 #define FROM_BRAIN(x)   float_of((uint32_t)(x) << 16)
 
 #include "cpu/gemm_tile.h"
-GEMM_PACK(float, float, f32, FROM_SAME)
-GEMM_PACK(double, double, f64, FROM_SAME)
-GEMM_PACK(uint16_t, float, f16, FROM_HALF)
-GEMM_PACK(uint16_t, float, bf16, FROM_BRAIN)
+GEMM_PACK(float, float, f32, FROM_SAME, GEMM_FAST(float, f32))
+GEMM_PACK(double, double, f64, FROM_SAME, GEMM_FAST(double, f64))
+GEMM_PACK(uint16_t, float, f16, FROM_HALF, (void)0)
+GEMM_PACK(uint16_t, float, bf16, FROM_BRAIN, (void)0)
 
 /* --- f32 functions with rare cases that libm handles after the fast pass ------------------------ */
 

@@ -7,7 +7,8 @@
  * There is no table of backward operators. The tangent rows of a gradient are dead afterwards; their
  * coefficients are what the backward program uses.
  *
- * Needs types; gives a program without derivative rows. Cost: rows between xs and y, a small factor
+ * Needs types; gives a program without derivative rows, or after an error the program as it was, which
+ * is what diagnostics refer to. Cost: rows between xs and y, a small factor
  * each, per derivative row. Placeholders are OP_NIL rows in between and never survive. */
 #include "systems/emit.h"
 #include "systems/system.h"
@@ -16,6 +17,7 @@ typedef struct Derive {
     SystemCtx *ctx;
     Rewrite   *rw;
     Build     *build;
+    OpId       op;       /* the derivative row, in the old code */
     uint32_t   rows;     /* of the new code when the derivative row was reached */
     uint8_t   *active;   /* by new value row: depends on an x and matters to y */
     ValueId   *tangents; /* by new value row below the limit */
@@ -25,6 +27,16 @@ typedef struct Derive {
 
 /* Rules chain over values of nil type after an error, but need not understand them. */
 static void check_errors(Derive *d) { d->failed |= d->ctx->world->diags.errors != d->errors; }
+
+/* The user's row that became a new one, or the derivative row that needed it. */
+static uint32_t old_row(const Derive *d, OpId row) {
+    const Code *old = d->rw->old;
+    ValueId     result = op_result(d->build->code, row, 0);
+    for (uint32_t value = 1; value < old->values.table.count; value++)
+        if (value_id_same(d->rw->map[value], result) && op_id_some(value_op(old, (ValueId){value})))
+            return value_op(old, (ValueId){value}).row;
+    return d->op.row;
+}
 
 /* Marks values that depend on one of xs (1), then keeps those that y needs (2). */
 static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y) {
@@ -79,7 +91,8 @@ static void push_forward(Derive *d) {
         ValueId *out = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
         e.d = operand_tangents;
         if (!emit_jvp(&e, out)) {
-            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, 0, code->ops.opcode[row], 0, 0, 0);
+            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, e.op), code->ops.opcode[row],
+                            0, 0, 0);
         }
         for (uint32_t i = 0; i < results; i++) {
             ValueId y = op_result(code, (OpId){row}, i);
@@ -106,7 +119,8 @@ static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *i
             e.operand = i;
             ValueId part = emit_transpose(&e);
             if (!value_id_some(part))
-                (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, row, i, 0, 0, 0);
+                (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, d->op.row, code->ops.opcode[row], i, 0,
+                                0);
             check_errors(d);
             if (d->failed) return;
             ValueId *sum = &cotangents[operand.row];
@@ -130,11 +144,12 @@ static uint8_t *mark_tangents(Derive *d, uint32_t first, const ValueId *seeds, u
     return is_tangent;
 }
 
-static Derive derive_begin(SystemCtx *ctx, Rewrite *rw) {
+static Derive derive_begin(SystemCtx *ctx, Rewrite *rw, OpId op) {
     const Code *code = rw->build.code;
     Derive      d = {.ctx = ctx,
                      .rw = rw,
                      .build = &rw->build,
+                     .op = op,
                      .rows = code->ops.table.count,
                      .errors = ctx->world->diags.errors};
     d.active = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->values.table.count);
@@ -142,11 +157,11 @@ static Derive derive_begin(SystemCtx *ctx, Rewrite *rw) {
     return d;
 }
 
-static void derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
+static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
     uint32_t count = rw->old->ops.operands_count[op.row] - 1;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count), *seeds = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Derive   d = derive_begin(ctx, rw);
+    Derive   d = derive_begin(ctx, rw, op);
     Code    *code = rw->build.code;
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
     mark_active(&d, xs, count, y);
@@ -175,13 +190,14 @@ static void derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
         if (!value_id_some(gradient)) gradient = build_splat(&rw->build, xs[i], 0);
         rewrite_map(rw, op_result(rw->old, op, i), gradient);
     }
+    return !d.failed;
 }
 
-static void derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
+static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
     uint32_t count = (rw->old->ops.operands_count[op.row] - 1u) / 2;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Derive   d = derive_begin(ctx, rw);
+    Derive   d = derive_begin(ctx, rw, op);
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
     mark_active(&d, xs, count, y);
     for (uint32_t i = 0; i < count; i++)
@@ -189,6 +205,7 @@ static void derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
     push_forward(&d);
     ValueId dy = d.tangents[y.row];
     rewrite_map(rw, op_result(rw->old, op, 0), value_id_some(dy) ? dy : build_splat(&rw->build, y, 0));
+    return !d.failed;
 }
 
 /* Drops placeholders and the tangent rows that used them. */
@@ -223,9 +240,9 @@ Ran sys_differentiate(SystemCtx *ctx) {
             (void)rewrite_copy(&rw, op);
             continue;
         }
-        if (old->ops.opcode[row] == OP_GRADIENT) derive_gradient(ctx, &rw, op);
-        else derive_jvp(ctx, &rw, op);
-        holes |= old->ops.opcode[row] == OP_GRADIENT;
+        bool gradient = old->ops.opcode[row] == OP_GRADIENT;
+        if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op)) return ran; /* the code stays as it was */
+        holes |= gradient;
         ran.changed++;
     }
     rewrite_end(&rw);

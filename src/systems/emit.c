@@ -47,7 +47,16 @@ ValueId emit_like(Emit *e, const ValueId *operands) {
     return build_op(e->build, (Opcode)e->build->code->ops.opcode[e->op.row], operands, e->count, e->attrs);
 }
 
-ValueId emit_zeros(Emit *e, TypeId type) { return build_splat_type(e->build, type, 0); }
+ValueId emit_complex(Emit *e, ValueId re, ValueId im) { return build_binary(e->build, OP_COMPLEX, re, im); }
+
+/* Constants are real: a complex zero is made of two. */
+ValueId emit_zeros(Emit *e, TypeId type) {
+    Types *types = &e->build->world->types;
+    if (!type_id_some(type) || !dtype_is_complex(type_dtype(types, type))) return build_splat_type(e->build, type, 0);
+    Dtype   part = type_dtype(types, type) == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64;
+    ValueId zero = build_splat_type(e->build, types_type(types, part, type_shape(types, type)), 0);
+    return emit_complex(e, zero, zero);
+}
 
 ValueId emit_tangent(Emit *e, uint32_t i) {
     return value_id_some(e->d[i]) ? e->d[i] : emit_zeros(e, T(i));

@@ -45,6 +45,7 @@ ValueId emit_transpose(Emit *e);
 Emit    emit_at(Build *build, OpId op);
 ValueId emit_like(Emit *e, const ValueId *operands); /* the same row with other operands */
 ValueId emit_zeros(Emit *e, TypeId type);
+ValueId emit_complex(Emit *e, ValueId re, ValueId im);
 /* The tangent of operand i, zeros when it has none. */
 ValueId emit_tangent(Emit *e, uint32_t i);
 ValueId emit_polygamma(Emit *e, int64_t order, ValueId x);

@@ -178,19 +178,16 @@ static View make_view(Layout *l, OpId op, uint32_t result) {
     }
 }
 
-static void own(Layout *l, ValueId value) {
-    World *world = l->ctx->world;
-    TypeId type = l->rw.build.code->values.type[value.row];
-    View   view = {.base = value, .offset = dims_const(&world->dims, 0), .rank = type_rank(&world->types, type)};
-    dense_strides(world, type, view.strides);
-    view_put(l, value, &view);
-}
-/* Rows for values appended since the last call. */
+/* Rows for values appended since the last call: owners of dense memory, until view_put. */
 static void cover(Layout *l) {
     Views   *views = l->ctx->views;
     uint32_t have = views->table.count, want = l->rw.build.code->values.table.count;
     if (want > have) (void)table_add_many(&views->table, want - have);
-    for (uint32_t row = have; row < want; row++) own(l, (ValueId){row});
+    for (uint32_t row = have; row < want; row++) {
+        views->base[row] = (ValueId){row};
+        views->offset[row] = (DimId){0};
+        views->strides[row] = (ListId){0};
+    }
 }
 
 static ValueId dense_copy(Layout *l, ValueId value) {

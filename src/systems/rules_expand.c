@@ -71,9 +71,10 @@ bool expand_ONE_HOT(Emit *e, ValueId *out) {
     uint32_t rank = build_rank(e->build, Y);
     int64_t  last = rank - 1;
     for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, Y)[i];
-    uint64_t iota[3] = {build_dtype(e->build, X(0)), build_sizes(e->build, dims, rank), (uint64_t)last};
+    /* Compared in i64: a narrow dtype of the indices may not hold the size. */
+    uint64_t iota[3] = {DTYPE_I64, build_sizes(e->build, dims, rank), (uint64_t)last};
     ValueId  classes = build_op(e->build, OP_IOTA, NULL, 0, iota);
-    ValueId  index = build_spread(e->build, X(0), Y, &last, 1);
+    ValueId  index = build_spread(e->build, build_convert(e->build, X(0), DTYPE_I64), Y, &last, 1);
     out[0] = build_convert(e->build, COMPARE(EQ, classes, index), (Dtype)INT_ATTR(ONE_HOT, dtype));
     return true;
 }

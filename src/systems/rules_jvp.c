@@ -21,7 +21,7 @@ static ValueId sum_of(Emit *e, ValueId x, const int64_t *axes, uint32_t count) {
 
 /* --- reductions ------------------------------------------------------------------------------- */
 /* Product of all others along one axis: exclusive running products from both ends, so that zeros are
- * handled exactly. */
+ * handled exactly (in this derivative; the next one is that of the running product). */
 static ValueId product_of_others(Emit *e, ValueId x, int64_t axis) {
     Dims    *dims = &e->build->world->dims;
     uint32_t rank = build_rank(e->build, x);
@@ -67,18 +67,36 @@ bool jvp_REDUCE(Emit *e, ValueId *out) {
     return true;
 }
 
-/* The running product needs x != 0 (its derivative is computed as y cumsum(dx / x)); running max and
- * min have no linear row that expresses theirs. */
+/* The tangent at the place that each running extreme was last attained: a place attains it where x is
+ * y, and the latest such place up to here is a running extreme of indices. */
+static ValueId take_running_extreme(Emit *e, int64_t axis, bool reverse) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(e->build, X(0));
+    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, X(0))[i];
+    uint64_t iota[3] = {DTYPE_I64, build_sizes(e->build, dims, rank), (uint64_t)axis};
+    ValueId  index = build_op(e->build, OP_IOTA, NULL, 0, iota);
+    ValueId  none = build_splat(e->build, index, reverse ? 0x1p52 : -1);
+    ValueId  hits = SELECT(COMPARE(EQ, X(0), Y), index, none);
+    uint64_t words[3] = {reverse ? REDUCE_MIN : REDUCE_MAX, (uint64_t)axis, reverse};
+    ValueId  places = build_op(e->build, OP_CUMULATIVE, &hits, 1, words);
+    return emit_take_along(e, e->d[0], emit_with_last_one(e, places), axis);
+}
+/* The running product needs x != 0: its derivative is computed as y cumsum(dx / x). */
 bool jvp_CUMULATIVE(Emit *e, ValueId *out) {
     ReduceKind kind = (ReduceKind)INT_ATTR(CUMULATIVE, kind);
-    if (kind != REDUCE_SUM && kind != REDUCE_PROD) return false;
+    int64_t    axis = INT_ATTR(CUMULATIVE, axis);
+    bool       reverse = INT_ATTR(CUMULATIVE, reverse) != 0;
+    if (kind == REDUCE_MAX || kind == REDUCE_MIN) {
+        if (build_rank(e->build, X(0)) == SHAPE_RANK_MAX) return false;
+        out[0] = take_running_extreme(e, axis, reverse);
+        return true;
+    }
     ValueId  inner = kind == REDUCE_SUM ? e->d[0] : DIV(e->d[0], X(0));
-    uint64_t words[3] = {REDUCE_SUM, e->attrs[ATTR_CUMULATIVE_axis], e->attrs[ATTR_CUMULATIVE_reverse]};
+    uint64_t words[3] = {REDUCE_SUM, (uint64_t)axis, reverse};
     ValueId  sum = build_op(e->build, OP_CUMULATIVE, &inner, 1, words);
     out[0] = kind == REDUCE_SUM ? sum : MUL(Y, sum);
     return true;
 }
-
 
 bool jvp_SORT(Emit *e, ValueId *out) {
     int64_t  axis = INT_ATTR(SORT, axis);
@@ -205,10 +223,13 @@ bool jvp_TRIANGULAR_SOLVE(Emit *e, ValueId *out) {
     out[0] = solve(e, X(0), right, e->attrs);
     return true;
 }
-/* dl = l phi(l^-1 da l^-T), phi: lower triangle with half the diagonal. */
+/* dl = l phi(l^-1 da l^-T), phi: lower triangle with half the diagonal. Only the lower triangle of a
+ * is read, so da is that of the tangent, mirrored. */
 bool jvp_CHOLESKY(Emit *e, ValueId *out) {
     uint64_t lower[3] = {1, 0, 0};
-    ValueId  left = solve(e, Y, e->d[0], lower);
+    ValueId  below = MUL(e->d[0], triangle_mask(e, Y, true, 0));
+    ValueId  da = ADD(MUL(e->d[0], triangle_mask(e, Y, true, 1)), swap_last(e, below));
+    ValueId  left = solve(e, Y, da, lower);
     ValueId  both = swap_last(e, solve(e, Y, swap_last(e, left), lower));
     out[0] = emit_matrix_dot(e, Y, MUL(both, triangle_mask(e, Y, true, 0.5)), false);
     return true;
@@ -261,14 +282,15 @@ bool jvp_LOGSUMEXP(Emit *e, ValueId *out) {
 bool jvp_CROSS_ENTROPY(Emit *e, ValueId *out) {
     uint32_t rank = build_rank(e->build, X(0));
     int64_t  last = rank - 1;
-    Dtype    dtype = build_dtype(e->build, X(0)), label_dtype = build_dtype(e->build, X(1));
+    Dtype    dtype = build_dtype(e->build, X(0));
     DimId    dims[SHAPE_RANK_MAX];
     uint64_t softmax_axis = (uint64_t)last;
     ValueId  x = X(0);
     for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, x)[i];
-    uint64_t iota[3] = {label_dtype, build_sizes(e->build, dims, rank), (uint64_t)last};
+    /* Compared in i64: a narrow dtype of the labels may not hold the number of classes. */
+    uint64_t iota[3] = {DTYPE_I64, build_sizes(e->build, dims, rank), (uint64_t)last};
     ValueId  classes = build_op(e->build, OP_IOTA, NULL, 0, iota);
-    ValueId  label = build_spread(e->build, X(1), x, &last, 1);
+    ValueId  label = build_spread(e->build, build_convert(e->build, X(1), DTYPE_I64), x, &last, 1);
     ValueId  hot = build_convert(e->build, COMPARE(EQ, classes, label), dtype);
     ValueId  valid = build_spread(e->build, sum_of(e, hot, &last, 1), x, &last, 1);
     ValueId  p = build_op(e->build, OP_SOFTMAX, &x, 1, &softmax_axis);

@@ -27,8 +27,11 @@ static uint64_t words_hash(const uint64_t *words, uint32_t count) {
 static bool run_same(const void *owner, uint32_t row, const void *key) {
     const WordSets *sets = owner;
     const RunKey   *k = key;
-    return sets->runs.count[row] == k->count &&
-           memcmp(sets->words.word + sets->runs.first[row], k->words, k->count * sizeof(uint64_t)) == 0;
+    if (sets->runs.count[row] != k->count) return false;
+    const uint64_t *words = sets->words.word + sets->runs.first[row];
+    for (uint32_t i = 0; i < k->count; i++) /* few: a call of memcmp takes longer */
+        if (words[i] != k->words[i]) return false;
+    return true;
 }
 static uint64_t run_hash(const void *owner, uint32_t row) {
     const WordSets *sets = owner;
@@ -47,13 +50,13 @@ static uint32_t run_add(WordSets *sets, const uint64_t *words, uint32_t count) {
     row = table_add(&sets->runs.table);
     sets->runs.first[row] = first;
     sets->runs.count[row] = count;
-    intern_add(&sets->index, hash, row, run_hash, sets);
+    intern_add(&sets->index, hash, row);
     return row;
 }
 static void sets_reindex(WordSets *sets) {
     intern_clear(&sets->index);
     for (uint32_t row = 1; row < sets->runs.table.count; row++)
-        intern_add(&sets->index, run_hash(sets, row), row, run_hash, sets);
+        intern_add(&sets->index, run_hash(sets, row), row);
 }
 
 void attrs_open(Attrs *attrs, uint32_t rows_max, Budget *budget) {

@@ -1,13 +1,9 @@
 /* Sizes of one call, in phases; a phase that found errors ends the binding, so that one mistake
  * gives one message:
  *   1. inputs have the dtypes and ranks of the arguments;
- *
  *   2. symbols are solved from the input axes until nothing changes;
- *
  *   3. known dims keep their facts, equalities and the sizes of the inputs;
- *
  *   4. every size that the graph uses is known, and every value has possible sizes;
- *
  *   5. operators whose legality depends on sizes (slices, groups) are legal.
  * `known` holds a byte a dim: whether its value follows from the inputs. */
 #include "tables/bind.h"

@@ -2,6 +2,7 @@
  * other dim follows from them, and all that depends on sizes is checked once, here, so that
  * neither the interpreter nor the plan builder meets a slice outside its operand or a negative
  * size.
+ *
  * A symbol is given by an input axis that is the symbol itself, by an axis that is a sum in which
  * it is the only unknown (T + 1), or by an equality with a size that is given. Symbols that the
  * graph does not use may stay unknown: they take the smallest value that their facts allow. */

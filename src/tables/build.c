@@ -13,10 +13,10 @@ OpId build_row(Build *build, Opcode opcode, const ValueId *operands, uint32_t co
         attrs = words;
     }
     if (results == 0) results = info->results == OP_MANY ? count : info->results;
-    AttrsId record = attrs_add(&world->attrs, attrs, info->attrs_count);
-    OpId    op = code_add_op(build->code, build->block, (uint16_t)opcode, operands, count, results,
-                             record, build->loc);
-    ValueId first = build->code->ops.results_first[op.row];
+    AttrsId  record = attrs_add(&world->attrs, attrs, info->attrs_count);
+    OpId     op = code_add_op(build->code, build->block, (uint16_t)opcode, operands, count, results,
+                              record, build->loc);
+    ValueId  first = build->code->ops.results_first[op.row];
     InferCtx ctx = {.world = world,
                     .opcode = opcode,
                     .op = op.row,
@@ -91,7 +91,8 @@ ValueId build_convert(Build *build, ValueId x, Dtype dtype) {
     return build_op(build, OP_CONVERT, &x, 1, &word);
 }
 
-ValueId build_reduce(Build *build, ReduceKind kind, ValueId x, const int64_t *axes, uint32_t count) {
+ValueId build_reduce(Build *build, ReduceKind kind, ValueId x, const int64_t *axes,
+                     uint32_t count) {
     uint64_t words[2] = {kind, build_ints(build, axes, count)};
     return build_op(build, OP_REDUCE, &x, 1, words);
 }
@@ -104,7 +105,8 @@ ValueId build_broadcast(Build *build, ValueId x, const DimId *dims, uint32_t ran
     return build_op(build, OP_BROADCAST_IN_DIM, &x, 1, words);
 }
 
-ValueId build_spread(Build *build, ValueId x, ValueId like, const int64_t *removed, uint32_t count) {
+ValueId build_spread(Build *build, ValueId x, ValueId like, const int64_t *removed,
+                     uint32_t count) {
     if (!type_id_some(build_type(build, like))) return (ValueId){0};
     uint32_t rank = build_rank(build, like), kept = 0, gone = 0;
     DimId    dims[SHAPE_RANK_MAX];

@@ -33,7 +33,8 @@ static inline const DimId *build_dims(const Build *build, ValueId value) {
 static inline Dtype build_dtype(const Build *build, ValueId value) {
     return type_dtype(&build->world->types, build_type(build, value));
 }
-uint64_t build_ints(Build *build, const int64_t *numbers, uint32_t count); /* an INTS or DIMS word */
+uint64_t build_ints(Build *build, const int64_t *numbers,
+                    uint32_t count); /* an INTS or DIMS word */
 uint64_t build_sizes(Build *build, const DimId *dims, uint32_t rank);
 
 ValueId build_unary(Build *build, Opcode opcode, ValueId x);

@@ -42,7 +42,7 @@ void consts_close(Consts *consts) {
 void consts_reindex(Consts *consts) {
     intern_clear(&consts->index);
     for (uint32_t row = 1; row < consts->rows.table.count; row++)
-        intern_add(&consts->index, const_hash(consts, row), row, const_hash, consts);
+        intern_add(&consts->index, const_hash(consts, row), row);
 }
 
 ConstId consts_add(Consts *consts, TypeId type, const void *bytes, uint32_t count) {
@@ -59,7 +59,7 @@ ConstId consts_add(Consts *consts, TypeId type, const void *bytes, uint32_t coun
     consts->rows.type[row] = type;
     consts->rows.first[row] = first;
     consts->rows.count[row] = count;
-    intern_add(&consts->index, hash, row, const_hash, consts);
+    intern_add(&consts->index, hash, row);
     return (ConstId){row};
 }
 

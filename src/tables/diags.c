@@ -69,7 +69,7 @@ void diags_note(Diags *diags, DiagId parent, DiagKind kind, uint32_t op, uint64_
 
 /* A string argument is its first byte's row << 32 | length; 0 is the empty string. */
 uint64_t diags_str(Diags *diags, String s) {
-    uint32_t count = s.count < DIAG_STRING_MAX ? (uint32_t)s.count : DIAG_STRING_MAX;
+    uint32_t  count = s.count < DIAG_STRING_MAX ? (uint32_t)s.count : DIAG_STRING_MAX;
     DiagText *text = &diags->text;
     if (count == 0 || text->table.rows_max - text->table.count < count) return 0;
     uint32_t first = table_add_many(&text->table, count);
@@ -78,7 +78,7 @@ uint64_t diags_str(Diags *diags, String s) {
 }
 
 String diags_str_get(const Diags *diags, uint64_t argument) {
-    uint32_t first = (uint32_t)(argument >> 32), count = (uint32_t)argument;
+    uint32_t        first = (uint32_t)(argument >> 32), count = (uint32_t)argument;
     const DiagText *text = &diags->text;
     if (first >= text->table.count || count > text->table.count - first) return (String){"", 0};
     return (String){text->bytes + first, count};
@@ -91,7 +91,8 @@ void diags_copy_all(Diags *into, const Diags *from) {
         text_first = table_add_many(&into->text.table, text_count);
         memcpy(into->text.bytes + text_first, from->text.bytes + 1, text_count);
     }
-    uint64_t moved = (uint64_t)(text_first ? text_first - 1 : 0) << 32; /* strings keep their order */
+    uint64_t moved = (uint64_t)(text_first ? text_first - 1 : 0)
+                     << 32; /* strings keep their order */
     for (uint32_t row = 1; row < from->rows.table.count; row++) {
         const DiagRows *r = &from->rows;
         const DiagInfo *info = &diag_infos[r->kind[row]];
@@ -102,7 +103,8 @@ void diags_copy_all(Diags *into, const Diags *from) {
             if (strncmp(at, "{str}", 5) == 0 && args[k] != 0) args[k] += moved;
             k++;
         }
-        DiagId id = diags_add(into, (DiagKind)r->kind[row], r->op[row], args[0], args[1], args[2], args[3]);
+        DiagId id =
+            diags_add(into, (DiagKind)r->kind[row], r->op[row], args[0], args[1], args[2], args[3]);
         if (!diag_id_some(id)) continue;
         into->rows.file[id.row] = r->file[row] ? r->file[row] + moved : 0;
         into->rows.line[id.row] = r->line[row];

@@ -18,7 +18,7 @@ typedef enum DiagKind {
     DIAG_KIND_COUNT
 } DiagKind;
 typedef struct DiagInfo {
-    const char  *code;    /* "SHAPE_MISMATCH" */
+    const char  *code; /* "SHAPE_MISMATCH" */
     DiagSeverity severity;
     const char  *message; /* template; the placeholders are listed in diags.def */
     const char  *help;    /* what to do about it, or "" */
@@ -52,11 +52,12 @@ void diags_open(Diags *diags, Budget *budget); /* up to 64 Ki rows; later ones a
 void diags_close(Diags *diags);
 void diags_clear(Diags *diags);
 /* op: OpId.row or 0. Arguments are numbers, row numbers or diags_str results, as the kind says. */
-DiagId diags_add(Diags *diags, DiagKind kind, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
-DiagId diags_add_at(Diags *diags, DiagKind kind, String file, uint32_t line, uint32_t column, uint64_t a0, uint64_t a1,
-                    uint64_t a2, uint64_t a3);
-void   diags_note(Diags *diags, DiagId parent, DiagKind kind, uint32_t op, uint64_t a0, uint64_t a1);
-uint64_t diags_str(Diags *diags, String s);             /* copies; long strings are cut at 4 KiB */
+DiagId diags_add(Diags *diags, DiagKind kind, uint32_t op, uint64_t a0, uint64_t a1, uint64_t a2,
+                 uint64_t a3);
+DiagId diags_add_at(Diags *diags, DiagKind kind, String file, uint32_t line, uint32_t column,
+                    uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
+void diags_note(Diags *diags, DiagId parent, DiagKind kind, uint32_t op, uint64_t a0, uint64_t a1);
+uint64_t diags_str(Diags *diags, String s); /* copies; long strings are cut at 4 KiB */
 String   diags_str_get(const Diags *diags, uint64_t argument);
 void     diags_copy_all(Diags *into, const Diags *from); /* appends, for merging a reader's rows */
 

@@ -55,7 +55,7 @@ static uint32_t mono_add(Dims *dims, const uint32_t *atoms, uint32_t count) {
     row = table_add(&dims->monos.table);
     dims->monos.first[row] = first;
     dims->monos.count[row] = count;
-    intern_add(&dims->mono_index, hash, row, mono_hash, dims);
+    intern_add(&dims->mono_index, hash, row);
     return row;
 }
 /* Product of two monomials: the merge of their sorted atoms; 0 when the degree is too high. */
@@ -66,8 +66,10 @@ static uint32_t mono_mul(Dims *dims, uint32_t a, uint32_t b) {
     const uint32_t *y = dims->atoms.atom + dims->monos.first[b];
     uint32_t        merged[DEGREE_MAX];
     while (na != 0 || nb != 0) {
-        if (nb == 0 || (na != 0 && *x <= *y)) merged[n++] = *x++, na--;
-        else merged[n++] = *y++, nb--;
+        if (nb == 0 || (na != 0 && *x <= *y))
+            merged[n++] = *x++, na--;
+        else
+            merged[n++] = *y++, nb--;
     }
     return mono_add(dims, merged, n);
 }
@@ -78,8 +80,10 @@ static uint32_t mono_div(Dims *dims, uint32_t a, uint32_t b) {
     const uint32_t *y = dims->atoms.atom + dims->monos.first[b];
     uint32_t        rest[DEGREE_MAX];
     for (uint32_t i = 0; i < na; i++) {
-        if (j < nb && x[i] == y[j]) j++;
-        else rest[n++] = x[i];
+        if (j < nb && x[i] == y[j])
+            j++;
+        else
+            rest[n++] = x[i];
     }
     return j == nb ? mono_add(dims, rest, n) : 0;
 }
@@ -97,7 +101,8 @@ static uint64_t dim_key_hash(DimKind kind, int64_t imm, uint32_t lhs, uint32_t r
 }
 static uint64_t poly_hash(const int64_t *coef, const uint32_t *mono, uint32_t count) {
     uint64_t hash = hash_mix(DIM_POLY, count);
-    for (uint32_t i = 0; i < count; i++) hash = hash_mix(hash, hash_mix((uint64_t)coef[i], mono[i]));
+    for (uint32_t i = 0; i < count; i++)
+        hash = hash_mix(hash, hash_mix((uint64_t)coef[i], mono[i]));
     return hash;
 }
 static bool dim_same(const void *owner, uint32_t row, const void *key) {
@@ -142,7 +147,7 @@ static DimId dim_intern(Dims *dims, DimKey key) {
     rows->modulus[row] = 1;
     rows->residue[row] = rows->hint[row] = 0;
     rows->same_as[row] = 0;
-    intern_add(&dims->index, hash, row, dim_hash, dims);
+    intern_add(&dims->index, hash, row);
     return (DimId){row};
 }
 
@@ -169,12 +174,13 @@ void dims_close(Dims *dims) {
 }
 
 void dims_reindex(Dims *dims) {
+    memset(dims->memo, 0, sizeof dims->memo);
     intern_clear(&dims->index);
     intern_clear(&dims->mono_index);
     for (uint32_t row = 1; row < dims->monos.table.count; row++)
-        intern_add(&dims->mono_index, mono_hash(dims, row), row, mono_hash, dims);
+        intern_add(&dims->mono_index, mono_hash(dims, row), row);
     for (uint32_t row = 1; row < dims->rows.table.count; row++)
-        intern_add(&dims->index, dim_hash(dims, row), row, dim_hash, dims);
+        intern_add(&dims->index, dim_hash(dims, row), row);
 }
 
 /* --- polynomials ------------------------------------------------------------------------------ */
@@ -209,14 +215,17 @@ static void poly_add(Dims *dims, Poly *poly, DimId id, int64_t scale) {
     const DimRows *r = &dims->rows;
     int64_t        coef;
     if (r->kind[id.row] == DIM_CONST) {
-        if (__builtin_mul_overflow(r->imm[id.row], scale, &coef)) poly->count = TERMS_MAX + 1;
-        else poly_push(poly, coef, MONO_ONE);
+        if (__builtin_mul_overflow(r->imm[id.row], scale, &coef))
+            poly->count = TERMS_MAX + 1;
+        else
+            poly_push(poly, coef, MONO_ONE);
     } else if (r->kind[id.row] == DIM_POLY) {
         for (uint32_t i = 0; i < r->rhs[id.row]; i++) {
             uint32_t term = r->lhs[id.row] + i;
             if (__builtin_mul_overflow(dims->terms.coef[term], scale, &coef))
                 poly->count = TERMS_MAX + 1;
-            else poly_push(poly, coef, dims->terms.mono[term]);
+            else
+                poly_push(poly, coef, dims->terms.mono[term]);
         }
     } else {
         poly_push(poly, scale, mono_add(dims, &id.row, 1));
@@ -232,6 +241,22 @@ static DimId poly_intern(Dims *dims, const Poly *poly) {
 }
 
 /* --- makers ----------------------------------------------------------------------------------- */
+/* Rows are below 2^22, so a maker fits above the first argument. Facts change what quotients and
+ * extremes simplify to: setting one forgets. */
+typedef enum DimMaker { MAKE_ADD = 1, MAKE_SUB, MAKE_MUL, MAKE_FLOORDIV } DimMaker;
+static DimMemo *memo_at(Dims *dims, DimMaker maker, DimId a, DimId b) {
+    uint32_t mixed = (a.row * 31 + b.row) * 5 + (uint32_t)maker;
+    return &dims->memo[mixed % DIMS_MEMO];
+}
+static bool memo_has(const DimMemo *memo, DimMaker maker, DimId a, DimId b) {
+    return memo->maker_a == ((uint32_t)maker << 24 | a.row) && memo->b == b.row;
+}
+static DimId memo_set(DimMemo *memo, DimMaker maker, DimId a, DimId b, DimId result) {
+    *memo = (DimMemo){(uint32_t)maker << 24 | a.row, b.row, result.row};
+    return result;
+}
+static void memo_clear(Dims *dims) { memset(dims->memo, 0, sizeof dims->memo); }
+
 DimId dims_const(Dims *dims, int64_t size) {
     return dim_intern(dims, (DimKey){.kind = DIM_CONST, .imm = size});
 }
@@ -239,20 +264,21 @@ DimId dims_symbol(Dims *dims, StrId name) {
     ASSERT(str_id_some(name));
     return dim_intern(dims, (DimKey){.kind = DIM_SYMBOL, .imm = name.row});
 }
-DimId dims_add(Dims *dims, DimId a, DimId b) {
-    Poly sum = {0};
+static DimId linear(Dims *dims, DimMaker maker, DimId a, DimId b, int64_t scale) {
+    DimMemo *memo = memo_at(dims, maker, a, b);
+    if (memo_has(memo, maker, a, b)) return (DimId){memo->result};
+    Poly sum;
+    sum.count = 0;
     poly_add(dims, &sum, a, 1);
-    poly_add(dims, &sum, b, 1);
-    return poly_intern(dims, &sum);
+    poly_add(dims, &sum, b, scale);
+    return memo_set(memo, maker, a, b, poly_intern(dims, &sum));
 }
-DimId dims_sub(Dims *dims, DimId a, DimId b) {
-    Poly sum = {0};
-    poly_add(dims, &sum, a, 1);
-    poly_add(dims, &sum, b, -1);
-    return poly_intern(dims, &sum);
-}
-DimId dims_mul(Dims *dims, DimId a, DimId b) {
-    Poly x = {0}, y = {0}, product = {0};
+DimId dims_add(Dims *dims, DimId a, DimId b) { return linear(dims, MAKE_ADD, a, b, 1); }
+DimId dims_sub(Dims *dims, DimId a, DimId b) { return linear(dims, MAKE_SUB, a, b, -1); }
+
+static DimId multiply(Dims *dims, DimId a, DimId b) {
+    Poly x, y, product;
+    x.count = y.count = product.count = 0;
     poly_add(dims, &x, a, 1);
     poly_add(dims, &y, b, 1);
     for (uint32_t i = 0; i < x.count; i++)
@@ -264,26 +290,36 @@ DimId dims_mul(Dims *dims, DimId a, DimId b) {
         }
     return poly_intern(dims, &product);
 }
+DimId dims_mul(Dims *dims, DimId a, DimId b) {
+    DimMemo *memo = memo_at(dims, MAKE_MUL, a, b);
+    if (memo_has(memo, MAKE_MUL, a, b)) return (DimId){memo->result};
+    return memo_set(memo, MAKE_MUL, a, b, multiply(dims, a, b));
+}
 
-static int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
+static int64_t floor_div(int64_t a, int64_t b) {
+    return a / b - (a % b != 0 && (a < 0) != (b < 0));
+}
 
 /* Splits a = b x quotient + rest where b is one term (constant or monomial): the part of a that b
  * divides exactly. False when b is a sum of several terms. */
 static bool poly_split(Dims *dims, DimId a, DimId b, Poly *out_quotient, Poly *out_rest) {
-    Poly x = {0}, y = {0};
+    Poly x, y;
+    x.count = y.count = 0;
     poly_add(dims, &x, a, 1);
     poly_add(dims, &y, b, 1);
     out_quotient->count = out_rest->count = 0;
     if (y.count != 1 || x.count > TERMS_MAX) return false;
     for (uint32_t i = 0; i < x.count; i++) {
         uint32_t mono = x.coef[i] % y.coef[0] == 0 ? mono_div(dims, x.mono[i], y.mono[0]) : 0;
-        if (mono != 0) poly_push(out_quotient, x.coef[i] / y.coef[0], mono);
-        else poly_push(out_rest, x.coef[i], x.mono[i]);
+        if (mono != 0)
+            poly_push(out_quotient, x.coef[i] / y.coef[0], mono);
+        else
+            poly_push(out_rest, x.coef[i], x.mono[i]);
     }
     return true;
 }
 
-DimId dims_floordiv(Dims *dims, DimId a, DimId b) {
+static DimId floor_divide(Dims *dims, DimId a, DimId b) {
     if (dims_is_const(dims, b) && dims_const_value(dims, b) <= 0) return (DimId){0};
     if (dims_is_const(dims, a) && dims_is_const(dims, b))
         return dims_const(dims, floor_div(dims->rows.imm[a.row], dims->rows.imm[b.row]));
@@ -294,12 +330,18 @@ DimId dims_floordiv(Dims *dims, DimId a, DimId b) {
         if (rest.count == 0) return poly_intern(dims, &quotient);
         DimRange range = dims_range(dims, left), divisor = dims_range(dims, b);
         if (range.lo >= 0 && range.hi < divisor.lo) return poly_intern(dims, &quotient);
-        DimId atom = dims_is_const(dims, left) && dims_is_const(dims, b)
-                         ? dims_const(dims, floor_div(dims->rows.imm[left.row], dims->rows.imm[b.row]))
-                         : dim_intern(dims, (DimKey){.kind = DIM_FLOORDIV, .lhs = left.row, .rhs = b.row});
+        DimId atom =
+            dims_is_const(dims, left) && dims_is_const(dims, b)
+                ? dims_const(dims, floor_div(dims->rows.imm[left.row], dims->rows.imm[b.row]))
+                : dim_intern(dims, (DimKey){.kind = DIM_FLOORDIV, .lhs = left.row, .rhs = b.row});
         return quotient.count == 0 ? atom : dims_add(dims, poly_intern(dims, &quotient), atom);
     }
     return dim_intern(dims, (DimKey){.kind = DIM_FLOORDIV, .lhs = a.row, .rhs = b.row});
+}
+DimId dims_floordiv(Dims *dims, DimId a, DimId b) {
+    DimMemo *memo = memo_at(dims, MAKE_FLOORDIV, a, b);
+    if (memo_has(memo, MAKE_FLOORDIV, a, b)) return (DimId){memo->result};
+    return memo_set(memo, MAKE_FLOORDIV, a, b, floor_divide(dims, a, b));
 }
 
 DimId dims_ceildiv(Dims *dims, DimId a, DimId b) {
@@ -347,6 +389,7 @@ void dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi) {
     ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && lo <= hi);
     dims->rows.lo[symbol.row] = lo;
     dims->rows.hi[symbol.row] = hi;
+    memo_clear(dims);
 }
 void dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue) {
     ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && modulus > 0);
@@ -430,7 +473,8 @@ bool dims_divisible(const Dims *dims, DimId id, int64_t by) {
         uint32_t term = r->lhs[row] + i, mono = dims->terms.mono[term];
         bool     divides = dims->terms.coef[term] % by == 0;
         for (uint32_t k = 0; k < dims->monos.count[mono] && !divides; k++)
-            divides = dims_divisible(dims, (DimId){dims->atoms.atom[dims->monos.first[mono] + k]}, by);
+            divides =
+                dims_divisible(dims, (DimId){dims->atoms.atom[dims->monos.first[mono] + k]}, by);
         if (!divides) return false;
     }
     return true;
@@ -448,7 +492,8 @@ bool dims_equate(Dims *dims, DimId a, DimId b) {
     }
     bool a_atom = dims->rows.kind[a.row] != DIM_CONST && dims->rows.kind[a.row] != DIM_POLY;
     bool b_atom = dims->rows.kind[b.row] != DIM_CONST && dims->rows.kind[b.row] != DIM_POLY;
-    if (!a_atom && !b_atom) return true; /* two sums: checked when evaluated, nothing to substitute */
+    if (!a_atom && !b_atom)
+        return true; /* two sums: checked when evaluated, nothing to substitute */
     if (!a_atom || (b_atom && b.row > a.row)) {
         DimId swap = a;
         a = b;
@@ -482,9 +527,12 @@ DimId dims_find(Dims *dims, DimId id) {
     }
     case DIM_FLOORDIV:
         return dims_floordiv(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
-    case DIM_MOD: return dims_mod(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
-    case DIM_MIN: return dims_min(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
-    case DIM_MAX: return dims_max(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
+    case DIM_MOD:
+        return dims_mod(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
+    case DIM_MIN:
+        return dims_min(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
+    case DIM_MAX:
+        return dims_max(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
     default: return (DimId){row};
     }
 }
@@ -502,8 +550,8 @@ static bool eval_poly(const Dims *dims, uint32_t row, const int64_t *values, int
         uint32_t term = dims->rows.lhs[row] + i, mono = dims->terms.mono[term];
         int64_t  product = dims->terms.coef[term];
         for (uint32_t k = 0; k < dims->monos.count[mono]; k++)
-            if (__builtin_mul_overflow(product, values[dims->atoms.atom[dims->monos.first[mono] + k]],
-                                       &product))
+            if (__builtin_mul_overflow(
+                    product, values[dims->atoms.atom[dims->monos.first[mono] + k]], &product))
                 return false;
         if (__builtin_add_overflow(sum, product, &sum)) return false;
     }

@@ -53,6 +53,12 @@ TABLE_TYPE(Monos, MONOS_COLUMNS);
 #define MONO_ATOMS_COLUMNS(C) C(uint32_t, atom, "DimId of an atom, ascending within a monomial")
 TABLE_TYPE(MonoAtoms, MONO_ATOMS_COLUMNS);
 
+/* Recent results of makers: programs ask for the same few products and differences in every row. */
+enum { DIMS_MEMO = 256 };
+typedef struct DimMemo {
+    uint32_t maker_a; /* DimMaker << 24 | DimId, 0: free */
+    uint32_t b, result;
+} DimMemo;
 typedef struct Dims {
     DimRows   rows;
     DimTerms  terms;
@@ -60,6 +66,7 @@ typedef struct Dims {
     MonoAtoms atoms;
     Intern    index, mono_index;
     uint32_t  epoch; /* counts dims_equate calls that changed something */
+    DimMemo   memo[DIMS_MEMO];
 } Dims;
 
 void dims_open(Dims *dims, uint32_t rows_max, Budget *budget);

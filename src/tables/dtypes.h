@@ -24,9 +24,12 @@ typedef struct DtypeInfo {
 extern const DtypeInfo dtype_infos[DTYPE_COUNT];
 
 static inline uint32_t dtype_bytes(Dtype dtype) { return dtype_infos[dtype].bytes; }
-static inline bool dtype_is_float(Dtype dtype) { return dtype_infos[dtype].class == DTYPE_CLASS_FLOAT; }
+static inline bool     dtype_is_float(Dtype dtype) {
+        return dtype_infos[dtype].class == DTYPE_CLASS_FLOAT;
+}
 static inline bool dtype_is_int(Dtype dtype) {
-    return dtype_infos[dtype].class == DTYPE_CLASS_INT || dtype_infos[dtype].class == DTYPE_CLASS_UINT;
+    return dtype_infos[dtype].class == DTYPE_CLASS_INT ||
+           dtype_infos[dtype].class == DTYPE_CLASS_UINT;
 }
 static inline bool dtype_is_complex(Dtype dtype) {
     return dtype_infos[dtype].class == DTYPE_CLASS_COMPLEX;

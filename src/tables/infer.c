@@ -32,7 +32,8 @@ bool infer_fail_types(InferCtx *ctx, uint32_t a, uint32_t b) {
 }
 bool infer_fail_sizes(InferCtx *ctx, const char *what, DimId a, DimId b) {
     Diags *diags = &ctx->world->diags;
-    (void)diags_add(diags, DIAG_SHAPE_MISMATCH, ctx->op, diags_str(diags, str_of(what)), a.row, b.row, 0);
+    (void)diags_add(diags, DIAG_SHAPE_MISMATCH, ctx->op, diags_str(diags, str_of(what)), a.row,
+                    b.row, 0);
     return false;
 }
 bool infer_fail_rank(InferCtx *ctx, uint32_t operand, const char *expected) {
@@ -101,7 +102,8 @@ void infer_same(InferCtx *ctx) {
     if (all_same(ctx)) ctx->out_types[0] = infer_type(ctx, 0);
 }
 void infer_same1(InferCtx *ctx) {
-    if (ctx->opcode == OP_REVERSE && !infer_axes_ok(ctx, infer_list(ctx, 0), infer_rank(ctx, 0))) return;
+    if (ctx->opcode == OP_REVERSE && !infer_axes_ok(ctx, infer_list(ctx, 0), infer_rank(ctx, 0)))
+        return;
     if (ctx->opcode == OP_CUMULATIVE &&
         !infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_CUMULATIVE_axis], infer_rank(ctx, 0)))
         return;
@@ -109,22 +111,29 @@ void infer_same1(InferCtx *ctx) {
 }
 void infer_number1(InferCtx *ctx) { infer_number(ctx); }
 void infer_number(InferCtx *ctx) {
-    if (infer_dtype(ctx, 0) == DTYPE_BOOL) (void)infer_fail_dtype(ctx, 0, "a number");
-    else infer_same(ctx);
+    if (infer_dtype(ctx, 0) == DTYPE_BOOL)
+        (void)infer_fail_dtype(ctx, 0, "a number");
+    else
+        infer_same(ctx);
 }
 void infer_signed(InferCtx *ctx) { infer_number(ctx); }
 void infer_float(InferCtx *ctx) {
-    if (!dtype_is_differentiable(infer_dtype(ctx, 0))) (void)infer_fail_dtype(ctx, 0, "a float");
-    else infer_same(ctx);
+    if (!dtype_is_differentiable(infer_dtype(ctx, 0)))
+        (void)infer_fail_dtype(ctx, 0, "a float");
+    else
+        infer_same(ctx);
 }
 void infer_bits(InferCtx *ctx) {
     if (!dtype_is_int(infer_dtype(ctx, 0)) && infer_dtype(ctx, 0) != DTYPE_BOOL)
         (void)infer_fail_dtype(ctx, 0, "an integer or bool");
-    else infer_same(ctx);
+    else
+        infer_same(ctx);
 }
 void infer_int(InferCtx *ctx) {
-    if (!dtype_is_int(infer_dtype(ctx, 0))) (void)infer_fail_dtype(ctx, 0, "an integer");
-    else infer_same(ctx);
+    if (!dtype_is_int(infer_dtype(ctx, 0)))
+        (void)infer_fail_dtype(ctx, 0, "an integer");
+    else
+        infer_same(ctx);
 }
 void infer_compare(InferCtx *ctx) {
     if (all_same(ctx)) set_like(ctx, 0, DTYPE_BOOL);
@@ -151,25 +160,32 @@ void infer_select(InferCtx *ctx) {
 }
 void infer_convert(InferCtx *ctx) {
     Dtype dtype = (Dtype)ctx->attrs[ATTR_CONVERT_dtype];
-    if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT) (void)infer_fail_attr(ctx, 0, "is not a dtype");
-    else set_like(ctx, 0, dtype);
+    if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT)
+        (void)infer_fail_attr(ctx, 0, "is not a dtype");
+    else
+        set_like(ctx, 0, dtype);
 }
 void infer_bitcast(InferCtx *ctx) {
     Dtype dtype = (Dtype)ctx->attrs[ATTR_BITCAST_dtype];
     if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT ||
         dtype_bytes(dtype) != dtype_bytes(infer_dtype(ctx, 0)) || dtype == DTYPE_BOOL)
         (void)infer_fail_attr(ctx, 0, "is not a dtype of the same width as the operand");
-    else set_like(ctx, 0, dtype);
+    else
+        set_like(ctx, 0, dtype);
 }
 void infer_complex(InferCtx *ctx) {
     Dtype dtype = infer_dtype(ctx, 0);
-    if (dtype != DTYPE_F32 && dtype != DTYPE_F64) (void)infer_fail_dtype(ctx, 0, "f32 or f64");
-    else if (all_same(ctx)) set_like(ctx, 0, dtype == DTYPE_F32 ? DTYPE_C64 : DTYPE_C128);
+    if (dtype != DTYPE_F32 && dtype != DTYPE_F64)
+        (void)infer_fail_dtype(ctx, 0, "f32 or f64");
+    else if (all_same(ctx))
+        set_like(ctx, 0, dtype == DTYPE_F32 ? DTYPE_C64 : DTYPE_C128);
 }
 void infer_real(InferCtx *ctx) {
     Dtype dtype = infer_dtype(ctx, 0);
-    if (!dtype_is_complex(dtype)) (void)infer_fail_dtype(ctx, 0, "complex");
-    else set_like(ctx, 0, dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64);
+    if (!dtype_is_complex(dtype))
+        (void)infer_fail_dtype(ctx, 0, "complex");
+    else
+        set_like(ctx, 0, dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64);
 }
 
 /* --- creation and state ----------------------------------------------------------------------- */
@@ -177,7 +193,8 @@ void infer_constant(InferCtx *ctx) {
     uint64_t row = ctx->attrs[ATTR_CONSTANT_value];
     if (row == 0 || row >= ctx->world->consts.rows.table.count)
         (void)infer_fail_attr(ctx, 0, "is missing");
-    else ctx->out_types[0] = ctx->world->consts.rows.type[row];
+    else
+        ctx->out_types[0] = ctx->world->consts.rows.type[row];
 }
 static void set_from_lists(InferCtx *ctx, Dtype dtype, uint32_t attr) {
     IntList sizes = infer_list(ctx, attr);
@@ -191,33 +208,42 @@ static void set_from_lists(InferCtx *ctx, Dtype dtype, uint32_t attr) {
 }
 void infer_iota(InferCtx *ctx) {
     Dtype dtype = (Dtype)ctx->attrs[ATTR_IOTA_dtype];
-    if (!infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_IOTA_axis], infer_list(ctx, ATTR_IOTA_shape).count))
+    if (!infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_IOTA_axis],
+                       infer_list(ctx, ATTR_IOTA_shape).count))
         return;
-    if (dtype <= DTYPE_BOOL || dtype >= DTYPE_COUNT) (void)infer_fail_attr(ctx, 0, "is not a number dtype");
-    else set_from_lists(ctx, dtype, ATTR_IOTA_shape);
+    if (dtype <= DTYPE_BOOL || dtype >= DTYPE_COUNT)
+        (void)infer_fail_attr(ctx, 0, "is not a number dtype");
+    else
+        set_from_lists(ctx, dtype, ATTR_IOTA_shape);
 }
 void infer_rng_bits(InferCtx *ctx) {
-    if (infer_dtype(ctx, 0) != DTYPE_I64) (void)infer_fail_dtype(ctx, 0, "i64");
-    else if (infer_rank(ctx, 0) != 0) (void)infer_fail_rank(ctx, 0, "a scalar");
-    else set_from_lists(ctx, DTYPE_I32, ATTR_RNG_BITS_shape);
+    if (infer_dtype(ctx, 0) != DTYPE_I64)
+        (void)infer_fail_dtype(ctx, 0, "i64");
+    else if (infer_rank(ctx, 0) != 0)
+        (void)infer_fail_rank(ctx, 0, "a scalar");
+    else
+        set_from_lists(ctx, DTYPE_I32, ATTR_RNG_BITS_shape);
 }
 void infer_typed(InferCtx *ctx) {
     uint64_t row = ctx->attrs[ATTR_PARAMETER_type];
     if (row == 0 || row >= ctx->world->types.types.table.count)
         (void)infer_fail_attr(ctx, ATTR_PARAMETER_type, "is missing");
-    else ctx->out_types[0] = (TypeId){(uint32_t)row};
+    else
+        ctx->out_types[0] = (TypeId){(uint32_t)row};
 }
 void infer_typed_result(InferCtx *ctx) {
     uint64_t row = ctx->attrs[ATTR_ALL_TO_ALL_type];
     if (row == 0 || row >= ctx->world->types.types.table.count)
         (void)infer_fail_attr(ctx, ATTR_ALL_TO_ALL_type, "is missing");
-    else ctx->out_types[0] = (TypeId){(uint32_t)row};
+    else
+        ctx->out_types[0] = (TypeId){(uint32_t)row};
 }
 void infer_assign(InferCtx *ctx) {
     OpId op = value_op(ctx->code, ctx->operands[0]);
     if (ctx->code->ops.opcode[op.row] != OP_PARAMETER)
         (void)infer_fail_dtype(ctx, 0, "the result of a parameter operator");
-    else (void)all_same(ctx);
+    else
+        (void)all_same(ctx);
 }
 void infer_each(InferCtx *ctx) {
     for (uint32_t i = 0; i < ctx->results_count && i < ctx->operands_count; i++)

@@ -7,15 +7,19 @@
 
 /* ORDER: elementwise, structure, contraction, composites, outside */
 #define INFER_RULES(R)                                                                             \
-    R(none) R(same) R(same1) R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare)     \
-    R(to_bool) R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) R(rng_bits)  \
-    R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) R(dynamic_slice)         \
-    R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape) R(reduce)            \
-    R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution) R(reduce_window) R(fft)         \
-    R(square) R(triangular_solve) R(lu) R(qr) R(eigh) R(svd) R(eig) R(control) R(each) R(typed)    \
-    R(assign) R(resized) R(typed_result) R(rank_id) R(gradient) R(jvp) R(mean) R(axis_float)       \
-    R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) R(embedding)             \
-    R(attention) R(dropout) R(pool) R(global_norm) R(optimizer)
+    R(none)                                                                                        \
+    R(same) R(same1) R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare) R(to_bool)  \
+        R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) R(rng_bits)         \
+            R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) R(dynamic_slice) \
+                R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape)          \
+                    R(reduce) R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution)       \
+                        R(reduce_window) R(fft) R(square) R(triangular_solve) R(lu) R(qr) R(eigh)  \
+                            R(svd) R(eig) R(control) R(each) R(typed) R(assign) R(resized)         \
+                                R(typed_result) R(rank_id) R(gradient) R(jvp) R(mean)              \
+                                    R(axis_float) R(one_hot) R(cross_entropy) R(norm)              \
+                                        R(batch_norm) R(linear) R(matmul) R(embedding)             \
+                                            R(attention) R(dropout) R(pool) R(global_norm)         \
+                                                R(optimizer)
 #define INFER_DECLARE_(rule) InferFn infer_##rule;
 INFER_RULES(INFER_DECLARE_)
 #undef INFER_DECLARE_
@@ -55,8 +59,8 @@ bool infer_fail_attr(InferCtx *ctx, uint32_t attr, const char *problem);
 bool infer_fail_dim(InferCtx *ctx); /* a size expression grew too complex */
 
 bool infer_axis_ok(InferCtx *ctx, int64_t axis, uint32_t rank);
-bool infer_axes_ok(InferCtx *ctx, IntList axes, uint32_t rank);           /* in range, no repeats */
-bool infer_axes_ascending(InferCtx *ctx, IntList axes, uint32_t rank);    /* and ascending */
+bool infer_axes_ok(InferCtx *ctx, IntList axes, uint32_t rank);        /* in range, no repeats */
+bool infer_axes_ascending(InferCtx *ctx, IntList axes, uint32_t rank); /* and ascending */
 bool infer_list_count(InferCtx *ctx, uint32_t attr, uint32_t count, bool or_empty);
 
 #endif

@@ -38,9 +38,12 @@ void infer_one_hot(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 0, dims);
     Dtype    dtype = (Dtype)ctx->attrs[ATTR_ONE_HOT_dtype];
-    if (!dtype_is_int(infer_dtype(ctx, 0))) (void)infer_fail_dtype(ctx, 0, "an integer");
-    else if (rank == SHAPE_RANK_MAX) (void)infer_fail_rank(ctx, 0, "at most 7");
-    else if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT) (void)infer_fail_attr(ctx, 1, "is not a dtype");
+    if (!dtype_is_int(infer_dtype(ctx, 0)))
+        (void)infer_fail_dtype(ctx, 0, "an integer");
+    else if (rank == SHAPE_RANK_MAX)
+        (void)infer_fail_rank(ctx, 0, "at most 7");
+    else if (dtype <= DTYPE_NIL || dtype >= DTYPE_COUNT)
+        (void)infer_fail_attr(ctx, 1, "is not a dtype");
     else {
         dims[rank] = (DimId){(uint32_t)ctx->attrs[ATTR_ONE_HOT_size]};
         infer_set(ctx, 0, dtype, dims, rank + 1);
@@ -93,9 +96,11 @@ void infer_linear(InferCtx *ctx) {
         (void)infer_fail_rank(ctx, rank == 0 ? 0 : 1, rank == 0 ? "at least 1" : "2");
         return;
     }
-    if (!same_size(ctx, "inputs of x and weight differ", dims[rank - 1], infer_dim(ctx, 1, 1))) return;
+    if (!same_size(ctx, "inputs of x and weight differ", dims[rank - 1], infer_dim(ctx, 1, 1)))
+        return;
     dims[rank - 1] = infer_dim(ctx, 1, 0);
-    if (ctx->operands_count == 3 && (!same_dtype(ctx, 0, 2) || !vector_of(ctx, 2, dims[rank - 1]))) return;
+    if (ctx->operands_count == 3 && (!same_dtype(ctx, 0, 2) || !vector_of(ctx, 2, dims[rank - 1])))
+        return;
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
 void infer_matmul(InferCtx *ctx) {
@@ -108,16 +113,20 @@ void infer_matmul(InferCtx *ctx) {
     }
     for (uint32_t i = 0; y_rank > 2 && i + 2 < rank; i++)
         if (!same_size(ctx, "leading axes differ", dims[i], infer_dim(ctx, 1, i))) return;
-    if (!same_size(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, y_rank - 2))) return;
+    if (!same_size(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, y_rank - 2)))
+        return;
     dims[rank - 1] = infer_dim(ctx, 1, y_rank - 1);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
 void infer_embedding(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 1, dims);
-    if (!dtype_is_int(infer_dtype(ctx, 1))) (void)infer_fail_dtype(ctx, 1, "an integer");
-    else if (infer_rank(ctx, 0) != 2) (void)infer_fail_rank(ctx, 0, "2");
-    else if (rank == SHAPE_RANK_MAX) (void)infer_fail_rank(ctx, 1, "at most 7");
+    if (!dtype_is_int(infer_dtype(ctx, 1)))
+        (void)infer_fail_dtype(ctx, 1, "an integer");
+    else if (infer_rank(ctx, 0) != 2)
+        (void)infer_fail_rank(ctx, 0, "2");
+    else if (rank == SHAPE_RANK_MAX)
+        (void)infer_fail_rank(ctx, 1, "at most 7");
     else {
         dims[rank] = infer_dim(ctx, 0, 1);
         infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank + 1);
@@ -136,7 +145,8 @@ void infer_attention(InferCtx *ctx) {
             !same_size(ctx, "leading axes differ", dims[i], infer_dim(ctx, 2, i)))
             return;
     if (!same_size(ctx, "q and k differ in width", dims[rank - 1], infer_dim(ctx, 1, rank - 1)) ||
-        !same_size(ctx, "k and v differ in length", infer_dim(ctx, 1, rank - 2), infer_dim(ctx, 2, rank - 2)))
+        !same_size(ctx, "k and v differ in length", infer_dim(ctx, 1, rank - 2),
+                   infer_dim(ctx, 2, rank - 2)))
         return;
     dims[rank - 1] = infer_dim(ctx, 2, rank - 1);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
@@ -144,10 +154,14 @@ void infer_attention(InferCtx *ctx) {
 void infer_dropout(InferCtx *ctx) {
     double rate = word_f64(ctx->attrs[ATTR_DROPOUT_rate]);
     if (!float_ok(ctx, 0)) return;
-    if (!(rate >= 0 && rate < 1)) (void)infer_fail_attr(ctx, ATTR_DROPOUT_rate, "must be in [0, 1)");
-    else if (infer_dtype(ctx, 1) != DTYPE_I64) (void)infer_fail_dtype(ctx, 1, "i64");
-    else if (infer_rank(ctx, 1) != 0) (void)infer_fail_rank(ctx, 1, "a scalar");
-    else ctx->out_types[0] = infer_type(ctx, 0);
+    if (!(rate >= 0 && rate < 1))
+        (void)infer_fail_attr(ctx, ATTR_DROPOUT_rate, "must be in [0, 1)");
+    else if (infer_dtype(ctx, 1) != DTYPE_I64)
+        (void)infer_fail_dtype(ctx, 1, "i64");
+    else if (infer_rank(ctx, 1) != 0)
+        (void)infer_fail_rank(ctx, 1, "a scalar");
+    else
+        ctx->out_types[0] = infer_type(ctx, 0);
 }
 void infer_global_norm(InferCtx *ctx) {
     for (uint32_t i = 0; i < ctx->operands_count; i++)

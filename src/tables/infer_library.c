@@ -2,9 +2,10 @@
 #include "tables/infer.h"
 
 void infer_dot_general(InferCtx *ctx) {
-    IntList xb = infer_list(ctx, ATTR_DOT_GENERAL_x_batch), yb = infer_list(ctx, ATTR_DOT_GENERAL_y_batch);
-    IntList xc = infer_list(ctx, ATTR_DOT_GENERAL_x_contract);
-    IntList yc = infer_list(ctx, ATTR_DOT_GENERAL_y_contract);
+    IntList xb = infer_list(ctx, ATTR_DOT_GENERAL_x_batch),
+            yb = infer_list(ctx, ATTR_DOT_GENERAL_y_batch);
+    IntList  xc = infer_list(ctx, ATTR_DOT_GENERAL_x_contract);
+    IntList  yc = infer_list(ctx, ATTR_DOT_GENERAL_y_contract);
     uint32_t x_rank = infer_rank(ctx, 0), y_rank = infer_rank(ctx, 1), rank = 0;
     DimId    dims[2 * SHAPE_RANK_MAX];
     if (infer_dtype(ctx, 0) != infer_dtype(ctx, 1)) {
@@ -12,7 +13,8 @@ void infer_dot_general(InferCtx *ctx) {
         return;
     }
     if (xb.count != yb.count || xc.count != yc.count) {
-        (void)infer_fail_attr(ctx, ATTR_DOT_GENERAL_y_contract, "x and y need as many axes of each kind");
+        (void)infer_fail_attr(ctx, ATTR_DOT_GENERAL_y_contract,
+                              "x and y need as many axes of each kind");
         return;
     }
     if (!infer_axes_ok(ctx, xb, x_rank) || !infer_axes_ok(ctx, yb, y_rank) ||
@@ -29,8 +31,8 @@ void infer_dot_general(InferCtx *ctx) {
         x_used |= 1u << a;
         y_used |= 1u << b;
         if (!infer_dims_same(ctx, infer_dim(ctx, 0, a), infer_dim(ctx, 1, b))) {
-            (void)infer_fail_sizes(ctx, "contracted and batch axes must agree", infer_dim(ctx, 0, a),
-                                   infer_dim(ctx, 1, b));
+            (void)infer_fail_sizes(ctx, "contracted and batch axes must agree",
+                                   infer_dim(ctx, 0, a), infer_dim(ctx, 1, b));
             return;
         }
         if (i < xb.count) dims[rank++] = infer_dim(ctx, 0, a);
@@ -39,8 +41,10 @@ void infer_dot_general(InferCtx *ctx) {
         if (!(x_used >> i & 1)) dims[rank++] = infer_dim(ctx, 0, i);
     for (uint32_t i = 0; i < y_rank; i++)
         if (!(y_used >> i & 1)) dims[rank++] = infer_dim(ctx, 1, i);
-    if (rank > SHAPE_RANK_MAX) (void)infer_fail_rank(ctx, 0, "a result of rank at most 8");
-    else infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
+    if (rank > SHAPE_RANK_MAX)
+        (void)infer_fail_rank(ctx, 0, "a result of rank at most 8");
+    else
+        infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
 
 /* Output size of a window: floor((padded - reach) / stride) + 1 with reach = (window-1) dilation + 1,
@@ -54,9 +58,13 @@ static DimId window_size(InferCtx *ctx, DimId size, int64_t x_dilation, DimId lo
         size = dims_add(all, size, dims_mul(all, gaps, dims_const(all, x_dilation - 1)));
     }
     DimId reach = dims_mul(all, dims_sub(all, window, one), dims_const(all, dilation));
-    DimId room = dims_add(all, dims_add(all, size, low), dims_sub(all, high, reach)); /* padded - reach + 1 */
-    DimId count = stride == 1 ? room
-                              : dims_add(all, dims_floordiv(all, dims_sub(all, room, one), dims_const(all, stride)), one);
+    DimId room = dims_add(all, dims_add(all, size, low),
+                          dims_sub(all, high, reach)); /* padded - reach + 1 */
+    DimId count =
+        stride == 1
+            ? room
+            : dims_add(all, dims_floordiv(all, dims_sub(all, room, one), dims_const(all, stride)),
+                       one);
     return dims_max(all, count, dims_const(all, 0));
 }
 
@@ -71,12 +79,13 @@ static bool positive(InferCtx *ctx, uint32_t attr, uint32_t count, bool or_empty
 void infer_convolution(InferCtx *ctx) {
     uint32_t rank = infer_rank(ctx, 0), spatial = rank - 2;
     IntList  strides = infer_list(ctx, ATTR_CONVOLUTION_strides);
-    IntList  low = infer_list(ctx, ATTR_CONVOLUTION_low), high = infer_list(ctx, ATTR_CONVOLUTION_high);
-    IntList  xd = infer_list(ctx, ATTR_CONVOLUTION_x_dilation);
-    IntList  wd = infer_list(ctx, ATTR_CONVOLUTION_w_dilation);
-    int64_t  groups = (int64_t)ctx->attrs[ATTR_CONVOLUTION_groups];
-    Dims    *all = &ctx->world->dims;
-    DimId    dims[SHAPE_RANK_MAX];
+    IntList  low = infer_list(ctx, ATTR_CONVOLUTION_low),
+            high = infer_list(ctx, ATTR_CONVOLUTION_high);
+    IntList xd = infer_list(ctx, ATTR_CONVOLUTION_x_dilation);
+    IntList wd = infer_list(ctx, ATTR_CONVOLUTION_w_dilation);
+    int64_t groups = (int64_t)ctx->attrs[ATTR_CONVOLUTION_groups];
+    Dims   *all = &ctx->world->dims;
+    DimId   dims[SHAPE_RANK_MAX];
     if (rank < 3 || rank > 5 || infer_rank(ctx, 1) != rank) {
         (void)infer_fail_rank(ctx, rank < 3 || rank > 5 ? 0 : 1, "3 to 5, the same for x and w");
         return;
@@ -98,12 +107,14 @@ void infer_convolution(InferCtx *ctx) {
         return;
     }
     if (!infer_dims_same(ctx, infer_dim(ctx, 0, 1), channels)) {
-        (void)infer_fail_sizes(ctx, "channels of x must be groups x channels of w", infer_dim(ctx, 0, 1), channels);
+        (void)infer_fail_sizes(ctx, "channels of x must be groups x channels of w",
+                               infer_dim(ctx, 0, 1), channels);
         return;
     }
     DimId remainder = dims_mod(all, infer_dim(ctx, 1, 0), by);
     if (dims_is_const(all, remainder) && dims_const_value(all, remainder) != 0) {
-        (void)infer_fail_sizes(ctx, "groups must divide the outputs of w", infer_dim(ctx, 1, 0), by);
+        (void)infer_fail_sizes(ctx, "groups must divide the outputs of w", infer_dim(ctx, 1, 0),
+                               by);
         return;
     }
     dims[0] = infer_dim(ctx, 0, 0);
@@ -128,16 +139,18 @@ static void set_windowed(InferCtx *ctx, uint32_t first, uint32_t dilation_attr, 
         return;
     }
     if (!positive(ctx, first, k, false) || !positive(ctx, first + 1, k, false) ||
-        !infer_list_count(ctx, first + 2, k, false) || !infer_list_count(ctx, first + 3, k, false) ||
+        !infer_list_count(ctx, first + 2, k, false) ||
+        !infer_list_count(ctx, first + 3, k, false) ||
         (dilation_attr && !positive(ctx, dilation_attr, k, true)))
         return;
     for (uint32_t i = 0; i < rank; i++) {
         dims[i] = infer_dim(ctx, 0, i);
         if (i < rank - k) continue;
         uint32_t j = i - (rank - k);
-        dims[i] = window_size(ctx, dims[i], 1, (DimId){(uint32_t)low.at[j]}, (DimId){(uint32_t)high.at[j]},
-                              dims_const(&ctx->world->dims, window.at[j]),
-                              dilation.count ? dilation.at[j] : 1, strides.at[j]);
+        dims[i] =
+            window_size(ctx, dims[i], 1, (DimId){(uint32_t)low.at[j]},
+                        (DimId){(uint32_t)high.at[j]}, dims_const(&ctx->world->dims, window.at[j]),
+                        dilation.count ? dilation.at[j] : 1, strides.at[j]);
     }
     infer_set(ctx, 0, dtype, dims, rank);
 }
@@ -151,14 +164,17 @@ void infer_reduce_window(InferCtx *ctx) {
                      position ? DTYPE_I64 : infer_dtype(ctx, 0));
 }
 void infer_pool(InferCtx *ctx) {
-    if (!dtype_is_float(infer_dtype(ctx, 0))) (void)infer_fail_dtype(ctx, 0, "a float");
-    else set_windowed(ctx, 0, 0, infer_dtype(ctx, 0));
+    if (!dtype_is_float(infer_dtype(ctx, 0)))
+        (void)infer_fail_dtype(ctx, 0, "a float");
+    else
+        set_windowed(ctx, 0, 0, infer_dtype(ctx, 0));
 }
 
 /* --- factorisations: over the last two axes ---------------------------------------------------- */
 static bool matrix_ok(InferCtx *ctx, uint32_t operand, bool is_square) {
     uint32_t rank = infer_rank(ctx, operand);
-    if (!dtype_is_differentiable(infer_dtype(ctx, operand))) return infer_fail_dtype(ctx, operand, "a float");
+    if (!dtype_is_differentiable(infer_dtype(ctx, operand)))
+        return infer_fail_dtype(ctx, operand, "a float");
     if (rank < 2) return infer_fail_rank(ctx, operand, "at least 2");
     DimId rows = infer_dim(ctx, operand, rank - 2), columns = infer_dim(ctx, operand, rank - 1);
     if (is_square && !infer_dims_same(ctx, rows, columns))
@@ -180,10 +196,13 @@ void infer_square(InferCtx *ctx) {
 void infer_triangular_solve(InferCtx *ctx) {
     if (!matrix_ok(ctx, 0, true) || !matrix_ok(ctx, 1, false)) return;
     uint32_t rank = infer_rank(ctx, 0);
-    if (infer_rank(ctx, 1) != rank) (void)infer_fail_rank(ctx, 1, "that of a");
+    if (infer_rank(ctx, 1) != rank)
+        (void)infer_fail_rank(ctx, 1, "that of a");
     else if (!infer_dims_same(ctx, infer_dim(ctx, 0, rank - 1), infer_dim(ctx, 1, rank - 2)))
-        (void)infer_fail_sizes(ctx, "rows of a and b differ", infer_dim(ctx, 0, rank - 1), infer_dim(ctx, 1, rank - 2));
-    else ctx->out_types[0] = infer_type(ctx, 1);
+        (void)infer_fail_sizes(ctx, "rows of a and b differ", infer_dim(ctx, 0, rank - 1),
+                               infer_dim(ctx, 1, rank - 2));
+    else
+        ctx->out_types[0] = infer_type(ctx, 1);
 }
 void infer_lu(InferCtx *ctx) {
     if (!matrix_ok(ctx, 0, true)) return;
@@ -215,7 +234,8 @@ void infer_svd(InferCtx *ctx) {
 void infer_eig(InferCtx *ctx) {
     if (!matrix_ok(ctx, 0, true)) return;
     uint32_t rank = infer_rank(ctx, 0);
-    Dtype    dtype = infer_dtype(ctx, 0) == DTYPE_F64 || infer_dtype(ctx, 0) == DTYPE_C128 ? DTYPE_C128 : DTYPE_C64;
+    Dtype dtype = infer_dtype(ctx, 0) == DTYPE_F64 || infer_dtype(ctx, 0) == DTYPE_C128 ? DTYPE_C128
+                                                                                        : DTYPE_C64;
     set_matrix(ctx, 0, dtype, infer_dim(ctx, 0, rank - 1), (DimId){0});
     set_matrix(ctx, 1, dtype, infer_dim(ctx, 0, rank - 1), infer_dim(ctx, 0, rank - 1));
 }
@@ -238,8 +258,10 @@ void infer_fft(InferCtx *ctx) {
     for (uint32_t i = 0; i < rank; i++) dims[i] = infer_dim(ctx, 0, i);
     DimId last = {(uint32_t)sizes.at[sizes.count - 1]};
     if (kind == FFT_REAL_FORWARD)
-        dims[rank - 1] = dims_add(all, dims_floordiv(all, last, dims_const(all, 2)), dims_const(all, 1));
-    else dims[rank - 1] = last;
+        dims[rank - 1] =
+            dims_add(all, dims_floordiv(all, last, dims_const(all, 2)), dims_const(all, 1));
+    else
+        dims[rank - 1] = last;
     Dtype out = dtype;
     if (kind == FFT_REAL_FORWARD) out = dtype == DTYPE_F32 ? DTYPE_C64 : DTYPE_C128;
     if (kind == FFT_REAL_INVERSE) out = dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64;

@@ -40,12 +40,15 @@ void infer_reshape(InferCtx *ctx) {
         return;
     }
     for (uint32_t i = 0; i < shape.count; i++) dims[i] = (DimId){(uint32_t)shape.at[i]};
-    DimId before = elements(ctx, type_dims(&ctx->world->types, infer_type(ctx, 0)), infer_rank(ctx, 0));
+    DimId before =
+        elements(ctx, type_dims(&ctx->world->types, infer_type(ctx, 0)), infer_rank(ctx, 0));
     DimId after = elements(ctx, dims, shape.count);
-    if (!dim_id_some(before) || !dim_id_some(after)) (void)infer_fail_dim(ctx);
+    if (!dim_id_some(before) || !dim_id_some(after))
+        (void)infer_fail_dim(ctx);
     else if (!infer_dims_same(ctx, before, after))
         (void)infer_fail_sizes(ctx, "the number of elements would change", before, after);
-    else infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
+    else
+        infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
 }
 
 void infer_transpose(InferCtx *ctx) {
@@ -61,10 +64,11 @@ void infer_transpose(InferCtx *ctx) {
 
 void infer_slice(InferCtx *ctx) {
     uint32_t rank = infer_rank(ctx, 0);
-    IntList  starts = infer_list(ctx, ATTR_SLICE_starts), limits = infer_list(ctx, ATTR_SLICE_limits);
-    IntList  strides = infer_list(ctx, ATTR_SLICE_strides);
-    Dims    *all = &ctx->world->dims;
-    DimId    dims[SHAPE_RANK_MAX];
+    IntList  starts = infer_list(ctx, ATTR_SLICE_starts),
+            limits = infer_list(ctx, ATTR_SLICE_limits);
+    IntList strides = infer_list(ctx, ATTR_SLICE_strides);
+    Dims   *all = &ctx->world->dims;
+    DimId   dims[SHAPE_RANK_MAX];
     if (!infer_list_count(ctx, ATTR_SLICE_starts, rank, false) ||
         !infer_list_count(ctx, ATTR_SLICE_limits, rank, false) ||
         !infer_list_count(ctx, ATTR_SLICE_strides, rank, true))
@@ -76,7 +80,8 @@ void infer_slice(InferCtx *ctx) {
             (void)infer_fail_attr(ctx, ATTR_SLICE_strides, "must be at least 1");
             return;
         }
-        DimId extent = dims_sub(all, limit, start), past = dims_sub(all, infer_dim(ctx, 0, i), limit);
+        DimId extent = dims_sub(all, limit, start),
+              past = dims_sub(all, infer_dim(ctx, 0, i), limit);
         if (!dim_id_some(extent) || !dim_id_some(past)) {
             (void)infer_fail_dim(ctx);
             return;
@@ -140,7 +145,8 @@ void infer_concat(InferCtx *ctx) {
             return;
         }
         for (uint32_t i = 0; i < rank; i++) {
-            if (i == axis) dims[i] = dims_add(&ctx->world->dims, dims[i], infer_dim(ctx, k, i));
+            if (i == axis)
+                dims[i] = dims_add(&ctx->world->dims, dims[i], infer_dim(ctx, k, i));
             else if (!infer_dims_same(ctx, dims[i], infer_dim(ctx, k, i))) {
                 (void)infer_fail_sizes(ctx, "axes that are not joined differ", dims[i],
                                        infer_dim(ctx, k, i));
@@ -171,7 +177,8 @@ void infer_dynamic_slice(InferCtx *ctx) {
         dims[i] = (DimId){(uint32_t)sizes.at[i]};
         DimId past = dims_sub(&ctx->world->dims, infer_dim(ctx, 0, i), dims[i]);
         if (dim_id_some(past) && dims_range(&ctx->world->dims, past).hi < 0) {
-            (void)infer_fail_sizes(ctx, "the slice is larger than the operand", dims[i], infer_dim(ctx, 0, i));
+            (void)infer_fail_sizes(ctx, "the slice is larger than the operand", dims[i],
+                                   infer_dim(ctx, 0, i));
             return;
         }
     }
@@ -179,9 +186,12 @@ void infer_dynamic_slice(InferCtx *ctx) {
 }
 void infer_dynamic_update_slice(InferCtx *ctx) {
     if (!starts_ok(ctx, 2)) return;
-    if (infer_rank(ctx, 1) != infer_rank(ctx, 0)) (void)infer_fail_rank(ctx, 1, "that of x");
-    else if (infer_dtype(ctx, 1) != infer_dtype(ctx, 0)) (void)infer_fail_types(ctx, 0, 1);
-    else ctx->out_types[0] = infer_type(ctx, 0);
+    if (infer_rank(ctx, 1) != infer_rank(ctx, 0))
+        (void)infer_fail_rank(ctx, 1, "that of x");
+    else if (infer_dtype(ctx, 1) != infer_dtype(ctx, 0))
+        (void)infer_fail_types(ctx, 0, 1);
+    else
+        ctx->out_types[0] = infer_type(ctx, 0);
 }
 
 static bool has(IntList list, int64_t number) {
@@ -200,11 +210,13 @@ static bool geometry_ok(InferCtx *ctx, const IndexGeometry *g, uint32_t index_ma
     uint32_t rank = infer_rank(ctx, 0), index_rank = infer_rank(ctx, 1);
     Dims    *dims = &ctx->world->dims;
     if (!dtype_is_int(infer_dtype(ctx, 1))) return infer_fail_dtype(ctx, 1, "an integer");
-    if (index_rank == 0) return infer_fail_rank(ctx, 1, "at least 1: the last axis holds components");
+    if (index_rank == 0)
+        return infer_fail_rank(ctx, 1, "at least 1: the last axis holds components");
     DimId components = infer_dim(ctx, 1, index_rank - 1);
     DimId mapped = dims_const(dims, g->index_map.count);
     if (!infer_dims_same(ctx, components, mapped))
-        return infer_fail_sizes(ctx, "the last axis of indices must match index_map", components, mapped);
+        return infer_fail_sizes(ctx, "the last axis of indices must match index_map", components,
+                                mapped);
     if (!infer_axes_ok(ctx, g->index_map, rank) || !infer_axes_ascending(ctx, g->collapsed, rank) ||
         !infer_axes_ok(ctx, g->batch, rank) || !infer_axes_ok(ctx, g->index_batch, index_rank - 1))
         return false;
@@ -218,18 +230,18 @@ static bool geometry_ok(InferCtx *ctx, const IndexGeometry *g, uint32_t index_ma
             return infer_fail_axis(ctx, g->batch.at[i], rank);
     }
     if (g->collapsed.count + g->batch.count + g->offset_dims.count != rank)
-        return infer_fail_attr(ctx, index_map_attr, "collapsed, batch and offset axes must cover x");
+        return infer_fail_attr(ctx, index_map_attr,
+                               "collapsed, batch and offset axes must cover x");
     return true;
 }
 
 void infer_gather(InferCtx *ctx) {
-    IndexGeometry g = {infer_list(ctx, ATTR_GATHER_offset_dims),
-                       infer_list(ctx, ATTR_GATHER_collapsed_dims),
-                       infer_list(ctx, ATTR_GATHER_batch_dims),
-                       infer_list(ctx, ATTR_GATHER_index_batch_dims),
-                       infer_list(ctx, ATTR_GATHER_index_map)};
-    IntList       sizes = infer_list(ctx, ATTR_GATHER_slice_sizes);
-    uint32_t      rank = infer_rank(ctx, 0), index_rank = infer_rank(ctx, 1);
+    IndexGeometry g = {
+        infer_list(ctx, ATTR_GATHER_offset_dims), infer_list(ctx, ATTR_GATHER_collapsed_dims),
+        infer_list(ctx, ATTR_GATHER_batch_dims), infer_list(ctx, ATTR_GATHER_index_batch_dims),
+        infer_list(ctx, ATTR_GATHER_index_map)};
+    IntList  sizes = infer_list(ctx, ATTR_GATHER_slice_sizes);
+    uint32_t rank = infer_rank(ctx, 0), index_rank = infer_rank(ctx, 1);
     if (!geometry_ok(ctx, &g, ATTR_GATHER_index_map) ||
         !infer_list_count(ctx, ATTR_GATHER_slice_sizes, rank, false))
         return;
@@ -257,11 +269,10 @@ void infer_gather(InferCtx *ctx) {
 }
 
 void infer_scatter(InferCtx *ctx) {
-    IndexGeometry g = {infer_list(ctx, ATTR_SCATTER_offset_dims),
-                       infer_list(ctx, ATTR_SCATTER_collapsed_dims),
-                       infer_list(ctx, ATTR_SCATTER_batch_dims),
-                       infer_list(ctx, ATTR_SCATTER_index_batch_dims),
-                       infer_list(ctx, ATTR_SCATTER_index_map)};
+    IndexGeometry g = {
+        infer_list(ctx, ATTR_SCATTER_offset_dims), infer_list(ctx, ATTR_SCATTER_collapsed_dims),
+        infer_list(ctx, ATTR_SCATTER_batch_dims), infer_list(ctx, ATTR_SCATTER_index_batch_dims),
+        infer_list(ctx, ATTR_SCATTER_index_map)};
     if (!geometry_ok(ctx, &g, ATTR_SCATTER_index_map)) return;
     if (infer_dtype(ctx, 0) != infer_dtype(ctx, 2)) {
         (void)infer_fail_types(ctx, 0, 2);
@@ -317,12 +328,14 @@ void infer_reduce(InferCtx *ctx) {
     IntList    axes = infer_list(ctx, ATTR_REDUCE_axes);
     Dtype      dtype = infer_dtype(ctx, 0);
     bool       logical = kind == REDUCE_AND || kind == REDUCE_OR;
-    if (kind > REDUCE_OR) (void)infer_fail_attr(ctx, ATTR_REDUCE_kind, "must be sum prod max min and or");
+    if (kind > REDUCE_OR)
+        (void)infer_fail_attr(ctx, ATTR_REDUCE_kind, "must be sum prod max min and or");
     else if (logical && dtype != DTYPE_BOOL && !dtype_is_int(dtype))
         (void)infer_fail_dtype(ctx, 0, "bool or an integer");
     else if ((kind == REDUCE_SUM || kind == REDUCE_PROD) && dtype == DTYPE_BOOL)
         (void)infer_fail_dtype(ctx, 0, "a number");
-    else if (infer_axes_ascending(ctx, axes, infer_rank(ctx, 0))) set_without_axes(ctx, axes, dtype);
+    else if (infer_axes_ascending(ctx, axes, infer_rank(ctx, 0)))
+        set_without_axes(ctx, axes, dtype);
 }
 void infer_arg_reduce(InferCtx *ctx) {
     ReduceKind kind = (ReduceKind)ctx->attrs[ATTR_ARG_REDUCE_kind];

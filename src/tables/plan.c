@@ -53,10 +53,10 @@ void plan_close(Plan *plan) {
 }
 
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out) {
-    const Attrs    *attrs = &plan->world->attrs;
-    const OpInfo   *info = &op_infos[plan->launches.opcode[launch]];
-    ListId          list = {(uint32_t)launch_attrs(plan, launch)[attr]};
-    const int64_t  *numbers = list_numbers(attrs, list);
+    const Attrs   *attrs = &plan->world->attrs;
+    const OpInfo  *info = &op_infos[plan->launches.opcode[launch]];
+    ListId         list = {(uint32_t)launch_attrs(plan, launch)[attr]};
+    const int64_t *numbers = list_numbers(attrs, list);
     ASSERT(attr < info->attrs_count);
     for (uint32_t i = 0; i < list_count(attrs, list); i++)
         out[i] = info->attrs[attr].kind == ATTR_DIMS ? plan->dim_values[numbers[i]] : numbers[i];

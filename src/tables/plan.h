@@ -11,7 +11,13 @@
 #include "tables/schema.h"
 #include "tables/tensor.h"
 
-typedef enum SlotKind { SLOT_ARENA, SLOT_PARAMETER, SLOT_INPUT, SLOT_OUTPUT, SLOT_CONSTANT } SlotKind;
+typedef enum SlotKind {
+    SLOT_ARENA,
+    SLOT_PARAMETER,
+    SLOT_INPUT,
+    SLOT_OUTPUT,
+    SLOT_CONSTANT
+} SlotKind;
 
 #define SLOTS_COLUMNS(C)                                                                           \
     C(uint8_t, kind, "SlotKind; row 0 is the planned arena")                                       \
@@ -54,7 +60,7 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
 TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
 typedef struct Plan {
-    const World *world;      /* outlives the plan; not rewritten meanwhile */
+    const World *world; /* outlives the plan; not rewritten meanwhile */
     GraphId      graph;
     int64_t     *dim_values; /* by DimId row */
     Slots        slots;

@@ -41,7 +41,8 @@
     },
 
 const OpInfo op_infos[OP_COUNT] = {
-    [OP_NIL] = {.name = "nil", .operands = "", .outs = "", .infer = infer_none, .doc = "no operator"},
+    [OP_NIL] =
+        {.name = "nil", .operands = "", .outs = "", .infer = infer_none, .doc = "no operator"},
 #include "tables/opcodes.def"
 };
 

@@ -7,7 +7,7 @@
 
 typedef enum Opcode {
     OP_NIL,
-#define ATTRS(...) ()
+#define ATTRS(...)                                                                      ()
 #define OPCODE(NAME, text, min, max, results, flags, infer, operands, outs, attrs, doc) OP_##NAME,
 #include "tables/opcodes.def"
 #undef ATTRS
@@ -15,8 +15,8 @@ typedef enum Opcode {
 } Opcode;
 
 /* Attribute positions: ATTR_REDUCE_axes and so on. */
-#define SCHEMA_UNPACK(...) __VA_ARGS__
-#define ATTRS(...)         (__VA_ARGS__)
+#define SCHEMA_UNPACK(...)              __VA_ARGS__
+#define ATTRS(...)                      (__VA_ARGS__)
 #define A(NAME, attr, kind, value, doc) ATTR_##NAME##_##attr,
 #define OPCODE(NAME, text, min, max, results, flags, infer, operands, outs, attrs, doc)            \
     enum { ATTR_BEFORE_##NAME = -1, SCHEMA_UNPACK attrs };
@@ -25,33 +25,33 @@ typedef enum Opcode {
 #undef ATTRS
 
 typedef enum OpFlag {
-    OP_PURE = 1,         /* no effect: equal rows may be merged, unused ones dropped */
-    OP_COMMUTES = 2,     /* operands may be swapped */
-    OP_ELEMENTWISE = 4,  /* each result element depends on the operand elements at its index */
-    OP_ZERO_GRAD = 8,    /* derivative zero or not defined */
-    OP_VIEW = 16,        /* the result can be another view of the first operand's memory */
-    OP_EFFECT = 32,      /* ordered with other effects, never dropped */
-    OP_TERMINATOR = 64,  /* last row of a block */
-    OP_BLOCKS = 128,     /* carries blocks */
-    OP_STATE = 256,      /* reads persistent state: merged only by name */
-    OP_EXPANDS = 512,    /* composite: has an expansion into primitives */
-    OP_DERIVES = 1024,   /* consumed by the differentiate system */
-    OP_INPLACE = 2048    /* result i may take the memory of the operand with its name */
+    OP_PURE = 1,        /* no effect: equal rows may be merged, unused ones dropped */
+    OP_COMMUTES = 2,    /* operands may be swapped */
+    OP_ELEMENTWISE = 4, /* each result element depends on the operand elements at its index */
+    OP_ZERO_GRAD = 8,   /* derivative zero or not defined */
+    OP_VIEW = 16,       /* the result can be another view of the first operand's memory */
+    OP_EFFECT = 32,     /* ordered with other effects, never dropped */
+    OP_TERMINATOR = 64, /* last row of a block */
+    OP_BLOCKS = 128,    /* carries blocks */
+    OP_STATE = 256,     /* reads persistent state: merged only by name */
+    OP_EXPANDS = 512,   /* composite: has an expansion into primitives */
+    OP_DERIVES = 1024,  /* consumed by the differentiate system */
+    OP_INPLACE = 2048   /* result i may take the memory of the operand with its name */
 } OpFlag;
 
 typedef enum AttrKind {
-    ATTR_INT,     /* i64 */
-    ATTR_FLOAT,   /* bits of a double */
-    ATTR_BOOL,    /* 0 or 1 */
-    ATTR_STR,     /* StrId */
-    ATTR_STRS,    /* ListId of StrId */
-    ATTR_DTYPE,   /* Dtype */
-    ATTR_TYPE,    /* TypeId */
-    ATTR_DIM,     /* DimId */
-    ATTR_DIMS,    /* ListId of DimId */
-    ATTR_INTS,    /* ListId of i64 */
-    ATTR_CONST,   /* ConstId */
-    ATTR_REDUCE,  /* ReduceKind and so on: names in attr_enums */
+    ATTR_INT,    /* i64 */
+    ATTR_FLOAT,  /* bits of a double */
+    ATTR_BOOL,   /* 0 or 1 */
+    ATTR_STR,    /* StrId */
+    ATTR_STRS,   /* ListId of StrId */
+    ATTR_DTYPE,  /* Dtype */
+    ATTR_TYPE,   /* TypeId */
+    ATTR_DIM,    /* DimId */
+    ATTR_DIMS,   /* ListId of DimId */
+    ATTR_INTS,   /* ListId of i64 */
+    ATTR_CONST,  /* ConstId */
+    ATTR_REDUCE, /* ReduceKind and so on: names in attr_enums */
     ATTR_COMPARE,
     ATTR_SCATTER,
     ATTR_FFT,
@@ -60,17 +60,47 @@ typedef enum AttrKind {
 } AttrKind;
 
 typedef enum ReduceKind {
-    REDUCE_SUM, REDUCE_PROD, REDUCE_MAX, REDUCE_MIN, REDUCE_AND, REDUCE_OR, REDUCE_ARGMAX,
-    REDUCE_ARGMIN, REDUCE_KIND_COUNT
+    REDUCE_SUM,
+    REDUCE_PROD,
+    REDUCE_MAX,
+    REDUCE_MIN,
+    REDUCE_AND,
+    REDUCE_OR,
+    REDUCE_ARGMAX,
+    REDUCE_ARGMIN,
+    REDUCE_KIND_COUNT
 } ReduceKind;
 typedef enum CompareKind {
-    COMPARE_EQ, COMPARE_NE, COMPARE_LT, COMPARE_LE, COMPARE_GT, COMPARE_GE, COMPARE_KIND_COUNT
+    COMPARE_EQ,
+    COMPARE_NE,
+    COMPARE_LT,
+    COMPARE_LE,
+    COMPARE_GT,
+    COMPARE_GE,
+    COMPARE_KIND_COUNT
 } CompareKind;
 typedef enum ScatterKind {
-    SCATTER_SET, SCATTER_ADD, SCATTER_MUL, SCATTER_MIN, SCATTER_MAX, SCATTER_KIND_COUNT
+    SCATTER_SET,
+    SCATTER_ADD,
+    SCATTER_MUL,
+    SCATTER_MIN,
+    SCATTER_MAX,
+    SCATTER_KIND_COUNT
 } ScatterKind;
-typedef enum FftKind { FFT_FORWARD, FFT_INVERSE, FFT_REAL_FORWARD, FFT_REAL_INVERSE, FFT_KIND_COUNT } FftKind;
-typedef enum InitKind { INIT_ZEROS, INIT_ONES, INIT_NORMAL, INIT_UNIFORM, INIT_KIND_COUNT } InitKind;
+typedef enum FftKind {
+    FFT_FORWARD,
+    FFT_INVERSE,
+    FFT_REAL_FORWARD,
+    FFT_REAL_INVERSE,
+    FFT_KIND_COUNT
+} FftKind;
+typedef enum InitKind {
+    INIT_ZEROS,
+    INIT_ONES,
+    INIT_NORMAL,
+    INIT_UNIFORM,
+    INIT_KIND_COUNT
+} InitKind;
 
 enum { OP_MANY = 0xFFFF };
 
@@ -99,7 +129,7 @@ extern const OpInfo op_infos[OP_COUNT];
 const char *const *attr_enum_names(AttrKind kind);
 Opcode             opcode_find(String name); /* OP_NIL if unknown */
 /* The attribute of this name, or -1. */
-int  op_attr_find(Opcode opcode, String name);
+int op_attr_find(Opcode opcode, String name);
 /* The default as an attribute word (0 for lists and required ones). */
 uint64_t attr_default_word(const AttrInfo *attr);
 

@@ -46,18 +46,19 @@ StrId strings_add(Strings *strings, String s) {
     uint32_t row = table_add(&strings->rows.table);
     strings->rows.first[row] = first;
     strings->rows.count[row] = (uint32_t)s.count;
-    intern_add(&strings->index, string_hash(strings, row), row, string_hash, strings);
+    intern_add(&strings->index, string_hash(strings, row), row);
     return (StrId){row};
 }
 
 String strings_get(const Strings *strings, StrId id) {
     ASSERT(id.row < strings->rows.table.count);
     if (id.row == 0) return (String){"", 0};
-    return (String){strings->bytes.bytes + strings->rows.first[id.row], strings->rows.count[id.row]};
+    return (String){strings->bytes.bytes + strings->rows.first[id.row],
+                    strings->rows.count[id.row]};
 }
 
 void strings_reindex(Strings *strings) {
     intern_clear(&strings->index);
     for (uint32_t row = 1; row < strings->rows.table.count; row++)
-        intern_add(&strings->index, string_hash(strings, row), row, string_hash, strings);
+        intern_add(&strings->index, string_hash(strings, row), row);
 }

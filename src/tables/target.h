@@ -13,11 +13,11 @@ typedef enum ViewNeed {
 } ViewNeed;
 
 typedef struct Target {
-    const char *name;             /* "cpu" */
+    const char *name;                 /* "cpu" */
     bool        has_kernel[OP_COUNT]; /* can launch this opcode */
-    bool        keep[OP_COUNT];   /* composites whose own kernel beats their expansion */
-    uint8_t     view_need[OP_COUNT]; /* ViewNeed of the operands */
-    uint32_t    align;            /* bytes, of buffers in the planned arena */
+    bool        keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
+    uint8_t     view_need[OP_COUNT];  /* ViewNeed of the operands */
+    uint32_t    align;                /* bytes, of buffers in the planned arena */
 } Target;
 
 #endif

@@ -30,8 +30,11 @@ static uint64_t shape_key_hash(const DimId *dims, uint32_t rank) {
 static bool shape_same(const void *owner, uint32_t row, const void *key) {
     const Types    *types = owner;
     const ShapeKey *k = key;
-    return types->shapes.rank[row] == k->rank &&
-           memcmp(types->dims.dim + types->shapes.first[row], k->dims, k->rank * sizeof(DimId)) == 0;
+    if (types->shapes.rank[row] != k->rank) return false;
+    const DimId *dims = types->dims.dim + types->shapes.first[row];
+    for (uint32_t i = 0; i < k->rank; i++)
+        if (dims[i].row != k->dims[i].row) return false;
+    return true;
 }
 static uint64_t shape_hash(const void *owner, uint32_t row) {
     const Types *types = owner;
@@ -69,9 +72,9 @@ void types_reindex(Types *types) {
     intern_clear(&types->shape_index);
     intern_clear(&types->type_index);
     for (uint32_t row = 1; row < types->shapes.table.count; row++)
-        intern_add(&types->shape_index, shape_hash(types, row), row, shape_hash, types);
+        intern_add(&types->shape_index, shape_hash(types, row), row);
     for (uint32_t row = 1; row < types->types.table.count; row++)
-        intern_add(&types->type_index, type_hash(types, row), row, type_hash, types);
+        intern_add(&types->type_index, type_hash(types, row), row);
 }
 
 ShapeId types_shape(Types *types, const DimId *dims, uint32_t rank) {
@@ -88,7 +91,7 @@ ShapeId types_shape(Types *types, const DimId *dims, uint32_t rank) {
     row = table_add(&types->shapes.table);
     types->shapes.first[row] = first;
     types->shapes.rank[row] = rank;
-    intern_add(&types->shape_index, hash, row, shape_hash, types);
+    intern_add(&types->shape_index, hash, row);
     return (ShapeId){row};
 }
 
@@ -103,6 +106,6 @@ TypeId types_type(Types *types, Dtype dtype, ShapeId shape) {
     types->types.layout[row] = 0;
     types->types.shape[row] = shape;
     types->types.sharding[row] = 0;
-    intern_add(&types->type_index, hash, row, type_hash, types);
+    intern_add(&types->type_index, hash, row);
     return (TypeId){row};
 }

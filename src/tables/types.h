@@ -38,12 +38,18 @@ void types_reindex(Types *types);
 ShapeId types_shape(Types *types, const DimId *dims, uint32_t rank); /* rank <= SHAPE_RANK_MAX */
 TypeId  types_type(Types *types, Dtype dtype, ShapeId shape);
 
-static inline uint32_t shape_rank(const Types *types, ShapeId id) { return types->shapes.rank[id.row]; }
+static inline uint32_t shape_rank(const Types *types, ShapeId id) {
+    return types->shapes.rank[id.row];
+}
 static inline const DimId *shape_dims(const Types *types, ShapeId id) {
     return types->dims.dim + types->shapes.first[id.row];
 }
-static inline Dtype   type_dtype(const Types *types, TypeId id) { return (Dtype)types->types.dtype[id.row]; }
-static inline ShapeId type_shape(const Types *types, TypeId id) { return types->types.shape[id.row]; }
+static inline Dtype type_dtype(const Types *types, TypeId id) {
+    return (Dtype)types->types.dtype[id.row];
+}
+static inline ShapeId type_shape(const Types *types, TypeId id) {
+    return types->types.shape[id.row];
+}
 static inline uint32_t type_rank(const Types *types, TypeId id) {
     return shape_rank(types, type_shape(types, id));
 }

@@ -59,14 +59,27 @@ void world_close(World *world) {
 
 Table *world_table(World *world, uint32_t index) {
     Table *tables[] = {
-        &world->strings.rows.table,       &world->strings.bytes.table, &world->dims.rows.table,
-        &world->dims.terms.table,         &world->dims.monos.table,    &world->dims.atoms.table,
-        &world->types.shapes.table,       &world->types.dims.table,    &world->types.types.table,
-        &world->attrs.records.runs.table, &world->attrs.records.words.table,
-        &world->attrs.lists.runs.table,   &world->attrs.lists.words.table,
-        &world->consts.rows.table,        &world->consts.bytes.table,  &world->locs.table,
-        &world->code.ops.table,           &world->code.operands.table, &world->code.values.table,
-        &world->code.blocks.table,        &world->code.graphs.table,
+        &world->strings.rows.table,
+        &world->strings.bytes.table,
+        &world->dims.rows.table,
+        &world->dims.terms.table,
+        &world->dims.monos.table,
+        &world->dims.atoms.table,
+        &world->types.shapes.table,
+        &world->types.dims.table,
+        &world->types.types.table,
+        &world->attrs.records.runs.table,
+        &world->attrs.records.words.table,
+        &world->attrs.lists.runs.table,
+        &world->attrs.lists.words.table,
+        &world->consts.rows.table,
+        &world->consts.bytes.table,
+        &world->locs.table,
+        &world->code.ops.table,
+        &world->code.operands.table,
+        &world->code.values.table,
+        &world->code.blocks.table,
+        &world->code.graphs.table,
     };
     return index < LENGTH(tables) ? tables[index] : NULL;
 }

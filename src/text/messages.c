@@ -120,8 +120,9 @@ static void add_place(Messages *m, TextPlace place) {
 }
 /* The line of the source and a caret under the column; tabs stay tabs, so the caret lines up. */
 static void add_source_line(Messages *m, TextPlace place) {
-    const char *at = m->source.data, *end = at + m->source.count;
+    const char *at = m->source.data;
     if (at == NULL || place.line == 0) return;
+    const char *end = at + m->source.count;
     for (uint32_t line = 1; line < place.line && at != NULL; line++) {
         at = memchr(at, '\n', (size_t)(end - at));
         if (at != NULL) at++;

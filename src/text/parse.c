@@ -304,7 +304,11 @@ static bool parse_parts(Parser *p, Statement *s) {
     parse_advance(p);
     if (!parse_operands(p, s)) return false;
     judge_names(p, s);
-    if (!parse_attrs(p, s) || !parse_result_types(p, s) || !check_counts(p, s)) return false;
+    if (!parse_attrs(p, s) || !parse_result_types(p, s)) return false;
+    bool junk = p->token.kind == TOKEN_BAD || p->token.kind == TOKEN_NUMBER ||
+                p->token.kind == TOKEN_STRING;
+    if (junk) return parse_fail_expected(p, "the next operator");
+    if (!check_counts(p, s)) return false;
     return parse_blocks(p, s);
 }
 /* False when the text could not be followed; the names on the left are then known but silent. */

@@ -353,16 +353,11 @@ static bool parse_range(Parser *p, Facts *facts) {
     parse_advance(p);
     return p->token.kind != TOKEN_NUMBER || parse_int(p, &facts->hi);
 }
-static const char *const fact_names[] = {"range", "multiple", "rest", "hint"};
-static bool is_fact(String name) {
-    for (uint32_t i = 0; i < LENGTH(fact_names); i++)
-        if (str_same(name, str_of(fact_names[i]))) return true;
-    return false;
-}
 static bool parse_fact(Parser *p, Facts *facts) {
-    int64_t *numbers[] = {NULL, &facts->multiple, &facts->rest, &facts->hint};
-    for (uint32_t i = 0; i < LENGTH(fact_names); i++) {
-        if (!parse_is_name(p, str_of(fact_names[i]))) continue;
+    static const char *const names[] = {"range", "multiple", "rest", "hint"};
+    int64_t                 *numbers[] = {NULL, &facts->multiple, &facts->rest, &facts->hint};
+    for (uint32_t i = 0; i < LENGTH(names); i++) {
+        if (!parse_is_name(p, str_of(names[i]))) continue;
         parse_advance(p);
         if (!parse_skip(p, '=')) return parse_fail_expected(p, "'='");
         if (numbers[i] == NULL) return parse_range(p, facts);
@@ -411,18 +406,26 @@ static bool parse_equality(Parser *p) {
     return dims_equate(dims, other, dim) ||
            parse_fail_fact(p, &at, "the two sizes can never be equal");
 }
+/* Whether '=' comes before the name of a fact, which is a name right after an operand. */
+static bool at_equality(const Parser *p) {
+    Lexer    ahead = p->lexer;
+    Token    next = p->token;
+    uint16_t before = 0;
+    while (next.line == p->token.line && next.kind != TOKEN_END && next.kind != '=') {
+        bool operand = before == TOKEN_NAME || before == TOKEN_NUMBER || before == TOKEN_STRING ||
+                       before == ')';
+        if (operand && next.kind == TOKEN_NAME) return false;
+        before = next.kind;
+        lex_next(&ahead, &next);
+    }
+    return next.kind == '=' && next.line == p->token.line;
+}
 /* Facts end where the next line begins. */
 bool parse_fact_line(Parser *p) {
     Facts facts = {.hi = DIM_SIZE_MAX, .multiple = 1};
     DimId dim;
     Token at = p->token;
-    Lexer ahead = p->lexer;
-    Token next = p->token;
-    while (next.line == at.line && next.kind != TOKEN_END && next.kind != '=') {
-        lex_next(&ahead, &next);
-        if (next.kind == TOKEN_NAME && is_fact(token_text(&next))) break;
-    }
-    if (next.kind == '=' && next.line == at.line) return parse_equality(p);
+    if (at_equality(p)) return parse_equality(p);
     if (!parse_dim(p, &dim)) return false;
     bool any = false;
     while (p->token.kind == TOKEN_NAME && p->token.line == at.line) {

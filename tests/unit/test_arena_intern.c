@@ -16,17 +16,12 @@ typedef struct Keys {
 
 static uint64_t hash_fair(uint64_t value) { return hash_bytes(&value, sizeof value, 0); }
 static uint64_t hash_one(uint64_t value) { return (void)value, 42; }
-static uint64_t hash_low(uint64_t value) { return value << 32; } /* tags differ, all start at 0 */
-static uint64_t hash_end(uint64_t value) { return value << 32 | 0xffffffff; } /* wraps round */
+static uint64_t hash_low(uint64_t value) { return value << 52; } /* tags differ, all start at 0 */
+static uint64_t hash_end(uint64_t value) { return value << 52 | 0xfffffull << 32; } /* wraps round */
 
 static bool keys_same(const void *owner, uint32_t row, const void *key) {
     const Keys *keys = owner;
     return keys->values[row] == *(const uint64_t *)key;
-}
-
-static uint64_t keys_hash(const void *owner, uint32_t row) {
-    const Keys *keys = owner;
-    return keys->hash(keys->values[row]);
 }
 
 static uint32_t keys_find(const Keys *keys, const Intern *index, uint64_t value) {
@@ -40,7 +35,7 @@ static uint32_t keys_intern(Keys *keys, Intern *index, uint64_t value) {
     if (row) return row;
     if (!ARENA_GUARD(&guard)) return 0;
     keys->values[keys->count] = value;
-    intern_add(index, keys->hash(value), keys->count, keys_hash, keys);
+    intern_add(index, keys->hash(value), keys->count);
     arena_guard_end(&guard);
     return keys->count++;
 }

@@ -1,0 +1,177 @@
+/* The public interface refuses what is wrong, and says so: each mistake leaves a status, a message
+ * with its code, and everything else usable. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "harness.h"
+#include "stoa/stoa.h"
+#include "tables/diags.h"
+
+/* The message must carry the code of the kind. */
+#define EXPECT_CODE(context, kind)                                                                 \
+    EXPECT(strstr(stoa_message(context), diag_infos[kind].code) != NULL)
+
+static StoaContext *open_context(void) {
+    StoaContextOptions options = STOA_CONTEXT_OPTIONS;
+    StoaContext       *context = NULL;
+    options.lanes = 1;
+    EXPECT(stoa_context_create(&options, &context) == STOA_OK);
+    return context;
+}
+static StoaProgram *open_program(StoaContext *context) {
+    StoaProgram *program = NULL;
+    EXPECT(stoa_program_create(context, &program) == STOA_OK);
+    return program;
+}
+static StoaStatus parse(StoaContext *context, const char *text, StoaProgram **program) {
+    return stoa_program_parse(context, text, strlen(text), "test", program);
+}
+/* Compiling this text must fail with the code of the kind. */
+static void expect_compile_fails(const char *text, DiagKind kind) {
+    StoaContext *context = open_context();
+    StoaProgram *program = NULL;
+    StoaSession *session = NULL;
+    REQUIRE(parse(context, text, &program) == STOA_OK);
+    EXPECT(stoa_compile(program, NULL, &session) != STOA_OK);
+    EXPECT_CODE(context, kind);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
+TEST(builders_outside_a_graph_are_refused) {
+    (void)arena;
+    StoaContext *context = open_context();
+    StoaProgram *program = open_program(context);
+    EXPECT_EQ(stoa_scalar(program, STOA_F32, 1).id, 0);
+    EXPECT(stoa_program_check(program) == STOA_INVALID);
+    EXPECT_CODE(context, DIAG_API_MISUSE);
+    EXPECT(stoa_program_check(program) == STOA_OK); /* reported once */
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
+TEST(inputs_come_before_operators) {
+    (void)arena;
+    StoaContext *context = open_context();
+    StoaProgram *program = open_program(context);
+    stoa_graph_begin(program, "f");
+    StoaValue one = stoa_scalar(program, STOA_F32, 1);
+    EXPECT_EQ(stoa_input(program, "x", STOA_F32, NULL, 0).id, 0);
+    EXPECT(one.id != 0);
+    EXPECT(stoa_program_check(program) == STOA_INVALID);
+    EXPECT_CODE(context, DIAG_API_MISUSE);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
+TEST(an_unknown_graph_is_named) {
+    (void)arena;
+    StoaContext *context = open_context();
+    StoaProgram *program = NULL;
+    StoaSession *session = NULL;
+    REQUIRE(parse(context, "graph f(%x: f32) {\n  return %x\n}\n", &program) == STOA_OK);
+    REQUIRE(stoa_compile(program, NULL, &session) == STOA_OK);
+    EXPECT(stoa_run(session, "g", NULL, 0, NULL, 0, NULL) == STOA_NOT_FOUND);
+    EXPECT_CODE(context, DIAG_NO_GRAPH);
+    EXPECT(strstr(stoa_message(context), "'g'") != NULL);
+    stoa_session_destroy(session);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
+TEST(parameters_need_constant_sizes) {
+    (void)arena;
+    expect_compile_fails("graph f(%x: f32[B]) {\n  %p = parameter {name=\"p\", type=f32[B]}\n"
+                         "  %y = add %x, %p\n  return %y\n}\n",
+                         DIAG_STATE_SIZE);
+}
+TEST(graphs_share_parameters_of_one_type) {
+    (void)arena;
+    expect_compile_fails(
+        "graph f() {\n  %p = parameter {name=\"p\", type=f32[2]}\n  return %p\n}\n"
+        "graph g() {\n  %p = parameter {name=\"p\", type=f32[3]}\n  return %p\n}\n",
+        DIAG_STATE_DIFFERS);
+}
+TEST(a_gradient_through_an_undifferentiable_row_is_refused) {
+    (void)arena;
+    expect_compile_fails("graph f(%x: f32[4], %y: f32[4]) {\n  %c = igamma %x, %y\n"
+                         "  %s = reduce %c {kind=sum, axes=[0]}\n"
+                         "  %g = gradient %s, %x\n  return %g\n}\n",
+                         DIAG_NOT_DIFFERENTIABLE);
+}
+TEST(operators_without_a_kernel_are_named) {
+    (void)arena;
+    StoaContext *context = open_context();
+    StoaProgram *program = NULL;
+    StoaSession *session = NULL;
+    float        data[4] = {1, 0, 0, 1};
+    StoaTensor   input = {STOA_F32, 2, {2, 2}, data};
+    REQUIRE(parse(context, "graph f(%x: f32[2,2]) {\n  %l = cholesky %x\n  return %l\n}\n",
+                  &program) == STOA_OK);
+    REQUIRE(stoa_compile(program, NULL, &session) == STOA_OK);
+    EXPECT(stoa_run(session, "f", &input, 1, NULL, 0, NULL) != STOA_OK);
+    EXPECT_CODE(context, DIAG_CPU_NO_KERNEL);
+    EXPECT(strstr(stoa_message(context), "cholesky") != NULL);
+    stoa_session_destroy(session);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
+TEST(weights_of_another_model_are_refused) {
+    StoaContext *context = open_context();
+    StoaProgram *program = NULL, *other = NULL;
+    StoaSession *session = NULL, *other_session = NULL;
+    String       path = str_format(arena, "/tmp/stoa-weights-%p.safetensors", (void *)arena);
+    REQUIRE(
+        parse(
+            context,
+            "graph f() {\n  %p = parameter {name=\"p\", type=f32[2], init=ones}\n  return %p\n}\n",
+            &program) == STOA_OK);
+    REQUIRE(parse(context,
+                  "graph f() {\n  %p = parameter {name=\"p\", type=f32[3]}\n  return %p\n}\n",
+                  &other) == STOA_OK);
+    REQUIRE(stoa_compile(program, NULL, &session) == STOA_OK);
+    REQUIRE(stoa_compile(other, NULL, &other_session) == STOA_OK);
+    EXPECT(stoa_weights_save(session, path.data) == STOA_OK);
+    EXPECT(stoa_weights_load(other_session, path.data, false) == STOA_INVALID);
+    EXPECT_CODE(context, DIAG_WEIGHTS_MISMATCH);
+    EXPECT(stoa_weights_load(session, path.data, false) == STOA_OK);
+    EXPECT(remove(path.data) == 0);
+    stoa_session_destroy(session);
+    stoa_session_destroy(other_session);
+    stoa_program_destroy(program);
+    stoa_program_destroy(other);
+    stoa_context_destroy(context);
+}
+
+/* The interpreter and the fast path are two answers to one question. */
+TEST(interpreter_and_fast_path_agree) {
+    (void)arena;
+    static const char text[] =
+        "graph f(%x: f32[B,3]) {\n"
+        "  %p = parameter {name=\"p\", type=f32[3,3], init=normal, scale=0.5}\n"
+        "  %y = matmul %x, %p\n  %t = tanh %y\n  %s = softmax %t {axis=1}\n"
+        "  %r = reduce %s {kind=max, axes=[1]}\n  return %s, %r\n}\n";
+    StoaContext *context = open_context();
+    StoaProgram *program = NULL;
+    float        data[6] = {1, -2, 3, 0.5f, 0, -1}, results[2][8] = {{0}},
+          *maxima[2] = {results[0] + 6, results[1] + 6};
+    REQUIRE(parse(context, text, &program) == STOA_OK);
+    for (int slow = 0; slow < 2; slow++) {
+        StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+        StoaSession       *session = NULL;
+        StoaTensor         input = {STOA_F32, 2, {2, 3}, data};
+        StoaTensor         outputs[2] = {{.data = results[slow]}, {.data = maxima[slow]}};
+        options.interpreter = slow == 1;
+        options.seed = 3;
+        REQUIRE(stoa_compile(program, &options, &session) == STOA_OK);
+        EXPECT(stoa_run(session, "f", &input, 1, outputs, 2, NULL) == STOA_OK);
+        EXPECT_EQ(outputs[0].shape[0], 2);
+        EXPECT_EQ(outputs[0].shape[1], 3);
+        stoa_session_destroy(session);
+    }
+    for (int i = 0; i < 8; i++) EXPECT(fabsf(results[0][i] - results[1][i]) <= 1e-6f);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
