@@ -139,3 +139,16 @@ function(stoa_tidy_tests)
       COMMAND ${PYTHON3} tools/check_symbols.py --build ${CMAKE_BINARY_DIR})
   endif()
 endfunction()
+
+# The command line as a user tries it, and the program that README.md shows.
+function(stoa_cli_tests)
+  if(NOT TARGET stoa_tool_stoa)
+    return()
+  endif()
+  find_program(PYTHON3 python3 REQUIRED)
+  stoa_add_test(unit/cli unit COMMAND ${PYTHON3} tests/cli/run.py $<TARGET_FILE:stoa_tool_stoa>)
+  if(NOT STOA_SANITIZE_FLAGS)
+    stoa_add_test(unit/cli_readme unit
+      COMMAND ${PYTHON3} tests/cli/readme.py ${CMAKE_C_COMPILER} $<TARGET_FILE_DIR:stoa>)
+  endif()
+endfunction()

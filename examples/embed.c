@@ -3,7 +3,6 @@
  *     cc embed.c $(pkg-config --cflags --libs stoa) && ./a.out */
 #include <stdio.h>
 #include <stdlib.h>
-
 #include <stoa/stoa.h>
 
 enum { POINTS = 256, HIDDEN = 64, STEPS = 300 };

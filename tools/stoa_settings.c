@@ -34,7 +34,8 @@ static void read_gpt(Cli *cli, Settings *settings) {
     text.path = stoa_config_text(config, "data", DICTIONARY);
     int kind = stoa_config_choice(config, "tokenizer", tokenizers, 0);
     text.tokenizer = tokenizers[kind];
-    text.vocab = kind == 1 ? 256 : whole(cli, "vocab", 256, 65535, 2048);
+    text.vocab = whole(cli, "vocab", 256, 65535, 2048);
+    if (kind == 1) text.vocab = 256;
     text.validation = stoa_config_float(config, "validation", 0.0001, 0.5, 0.02);
     text.bytes_max = (uint64_t)stoa_config_int(config, "max_bytes", 0, INT64_MAX, 0);
     text.sequential = stoa_config_bool(config, "sequential", false);
@@ -150,7 +151,11 @@ int settings_read(Cli *cli, Settings *settings) {
     if (code != CLI_OK || device != CLI_OK) return code != CLI_OK ? code : device;
     const char *problem = settings->model == SETTINGS_GPT ? model_gpt_problem(&settings->gpt)
                                                           : model_lenet_problem(&settings->lenet);
-    return problem == NULL ? CLI_OK : cli_usage(cli, "%s", problem);
+    if (problem != NULL) return cli_usage(cli, "%s", problem);
+    if (settings->train.warmup_steps <= settings->train.steps) return CLI_OK;
+    return cli_usage(cli, "--warmup %llu is longer than the run of %llu steps",
+                     (unsigned long long)settings->train.warmup_steps,
+                     (unsigned long long)settings->train.steps);
 }
 
 StoaStatus settings_build(const Settings *settings, StoaProgram *program) {

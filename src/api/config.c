@@ -1,5 +1,6 @@
-/* Settings behind the public interface: formats/config with the values that were read remembered, so
- * that a run can print and keep exactly what was in force. */
+/* Settings behind the public interface: formats/config with the values that were read remembered,
+ * so that a run can print and keep exactly what was in force. Getters run under a guard and fall
+ * back to the preset when memory is refused; stoa_config_finish reports it. */
 #include "formats/config.h"
 
 #include "api/internal.h"

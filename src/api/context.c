@@ -1,4 +1,6 @@
-/* Contexts: creation, the message of the last failure, and tensor storage. */
+/* Contexts: creation, the message of the last failure, and tensor storage. The message is rendered
+ * from diagnostic rows under a guard of its own, so that even describing a failure cannot fail the
+ * host. */
 #include "api/internal.h"
 
 #include "arena/block.h"

@@ -1,5 +1,6 @@
 /* Opening data: text through a tokenizer into tokens (kept in a folder under a name made from the
- * source and the settings, so a second run starts at once), images from IDX files. */
+ * source and the settings, so that a second run starts at once), images from IDX files. What was
+ * kept is checked when it is opened and made again when it does not fit. */
 #include "api/data.h"
 
 #include <math.h>

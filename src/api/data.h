@@ -1,4 +1,7 @@
-/* Data behind the public interface: a tokenizer, a token file or images, and two feed sources. */
+/* Data behind the public interface: a tokenizer, a token file or images, and the two feed sources
+ * (training, validation) that the training loop draws batches from.
+ *
+ * Dimensions of images are those of the files; token batches are [batch, context]. */
 #ifndef STOA_API_DATA_H
 #define STOA_API_DATA_H
 

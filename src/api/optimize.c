@@ -1,5 +1,6 @@
-/* The update of all trainable parameters of a graph, as rows: gradients, global norm, a finite check
- * that stops the step, clipping, the optimizer, and the assignments. */
+/* The update of all trainable parameters of a graph, as rows: gradients, global norm, a finite
+ * check that stops the step, clipping, the optimizer, and the assignments. Everything is ordinary
+ * rows, so the systems fuse, plan and print it like the model itself. */
 #include "api/program.h"
 
 typedef struct Optimizing {

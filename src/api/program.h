@@ -1,4 +1,7 @@
-/* Programs behind the public interface: a world, and the graph that is open for building. */
+/* Programs behind the public interface: a world, and the graph that is open for building. One path
+ * (api_op) appends every operator, so that checks and failures are the same for all.
+ *
+ * A program belongs to its context and dies before it. */
 #ifndef STOA_API_PROGRAM_H
 #define STOA_API_PROGRAM_H
 

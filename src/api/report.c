@@ -1,4 +1,6 @@
-/* Reports: what a file holds (inspect), and what was found on this machine (doctor). */
+/* Reports: what a file holds (inspect), and what was found on this machine (doctor). A file is
+ * recognised by its first bytes and read by the same checked readers as everywhere else, so
+ * inspecting a hostile file is as safe as loading it. */
 #include "api/internal.h"
 
 #include "arena/os.h"

@@ -1,5 +1,6 @@
 /* Sessions: compile, initialise state, run. Plans are made on first use of a combination of input
- * shapes and kept; the least recently used makes room. Running a known shape allocates nothing. */
+ * shapes and kept; the least recently used makes room. Running a known shape allocates nothing.
+ * All plans share one arena for intermediates, because they never run at once. */
 #include "api/session.h"
 
 #include "arena/hash.h"

@@ -1,4 +1,7 @@
-/* Sessions: a compiled copy of a program, its state, and a plan for each shape class seen so far. */
+/* Sessions behind the public interface: a compiled copy of a program, its state, and a plan for
+ * each shape class seen so far.
+ *
+ * The world is compiled once and not rewritten afterwards; plans point into it. */
 #ifndef STOA_API_SESSION_H
 #define STOA_API_SESSION_H
 

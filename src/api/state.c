@@ -1,4 +1,7 @@
-/* State by name: reading, writing, weights files, and the memory report. */
+/* State by name: reading, writing, weights files, the memory report and the profile. Payloads
+ * stream between the file and the state without a copy in between.
+ *
+ * Float dtypes are converted when weights are loaded; shapes must agree. */
 #include "api/session.h"
 
 #include "formats/safetensors.h"

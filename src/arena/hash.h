@@ -1,5 +1,7 @@
 /* Hashing: one 64-bit mix for interning and content addressing, CRC-32C for files.
- * hash_bytes is stable across runs and machines of the same endianness; it is not cryptographic. */
+ *
+ * hash_bytes is stable across runs and machines of the same endianness; it is not cryptographic,
+ * so hostile content may collide: users compare content after the hash. */
 #ifndef STOA_ARENA_HASH_H
 #define STOA_ARENA_HASH_H
 

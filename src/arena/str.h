@@ -1,5 +1,8 @@
-/* Strings: bytes with a length, no terminator implied; who owns them is said by the arena argument.
- * str_format always adds a terminator past the end, so .data can go to C functions. */
+/* Strings: bytes with a length, no terminator implied; who owns them is said by the arena
+ * argument.
+ *
+ * str_format and str_copy always add a terminator past the end, so their .data can go to C
+ * functions. */
 #ifndef STOA_ARENA_STR_H
 #define STOA_ARENA_STR_H
 

@@ -163,8 +163,8 @@ typedef struct Range { /* memory that some step touched since lanes last met */
 typedef struct Meeting {
     Range    ranges[RANGES_MAX];
     uint32_t count;
-    bool     unknown; /* more ranges than are kept: whoever is next meets */
-    bool     stops;   /* the launch before was an assert */
+    bool     more_split, more_single; /* there were more than are kept, of split steps or others */
+    bool     stops;                   /* the launch before was an assert */
 } Meeting;
 
 static Range range_of(const LaunchArg *arg, bool writes) {
@@ -186,26 +186,40 @@ static bool conflicts(const Range *a, const Range *b) {
     return a->alike == 0 || !same;
 }
 
-/* The ranges of the current launch; whether lanes must meet before it. */
-static bool meet_before(Meeting *meeting, const Binder *b, bool split) {
-    Range    ranges[RANGES_MAX];
+/* The memory of the current launch; how many ranges, RANGES_MAX if there are too many. */
+static uint32_t launch_ranges(const Binder *b, bool split, Range *out) {
     uint32_t args = b->operands + b->results, count = 0;
-    bool     meet = meeting->unknown || args >= RANGES_MAX;
-    for (uint32_t i = 0; i < args && args < RANGES_MAX; i++) {
+    if (args >= RANGES_MAX) return RANGES_MAX;
+    for (uint32_t i = 0; i < args; i++) {
         const LaunchArg *arg = &b->args[i];
         Range range = range_of(arg, i >= b->operands || (b->opcode == OP_ASSIGN && i == 0));
         range.split = split;
         range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
-        if (range.first < range.last) ranges[count++] = range;
+        if (range.first < range.last) out[count++] = range;
     }
-    if (b->uses_shared)
-        ranges[count++] = (Range){(uint32_t)SLOT_SHARED, true, split, 0, 0, 1};
-    for (uint32_t i = 0; i < count && !meet; i++)
+    if (b->uses_shared) out[count++] = (Range){(uint32_t)SLOT_SHARED, true, split, 0, 0, 1};
+    return count;
+}
+
+/* Whether lanes must meet before the current launch; then remembers it. */
+static bool meet_before(Meeting *meeting, const Binder *b, bool split) {
+    Range    ranges[RANGES_MAX];
+    uint32_t count = launch_ranges(b, split, ranges);
+    bool     many = count == RANGES_MAX, any = meeting->count > 0;
+    bool     meet = meeting->more_split || (split && meeting->more_single) || (many && any);
+    for (uint32_t i = 0; i < count && !many && !meet; i++)
         for (uint32_t j = 0; j < meeting->count && !meet; j++)
             meet = conflicts(&ranges[i], &meeting->ranges[j]);
-    meet |= meeting->count + count > RANGES_MAX;
-    if (meet) meeting->count = 0;
-    meeting->unknown = args >= RANGES_MAX;
+    if (meet) *meeting = (Meeting){.stops = meeting->stops};
+    if (many || meeting->count + count > RANGES_MAX) { /* forget which, remember of what kind */
+        for (uint32_t j = 0; j < meeting->count; j++) {
+            meeting->more_split |= meeting->ranges[j].split;
+            meeting->more_single |= !meeting->ranges[j].split;
+        }
+        meeting->count = 0;
+        if (many) count = 0;
+        if (many) *(split ? &meeting->more_split : &meeting->more_single) = true;
+    }
     memcpy(meeting->ranges + meeting->count, ranges, sizeof *ranges * count);
     meeting->count += count;
     return meet;

@@ -164,6 +164,76 @@ static void gemm_run(const void *params, const KernelCtx *ctx) {
     }
 }
 
+/* --- oneDNN ---------------------------------------------------------------------------------------- */
+
+typedef struct Library {
+    const Gemm *g;
+    Sgemm       s;      /* of a whole matrix */
+    int64_t     blocks; /* a matrix is cut into so many blocks of rows or of columns */
+    int64_t     block;
+    bool        by_rows;
+} Library;
+
+static void library_run(const void *params, const KernelCtx *ctx) {
+    const Library *l = params;
+    const Gemm    *g = l->g;
+    Part           part = part_of(g->batch.count * l->blocks, 1, ctx);
+    for (int64_t unit = part.first; unit < part.last; unit++) {
+        NdWalk         at = nd_at(&g->batch, unit / l->blocks);
+        int64_t        first = unit % l->blocks * l->block;
+        const uint8_t *x = (uint8_t *)ref_at(g->x, ctx) + at.offset[1];
+        const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + at.offset[2];
+        uint8_t       *z = (uint8_t *)ref_at(g->z, ctx) + at.offset[0];
+        Sgemm          s = l->s;
+        if (l->by_rows) {
+            s.m = least(s.m - first, l->block);
+            x += first * g->x_m * g->width;
+            z += first * g->z_m * g->width;
+        } else {
+            s.n = least(s.n - first, l->block);
+            y += first * g->y_n * g->width;
+            z += first * g->width;
+        }
+        onednn_sgemm(&s, (const float *)(const void *)x, (const float *)(const void *)y,
+                     (float *)(void *)z);
+    }
+}
+
+/* One stride must be 1 and the other a leading dimension. An axis of size 1 has any stride. */
+static bool leading(int64_t rows, int64_t cols, int64_t row_stride, int64_t col_stride,
+                    bool *out_turned, int64_t *out_stride) {
+    if (rows == 1) row_stride = col_stride == 1 || cols == 1 ? cols : 1;
+    if (cols == 1) col_stride = row_stride == 1 ? rows : 1;
+    *out_turned = col_stride != 1;
+    *out_stride = *out_turned ? col_stride : row_stride;
+    return (col_stride == 1 && row_stride >= cols) || (row_stride == 1 && col_stride >= rows);
+}
+
+/* Into how many blocks a matrix is cut: up to 16 units for lanes, none below 2 MFLOP or so. */
+static void set_blocks(Library *l) {
+    int64_t size = l->by_rows ? l->s.m : l->s.n, flops = l->s.m * l->s.n * l->s.k * 2;
+    l->blocks = 1;
+    while (l->blocks * l->g->batch.count < 16 && size / (2 * l->blocks) >= 64 &&
+           flops / (2 * l->blocks) >= 1 << 21)
+        l->blocks *= 2;
+    l->block = round_up(blocks_of(size, l->blocks), 16);
+    l->blocks = blocks_of(size, l->block);
+}
+
+static bool bind_library(Binder *b, const Gemm *g) {
+    Library *l = BIND_PARAMS(b, Library);
+    Sgemm   *s = &l->s;
+    *l = (Library){.g = g, .by_rows = g->m >= g->n};
+    *s = (Sgemm){.m = g->m, .n = g->n, .k = g->k, .z_stride = g->m > 1 ? g->z_m : g->n};
+    if (!onednn_has() || g->outer.count != 1 || s->z_stride < g->n ||
+        !leading(g->m, g->k, g->x_m, g->x_k, &s->x_turned, &s->x_stride) ||
+        !leading(g->k, g->n, g->y_k, g->y_n, &s->y_turned, &s->y_stride))
+        return false;
+    set_blocks(l);
+    bind_step(b, library_run, l, g->batch.count * g->m * g->n * g->k / 8);
+    return true;
+}
+
 /* --- integers, and products over nothing -------------------------------------------------------- */
 
 static void plain_row(const Gemm *g, const uint8_t *x, const uint8_t *y, int64_t ns, int64_t *acc) {
@@ -346,6 +416,7 @@ bool gemm_bind_dot_general(Binder *b) {
     bool nothing = g->k == 0 || g->outer.count == 0;
     if (dtype_is_float(dtype) && !nothing) {
         if (b->isa->gemm_pack[dtype] == NULL) return false;
+        if (dtype == DTYPE_F32 && bind_library(b, g)) return true;
         bind_tiles(b, g, dtype);
         return true;
     }

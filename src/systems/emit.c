@@ -1,5 +1,7 @@
-/* Shared words of the rules, and their dispatch: which rule an opcode has is read from the .def lists
- * once, into constant tables. */
+/* Shared words of the rules, and their dispatch: which rule an opcode has is read from the .def
+ * lists once, into constant tables.
+ *
+ * Expression rules become one small function per opcode and operand. */
 #include "systems/emit.h"
 
 /* Expression rules become one function per (opcode, operand). */

@@ -1,5 +1,8 @@
-/* The order of systems, one line each. Compiling is independent of sizes; planning happens once per
- * shape class on the compiled world. */
+/* The order of systems, one line each. Compiling is independent of sizes; planning happens once
+ * per shape class on the compiled world.
+ *
+ * Dead rows are dropped twice: tangent rows before they would be expanded, and what folding left
+ * over. */
 #include "systems/runner.h"
 
 static bool run_all(Runner *runner, const SystemKind *kinds, uint32_t count) {

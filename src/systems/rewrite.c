@@ -1,5 +1,7 @@
-/* The mechanics of append-and-remap. Copying a row is column stores only; block ranges are recomputed
- * in one sweep at the end, so a system never maintains them. */
+/* The mechanics of append-and-remap. Copying a row is column stores only; block ranges are
+ * recomputed in one sweep at the end, so a system never maintains them.
+ *
+ * Memory for the old size is committed at once, which keeps growth out of the loop. */
 #include "systems/rewrite.h"
 
 Rewrite rewrite_begin(World *world, Arena *scratch) {

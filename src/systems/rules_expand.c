@@ -1,5 +1,7 @@
 /* Expansions that need more than an expression. Formulas are those of the docs in opcodes.def; the
- * stable forms (subtracting the maximum, log1p) are chosen here. */
+ * stable forms (subtracting the maximum, log1p) are chosen here.
+ *
+ * Expansions may use simpler composites; the expand system repeats until none is left. */
 #include "systems/emit.h"
 
 #define EXPAND(NAME, expression)                                                                   \

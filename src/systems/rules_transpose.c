@@ -21,7 +21,9 @@ static ValueId pad(Emit *e, ValueId x, const DimId *low, const DimId *high, cons
     uint32_t rank = build_rank(e->build, x);
     uint64_t words[3] = {build_sizes(e->build, low, rank), build_sizes(e->build, high, rank),
                          interior ? build_ints(e->build, interior, rank) : 0};
-    ValueId  operands[2] = {x, build_scalar(e->build, build_dtype(e->build, x), 0)};
+    Types   *types = &e->build->world->types;
+    TypeId   scalar = types_type(types, build_dtype(e->build, x), types_shape(types, NULL, 0));
+    ValueId  operands[2] = {x, emit_zeros(e, scalar)};
     return build_op(e->build, OP_PAD, operands, 2, words);
 }
 static ValueId slice(Emit *e, ValueId x, const DimId *starts, const DimId *limits, uint64_t strides) {

@@ -1,4 +1,6 @@
-/* The views table. */
+/* The views table: opening and closing.
+ *
+ * Rows are filled by the layout system and read by launch; see views.h for what they mean. */
 #include "systems/views.h"
 
 #define TABLE_SELF_ Views

@@ -1,4 +1,7 @@
-/* Interned runs of words: attribute records and lists of numbers. */
+/* Interned runs of words: attribute records and lists of numbers, two instances of one mechanism.
+ *
+ * A run is copied to the stack before its column grows, because callers often pass words that lie
+ * in that column. */
 #include "tables/attrs.h"
 
 #include <string.h>

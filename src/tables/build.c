@@ -1,4 +1,7 @@
-/* The builders. All go through build_row, the one place that appends and infers. */
+/* The builders. All go through build_row, the one place that appends an operator and infers its
+ * types, so that builders, rules and rewriting systems produce rows alike.
+ *
+ * Nil types pass through silently: one mistake, one message. */
 #include "tables/build.h"
 
 OpId build_row(Build *build, Opcode opcode, const ValueId *operands, uint32_t count,

@@ -1,4 +1,7 @@
-/* Program rows: opening, copying and appending. Nothing here knows what an operator means. */
+/* Program rows: opening, copying and appending. Nothing here knows what an operator means; the
+ * schema does.
+ *
+ * Row widths are pinned by assertions: a growing hot row is a failing build. */
 #include "tables/code.h"
 
 #define TABLE_SELF_ Ops

@@ -1,4 +1,6 @@
-/* Interned constants and the conversion of one element between storage and double. */
+/* Interned constants and the conversion of one element between storage and double.
+ *
+ * Payloads are 16-byte aligned in the pool, so that kernels read them in place. */
 #include "tables/consts.h"
 
 #include "arena/hash.h"

@@ -1,5 +1,6 @@
-/* Constants: tensor payloads known when the program is built, interned by type and bytes. Scalars
- * are the common case (a splat is a scalar constant followed by broadcast_in_dim). */
+/* Constants: tensor payloads known when the program is built, interned by type and bytes.
+ *
+ * Scalars are the common case: a splat is a scalar constant followed by broadcast_in_dim. */
 #ifndef STOA_TABLES_CONSTS_H
 #define STOA_TABLES_CONSTS_H
 

@@ -1,5 +1,7 @@
 /* Diagnostic rows: adding, string arguments, merging. Each kind is emitted from one place in the
- * sources and shown by a test (tools/check_diags.py holds both). */
+ * sources and shown by a test (tools/check_diags.py holds both).
+ *
+ * A full table counts errors and drops rows: the first ones are those that matter. */
 #include "tables/diags.h"
 
 const DiagInfo diag_infos[DIAG_KIND_COUNT] = {

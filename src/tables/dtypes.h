@@ -1,4 +1,7 @@
-/* Element types and their static facts, expanded from dtypes.def. */
+/* Element types and their static facts, expanded from dtypes.def: name, width, class, name in
+ * files.
+ *
+ * The 16-bit conversions are the oracle for faster ones in the back ends. */
 #ifndef STOA_TABLES_DTYPES_H
 #define STOA_TABLES_DTYPES_H
 

@@ -1,5 +1,7 @@
-/* Elementwise, type and structural rules, and the checks that all rules share. Each diagnostic kind
- * of inference is emitted by one helper at the top. */
+/* Elementwise, type and structural rules, and the checks that all rules share. Each diagnostic
+ * kind of inference is emitted by one helper at the top.
+ *
+ * Rules never see operands of unknown type (schema_infer holds them back). */
 #include "tables/infer.h"
 
 /* --- shared ----------------------------------------------------------------------------------- */

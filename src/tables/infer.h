@@ -1,5 +1,7 @@
-/* Shape and dtype rules: one function per rule named in opcodes.def, on symbolic dims. The same rules
- * serve building, the infer system, and concrete sizes (dims that are constants). */
+/* Shape and dtype rules: one function per rule named in opcodes.def, on symbolic dims.
+ *
+ * The same rules serve building, the infer system, and concrete sizes (dims that are constants),
+ * so there is one answer to what an operator gives. */
 #ifndef STOA_TABLES_INFER_H
 #define STOA_TABLES_INFER_H
 

@@ -1,4 +1,7 @@
-/* Rules of the composites: what a layer accepts and gives. */
+/* Rules of the composites: what a layer accepts and gives.
+ *
+ * They are stricter than their expansions would be, so that the message names the layer the user
+ * wrote and not a row inside it. */
 #include "tables/infer.h"
 
 static bool float_ok(InferCtx *ctx, uint32_t operand) {

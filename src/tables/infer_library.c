@@ -1,4 +1,7 @@
-/* Rules of contractions, windows and factorisations. */
+/* Rules of contractions, windows and factorisations, on symbolic sizes.
+ *
+ * Window sizes are never below 0: a window that does not fit gives an empty result, not an error,
+ * because symbols may take any size. */
 #include "tables/infer.h"
 
 void infer_dot_general(InferCtx *ctx) {

@@ -1,4 +1,7 @@
-/* Rules of operators that change shapes: views, slicing, indexing, reductions, sorting. */
+/* Rules of operators that change shapes: views, slicing, indexing, reductions, sorting.
+ *
+ * What cannot be decided on symbols (does this slice fit?) is checked when sizes are bound
+ * (bind.c). */
 #include "tables/infer.h"
 
 void infer_broadcast_in_dim(InferCtx *ctx) {

@@ -1,4 +1,6 @@
-/* Opening and closing plan tables; reading list attributes at concrete sizes. */
+/* Opening and closing plan tables; reading list attributes at concrete sizes.
+ *
+ * Address space only is reserved for the largest plan, so a small one costs a few pages. */
 #include "tables/plan.h"
 
 #define TABLE_SELF_ Slots

@@ -1,4 +1,7 @@
-/* The schema table, expanded from opcodes.def, and lookups by name. */
+/* The schema table, expanded from opcodes.def, and lookups by name. It is constant data: nothing
+ * is built at run time.
+ *
+ * Positions of attributes are enumerators (ATTR_REDUCE_axes) of the same list. */
 #include "tables/schema.h"
 
 #include "tables/infer.h"

@@ -1,5 +1,7 @@
-/* The operator schema as data: one OpInfo row per opcode, expanded from opcodes.def. Everything that
- * treats operators alike (printer, parser, verifier, builders, reference pages, systems) reads it. */
+/* The operator schema as data: one OpInfo row per opcode, expanded from opcodes.def.
+ *
+ * Everything that treats operators alike (printer, parser, verifier, builders, reference pages,
+ * systems) reads it. */
 #ifndef STOA_TABLES_SCHEMA_H
 #define STOA_TABLES_SCHEMA_H
 

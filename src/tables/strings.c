@@ -1,4 +1,6 @@
-/* Interned strings. Long texts are allowed; the byte pool is limited to 1 GiB of address space. */
+/* Interned strings. Long texts are allowed; the byte pool is limited to 1 GiB of address space.
+ *
+ * The index is derived data and rebuilt after loading. */
 #include "tables/strings.h"
 
 #include "arena/hash.h"

@@ -1,4 +1,6 @@
-/* Interned strings: names of values, symbols, parameters, graphs and files. Equal text has one id. */
+/* Interned strings: names of values, symbols, parameters, graphs and files.
+ *
+ * Equal text has one id, so names are compared as numbers; row 0 is the empty string. */
 #ifndef STOA_TABLES_STRINGS_H
 #define STOA_TABLES_STRINGS_H
 

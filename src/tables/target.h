@@ -1,5 +1,7 @@
 /* What a back end can do, as data, so that systems decide with device facts without including any
- * back end. The back end fills it (cpu_describe). */
+ * back end.
+ *
+ * The back end fills it (cpu_describe); systems only read. */
 #ifndef STOA_TABLES_TARGET_H
 #define STOA_TABLES_TARGET_H
 

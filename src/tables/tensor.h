@@ -1,5 +1,6 @@
-/* A concrete tensor: dtype, sizes and row-major memory that somebody else owns. The currency between
- * the public interface, the interpreter, plans and file formats. */
+/* A concrete tensor: dtype, sizes and row-major memory that somebody else owns.
+ *
+ * The currency between the public interface, the interpreter, plans and file formats. */
 #ifndef STOA_TABLES_TENSOR_H
 #define STOA_TABLES_TENSOR_H
 

@@ -1,5 +1,6 @@
-/* Shapes and types, interned: a shape is a run of dims, a type is (dtype, shape). Equal ones have one
- * id, so type equality is an id compare. Rank is at most SHAPE_RANK_MAX. */
+/* Shapes and types, interned: a shape is a run of dims, a type is (dtype, shape).
+ *
+ * Equal ones have one id, so type equality is an id compare. Rank is at most SHAPE_RANK_MAX. */
 #ifndef STOA_TABLES_TYPES_H
 #define STOA_TABLES_TYPES_H
 

@@ -1,5 +1,7 @@
-/* Opening, cloning and visiting all tables of a world. The list in world_table is the one place that
- * knows them all. */
+/* Opening, cloning and visiting all tables of a world.
+ *
+ * The list in world_table is the one place that knows them all; saving, loading, cloning and
+ * accounting walk it. */
 #include "tables/world.h"
 
 #define TABLE_SELF_ Locs

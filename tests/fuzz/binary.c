@@ -4,6 +4,7 @@
  * program is loaded as it is. */
 #include <stdint.h>
 
+#include "tests/fuzz/fresh.h"
 #include "text/binary.h"
 #include "text/messages.h"
 #include "text/parse.h"
@@ -61,16 +62,17 @@ static void fuzz(Arena *arena, World *first, World *second, const uint8_t *data,
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    Arena     *arena = arena_open("fuzz", 0, 0);
-    World     *first = world_open((size_t)64 << 20, 1 << 14);
-    World     *second = world_open((size_t)64 << 20, 1 << 14);
-    ArenaGuard guard;
-    if (arena && first && second && ARENA_GUARD(&guard)) {
-        fuzz(arena, first, second, data, size);
+    static Arena *arena;
+    static World *kept[2];
+    ArenaGuard    guard;
+    if (arena == NULL) arena = arena_open("fuzz", 0, 0);
+    if (arena == NULL) return 0;
+    ArenaMark mark = arena_mark(arena);
+    if (ARENA_GUARD(&guard)) {
+        World *first = fresh_world(&kept[0]), *second = fresh_world(&kept[1]);
+        if (first != NULL && second != NULL) fuzz(arena, first, second, data, size);
         arena_guard_end(&guard);
     }
-    world_close(first);
-    world_close(second);
-    arena_close(arena);
+    arena_release(arena, mark);
     return 0;
 }

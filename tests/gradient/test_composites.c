@@ -1,0 +1,2 @@
+/* Derivatives of composites. */
+#include "cases_composites.h"

@@ -1,0 +1,2 @@
+/* Derivatives of contractions, convolutions, windows and factorisations. */
+#include "cases_contract.h"

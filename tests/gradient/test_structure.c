@@ -1,0 +1,2 @@
+/* Derivatives of operators that move, reduce, scan and sort elements. */
+#include "cases_structure.h"
