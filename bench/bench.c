@@ -15,7 +15,7 @@ static void tell_usage(FILE *out, const char *program) {
     (void)fprintf(out,
                   "usage: %s [--json] [--smoke] [--size N] [--filter TEXT]\n"
                   "  --json    one JSON object a result, for bench/compare.py\n"
-                  "  --smoke   the smallest size, once\n"
+                  "  --smoke   a tiny size, once\n"
                   "  --size    only this size\n"
                   "  --filter  only results whose name contains TEXT\n",
                   program);

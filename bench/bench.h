@@ -19,7 +19,7 @@ typedef struct Bench {
     const char *suite;
     const char *filter; /* part of the names to measure; "" for all */
     uint64_t    size;   /* 0: the sizes of the suite */
-    bool        smoke;  /* the smallest size, once: does it still run? */
+    bool        smoke;  /* a tiny size (unless one is given), once: does it still run? */
     bool        json;
 } Bench;
 

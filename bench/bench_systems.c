@@ -443,8 +443,8 @@ int main(int argc, char **argv) {
     Suite                 suite = {0};
     int                   result;
     if (!bench_open(&suite.bench, "systems", argc, argv, &result)) return result;
-    if (suite.bench.smoke) bench_size(&suite, 1500);
-    else if (suite.bench.size != 0) bench_size(&suite, suite.bench.size);
+    if (suite.bench.smoke && suite.bench.size == 0) suite.bench.size = 1500;
+    if (suite.bench.size != 0) bench_size(&suite, suite.bench.size);
     else
         for (uint32_t i = 0; i < LENGTH(sizes); i++) bench_size(&suite, sizes[i]);
     return 0;

@@ -22,7 +22,8 @@ typedef struct GptConfig {
     StoaOptimizerOptions optimizer;
 } GptConfig;
 
-/* Four layers, four heads, width 128, context 128; AdamW 0.9/0.95, decay 0.1 on matrices, clip 1. */
+/* Four layers, four heads, width 128, context 128; AdamW 0.9/0.95, decay 0.1 on matrices,
+ * clip 1. */
 GptConfig model_gpt_preset(void);
 /* What is wrong with the numbers, or NULL. Static text. */
 const char *model_gpt_problem(const GptConfig *config);

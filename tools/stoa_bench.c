@@ -1,5 +1,5 @@
-/* `stoa bench`: hands over to the program bench_<suite>, which stands in bench/ beside this one in a
- * build, or in libexec/stoa/ in an installation. The suites use the inside of the library, which
+/* `stoa bench`: hands over to the program bench_<suite>, which stands in bench/ beside this one in
+ * a build, or in libexec/stoa/ in an installation. The suites use the inside of the library, which
  * `stoa` itself does not see. */
 #include <dirent.h>
 #include <errno.h>

@@ -7,7 +7,7 @@
  *     ;! KIND words  a diagnostic expected on this line, or anywhere when the line holds only this;
  *                    the words appear in its message in this order
  *     ; show types   annotate results; `; show NAME` prints one graph; `; target cpu` sets a target
- *     ; run ...      computes it, see docs/ir.md
+ *     ; run ...      computes it; then `;=` lines are values (stoacheck_run.c)
  * Every other diagnostic fails. STOA_BLESS=1 rewrites the exact lines; with CI set that is refused. */
 #include <math.h>
 #include <stdio.h>
@@ -19,6 +19,7 @@
 #include "text/messages.h"
 #include "text/parse.h"
 #include "text/print.h"
+#include "tools/stoacheck.h"
 
 enum { EXPECTED_MAX = 64, DIFF_LINES_MAX = 3000, CONTEXT = 2 };
 
@@ -38,7 +39,7 @@ typedef struct Case {
     String      graph;       /* to show; empty: all */
     bool        types, target;
     String      run; /* words of `; run`, no data if there is none */
-    Lines       exact, wanted, unwanted;
+    Lines       exact, wanted, unwanted, sizes, inputs;
     Expected    expected[EXPECTED_MAX];
     uint32_t    expected_count;
     World      *world;
@@ -181,6 +182,8 @@ static void read_directive(Case *c, String line) {
         c->graph = line;
     if (str_same(word, STR("target"))) c->target = true;
     if (str_same(word, STR("run"))) c->run = line;
+    if (str_same(word, STR("size"))) push_line(&c->sizes, line);
+    if (str_same(word, STR("input"))) push_line(&c->inputs, trim(line));
 }
 static Case read_case(const char *path, const Lines *lines, uint32_t first, uint32_t last) {
     Case c = {.path = path, .first = first, .last = last};
@@ -310,6 +313,24 @@ static void check_output(Case *c, bool bless) {
         fail_with(c, "in the output:\n", c->output);
 }
 
+static void check_numbers(Case *c, String source, bool bless) {
+    NumericRun run = {.arena = arena,
+                      .report = &c->report,
+                      .path = c->path,
+                      .source = source,
+                      .graph = c->graph,
+                      .words = c->run,
+                      .sizes = c->sizes.at,
+                      .inputs = c->inputs.at,
+                      .values = c->exact.at,
+                      .sizes_count = c->sizes.count,
+                      .inputs_count = c->inputs.count,
+                      .values_count = bless ? 0 : c->exact.count,
+                      .after = c->world};
+    if (!numeric_run(&run)) c->failed = true;
+    c->output = run.output;
+}
+
 static void run_case(Case *c, String source, bool bless) {
     Target     target;
     Runner     runner;
@@ -325,7 +346,8 @@ static void run_case(Case *c, String source, bool bless) {
     if (good) check_round_trip(c);
     good = good && run_steps(c, &runner);
     check_diags(c, source);
-    if (good) {
+    if (good && c->run.data != NULL) check_numbers(c, source, bless);
+    else if (good) {
         c->output = print_world(c, c->world);
         check_output(c, bless);
     } else if (c->exact.count + c->wanted.count != 0)

@@ -1,11 +1,11 @@
 /* Binding a plan: each launch finds its bind function by opcode, which adds steps with prepared
  * parameters; then one sweep decides where lanes must meet.
  *
- * Lanes meet before a step that touches memory which another lane may have written since the last
- * meeting, or writes what another may have read: memory is compared as byte ranges of slots, and two
- * steps that both run on lane 0 alone never conflict. Elementwise neighbours that are split alike
- * (the same element range per lane, the same memory) do not conflict either: a lane then reads only
- * what it wrote itself. Slots do not overlap. */
+ * Lanes meet before a step that touches memory which another lane may have written since the
+ * last meeting, or writes what another may have read: memory is compared as byte ranges of
+ * slots, and two steps that both run on lane 0 alone never conflict. Elementwise neighbours that
+ * are split alike (the same element range per lane, the same memory) do not conflict either: a
+ * lane then reads only what it wrote itself. Slots do not overlap. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -18,8 +18,10 @@ typedef struct Binding {
     bool     keep; /* a composite that stays whole */
 } Binding;
 
-#define ELEMENTWISE {kernels_bind_elementwise, VIEW_ANY, false}
-#define KEPT_UNARY  {kernels_bind_elementwise, VIEW_ANY, true}
+#define ELEMENTWISE                                                                                \
+    { kernels_bind_elementwise, VIEW_ANY, false }
+#define KEPT_UNARY                                                                                 \
+    { kernels_bind_elementwise, VIEW_ANY, true }
 static const Binding bindings[OP_COUNT] = {
     [OP_NEG] = ELEMENTWISE,
     [OP_ABS] = ELEMENTWISE,
@@ -125,7 +127,8 @@ const Isa *kernels_isa(IsaLevel most) {
 /* --- steps ------------------------------------------------------------------------------------ */
 
 void bind_step(Binder *b, StepFn *fn, const void *params, int64_t bytes) {
-    if (b->steps_count == b->steps_max) { /* the old list stays in the arena: at most as long again */
+    if (b->steps_count ==
+        b->steps_max) { /* the old list stays in the arena: at most as long again */
         uint32_t max = b->steps_max * 2;
         Step    *steps = ARENA_ARRAY(b->arena, Step, max);
         memcpy(steps, b->steps, sizeof *steps * b->steps_count);
@@ -182,7 +185,8 @@ static Range range_of(const LaunchArg *arg, bool writes) {
 static bool conflicts(const Range *a, const Range *b) {
     if (a->slot != b->slot || !(a->writes || b->writes) || !(a->split || b->split)) return false;
     if (a->first >= b->last || b->first >= a->last) return false;
-    bool same = a->split && b->split && a->alike == b->alike && a->first == b->first && a->last == b->last;
+    bool same =
+        a->split && b->split && a->alike == b->alike && a->first == b->first && a->last == b->last;
     return a->alike == 0 || !same;
 }
 
@@ -192,7 +196,7 @@ static uint32_t launch_ranges(const Binder *b, bool split, Range *out) {
     if (args >= RANGES_MAX) return RANGES_MAX;
     for (uint32_t i = 0; i < args; i++) {
         const LaunchArg *arg = &b->args[i];
-        Range range = range_of(arg, i >= b->operands || (b->opcode == OP_ASSIGN && i == 0));
+        Range            range = range_of(arg, i >= b->operands);
         range.split = split;
         range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
         if (range.first < range.last) out[count++] = range;
@@ -292,7 +296,6 @@ Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa 
     return STATUS_OK;
 }
 
-Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags,
-                CpuPlan **out_cpu) {
+Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags, CpuPlan **out_cpu) {
     return cpu_bind_isa(arena, plan, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
 }

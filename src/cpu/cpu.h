@@ -1,9 +1,10 @@
 /* The fast CPU back end: binds the launches of a plan to kernels and walks them on worker lanes.
  *
- * cpu_describe says what it can launch (systems decide with it); cpu_bind prepares the parameters of
- * every kernel once per plan; cpu_run walks the launches without allocating or locking, lanes meeting
- * at barriers only where one reads what another wrote. Results do not depend on the number of lanes.
- * A CpuPlan runs on one Workers at a time and keeps no tensor memory of its own. */
+ * cpu_describe says what it can launch (systems decide with it); cpu_bind prepares the
+ * parameters of every kernel once per plan; cpu_run walks the launches without allocating or
+ * locking, lanes meeting at barriers only where one reads what another wrote. Results do not
+ * depend on the number of lanes. A CpuPlan runs on one Workers at a time and keeps no tensor
+ * memory of its own. */
 #ifndef STOA_CPU_CPU_H
 #define STOA_CPU_CPU_H
 
@@ -20,9 +21,9 @@ typedef void CpuTraceFn(void *context, uint32_t lane, uint32_t launch, uint64_t 
 /* Fills the row of the CPU: opcodes with kernels, composites that stay whole, view needs. */
 void cpu_describe(Target *out_target);
 
-/* Binds each launch to a kernel; parameters and scratch live in arena (which must have a guard, like
- * every push). plan and workers outlive the result. A launch whose opcode and dtypes have no kernel
- * adds CPU_NO_KERNEL to diags; then the status is STATUS_UNSUPPORTED. */
+/* Binds each launch to a kernel; parameters and scratch live in arena (which must have a guard,
+ * like every push). plan and workers outlive the result. A launch whose opcode and dtypes have
+ * no kernel adds CPU_NO_KERNEL to diags; then the status is STATUS_UNSUPPORTED. */
 MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags,
                          CpuPlan **out_cpu);
 

@@ -1,15 +1,15 @@
 /* dot_general: batched matrix products of strided operands into a dense result.
  *
- * Binding brings the axes into the form  z[batch, m, n] = sum over (outer, k) of x y  where m, n and k
- * are single axes with one stride a side; further free axes become batch axes on which the other
- * operand repeats. Work is cut into units whose sizes depend on the shape alone, and each unit sums
- * over k in order, so results do not depend on lanes.
+ * Binding brings the axes into the form  z[batch, m, n] = sum over (outer, k) of x y  where m, n
+ * and k are single axes with one stride a side; further free axes become batch axes on which the
+ * other operand repeats. Work is cut into units whose sizes depend on the shape alone, and each
+ * unit sums over k in order, so results do not depend on lanes.
  *
- * Floats run the register tile of gemm_tile.h over packed panels (any strides; 16-bit floats become
- * f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it needs. Few large
- * ones: y is packed by all lanes into shared panels first, a unit is a block of rows and columns. y
- * is read in place where it is small and its rows are contiguous. f32 goes to oneDNN where that is
- * built in and the strides suit it. Integers use plain loops. */
+ * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit
+ * floats become f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it
+ * needs. Few large ones: y is packed by all lanes into shared panels first, a unit is a block of
+ * rows and columns. y is read in place where it is small and its rows are contiguous. f32 goes
+ * to oneDNN where that is built in and the strides suit it. Integers use plain loops. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -17,9 +17,9 @@
 
 enum {
     K_BLOCK = 256,
-    M_BLOCK = 168,                 /* the most rows of a unit; all are multiples of 42 = lcm(14, 6) */
-    N_BLOCK_BYTES = 2048,          /* the most of a row of panels in a unit */
-    MATRICES_MIN = 8,              /* from here on a unit is a whole matrix */
+    M_BLOCK = 168,        /* the most rows of a unit; all are multiples of 42 = lcm(14, 6) */
+    N_BLOCK_BYTES = 2048, /* the most of a row of panels in a unit */
+    MATRICES_MIN = 8,     /* from here on a unit is a whole matrix */
     DIRECT_BYTES_MAX = 128 * 1024, /* y is read in place up to here */
     SHARED_BYTES_MAX = 16 << 20,
 };
@@ -125,7 +125,8 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, const Scratch3 *scr
         Slab           slab = slab_at(g, i);
         const uint8_t *b = scratch->b;
         pack_panels(g, scratch->a, x + slab.x, g->x_m, g->x_k, g->tile_m, ms, slab.ks);
-        if (panels != NULL) b = panels + i * panels_slab + column * slab.ks * g->compute;
+        if (panels != NULL)
+            b = panels + i * panels_slab + column * slab.ks * g->compute;
         else if (!g->direct)
             pack_panels(g, scratch->b, y + slab.y, g->y_n, g->y_k, g->tile_n, ns, slab.ks);
         else if (last < ns)
@@ -164,7 +165,7 @@ static void gemm_run(const void *params, const KernelCtx *ctx) {
     }
 }
 
-/* --- oneDNN ---------------------------------------------------------------------------------------- */
+/* --- oneDNN ----------------------------------------------------------------------------------- */
 
 typedef struct Library {
     const Gemm *g;
@@ -234,7 +235,7 @@ static bool bind_library(Binder *b, const Gemm *g) {
     return true;
 }
 
-/* --- integers, and products over nothing -------------------------------------------------------- */
+/* --- integers, and products over nothing ------------------------------------------------------ */
 
 static void plain_row(const Gemm *g, const uint8_t *x, const uint8_t *y, int64_t ns, int64_t *acc) {
     for (int64_t k = 0; k < g->k; k++) {
@@ -266,14 +267,15 @@ static void plain_run(const void *params, const KernelCtx *ctx) {
             memset(acc, 0, sizeof acc);
             for (int64_t outer = 0; outer < g->outer.count && g->k > 0; outer++) {
                 NdWalk walk = nd_at(&g->outer, outer);
-                plain_row(g, x + walk.offset[0], y + walk.offset[1] + n * g->y_n * g->width, ns, acc);
+                plain_row(g, x + walk.offset[0], y + walk.offset[1] + n * g->y_n * g->width, ns,
+                          acc);
             }
             g->store(z + n * g->width, &sums, ns, NULL);
         }
     }
 }
 
-/* --- binding ------------------------------------------------------------------------------------ */
+/* --- binding ---------------------------------------------------------------------------------- */
 
 typedef struct Axes { /* axes of one role: sizes, and strides in z, x, y (elements) */
     uint32_t count;

@@ -1,14 +1,15 @@
 /* What the sources of the CPU back end share: how a kernel is bound and called, and the table of
  * inner loops that is compiled once per instruction set.
  *
- * Binding turns a launch into one or more steps; a step is a function and prepared parameters. Every
- * lane calls a split step and does its part, which is a function of (sizes, lane, lanes) alone, with
- * results that do not depend on lanes: outputs are split freely, reductions only at fixed chunks. A
- * step that is not split runs on lane 0. Steps of one launch are always separated by a barrier.
+ * Binding turns a launch into one or more steps; a step is a function and prepared parameters.
+ * Every lane calls a split step and does its part, which is a function of (sizes, lane, lanes)
+ * alone, with results that do not depend on lanes: outputs are split freely, reductions only at
+ * fixed chunks. A step that is not split runs on lane 0. Steps of one launch are always
+ * separated by a barrier.
  *
  * Inner loops (Isa) see dense unit-stride blocks; drivers bring strided, repeated and 16-bit
- * operands into that form, so each loop exists once per dtype. All instruction sets give the same
- * bits, except for matrix products (fused multiply-add). */
+ * operands into that form, so each loop exists once per dtype. All instruction sets give the
+ * same bits, except for matrix products (fused multiply-add). */
 #ifndef STOA_CPU_KERNELS_H
 #define STOA_CPU_KERNELS_H
 
@@ -50,14 +51,21 @@ typedef void BlockFn(void *out, const void *const *in, int64_t n, const double *
 typedef void ReduceRowFn(const void *x, int64_t n, void *acc);
 /* acc[i] = acc[i] (kind) x[i]. */
 typedef void ReduceColsFn(const void *x, int64_t n, void *acc);
-/* One row: y[n] from x[n]; see kernels_float.h for extra. */
+/* One row: y[n] from x[n]; see kernels_float.def for extra. */
 typedef void RowFn(void *y, const void *x, const void *weight, const void *bias, int64_t n,
                    double extra);
-/* Matrix product of a packed panel with rows of b; see gemm_tile.h. */
+/* Matrix product of a packed panel with rows of b; see kernels_tile.def. */
 typedef void GemmTileFn(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
                         int64_t k, int64_t rows, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k);
+/* Patches of a convolution: out[k][width], for each run  out[k][col + i] = x[from + offsets[k] +
+ * i stride]  for i < count; columns beyond the last run are zero. */
+typedef struct PatchRun {
+    int64_t col, count, from;
+} PatchRun;
+typedef void PatchFn(void *out, int64_t width, const void *x, const PatchRun *runs,
+                     int64_t runs_count, int64_t stride, const int64_t *offsets, int64_t k);
 typedef struct GemmShape {
     int32_t rows, cols; /* of a register tile */
 } GemmShape;
@@ -76,6 +84,7 @@ typedef struct Isa {
     BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
     GemmTileFn   *gemm_tile[DTYPE_COUNT];
     GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    PatchFn      *conv_patch[DTYPE_COUNT];
     GemmShape     gemm_shape[DTYPE_COUNT];
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
@@ -106,8 +115,8 @@ typedef struct Binder {
     const LaunchArg *outs;
     uint32_t         operands, results;
     const uint64_t  *attrs;
-    int64_t          alike;       /* elements, if every lane takes its part_of(elements) of each arg */
-    bool             uses_shared; /* this launch */
+    int64_t          alike; /* elements, if every lane takes its part_of(elements) of each arg */
+    bool             uses_shared;                 /* this launch */
     size_t           scratch_bytes, shared_bytes; /* most asked for by any step */
     Step            *steps;
     uint32_t         steps_count, steps_max;
@@ -152,7 +161,7 @@ BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kern
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
 BindFn gemm_bind_dot_general, conv_bind_convolution;
 
-/* --- the bound plan: made by bind.c, walked by run.c --------------------------------------------- */
+/* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {
     Workers    *workers;
     const Step *steps;

@@ -1,6 +1,7 @@
 /* The inner loops for x86-64 with AVX2 and FMA.
  *
- * Chosen at bind time (kernels_isa); FMA serves matrix products only. Twelve accumulators fill the 16 registers. */
+ * Chosen at bind time (kernels_isa); FMA serves matrix products only. Twelve accumulators fill
+ * the 16 registers. */
 #include <math.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@
 #define GEMM_EACH(R)  R(0) R(1) R(2) R(3) R(4) R(5)
 #define KERNELS_TABLE kernels_avx2
 #define KERNELS_NAME  "avx2"
-#include "cpu/kernels_isa.h"
+#include "cpu/kernels_isa.def"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

@@ -1,10 +1,11 @@
 /* Driving elementwise inner loops over strided operands.
  *
- * Axes are merged at bind time. If every operand is then one run of memory, each lane makes a single
- * call. Else lanes go block by block: an operand whose last axis is contiguous is read in place, a
- * repeated element is spread into a buffer (once, while it stays the same), anything else is
- * gathered; 16-bit floats are brought to f32 in buffers and back. Buffers hold BLOCK elements, so
- * they stay in the first-level cache. Rows shorter than ROW_MIN are gathered across row ends. */
+ * Axes are merged at bind time. If every operand is then one run of memory, each lane makes a
+ * single call. Else lanes go block by block: an operand whose last axis is contiguous is read in
+ * place, a repeated element is spread into a buffer (once, while it stays the same), anything
+ * else is gathered; 16-bit floats are brought to f32 in buffers and back. Buffers hold BLOCK
+ * elements, so they stay in the first-level cache. Rows shorter than ROW_MIN are gathered across
+ * row ends. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -17,8 +18,8 @@ typedef struct Elementwise {
     BlockFn *load[IN_MAX], *store; /* 16-bit floats: to and from f32 */
     Ref      out, in[IN_MAX];
     uint32_t operands;
-    bool     whole; /* no buffers, no strides */
-    bool     rows;  /* blocks end at row ends */
+    bool     whole;       /* no buffers, no strides */
+    bool     rows;        /* blocks end at row ends */
     bool     run[IN_MAX]; /* the operand is one run of memory */
     int64_t  out_width, width[IN_MAX];
     double   extra[2];
@@ -26,9 +27,9 @@ typedef struct Elementwise {
 
 typedef struct Staged {
     _Alignas(64) uint8_t gathered[IN_MAX][BLOCK * 8];
-    float                loaded[IN_MAX][BLOCK], result[BLOCK];
-    const uint8_t       *spread[IN_MAX]; /* the element that gathered[k] repeats */
-    int64_t              spread_count[IN_MAX];
+    float          loaded[IN_MAX][BLOCK], result[BLOCK];
+    const uint8_t *spread[IN_MAX]; /* the element that gathered[k] repeats */
+    int64_t        spread_count[IN_MAX];
 } Staged;
 
 /* The n elements of operand k from `element` on, unit stride. */

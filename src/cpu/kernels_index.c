@@ -1,12 +1,12 @@
 /* gather and scatter, and tensors made of indices: iota and random bits.
  *
- * An index row (all axes of indices but the last) names a start in x; the slice there is copied to,
- * or combined with, its place. Rows and slices are strided walks prepared at bind time; one long
- * contiguous slice (an embedding) is one row copy.
+ * An index row (all axes of indices but the last) names a start in x; the slice there is copied
+ * to, or combined with, its place. Rows and slices are strided walks prepared at bind time; one
+ * long contiguous slice (an embedding) is one row copy.
  *
- * Scatter combines equal places in row order whatever the number of lanes: lanes own either disjoint
- * columns of the slice, disjoint batch rows, or disjoint starts along one axis, and each lane goes
- * through the rows in order. */
+ * Scatter combines equal places in row order whatever the number of lanes: lanes own either
+ * disjoint columns of the slice, disjoint batch rows, or disjoint starts along one axis, and
+ * each lane goes through the rows in order. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -20,10 +20,10 @@ typedef struct Indexed {
     Nd       rows;  /* sides: indices, x (batch part), result or updates */
     Nd       slice; /* sides: where it goes, where it comes from */
     Ref      x, indices, other, y;
-    BlockFn *index;                       /* to i64 */
-    BlockFn *combine, *load, *store;      /* scatter; combine NULL: set */
+    BlockFn *index;                  /* to i64 */
+    BlockFn *combine, *load, *store; /* scatter; combine NULL: set */
     uint32_t components;
-    int64_t  component_stride;            /* bytes, in indices */
+    int64_t  component_stride;                                        /* bytes, in indices */
     int64_t  start_max[SHAPE_RANK_MAX], start_stride[SHAPE_RANK_MAX]; /* by component; bytes */
     int64_t  width;
     Share    share;
@@ -95,8 +95,8 @@ static void combine_row(const Indexed *g, uint8_t *to, const uint8_t *from, int6
 static void combine_slice(const Indexed *g, uint8_t *to, const uint8_t *from, int64_t first,
                           int64_t last) {
     int64_t to_stride = nd_inner_stride(&g->slice, 0), from_stride = nd_inner_stride(&g->slice, 1);
-    if (g->slice.rank <= 1 && (g->slice.rank == 0 ||
-                               (to_stride == g->width && from_stride == g->width))) {
+    if (g->slice.rank <= 1 &&
+        (g->slice.rank == 0 || (to_stride == g->width && from_stride == g->width))) {
         combine_row(g, to + first * g->width, from + first * g->width, last - first);
         return;
     }
@@ -127,7 +127,7 @@ static void scatter_run(const void *params, const KernelCtx *ctx) {
     }
 }
 
-/* --- geometry ----------------------------------------------------------------------------------- */
+/* --- geometry --------------------------------------------------------------------------------- */
 
 typedef struct IndexLists {
     int64_t  offset[LIST_MAX], collapsed[LIST_MAX], batch[LIST_MAX], index_batch[LIST_MAX];
@@ -141,8 +141,9 @@ static bool has(const int64_t *list, uint32_t count, int64_t number) {
     return false;
 }
 
-/* around: the tensor that indices point into, with its strides; slices: the result of gather or the
- * updates of scatter. The attributes of gather and scatter stand in the same order after `first`. */
+/* around: the tensor that indices point into, with its strides; slices: the result of gather or
+ * the updates of scatter. The attributes of gather and scatter stand in the same order after
+ * `first`. */
 static Indexed *indexed_make(Binder *b, uint32_t first, const LaunchArg *around,
                              const int64_t *around_strides, const LaunchArg *slices,
                              bool to_slices) {
@@ -231,7 +232,7 @@ bool kernels_bind_scatter(Binder *b) {
     return true;
 }
 
-/* --- indices as numbers ------------------------------------------------------------------------- */
+/* --- indices as numbers ----------------------------------------------------------------------- */
 
 typedef struct Iota {
     Ref      y;

@@ -9,7 +9,7 @@
 #include "cpu/kernels.h"
 
 typedef struct Line { /* one tensor seen as lines */
-    Nd       outer; /* all axes but the line's; side 0 */
+    Nd       outer;   /* all axes but the line's; side 0 */
     Ref      at;
     int64_t  stride, width; /* bytes */
     BlockFn *convert;       /* reading: to f64 or i64; writing: from it */
@@ -53,7 +53,7 @@ static void line_write(const Line *line, int64_t number, int64_t n, const void *
     nd_copy_row(line_at(line, number, ctx), line->stride, raw, line->width, n, line->width);
 }
 
-/* --- arg_reduce ----------------------------------------------------------------------------------- */
+/* --- arg_reduce ------------------------------------------------------------------------------- */
 
 static int64_t best_real(const double *x, int64_t n, bool most) {
     int64_t best = 0;
@@ -103,7 +103,7 @@ bool kernels_bind_arg_reduce(Binder *b) {
     return true;
 }
 
-/* --- cumulative ------------------------------------------------------------------------------------ */
+/* --- cumulative ------------------------------------------------------------------------------- */
 
 static double run_real(double y, double x, ReduceKind kind) {
     if (kind == REDUCE_SUM) return y + x;
@@ -126,8 +126,10 @@ static void cumulative_run(const void *params, const KernelCtx *ctx) {
     for (int64_t number = part.first; number < part.last; number++) {
         line_read(&l->x, number, l->n, ctx->scratch, raw, ctx);
         for (int64_t k = 1, i = first + step; k < l->n; k++, i += step) {
-            if (l->real) real[i] = run_real(real[i - step], real[i], l->kind);
-            else integer[i] = run_integer(integer[i - step], integer[i], l->kind);
+            if (l->real)
+                real[i] = run_real(real[i - step], real[i], l->kind);
+            else
+                integer[i] = run_integer(integer[i - step], integer[i], l->kind);
         }
         line_write(&l->y, number, l->n, ctx->scratch, raw, ctx);
     }
@@ -145,7 +147,7 @@ bool kernels_bind_cumulative(Binder *b) {
     return true;
 }
 
-/* --- sort -------------------------------------------------------------------------------------------- */
+/* --- sort ------------------------------------------------------------------------------------- */
 
 /* Whether key a must stand after key b. */
 static bool after_real(double a, double b, bool descending) {

@@ -1,12 +1,12 @@
 /* Elementary functions for the inner loops: plain C without branches, so that a loop over them
- * becomes vector code, and without fused multiply-add, so that every instruction set gives the same
- * bits. Included after the target pragma of each kernels_<isa>.c.
+ * becomes vector code, and without fused multiply-add, so that every instruction set gives the
+ * same bits. Included after the target pragma of each kernels_<isa>.c.
  *
- * f32: exp, log, tanh, logistic and erf work in f32; the others in f64 and round once. At most 3 ulp
- * (tests/unit/test_cpu_fast_math.c). f64: exp, log, tanh and logistic are ours, at most 2 ulp; the
- * others are libm calls. 2^n is made by adding n to a constant whose last mantissa bits are then the
- * exponent, which needs no integer conversion. Polynomials are Cody-Waite and fdlibm style; the
- * two-branch erf is after N. Juffa. */
+ * f32: exp, log, tanh, logistic and erf work in f32; the others in f64 and round once. At most 3
+ * ulp (tests/unit/test_cpu_fast_math.c). f64: exp, log, tanh and logistic are ours, at most 2
+ * ulp; the others are libm calls. 2^n is made by adding n to a constant whose last mantissa bits
+ * are then the exponent, which needs no integer conversion. Polynomials are Cody-Waite and
+ * fdlibm style; the two-branch erf is after N. Juffa. */
 #ifndef STOA_CPU_KERNELS_MATH_H
 #define STOA_CPU_KERNELS_MATH_H
 
@@ -37,7 +37,7 @@ static inline double double_of(uint64_t bits) {
 static inline float  abs_f32(float x) { return float_of(bits_f32(x) & 0x7FFFFFFFu); }
 static inline double abs_f64(double x) { return double_of(bits_f64(x) & 0x7FFFFFFFFFFFFFFFu); }
 static inline float  sign_to_f32(float magnitude, float sign) {
-    return float_of(bits_f32(magnitude) | (bits_f32(sign) & 0x80000000u));
+     return float_of(bits_f32(magnitude) | (bits_f32(sign) & 0x80000000u));
 }
 static inline double sign_to_f64(double magnitude, double sign) {
     return double_of(bits_f64(magnitude) | (bits_f64(sign) & 0x8000000000000000u));
@@ -159,7 +159,8 @@ static inline float log_f32(float x) {
     float    t1 = w * (0.40000972152f + w * 0.24279078841f);
     float    t2 = z * (0.66666662693f + w * 0.28498786688f);
     float    half = 0.5f * f * f;
-    float    y = k * 6.9313812256e-01f - ((half - (s * (half + (t1 + t2)) + k * 9.0580006145e-06f)) - f);
+    float    y =
+        k * 6.9313812256e-01f - ((half - (s * (half + (t1 + t2)) + k * 9.0580006145e-06f)) - f);
     y = x == INFINITY ? x : y;
     y = x == 0.0f ? -INFINITY : y;
     return x >= 0.0f ? y : NAN;

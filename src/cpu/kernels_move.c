@@ -1,8 +1,9 @@
-/* Walking strided memory and the operators that only move elements: copies, views that had to become
- * memory, padding, concatenation, slices at run-time places.
+/* Walking strided memory and the operators that only move elements: copies, views that had to
+ * become memory, padding, concatenation, slices at run-time places.
  *
- * Everything here is one loop: rows of the last axis, copied with a row function chosen by strides
- * and width, the other axes counted like an odometer. Lanes split the elements in row-major order. */
+ * Everything here is one loop: rows of the last axis, copied with a row function chosen by
+ * strides and width, the other axes counted like an odometer. Lanes split the elements in
+ * row-major order. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -54,8 +55,7 @@ void nd_next_row(const Nd *nd, NdWalk *walk) {
         for (uint32_t s = 0; s < nd->sides; s++) walk->offset[s] += nd->strides[s][i];
         if (walk->index[i] < nd->dims[i]) return;
         walk->index[i] = 0;
-        for (uint32_t s = 0; s < nd->sides; s++)
-            walk->offset[s] -= nd->dims[i] * nd->strides[s][i];
+        for (uint32_t s = 0; s < nd->sides; s++) walk->offset[s] -= nd->dims[i] * nd->strides[s][i];
     }
 }
 
@@ -157,10 +157,8 @@ static void bind_move(Binder *b, Ref to, const int64_t *to_strides, Ref from,
     const int64_t *strides[2] = {to_strides, from_strides};
     int64_t        widths[2] = {width, width};
     Move          *move = BIND_PARAMS(b, Move);
-    *move = (Move){.nd = nd_make(rank, dims, 2, strides, widths),
-                   .to = to,
-                   .from = from,
-                   .width = width};
+    *move = (Move){
+        .nd = nd_make(rank, dims, 2, strides, widths), .to = to, .from = from, .width = width};
     if (move->nd.count == 0) return;
     move->whole = move->nd.rank == 0 || (move->nd.rank == 1 && move->nd.strides[0][0] == width &&
                                          move->nd.strides[1][0] == width);
@@ -180,13 +178,14 @@ bool kernels_bind_copy(Binder *b) {
     for (uint32_t i = 0; i < count; i++) nd_bind_copy(b, ref_of(&b->outs[i]), &b->args[i]);
     return true;
 }
+/* The launch has the value as its operand and the parameter as its result. */
 bool kernels_bind_assign(Binder *b) {
-    b->alike = arg_dense(&b->args[1]) ? arg_elements(&b->args[1]) : 0;
-    nd_bind_copy(b, ref_of(&b->args[0]), &b->args[1]);
+    b->alike = arg_dense(&b->args[0]) ? arg_elements(&b->args[0]) : 0;
+    nd_bind_copy(b, ref_of(&b->outs[0]), &b->args[0]);
     return true;
 }
 
-/* --- views that had to become memory: the operand is read with the strides of the view ----------- */
+/* --- views that had to become memory: the operand is read with the strides of the view -------- */
 
 static bool bind_view(Binder *b, int64_t offset, const int64_t *strides) {
     const LaunchArg *y = &b->outs[0];
@@ -234,7 +233,7 @@ bool kernels_bind_reverse(Binder *b) {
     return bind_view(b, offset, strides);
 }
 
-/* --- concat and pad: copies into parts of the result ---------------------------------------------- */
+/* --- concat and pad: copies into parts of the result ------------------------------------------ */
 
 bool kernels_bind_concat(Binder *b) {
     const LaunchArg *y = &b->outs[0];
@@ -251,9 +250,9 @@ bool kernels_bind_concat(Binder *b) {
 
 bool kernels_bind_pad(Binder *b) {
     const LaunchArg *x = &b->args[0], *y = &b->outs[0];
-    int64_t low[LIST_MAX], gaps[LIST_MAX], dims[SHAPE_RANK_MAX], dense[SHAPE_RANK_MAX];
-    int64_t to_strides[SHAPE_RANK_MAX], zero[SHAPE_RANK_MAX] = {0}, from = 0, to = 0;
-    uint32_t gapped = launch_ints(b->plan, b->launch, ATTR_PAD_interior, gaps);
+    int64_t          low[LIST_MAX], gaps[LIST_MAX], dims[SHAPE_RANK_MAX], dense[SHAPE_RANK_MAX];
+    int64_t          to_strides[SHAPE_RANK_MAX], zero[SHAPE_RANK_MAX] = {0}, from = 0, to = 0;
+    uint32_t         gapped = launch_ints(b->plan, b->launch, ATTR_PAD_interior, gaps);
     (void)launch_ints(b->plan, b->launch, ATTR_PAD_low, low);
     nd_dense(y->rank, y->dims, dense);
     bind_move(b, ref_of(y), dense, ref_of(&b->args[1]), zero, y->rank, y->dims, arg_width(y));
@@ -277,7 +276,7 @@ bool kernels_bind_pad(Binder *b) {
     return true;
 }
 
-/* --- slices at run-time places ----------------------------------------------------------------- */
+/* --- slices at run-time places ---------------------------------------------------------------- */
 
 typedef struct Dynamic {
     Move     move;
@@ -314,11 +313,11 @@ static void bind_dynamic(Binder *b, const LaunchArg *around, const int64_t *arou
                          .rank = around->rank,
                          .reads = reads,
                          .starts_stride = starts->rank > 0 ? starts->strides[0] : 0};
-    dynamic->move = (Move){.nd = nd_make(window->rank, window->dims, 2,
-                                         reads ? read_strides : write_strides, widths),
-                           .to = ref_of(reads ? window : around),
-                           .from = ref_of(reads ? around : window),
-                           .width = width};
+    dynamic->move = (Move){
+        .nd = nd_make(window->rank, window->dims, 2, reads ? read_strides : write_strides, widths),
+        .to = ref_of(reads ? window : around),
+        .from = ref_of(reads ? around : window),
+        .width = width};
     for (uint32_t i = 0; i < around->rank; i++) {
         dynamic->starts_max[i] = around->dims[i] - window->dims[i];
         dynamic->strides[i] = around_strides[i] * width;
@@ -338,7 +337,7 @@ bool kernels_bind_dynamic_update(Binder *b) {
     return true;
 }
 
-/* --- small ones ---------------------------------------------------------------------------------- */
+/* --- small ones ------------------------------------------------------------------------------- */
 
 typedef struct Number {
     Ref     to;

@@ -112,7 +112,7 @@ bool kernels_bind_sgd(Binder *b) {
     return true;
 }
 
-/* --- global norm ---------------------------------------------------------------------------------- */
+/* --- global norm ------------------------------------------------------------------------------ */
 
 typedef struct NormPart { /* one operand */
     Ref     x;

@@ -81,8 +81,10 @@ static void reduce_one(const Reduce *r, const Unit *unit, const uint8_t *base, u
         const void *row = gathered;
         if (r->direct && n > inner - walk.index[axis]) n = inner - walk.index[axis];
         if ((!r->direct || r->load != NULL) && n > GATHER) n = GATHER;
-        if (r->direct) row = base + walk.offset[0];
-        else nd_gather(&r->reduced, 0, gathered, base, r->width, i, i + n);
+        if (r->direct)
+            row = base + walk.offset[0];
+        else
+            nd_gather(&r->reduced, 0, gathered, base, r->width, i, i + n);
         if (r->load != NULL) {
             r->load(loaded, &row, n, NULL);
             row = loaded;
@@ -135,7 +137,7 @@ static void reduce_combine(const void *params, const KernelCtx *ctx) {
     }
 }
 
-/* --- binding ------------------------------------------------------------------------------------ */
+/* --- binding ---------------------------------------------------------------------------------- */
 
 uint64_t kernels_reduce_start(ReduceKind kind, Dtype dtype) {
     static const int64_t lowest[DTYPE_COUNT] = {[DTYPE_I8] = INT8_MIN,
@@ -143,10 +145,10 @@ uint64_t kernels_reduce_start(ReduceKind kind, Dtype dtype) {
                                                 [DTYPE_I32] = INT32_MIN,
                                                 [DTYPE_I64] = INT64_MIN};
     static const int64_t highest[DTYPE_COUNT] = {
-        [DTYPE_BOOL] = 1,          [DTYPE_U8] = UINT8_MAX,  [DTYPE_I8] = INT8_MAX,
-        [DTYPE_I16] = INT16_MAX,   [DTYPE_I32] = INT32_MAX, [DTYPE_I64] = INT64_MAX};
-    double  real[] = {[REDUCE_SUM] = 0, [REDUCE_PROD] = 1, [REDUCE_MAX] = -INFINITY,
-                      [REDUCE_MIN] = INFINITY};
+        [DTYPE_BOOL] = 1,        [DTYPE_U8] = UINT8_MAX,  [DTYPE_I8] = INT8_MAX,
+        [DTYPE_I16] = INT16_MAX, [DTYPE_I32] = INT32_MAX, [DTYPE_I64] = INT64_MAX};
+    double real[] = {
+        [REDUCE_SUM] = 0, [REDUCE_PROD] = 1, [REDUCE_MAX] = -INFINITY, [REDUCE_MIN] = INFINITY};
     int64_t integer[] = {[REDUCE_SUM] = 0,
                          [REDUCE_PROD] = 1,
                          [REDUCE_MAX] = lowest[dtype],
@@ -176,16 +178,16 @@ static void set_units(Reduce *r) {
 static Reduce *reduce_make(Binder *b, ReduceKind kind, uint32_t removed) {
     const LaunchArg *x = &b->args[0], *y = &b->outs[0];
     Dtype            dtype = arg_dtype(x), compute = dtype_compute(dtype);
-    int64_t  kept_dims[SHAPE_RANK_MAX], kept_in[SHAPE_RANK_MAX], dims[SHAPE_RANK_MAX];
-    int64_t  strides[SHAPE_RANK_MAX], widths[2] = {arg_width(y), arg_width(x)};
-    uint32_t kept = 0, reduced = 0;
+    int64_t          kept_dims[SHAPE_RANK_MAX], kept_in[SHAPE_RANK_MAX], dims[SHAPE_RANK_MAX];
+    int64_t          strides[SHAPE_RANK_MAX], widths[2] = {arg_width(y), arg_width(x)};
+    uint32_t         kept = 0, reduced = 0;
     for (uint32_t i = 0; i < x->rank; i++) {
         int64_t *to_dims = removed >> i & 1 ? &dims[reduced] : &kept_dims[kept];
         int64_t *to_strides = removed >> i & 1 ? &strides[reduced++] : &kept_in[kept++];
         *to_dims = x->dims[i];
         *to_strides = x->strides[i];
     }
-    Dtype acc = dtype_is_float(dtype) ? DTYPE_F64 : DTYPE_I64;
+    Dtype          acc = dtype_is_float(dtype) ? DTYPE_F64 : DTYPE_I64;
     const int64_t *kept_strides[2] = {y->strides, kept_in}, *reduced_strides[1] = {strides};
     Reduce        *r = BIND_PARAMS(b, Reduce);
     *r = (Reduce){.kept = nd_make(kept, kept_dims, 2, kept_strides, widths),

@@ -31,10 +31,8 @@ static void rows_run(const void *params, const KernelCtx *ctx) {
     Part        part = part_of(rows->rows, 1, ctx);
     const void *weight = NULL, *bias = NULL;
     if (part.first >= part.last) return;
-    if (rows->has_weight)
-        weight = rows_load(rows, ref_at(rows->weight, ctx), n, raw + n * width);
-    if (rows->has_bias)
-        bias = rows_load(rows, ref_at(rows->bias, ctx), n, raw + n * width + bytes);
+    if (rows->has_weight) weight = rows_load(rows, ref_at(rows->weight, ctx), n, raw + n * width);
+    if (rows->has_bias) bias = rows_load(rows, ref_at(rows->bias, ctx), n, raw + n * width + bytes);
     for (int64_t i = part.first; i < part.last; i++) {
         int64_t        at = (i / rows->line * rows->line * n + i % rows->line) * width;
         const uint8_t *x = (const uint8_t *)ref_at(rows->x, ctx) + at;
@@ -88,12 +86,11 @@ bool kernels_bind_softmax(Binder *b) {
 }
 bool kernels_bind_norm(Binder *b) {
     bool layer = b->opcode == OP_LAYER_NORM;
-    return bind_rows(b, layer ? b->isa->layer_norm : b->isa->rms_norm,
-                     (int64_t)b->args[0].rank - 1,
+    return bind_rows(b, layer ? b->isa->layer_norm : b->isa->rms_norm, (int64_t)b->args[0].rank - 1,
                      word_f64(b->attrs[ATTR_LAYER_NORM_epsilon])); /* as in rms_norm */
 }
 
-/* --- cross entropy ------------------------------------------------------------------------------ */
+/* --- cross entropy ---------------------------------------------------------------------------- */
 
 typedef struct CrossEntropy {
     RowFn   *logsumexp;

@@ -58,8 +58,10 @@ static void fold(const Window *w, RowState *row, int64_t from, int64_t to, int64
             continue;
         }
         if (w->kind == REDUCE_PROD) {
-            if (w->real) real[i] *= x;
-            else integer[i] = (int64_t)((uint64_t)integer[i] * bits);
+            if (w->real)
+                real[i] *= x;
+            else
+                integer[i] = (int64_t)((uint64_t)integer[i] * bits);
             continue;
         }
         better = w->real ? better_real(x, real[i], w->kind)
@@ -154,9 +156,9 @@ bool kernels_bind_reduce_window(Binder *b) {
     w->rows = w->out_plane / w->out[w->axes - 1];
     w->start = kernels_reduce_start(w->kind == REDUCE_ARGMAX   ? REDUCE_MAX
                                     : w->kind == REDUCE_ARGMIN ? REDUCE_MIN
-                                                               : w->kind, dtype);
+                                                               : w->kind,
+                                    dtype);
     bind_scratch(b, (2 * w->out[w->axes - 1] + w->in[w->axes - 1]) * 8);
-    bind_step(b, window_run, w,
-              arg_elements(y) * w->elements * w->window[w->axes - 1] * w->width);
+    bind_step(b, window_run, w, arg_elements(y) * w->elements * w->window[w->axes - 1] * w->width);
     return true;
 }

@@ -1,8 +1,8 @@
 /* oneDNN behind a narrow door (see onednn.h).
  *
- * The number of OpenMP threads is a setting of the calling thread, so each lane sets it to one and
- * puts it back. The two OpenMP functions are weak references: they are there exactly when oneDNN was
- * built on OpenMP, and the library needs no link to the OpenMP runtime of its own. */
+ * The number of OpenMP threads is a setting of the calling thread, so each lane sets it to one
+ * and puts it back. The two OpenMP functions are weak references: they are there exactly when
+ * oneDNN was built on OpenMP, and the library needs no link to the OpenMP runtime of its own. */
 #include "cpu/onednn.h"
 
 #if defined(STOA_HAVE_ONEDNN)

@@ -1,7 +1,8 @@
 /* The use of oneDNN: f32 matrix products, when the build has it.
  *
- * Without STOA_HAVE_ONEDNN onednn_has is false and the own tiles serve. oneDNN would start OpenMP
- * threads of its own inside every lane; onednn_lane_begin tells it not to, for the calling thread. */
+ * Without STOA_HAVE_ONEDNN onednn_has is false and the own tiles serve. oneDNN would start
+ * OpenMP threads of its own inside every lane; onednn_lane_begin tells it not to, for the
+ * calling thread. */
 #ifndef STOA_CPU_ONEDNN_H
 #define STOA_CPU_ONEDNN_H
 
@@ -12,7 +13,8 @@ bool onednn_has(void);
 int  onednn_lane_begin(void);
 void onednn_lane_end(int before);
 
-/* z[m,n] = x y, all row-major with leading dimensions; x_turned: x is stored as [k,m], y as [n,k]. */
+/* z[m,n] = x y, all row-major with leading dimensions; x_turned: x is stored as [k,m], y as
+ * [n,k]. */
 typedef struct Sgemm {
     bool    x_turned, y_turned;
     int64_t m, n, k, x_stride, y_stride, z_stride;

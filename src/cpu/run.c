@@ -1,6 +1,6 @@
-/* Walking a bound plan: one workers_run for the whole plan, inside it every lane goes through all
- * steps in order. Binding decided which steps are split and where lanes must meet, so a step costs a
- * call and, at most, one barrier.
+/* Walking a bound plan: one workers_run for the whole plan, inside it every lane goes through
+ * all steps in order. Binding decided which steps are split and where lanes must meet, so a step
+ * costs a call and, at most, one barrier.
  *
  * A failed assert is seen by all lanes at the same place: the step after it meets first and then
  * reads the flag, so either all lanes stop or none. oneDNN would start threads of its own; lanes
@@ -43,8 +43,10 @@ static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
         const Step *step = &cpu->steps[i];
         if (step->meet) workers_barrier(cpu->workers);
         if (step->stops && run->failed != 0) break;
-        if (step->split) run_step(step, &ctx, run);
-        else if (lane == 0) run_step(step, &alone, run);
+        if (step->split)
+            run_step(step, &ctx, run);
+        else if (lane == 0)
+            run_step(step, &alone, run);
     }
     onednn_lane_end(before);
 }

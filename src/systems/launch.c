@@ -8,21 +8,38 @@
  * Needs layout and plan->dim_values. Linear; fills slots, launches, launch_args, buffers. */
 #include "systems/system.h"
 
+/* What all dense values of a type have in common: made once a type, copied for every argument. */
+typedef struct TypeArg {
+    LaunchArg arg; /* without slot and offset */
+    uint64_t  bytes;
+    bool      made;
+} TypeArg;
 typedef struct Launching {
     SystemCtx *ctx;
     Plan      *plan;
+    TypeArg   *type_args; /* by type row */
     uint32_t  *slot_of;   /* by value row: slot of owners, UINT32_MAX while unset */
     uint32_t  *buffer_of; /* by value row: buffer of owners in the arena */
 } Launching;
 
-static uint64_t value_bytes(const Launching *l, ValueId value) {
-    const World *world = l->plan->world;
-    TypeId       type = world->code.values.type[value.row];
-    uint64_t     bytes = dtype_bytes(type_dtype(&world->types, type));
-    for (uint32_t i = 0; i < type_rank(&world->types, type); i++)
-        bytes *= (uint64_t)l->plan->dim_values[type_dims(&world->types, type)[i].row];
-    return bytes;
+static const TypeArg *value_type_arg(Launching *l, ValueId value) {
+    const Types *types = &l->plan->world->types;
+    TypeId       type = l->plan->world->code.values.type[value.row];
+    TypeArg     *made = &l->type_args[type.row];
+    if (made->made) return made;
+    made->made = made->arg.dense = true;
+    made->arg.dtype = (uint8_t)type_dtype(types, type);
+    made->arg.rank = (uint8_t)type_rank(types, type);
+    int64_t stride = 1;
+    for (uint32_t i = made->arg.rank; i-- > 0;) {
+        made->arg.dims[i] = l->plan->dim_values[type_dims(types, type)[i].row];
+        made->arg.strides[i] = stride;
+        stride *= made->arg.dims[i];
+    }
+    made->bytes = (uint64_t)stride * dtype_bytes((Dtype)made->arg.dtype);
+    return made;
 }
+static uint64_t value_bytes(Launching *l, ValueId value) { return value_type_arg(l, value)->bytes; }
 
 static uint32_t add_slot(Launching *l, SlotKind kind, uint32_t index, StrId name, ValueId value) {
     Slots   *slots = &l->plan->slots;
@@ -58,30 +75,24 @@ static void place(Launching *l, ValueId base, uint32_t *out_slot, uint32_t *out_
 }
 
 static void add_arg(Launching *l, ValueId value) {
-    const World *world = l->plan->world;
-    const Views *views = l->ctx->views;
-    TypeId       type = world->code.values.type[value.row];
-    ListId       strides = views->strides[value.row];
-    LaunchArg   *arg = &l->plan->args.arg[table_add(&l->plan->args.table)];
-    memset(arg, 0, sizeof *arg);
-    arg->dtype = (uint8_t)type_dtype(&world->types, type);
-    arg->rank = (uint8_t)type_rank(&world->types, type);
-    arg->dense = !list_id_some(strides);
-    place(l, views->base[value.row], &arg->slot, &arg->buffer);
-    arg->offset = (uint64_t)l->plan->dim_values[views->offset[value.row].row] * dtype_bytes((Dtype)arg->dtype);
-    int64_t stride = 1;
-    for (uint32_t i = arg->rank; i-- > 0;) {
-        arg->dims[i] = l->plan->dim_values[type_dims(&world->types, type)[i].row];
-        arg->strides[i] = arg->dense ? stride
-                                     : l->plan->dim_values[list_numbers(&world->attrs, strides)[i]];
-        stride *= arg->dims[i];
-    }
+    const Attrs   *attrs = &l->plan->world->attrs;
+    const Views   *views = l->ctx->views;
+    const int64_t *sizes = l->plan->dim_values;
+    ListId         strides = views->strides[value.row];
+    uint32_t       row = table_add(&l->plan->args.table);
+    LaunchArg     *arg = &l->plan->args.arg[row];
+    *arg = value_type_arg(l, value)->arg;
+    place(l, views->base[value.row], &arg->slot, &l->plan->args.buffer[row]);
+    arg->offset = (uint64_t)sizes[views->offset[value.row].row] * dtype_bytes((Dtype)arg->dtype);
+    if (!list_id_some(strides)) return;
+    arg->dense = false;
+    for (uint32_t i = 0; i < arg->rank; i++) arg->strides[i] = sizes[list_numbers(attrs, strides)[i]];
 }
 
-static void touch(Launching *l, const LaunchArg *arg, uint32_t launch) {
+static void touch(Launching *l, uint32_t buffer, uint32_t launch) {
     Buffers *buffers = &l->plan->buffers;
-    if (buffers->first[arg->buffer] == UINT32_MAX) buffers->first[arg->buffer] = launch;
-    buffers->last[arg->buffer] = launch;
+    if (buffers->first[buffer] == UINT32_MAX) buffers->first[buffer] = launch;
+    buffers->last[buffer] = launch;
 }
 
 static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands, uint32_t operands_count,
@@ -96,7 +107,7 @@ static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *op
     launches->op[row] = op;
     for (uint32_t i = 0; i < operands_count; i++) add_arg(l, operands[i]);
     for (uint32_t i = 0; i < results; i++) add_arg(l, (ValueId){results_first.row + i});
-    for (uint32_t i = 0; i < operands_count + results; i++) touch(l, &launch_args(l->plan, row)[i], row);
+    for (uint32_t i = 0; i < operands_count + results; i++) touch(l, launch_buffers(l->plan, row)[i], row);
 }
 
 static void add_input_slots(Launching *l) {
@@ -161,6 +172,7 @@ Ran sys_launch(SystemCtx *ctx) {
     uint32_t    first = code->blocks.op_first[block], last = code->blocks.op_last[block];
     Launching   l = {.ctx = ctx, .plan = plan};
     ASSERT(plan->world == ctx->world);
+    l.type_args = ARENA_ARRAY_ZERO(ctx->scratch, TypeArg, ctx->world->types.types.table.count);
     l.slot_of = ARENA_ARRAY(ctx->scratch, uint32_t, values);
     l.buffer_of = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, values);
     memset(l.slot_of, 0xFF, values * sizeof *l.slot_of);

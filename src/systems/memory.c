@@ -2,81 +2,20 @@
  *
  * Liveness of a buffer runs from the launch that writes it to the last launch that reads it or a view
  * of it. One sweep in launch order gives space to results and takes it back after last uses, best fit
- * over a list of free ranges that merges neighbours. Two kinds of reuse happen first:
+ * over free ranges that merge with their neighbours (ranges.h). Two kinds of reuse happen first:
  *   in place   an elementwise result takes the memory of a dense operand of its size that dies there;
  *              results of INPLACE operators take the operand with their name
  *   assign     a value assigned to a parameter is computed into the parameter when nothing reads the
  *              old value afterwards; the copying launch is then dropped
  * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller.
- * Needs launches. Launches x free ranges; free ranges stay few. */
+ * Needs launches. Linear in launch arguments, apart from the search among free ranges. */
+#include "systems/ranges.h"
 #include "systems/system.h"
-
-typedef struct Range {
-    uint64_t offset, bytes;
-} Range;
-typedef struct FreeList {
-    Range   *ranges; /* by offset */
-    uint32_t count, capacity;
-    uint64_t end; /* of the arena so far */
-    Arena   *scratch;
-} FreeList;
-
-static void free_insert(FreeList *list, uint32_t at, Range range) {
-    if (list->count == list->capacity) {
-        Range *more = ARENA_ARRAY(list->scratch, Range, (size_t)list->capacity * 2 + 64);
-        if (list->count != 0) memcpy(more, list->ranges, list->count * sizeof *more);
-        list->ranges = more;
-        list->capacity = list->capacity * 2 + 64;
-    }
-    memmove(list->ranges + at + 1, list->ranges + at, (list->count - at) * sizeof *list->ranges);
-    list->ranges[at] = range;
-    list->count++;
-}
-static void free_remove(FreeList *list, uint32_t at) {
-    list->count--;
-    memmove(list->ranges + at, list->ranges + at + 1, (list->count - at) * sizeof *list->ranges);
-}
-static void give_back(FreeList *list, Range range) {
-    uint32_t low = 0, high = list->count;
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-        if (list->ranges[middle].offset < range.offset) low = middle + 1;
-        else high = middle;
-    }
-    if (low < list->count && range.offset + range.bytes == list->ranges[low].offset) {
-        range.bytes += list->ranges[low].bytes;
-        free_remove(list, low);
-    }
-    if (low > 0 && list->ranges[low - 1].offset + list->ranges[low - 1].bytes == range.offset)
-        list->ranges[low - 1].bytes += range.bytes;
-    else free_insert(list, low, range);
-}
-static uint64_t take(FreeList *list, uint64_t bytes) {
-    uint32_t best = UINT32_MAX;
-    for (uint32_t i = 0; i < list->count; i++)
-        if (list->ranges[i].bytes >= bytes && (best == UINT32_MAX || list->ranges[i].bytes < list->ranges[best].bytes))
-            best = i;
-    if (best != UINT32_MAX) {
-        uint64_t offset = list->ranges[best].offset;
-        list->ranges[best].offset += bytes;
-        list->ranges[best].bytes -= bytes;
-        if (list->ranges[best].bytes == 0) free_remove(list, best);
-        return offset;
-    }
-    if (list->count != 0 && list->ranges[list->count - 1].offset + list->ranges[list->count - 1].bytes == list->end) {
-        Range tail = list->ranges[--list->count]; /* grow the free end */
-        list->end = tail.offset + bytes;
-        return tail.offset;
-    }
-    uint64_t offset = list->end;
-    list->end += bytes;
-    return offset;
-}
 
 typedef struct Placing {
     SystemCtx *ctx;
     Plan      *plan;
-    FreeList   free;
+    Ranges     free;
     uint32_t  *owner; /* by buffer: the buffer whose memory it took over, itself otherwise */
     uint32_t  *users; /* by buffer: how many buffers sit in its memory now */
     uint64_t   alive;
@@ -100,15 +39,17 @@ static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
     const OpInfo    *info = &op_infos[plan->launches.opcode[launch]];
     const LaunchArg *x = &launch_args(plan, launch)[operand];
     const LaunchArg *y = &launch_args(plan, launch)[plan->launches.operands[launch] + result];
-    const Buffers   *buffers = &plan->buffers;
-    if (!x->dense || x->offset != 0 || buffers->bytes[x->buffer] != buffers->bytes[y->buffer]) return false;
+    const uint32_t  *used = launch_buffers(plan, launch);
+    const uint64_t  *bytes = plan->buffers.bytes;
+    if (bytes[used[operand]] != bytes[used[plan->launches.operands[launch] + result]]) return false;
+    if (!x->dense || x->offset != 0) return false;
     if (info->flags & OP_INPLACE) return named_operand(info, result) == operand;
     return (info->flags & OP_ELEMENTWISE) != 0 && dtype_bytes((Dtype)x->dtype) == dtype_bytes((Dtype)y->dtype);
 }
 /* Every operand of the launch that lies in a buffer may be overwritten by the result. */
 static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer, uint32_t result) {
     for (uint32_t i = 0; i < plan->launches.operands[launch]; i++)
-        if (launch_args(plan, launch)[i].buffer == buffer && !may_overwrite(plan, launch, i, result)) return false;
+        if (launch_buffers(plan, launch)[i] == buffer && !may_overwrite(plan, launch, i, result)) return false;
     return true;
 }
 
@@ -126,20 +67,21 @@ static Hazards find_hazards(Placing *p) {
     for (uint32_t row = 1; row < plan->launches.table.count; row++) {
         if (plan->launches.opcode[row] == OP_ASSERT) h.last_assert = row;
         for (uint32_t i = 0; i < plan->launches.operands[row]; i++)
-            h.last_read[launch_args(plan, row)[i].buffer] = row;
+            h.last_read[launch_buffers(plan, row)[i]] = row;
     }
     return h;
 }
 
 /* Whether the value of an assign launch can be computed in the parameter's memory. */
 static bool can_assign_early(const Plan *plan, const Hazards *h, uint32_t row) {
-    const LaunchArg *value = &launch_args(plan, row)[0], *parameter = &launch_args(plan, row)[1];
-    uint32_t         from = value->buffer, to = parameter->buffer, born = plan->buffers.first[from];
+    const LaunchArg *value = &launch_args(plan, row)[0];
+    uint32_t         from = launch_buffers(plan, row)[0], to = launch_buffers(plan, row)[1];
+    uint32_t         born = plan->buffers.first[from];
     if (value->slot != 0 || !value->dense || value->offset != 0 || born == UINT32_MAX) return false;
     if (h->last_read[to] > born || h->last_assert > born || h->redirect[from] != 0) return false;
     uint32_t result = UINT32_MAX, operands = plan->launches.operands[born];
     for (uint32_t i = operands; i < plan->launches.args_count[born]; i++)
-        if (launch_args(plan, born)[i].buffer == from) result = i - operands;
+        if (launch_buffers(plan, born)[i] == from) result = i - operands;
     return result != UINT32_MAX && all_may_overwrite(plan, born, to, result);
 }
 
@@ -151,17 +93,16 @@ static uint32_t assign_in_place(Placing *p) {
     uint32_t  done = 0;
     for (uint32_t row = 1; row < launches->table.count; row++) {
         if (launches->opcode[row] != OP_ASSIGN || !can_assign_early(plan, &h, row)) continue;
-        h.redirect[launch_args(plan, row)[0].buffer] = launch_args(plan, row)[1].buffer;
+        h.redirect[launch_buffers(plan, row)[0]] = launch_buffers(plan, row)[1];
         launches->args_count[row] = 0; /* dropped by compact_launches */
         done++;
     }
     for (uint32_t row = 1; row < plan->args.table.count; row++) {
-        LaunchArg *arg = &plan->args.arg[row];
-        uint32_t   to = h.redirect[arg->buffer];
+        uint32_t from = plan->args.buffer[row], to = h.redirect[from];
         if (to == 0) continue;
-        plan->buffers.bytes[arg->buffer] = 0;
-        arg->buffer = to;
-        arg->slot = plan->buffers.slot[to];
+        plan->buffers.bytes[from] = 0;
+        plan->args.buffer[row] = to;
+        plan->args.arg[row].slot = plan->buffers.slot[to];
     }
     return done;
 }
@@ -185,7 +126,7 @@ static void compact_launches(Plan *plan) {
     }
     for (uint32_t row = 1; row < kept; row++)
         for (uint32_t i = 0; i < launches->args_count[row]; i++) {
-            uint32_t buffer = launch_args(plan, row)[i].buffer;
+            uint32_t buffer = launch_buffers(plan, row)[i];
             if (plan->buffers.first[buffer] == UINT32_MAX) plan->buffers.first[buffer] = row;
             plan->buffers.last[buffer] = row;
         }
@@ -200,10 +141,10 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     Plan    *plan = p->plan;
     Buffers *buffers = &plan->buffers;
     uint32_t operands = plan->launches.operands[launch];
-    uint32_t mine = launch_args(plan, launch)[operands + result].buffer;
+    uint32_t mine = launch_buffers(plan, launch)[operands + result];
     if (buffers->slot[mine] != 0 || buffers->first[mine] != launch || p->owner[mine] != 0) return;
     for (uint32_t i = 0; i < operands; i++) {
-        uint32_t theirs = launch_args(plan, launch)[i].buffer, owner = p->owner[theirs];
+        uint32_t theirs = launch_buffers(plan, launch)[i], owner = p->owner[theirs];
         if (buffers->slot[theirs] != 0 || buffers->last[theirs] != launch || p->users[owner] != 1) continue;
         if (!may_overwrite(plan, launch, i, result) || !all_may_overwrite(plan, launch, theirs, result)) continue;
         p->owner[mine] = owner;
@@ -213,28 +154,29 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     }
     p->owner[mine] = mine;
     p->users[mine] = 1;
-    buffers->offset[mine] = take(&p->free, aligned(p, buffers->bytes[mine]));
-    p->alive += aligned(p, buffers->bytes[mine]);
+    uint64_t bytes = aligned(p, buffers->bytes[mine]);
+    buffers->offset[mine] = bytes ? ranges_take(&p->free, bytes) : 0;
+    p->alive += bytes;
     if (p->alive > plan->floor_bytes) plan->floor_bytes = p->alive;
 }
 static void retire(Placing *p, uint32_t launch, uint32_t arg) {
     Plan    *plan = p->plan;
     Buffers *buffers = &plan->buffers;
-    uint32_t buffer = launch_args(plan, launch)[arg].buffer, owner = p->owner[buffer];
+    uint32_t buffer = launch_buffers(plan, launch)[arg], owner = p->owner[buffer];
     if (buffers->slot[buffer] != 0 || buffers->last[buffer] != launch || owner == 0) return;
-    for (uint32_t i = 0; i < arg; i++)
-        if (launch_args(plan, launch)[i].buffer == buffer) return; /* retired already */
+    p->owner[buffer] = 0; /* the launch may have it as a further argument: it retires once */
     if (--p->users[owner] != 0) return;
     uint64_t bytes = aligned(p, buffers->bytes[owner]);
-    give_back(&p->free, (Range){buffers->offset[owner], bytes});
+    if (bytes != 0) ranges_give(&p->free, (Range){buffers->offset[owner], bytes});
     p->alive -= bytes;
 }
 
 Ran sys_memory(SystemCtx *ctx) {
     Plan    *plan = ctx->plan;
-    Placing  p = {.ctx = ctx, .plan = plan, .free = {.scratch = ctx->scratch}};
+    Placing  p = {.ctx = ctx, .plan = plan};
     uint32_t changed = assign_in_place(&p);
     compact_launches(plan);
+    ranges_open(&p.free, ctx->scratch);
     p.owner = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
     p.users = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
     plan->floor_bytes = 0;
@@ -242,10 +184,11 @@ Ran sys_memory(SystemCtx *ctx) {
         uint32_t operands = plan->launches.operands[row], count = plan->launches.args_count[row];
         for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
         for (uint32_t i = 0; i < count; i++) retire(&p, row, i);
-    }
-    for (uint32_t row = 1; row < plan->args.table.count; row++) {
-        LaunchArg *arg = &plan->args.arg[row];
-        if (arg->slot == 0) arg->offset += plan->buffers.offset[arg->buffer];
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t   at = plan->launches.args_first[row] + i;
+            LaunchArg *arg = &plan->args.arg[at];
+            if (arg->slot == 0) arg->offset += plan->buffers.offset[plan->args.buffer[at]];
+        }
     }
     plan->arena_bytes = p.free.end;
     plan->slots.bytes[0] = plan->arena_bytes;

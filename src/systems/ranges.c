@@ -63,9 +63,10 @@ static RangeChunk *list_add_chunk(RangeList *list, uint32_t at) {
 }
 
 static void list_insert(RangeList *list, RangeKey key) {
-    if (list->count == 0) (void)list_add_chunk(list, 0);
     Position p = list_find(list, key);
-    if (p.chunk == list->count) p = (Position){list->count - 1, list->chunks[list->count - 1]->count};
+    if (list->count == 0) (void)list_add_chunk(list, 0);
+    else if (p.chunk == list->count)
+        p = (Position){list->count - 1, list->chunks[list->count - 1]->count};
     RangeChunk *chunk = list->chunks[p.chunk];
     if (chunk->count == CHUNK_KEYS) { /* split in halves */
         RangeChunk *upper = list_add_chunk(list, p.chunk + 1);

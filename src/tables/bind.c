@@ -183,6 +183,11 @@ static void broken_fact(const Binding *b, uint32_t row, String fact) {
 static void check_facts(const Binding *b) {
     const DimRows *rows = &b->dims->rows;
     Scratch        scratch = scratch_begin(NULL, 0);
+    uint32_t       wrong = dims_eval(b->dims, b->values);
+    if (wrong != 0 && b->known[wrong] && rows->kind[wrong] == DIM_POLY) {
+        b->values[wrong] = INT64_MAX;
+        broken_fact(b, wrong, STR("less: it overflows"));
+    }
     for (uint32_t row = 1; row < rows->table.count; row++) {
         int64_t value = b->values[row];
         if (!b->known[row]) continue;

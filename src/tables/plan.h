@@ -32,7 +32,6 @@ TABLE_TYPE(Slots, SLOTS_COLUMNS);
 typedef struct LaunchArg {
     uint64_t offset; /* bytes */
     uint32_t slot;
-    uint32_t buffer; /* row of buffers, when the memory system places it (slot 0) */
     uint8_t  dtype, rank;
     bool     dense; /* strides are the row-major ones */
     int64_t  dims[SHAPE_RANK_MAX];
@@ -47,7 +46,9 @@ typedef struct LaunchArg {
     C(AttrsId, attrs, "attribute record of the operator")                                          \
     C(OpId, op, "operator row it came from, for names in traces")
 TABLE_TYPE(Launches, LAUNCHES_COLUMNS);
-#define LAUNCH_ARGS_COLUMNS(C) C(LaunchArg, arg, "operands then results of a launch")
+#define LAUNCH_ARGS_COLUMNS(C)                                                                     \
+    C(LaunchArg, arg, "operands then results of a launch")                                         \
+    C(uint32_t, buffer, "row of buffers: whose memory it is (planning reads nothing else)")
 TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
 /* Where a value lives over time: for the memory report and the plan printer. */
 #define BUFFERS_COLUMNS(C)                                                                         \
@@ -76,6 +77,9 @@ typedef struct Plan {
 
 static inline const LaunchArg *launch_args(const Plan *plan, uint32_t launch) {
     return plan->args.arg + plan->launches.args_first[launch];
+}
+static inline const uint32_t *launch_buffers(const Plan *plan, uint32_t launch) {
+    return plan->args.buffer + plan->launches.args_first[launch];
 }
 static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
     return attrs_words(&plan->world->attrs, plan->launches.attrs[launch]);

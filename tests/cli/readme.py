@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Compiles and runs the C program that README.md shows, and compares what it prints with the comment
-in it, so that what a reader copies is known to work.
+"""Compiles and runs the C program that README.md shows, and compares what it prints with the
+comment in it, so that what a reader copies is known to work.
 
 Usage: tests/cli/readme.py CC LIBRARY_FOLDER
 """
@@ -16,7 +16,7 @@ def main():
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     with open(os.path.join(root, "README.md"), encoding="utf-8") as file:
         code = re.search(r"```c\n(.*?)```", file.read(), re.S).group(1)
-    wanted = re.search(r"printf\(.*/\* (.*) \*/", code).group(1)
+    wanted = re.search(r"^ *printf\(.*/\* (.*) \*/", code, re.M).group(1)
     with tempfile.TemporaryDirectory() as scratch:
         source, program = os.path.join(scratch, "readme.c"), os.path.join(scratch, "readme")
         with open(source, "w", encoding="utf-8") as file:

@@ -39,9 +39,9 @@ typedef struct Check { /* one case, at one assignment of sizes */
 static double check_worst_difference, check_worst_exact; /* largest errors met so far */
 
 /* --- programs ------------------------------------------------------------------------------------ */
-static inline void check_told(Arena *arena, const Case *c, const World *world, String source) {
+static inline void check_told(Arena *arena, const char *name, const World *world, String source) {
     String told = text_diags_in(arena, world, &world->diags, source);
-    printf("\n  case %s\n%.*s\n%.*s", c->name, STR_ARGS(source), STR_ARGS(told));
+    printf("\n  case %s\n%.*s\n%.*s", name, STR_ARGS(source), STR_ARGS(told));
 }
 /* No placeholders, no derivative rows. */
 static inline void check_plain(const World *world) {
@@ -54,7 +54,7 @@ static inline void check_plain(const World *world) {
 }
 /* What depends on an argument "q.t.x" is a primitive that carries derivatives. dropout is the one
  * composite among them: its mask must be drawn once, from the same seed. */
-static inline void check_tangents(Arena *arena, const Case *c, const World *world) {
+static inline void check_tangents(Arena *arena, const World *world) {
     const Code *code = &world->code;
     uint8_t    *moves = ARENA_ARRAY_ZERO(arena, uint8_t, code->values.table.count);
     for (uint32_t row = 1; row < code->values.table.count; row++)
@@ -72,13 +72,12 @@ static inline void check_tangents(Arena *arena, const Case *c, const World *worl
             moves[op_result(code, op, i).row] = 1;
         bool kept = code->ops.opcode[row] == OP_DROPOUT;
         if (!(info->flags & (OP_EXPANDS | OP_ZERO_GRAD)) || kept) continue;
-        printf("\n  case %s: a tangent goes through %s", c->name, info->name);
-        EXPECT(false);
+        EXPECT_STR(info->name, "a primitive, where a tangent goes through");
     }
 }
 typedef enum CheckOrder { EXPAND_LAST, EXPAND_FIRST } CheckOrder;
 
-static inline bool check_run_systems(Arena *arena, const Case *c, Runner *runner, bool first) {
+static inline bool check_run_systems(Arena *arena, Runner *runner, bool first) {
     static const SystemKind begin[] = {SYSTEM_verify, SYSTEM_infer};
     static const SystemKind end[] = {SYSTEM_expand, SYSTEM_fold, SYSTEM_dedupe, SYSTEM_dead};
     for (uint32_t i = 0; i < LENGTH(begin); i++)
@@ -89,25 +88,33 @@ static inline bool check_run_systems(Arena *arena, const Case *c, Runner *runner
     }
     if (!runner_run(runner, SYSTEM_differentiate) || !runner_run(runner, SYSTEM_dead)) return false;
     check_plain(runner->ctx.world);
-    if (!first) check_tangents(arena, c, runner->ctx.world);
+    if (!first) check_tangents(arena, runner->ctx.world);
     for (uint32_t i = 0; i < LENGTH(end); i++)
         if (!runner_run(runner, end[i])) return false;
     return true;
 }
-static inline Program check_compile(Arena *arena, const Form *form, Level level, CheckOrder order) {
+/* Compiles the first graph of a program. */
+static inline Program check_compile_text(Arena *arena, const char *name, String source,
+                                         CheckOrder order) {
     ArenaMark mark = arena_mark(arena);
-    String    source = form_program(arena, form, level);
     Program   program = {.world = world_open(0, 1 << 14)};
     Runner    runner;
     runner_open(&runner, program.world, NULL);
     program.good = form_parse(arena, program.world, source) &&
-                   check_run_systems(arena, form->the_case, &runner, order == EXPAND_FIRST) &&
+                   check_run_systems(arena, &runner, order == EXPAND_FIRST) &&
                    program.world->diags.errors == 0;
-    if (!EXPECT(program.good)) check_told(arena, form->the_case, program.world, source);
+    if (!EXPECT(program.good)) check_told(arena, name, program.world, source);
     runner_close(&runner);
     const Code *code = &program.world->code;
-    if (program.good)
-        program.outs_count = code->ops.operands_count[block_return(code, code->graphs.block[1]).row];
+    OpId        end = block_return(code, code->graphs.block[1]);
+    if (program.good) program.outs_count = code->ops.operands_count[end.row];
+    arena_release(arena, mark);
+    return program;
+}
+static inline Program check_compile(Arena *arena, const Form *form, Level level, CheckOrder order) {
+    ArenaMark mark = arena_mark(arena);
+    String    source = form_program(arena, form, level);
+    Program   program = check_compile_text(arena, form->the_case->name, source, order);
     arena_release(arena, mark);
     return program;
 }
@@ -127,7 +134,7 @@ static inline bool check_run(Arena *arena, const Program *program, const Check *
                                   : STATUS_INVALID;
     if (status == STATUS_OK) return true;
     check_print_sizes(check);
-    check_told(arena, check->the_case, program->world, (String){"", 0});
+    check_told(arena, check->the_case->name, program->world, (String){"", 0});
     return EXPECT(false);
 }
 static inline double check_value(Arena *arena, const Program *program, const Check *check) {
@@ -365,27 +372,27 @@ static inline void check_case(Arena *arena, const Case *c) {
 }
 
 /* --- declaring cases ----------------------------------------------------------------------------- */
+/* CASE(name, "arguments", "body", .field = ...) is a test of its own; with CASES_ONLY it is a row of
+ * the list that the closure test reads. */
+/* clang-format off */
+#ifdef CASES_ONLY
 typedef struct CaseRow {
     const Case     *the_case;
     struct CaseRow *next;
 } CaseRow;
-static CaseRow *case_rows; /* every case of this program, for the closure test */
-
-/* clang-format off */
-#ifdef CASES_ONLY
-#define CASE_TEST(name_)
-#else
-#define CASE_TEST(name_) TEST(name_) { check_case(arena, &case_##name_); }
-#endif
-/* CASE(name, "arguments", "body", .field = ...): a test of its own. */
-#define CASE(name_, args_, ...)                                                                    \
-    static const Case case_##name_ = {.name = #name_, .args = args_, .body = __VA_ARGS__};         \
+static CaseRow *case_rows;
+#define CASE_USE(name_)                                                                            \
     static CaseRow case_row_##name_ = {&case_##name_, NULL};                                       \
-    __attribute__((constructor)) static void case_add_##name_(void) {                              \
+    __attribute__((constructor)) static void case_list_##name_(void) {                             \
         case_row_##name_.next = case_rows;                                                         \
         case_rows = &case_row_##name_;                                                             \
-    }                                                                                              \
-    CASE_TEST(name_)
+    }
+#else
+#define CASE_USE(name_) TEST(name_) { check_case(arena, &case_##name_); }
+#endif
+#define CASE(name_, args_, ...)                                                                    \
+    static const Case case_##name_ = {.name = #name_, .args = args_, .body = __VA_ARGS__};         \
+    CASE_USE(name_)
 /* clang-format on */
 
 #endif

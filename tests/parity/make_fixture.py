@@ -6,10 +6,11 @@ Run by hand with Debian's python3-torch when the fixture is to change:
 
 gpt.*: a byte-level GPT (models/gpt.h) trained with AdamW on text.txt, which is a copy of LICENSE.
 lenet.*: the convolutional network of models/lenet.h with Nesterov SGD, on images and labels drawn
-from the generator `Lcg`, which tests/parity/lenet.h repeats. Weights are stored as float32
-and are the starting point of both runs; the JSON holds every loss, the gradient norms at step 0 and
-the norms of the final parameters, under the same keys as the larger recordings that README of the
-fixture names.
+from the generator `Lcg`, which tests/parity/lenet_case.h repeats.
+
+Weights are stored as float32 and are the starting point of both runs. The JSON holds the settings,
+every loss, the norm of each gradient at step 0, some of those gradients in full, and the norms of
+the final parameters.
 """
 import json
 import math
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixture")
 GPT = {"vocab": 256, "context": 32, "layers": 2, "heads": 2, "width": 32, "batch": 4, "steps": 20}
 GPT_FULL = ["h.0.qkv.bias", "h.0.ln1.weight", "h.1.ln1.bias", "h.1.fc2.bias", "lnf.weight"]
-LENET = {"batch": 16, "steps": 10, "items": 96}
+LENET = {"batch": 8, "steps": 8, "items": 64}
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -129,7 +130,7 @@ def gpt_run(weights, text, dtype):
         optimizer.step()
         run["loss"].append(loss.item())
         run["grad_norm"].append(total.item())
-    run["final"] = norms(p)
+    run["final_param_norm"] = norms(p)
     return run
 
 

@@ -24,7 +24,7 @@ typedef struct Fast {
     Target    target;
     Graph     g;
     bool      open;
-    bool      fused; /* bits may differ between instruction sets and layouts */
+    bool      fused;     /* bits may differ between instruction sets and layouts */
     bool      by_layout; /* bits may differ between layouts: sums in another order */
     bool      repeat[GRAPH_INPUTS_MAX][SHAPE_RANK_MAX]; /* axes of stride 0 */
     double    rel, abs; /* tolerance; rel 0: that of the dtype, abs: of every dtype */
@@ -110,15 +110,16 @@ static inline LaunchArg fast_arg(Fast *f, const Tensor *x, uint32_t slot, int la
     size_t bytes = (size_t)(stride + 8) * dtype_bytes(x->dtype) + 64;
     *out_memory = arena_push_zero(f->arena, bytes, 64);
     for (int64_t i = 0; i < elements; i++)
-        memcpy((char *)*out_memory + arg.offset + fast_offset(&arg, i) * (int64_t)dtype_bytes(x->dtype),
+        memcpy((char *)*out_memory + arg.offset +
+                   fast_offset(&arg, i) * (int64_t)dtype_bytes(x->dtype),
                (char *)x->data + i * (int64_t)dtype_bytes(x->dtype), dtype_bytes(x->dtype));
     return arg;
 }
 
 typedef struct FastPlan {
-    Plan  *plan;
-    void  *slots[1 + GRAPH_INPUTS_MAX + GRAPH_OUTPUTS_MAX];
-    Tensor outs[GRAPH_OUTPUTS_MAX]; /* data: in a slot */
+    Plan    *plan;
+    void    *slots[1 + GRAPH_INPUTS_MAX + GRAPH_OUTPUTS_MAX];
+    Tensor   outs[GRAPH_OUTPUTS_MAX]; /* data: in a slot */
     uint32_t outs_count;
 } FastPlan;
 /* A plan of one launch; results have the shapes of outs. */
@@ -173,18 +174,19 @@ static inline bool fast_compare(Fast *f, const Tensor *got, const Tensor *want) 
 static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *want,
                                 uint32_t count) {
     static const char *const layouts[] = {"dense", "reversed", "gaps"};
-    bool   inplace = (op_infos[opcode].flags & OP_INPLACE) != 0;
-    int    layouts_count = f->target.view_need[opcode] == VIEW_ANY && !inplace ? 3 : 1;
-    void  *bits[GRAPH_OUTPUTS_MAX] = {NULL};
-    bool   ok = EXPECT(f->target.has_kernel[opcode]);
+    bool                     inplace = (op_infos[opcode].flags & OP_INPLACE) != 0;
+    int   layouts_count = f->target.view_need[opcode] == VIEW_ANY && !inplace ? 3 : 1;
+    void *bits[GRAPH_OUTPUTS_MAX] = {NULL};
+    bool  ok = EXPECT(f->target.has_kernel[opcode]);
     for (int run = 0; ok && run < layouts_count * ISA_LEVELS * FAST_LANES; run++) {
         int        layout = run / (ISA_LEVELS * FAST_LANES), isa = run / FAST_LANES % ISA_LEVELS;
         const Isa *loops = kernels_isa((IsaLevel)isa);
         FastPlan   p = fast_plan(f, opcode, op, layout, want, count);
         CpuPlan   *cpu = NULL;
         Workers   *workers = f->workers[run % FAST_LANES];
-        ok &= EXPECT_EQ(cpu_bind_isa(p.plan->arena, p.plan, workers, loops, &f->g.world->diags,
-                                     &cpu), STATUS_OK);
+        ok &=
+            EXPECT_EQ(cpu_bind_isa(p.plan->arena, p.plan, workers, loops, &f->g.world->diags, &cpu),
+                      STATUS_OK);
         if (ok) ok &= EXPECT_EQ(cpu_run(cpu, p.slots, NULL, NULL), 0);
         for (uint32_t i = 0; ok && i < count; i++) {
             size_t bytes = tensor_bytes(&want[i]);

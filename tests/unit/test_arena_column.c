@@ -15,7 +15,6 @@
     C(Span, inputs, "a struct")                                                                    \
     C(uint8_t, flag, "narrowest")
 TABLE_TYPE(Points, POINTS_COLUMNS);
-extern const TableInfo points_info;
 #define TABLE_SELF_ Points
 TABLE_INFO(Points, points_info, "points", POINTS_COLUMNS);
 #undef TABLE_SELF_

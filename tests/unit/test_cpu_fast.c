@@ -7,10 +7,10 @@ typedef struct Sizes {
     int64_t  shape[4];
 } Sizes;
 static const Sizes sizes[] = {
-    {0, {0}},          {1, {0}},       {1, {1}},         {1, {7}},        {1, {64}},
-    {1, {1031}},       {1, {40000}},   {2, {3, 5}},      {2, {17, 33}},   {2, {1, 129}},
-    {2, {129, 1}},     {2, {63, 65}},  {3, {5, 1, 511}}, {4, {2, 3, 4, 5}}, {3, {7, 31, 37}},
-    {2, {2, 5000}},
+    {0, {0}},         {1, {0}},          {1, {1}},         {1, {7}},
+    {1, {64}},        {1, {1031}},       {1, {40000}},     {2, {3, 5}},
+    {2, {17, 33}},    {2, {1, 129}},     {2, {129, 1}},    {2, {63, 65}},
+    {3, {5, 1, 511}}, {4, {2, 3, 4, 5}}, {3, {7, 31, 37}}, {2, {2, 5000}},
 };
 static const Dtype floats[] = {DTYPE_F32, DTYPE_F64, DTYPE_BF16, DTYPE_F16};
 static const Dtype ints[] = {DTYPE_I32, DTYPE_I64, DTYPE_U8, DTYPE_I8, DTYPE_I16};
@@ -21,8 +21,8 @@ typedef struct Range {
 } Range;
 
 /* All shapes; the second operand repeats its first axis in odd cases. */
-static void check_sizes(Fast *f, Opcode opcode, const uint64_t *attrs, Dtype dtype, uint32_t operands,
-                        double low, double high, double rel, double abs) {
+static void check_sizes(Fast *f, Opcode opcode, const uint64_t *attrs, Dtype dtype,
+                        uint32_t operands, double low, double high, double rel, double abs) {
     for (size_t i = 0; i < LENGTH(sizes); i++) {
         fast_begin(f);
         f->rel = rel * graph_tolerance(dtype);
@@ -37,10 +37,10 @@ static void check_sizes(Fast *f, Opcode opcode, const uint64_t *attrs, Dtype dty
 
 TEST(fast_unary_floats) {
     static const Range ops[] = {
-        {OP_NEG, -9, 9},      {OP_ABS, -9, 9},   {OP_SIGN, -2, 2},     {OP_FLOOR, -9, 9},
-        {OP_ROUND_EVEN, -9, 9}, {OP_EXP, -20, 20}, {OP_EXPM1, -3, 3},  {OP_LOG, 0.001, 50},
-        {OP_LOG1P, -0.9, 9},  {OP_SQRT, 0, 50},  {OP_RSQRT, 0.01, 50}, {OP_SIN, -30, 30},
-        {OP_COS, -30, 30},    {OP_TANH, -5, 5},  {OP_LOGISTIC, -9, 9}, {OP_ERF, -3, 3},
+        {OP_NEG, -9, 9},        {OP_ABS, -9, 9},   {OP_SIGN, -2, 2},     {OP_FLOOR, -9, 9},
+        {OP_ROUND_EVEN, -9, 9}, {OP_EXP, -20, 20}, {OP_EXPM1, -3, 3},    {OP_LOG, 0.001, 50},
+        {OP_LOG1P, -0.9, 9},    {OP_SQRT, 0, 50},  {OP_RSQRT, 0.01, 50}, {OP_SIN, -30, 30},
+        {OP_COS, -30, 30},      {OP_TANH, -5, 5},  {OP_LOGISTIC, -9, 9}, {OP_ERF, -3, 3},
         {OP_IS_FINITE, -1, 1},
     };
     Fast f = fast_open(arena);
@@ -51,7 +51,7 @@ TEST(fast_unary_floats) {
 }
 
 TEST(fast_binary_floats) {
-    static const Range ops[] = {{OP_ADD, -9, 9}, {OP_SUB, -9, 9}, {OP_MUL, -9, 9}, {OP_DIV, 1, 9},
+    static const Range ops[] = {{OP_ADD, -9, 9},  {OP_SUB, -9, 9}, {OP_MUL, -9, 9}, {OP_DIV, 1, 9},
                                 {OP_POW, 0.1, 5}, {OP_MAX, -9, 9}, {OP_MIN, -9, 9}};
     Fast               f = fast_open(arena);
     for (size_t i = 0; i < LENGTH(ops); i++)
@@ -62,8 +62,9 @@ TEST(fast_binary_floats) {
 
 TEST(fast_ints) {
     static const Opcode unary[] = {OP_NEG, OP_ABS, OP_SIGN, OP_NOT};
-    static const Opcode binary[] = {OP_ADD, OP_SUB, OP_MUL, OP_DIV, OP_REM, OP_MAX, OP_MIN, OP_AND,
-                                    OP_OR,  OP_XOR, OP_SHL, OP_SHR_ARITH, OP_SHR_LOGICAL};
+    static const Opcode binary[] = {OP_ADD, OP_SUB,       OP_MUL,        OP_DIV, OP_REM,
+                                    OP_MAX, OP_MIN,       OP_AND,        OP_OR,  OP_XOR,
+                                    OP_SHL, OP_SHR_ARITH, OP_SHR_LOGICAL};
     Fast                f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(ints); d++) {
         double low = ints[d] == DTYPE_U8 ? 0 : -128, high = ints[d] == DTYPE_U8 ? 256 : 128;
@@ -84,7 +85,8 @@ TEST(fast_ints) {
 }
 
 TEST(fast_compare_and_select) {
-    static const Dtype dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_BF16, DTYPE_I32, DTYPE_U8, DTYPE_BOOL};
+    static const Dtype dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_BF16,
+                                   DTYPE_I32, DTYPE_U8,  DTYPE_BOOL};
     Fast               f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(dtypes); d++)
         for (uint64_t kind = 0; kind < COMPARE_KIND_COUNT; kind++)

@@ -35,8 +35,12 @@ TEST(fast_unary_composites) {
         Opcode opcode;
         double (*formula)(double);
         uint64_t attr;
-    } ops[] = {{OP_GELU, gelu, 0},         {OP_GELU, gelu_tanh, 1},   {OP_SILU, silu, 0},
-               {OP_SOFTPLUS, softplus, 0}, {OP_SQUARE, square, 0},    {OP_RELU, relu, 0},
+    } ops[] = {{OP_GELU, gelu, 0},
+               {OP_GELU, gelu_tanh, 1},
+               {OP_SILU, silu, 0},
+               {OP_SOFTPLUS, softplus, 0},
+               {OP_SQUARE, square, 0},
+               {OP_RELU, relu, 0},
                {OP_RECIPROCAL, reciprocal, 0}};
     Fast f = fast_open(arena);
     for (size_t i = 0; i < LENGTH(ops); i++)
@@ -52,7 +56,8 @@ TEST(fast_unary_composites) {
     fast_close(&f);
 }
 
-static void check_softmax(Fast *f, Dtype dtype, const int64_t *shape, uint32_t rank, uint32_t axis) {
+static void check_softmax(Fast *f, Dtype dtype, const int64_t *shape, uint32_t rank,
+                          uint32_t axis) {
     for (int logs = 0; logs < 2; logs++) {
         fast_begin(f);
         loosen(f, dtype);
@@ -129,7 +134,8 @@ TEST(fast_cross_entropy) {
                 double  sum = 0;
                 int64_t label = (int64_t)graph_number(&f.g.inputs[1], row);
                 for (int64_t i = 0; i < 77; i++) sum += exp(graph_number(x, row * 77 + i));
-                put(&y, row, label < 0 || label >= 77 ? 0 : log(sum) - graph_number(x, row * 77 + label));
+                put(&y, row,
+                    label < 0 || label >= 77 ? 0 : log(sum) - graph_number(x, row * 77 + label));
             }
             fast_check_composite(&f, OP_CROSS_ENTROPY, NULL, &y, 1);
         }
@@ -165,7 +171,8 @@ TEST(fast_adamw) {
                 f.alias[2] = alias ? 3 : -1;
                 fast_check_composite(&f, OP_ADAMW,
                                      WORDS(word_of_f64(0.9), word_of_f64(0.99), word_of_f64(1e-8),
-                                           word_of_f64(0.01)), want, 3);
+                                           word_of_f64(0.01)),
+                                     want, 3);
             }
     fast_close(&f);
 }

@@ -24,10 +24,12 @@ static void check_dot(Fast *f, Dtype dtype, Case c, int form) {
 }
 
 TEST(fast_dot_sizes) {
-    static const Case  cases[] = {{1, 1, 1, 1},   {1, 7, 300, 1},   {33, 1, 17, 1}, {14, 32, 256, 1},
-                                  {15, 33, 257, 1}, {64, 64, 64, 1}, {170, 130, 70, 1}, {5, 3, 2, 9},
-                                  {31, 40, 16, 6}, {3, 5, 0, 1},    {200, 600, 30, 1}, {6, 16, 600, 2}};
-    static const Dtype dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_BF16, DTYPE_F16, DTYPE_I32, DTYPE_U8};
+    static const Case  cases[] = {{1, 1, 1, 1},      {1, 7, 300, 1},    {33, 1, 17, 1},
+                                  {14, 32, 256, 1},  {15, 33, 257, 1},  {64, 64, 64, 1},
+                                  {170, 130, 70, 1}, {5, 3, 2, 9},      {31, 40, 16, 6},
+                                  {3, 5, 0, 1},      {200, 600, 30, 1}, {6, 16, 600, 2}};
+    static const Dtype dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_BF16,
+                                   DTYPE_F16, DTYPE_I32, DTYPE_U8};
     Fast               f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(dtypes); d++)
         for (size_t i = 0; i < LENGTH(cases); i++)
@@ -44,8 +46,8 @@ TEST(fast_dot_axes) {
         f.abs = 1e-5;
         fast_random(&f, dtype, SHAPE(3, 4, 5, 6), -1, 1);
         fast_random(&f, dtype, SHAPE(6, 4, 7, 3, 2), -1, 1);
-        fast_check(&f, OP_DOT_GENERAL, WORDS(INTS(&f.g, 1), INTS(&f.g, 1), INTS(&f.g, 3, 0),
-                                             INTS(&f.g, 0, 3)));
+        fast_check(&f, OP_DOT_GENERAL,
+                   WORDS(INTS(&f.g, 1), INTS(&f.g, 1), INTS(&f.g, 3, 0), INTS(&f.g, 0, 3)));
         fast_begin(&f); /* outer product */
         f.fused = true;
         fast_random(&f, dtype, SHAPE(37), -1, 1);
@@ -118,8 +120,8 @@ TEST(fast_convolution) {
         f.abs = dtypes[d] == DTYPE_BF16 ? 0.02 : 2e-5;
         fast_random(&f, dtypes[d], SHAPE(2, 3, 5, 6, 7), -1, 1);
         fast_random(&f, dtypes[d], SHAPE(4, 3, 2, 3, 3), -1, 1);
-        fast_check(&f, OP_CONVOLUTION, WORDS(INTS(&f.g, 1, 2, 1), SIZES(&f.g, 1, 0, 1),
-                                             SIZES(&f.g, 0, 1, 1), 0, 0, 1));
+        fast_check(&f, OP_CONVOLUTION,
+                   WORDS(INTS(&f.g, 1, 2, 1), SIZES(&f.g, 1, 0, 1), SIZES(&f.g, 0, 1, 1), 0, 0, 1));
     }
     fast_close(&f);
 }

@@ -21,12 +21,10 @@ TEST(fast_views_become_memory) {
         fast_check(&f, OP_TRANSPOSE, WORDS(INTS(&f.g, 1, 0)));
         fast_begin(&f);
         fast_random(&f, dtypes[d], SHAPE(7, 1, 37), 0, 2);
-        fast_check(&f, OP_BROADCAST_IN_DIM,
-                   WORDS(SIZES(&f.g, 3, 7, 40, 37), INTS(&f.g, 1, 2, 3)));
+        fast_check(&f, OP_BROADCAST_IN_DIM, WORDS(SIZES(&f.g, 3, 7, 40, 37), INTS(&f.g, 1, 2, 3)));
         fast_begin(&f);
         fast_random(&f, dtypes[d], SHAPE(20, 31), 0, 2);
-        fast_check(&f, OP_SLICE,
-                   WORDS(SIZES(&f.g, 3, 0), SIZES(&f.g, 19, 30), INTS(&f.g, 2, 3)));
+        fast_check(&f, OP_SLICE, WORDS(SIZES(&f.g, 3, 0), SIZES(&f.g, 19, 30), INTS(&f.g, 2, 3)));
         fast_begin(&f);
         fast_random(&f, dtypes[d], SHAPE(20, 31), 0, 2);
         fast_check(&f, OP_RESHAPE, WORDS(SIZES(&f.g, 31, 20)));
@@ -39,8 +37,8 @@ TEST(fast_views_become_memory) {
 
 TEST(fast_pad_and_concat) {
     static const int64_t pads[][6] = {/* low0 high0 gap0 low1 high1 gap1 */
-                                      {1, 2, 0, 3, 0, 0},  {0, 0, 1, 0, 0, 2},
-                                      {-1, 3, 2, 2, -2, 1}, {-4, -4, 3, 0, 5, 0},
+                                      {1, 2, 0, 3, 0, 0},    {0, 0, 1, 0, 0, 2},
+                                      {-1, 3, 2, 2, -2, 1},  {-4, -4, 3, 0, 5, 0},
                                       {-20, 30, 0, 0, 0, 0}, {12, -20, 0, 1, 1, 0}};
     Fast                 f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(dtypes); d++) {
@@ -97,13 +95,15 @@ TEST(fast_gather) {
         fast_begin(&f); /* along the last axis, one each */
         fast_random(&f, dtypes[d], SHAPE(300, 11), 0, 2);
         fast_random(&f, DTYPE_I64, SHAPE(300, 1), -1, 12);
-        fast_check(&f, OP_GATHER, WORDS(0, INTS(&f.g, 1), INTS(&f.g, 0), INTS(&f.g, 0),
-                                        INTS(&f.g, 1), SIZES(&f.g, 1, 1)));
+        fast_check(&f, OP_GATHER,
+                   WORDS(0, INTS(&f.g, 1), INTS(&f.g, 0), INTS(&f.g, 0), INTS(&f.g, 1),
+                         SIZES(&f.g, 1, 1)));
         fast_begin(&f); /* windows at two coordinates, offset axes first and last */
         fast_random(&f, dtypes[d], SHAPE(9, 8, 7), 0, 2);
         fast_random(&f, DTYPE_U8, SHAPE(5, 2), 0, 7);
-        fast_check(&f, OP_GATHER, WORDS(INTS(&f.g, 0, 2), INTS(&f.g, 0), 0, 0, INTS(&f.g, 2, 0),
-                                        SIZES(&f.g, 1, 8, 3)));
+        fast_check(
+            &f, OP_GATHER,
+            WORDS(INTS(&f.g, 0, 2), INTS(&f.g, 0), 0, 0, INTS(&f.g, 2, 0), SIZES(&f.g, 1, 8, 3)));
     }
     fast_close(&f);
 }
@@ -113,7 +113,7 @@ TEST(fast_scatter) {
     Fast               f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(kinds); d++)
         for (uint64_t kind = 0; kind < SCATTER_KIND_COUNT; kind++) {
-            fast_begin(&f); /* rows, narrow and wide */
+            fast_begin(&f);                              /* rows, narrow and wide */
             f.rel = kinds[d] == DTYPE_BF16 ? 0.1 : 1e-5; /* sums of 16-bit floats round each time */
             fast_random(&f, kinds[d], SHAPE(50, 33), 0, 3);
             fast_random(&f, DTYPE_I32, SHAPE(217, 1), -2, 52);
@@ -131,8 +131,8 @@ TEST(fast_scatter) {
             fast_random(&f, kinds[d], SHAPE(3000, 11), 0, 3);
             fast_random(&f, DTYPE_I64, SHAPE(3000, 1), -1, 12);
             fast_random(&f, kinds[d], SHAPE(3000), 0, 3);
-            fast_check(&f, OP_SCATTER, WORDS(kind, 0, INTS(&f.g, 1), INTS(&f.g, 0), INTS(&f.g, 0),
-                                             INTS(&f.g, 1)));
+            fast_check(&f, OP_SCATTER,
+                       WORDS(kind, 0, INTS(&f.g, 1), INTS(&f.g, 0), INTS(&f.g, 0), INTS(&f.g, 1)));
             fast_begin(&f); /* windows that may overlap */
             f.rel = kinds[d] == DTYPE_BF16 ? 0.1 : 1e-5;
             fast_random(&f, kinds[d], SHAPE(9, 8, 7), 0, 3);

@@ -197,6 +197,18 @@ TEST(bind_facts_elsewhere) {
     told(&g, DIAG_INPUT_FACT, "the sizes of this call", m.row, 9, -1);
     graph_close(&g);
 }
+TEST(bind_overflow) {
+    Graph g = graph_open(arena);
+    DimId n = graph_symbol(&g, "N"), m = graph_symbol(&g, "M");
+    DimId product = dims_mul(&g.world->dims, n, m);
+    g.inputs[0] = (Tensor){.dtype = DTYPE_U8, .rank = 2, .shape = {DIM_SIZE_MAX, DIM_SIZE_MAX}};
+    g.inputs_count = 1;
+    give_dim(&g, 0, 0, n);
+    give_dim(&g, 0, 1, m);
+    EXPECT(!bind_inputs(&g).held);
+    told(&g, DIAG_INPUT_FACT, "the sizes of this call", product.row, INT64_MAX, -1);
+    graph_close(&g);
+}
 TEST(bind_unbound) { // DIAG_DIM_UNBOUND: as an attribute, as a result, as an argument
     Graph g = graph_open(arena);
     DimId n = graph_symbol(&g, "N");
