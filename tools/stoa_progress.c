@@ -8,12 +8,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Prints at most columns - 1 characters of UTF-8 text. */
+/* Prints at most so many characters of UTF-8 text. */
 static void print_cut(FILE *file, const char *text, uint32_t columns) {
     uint32_t shown = 0;
     for (; *text != 0; text++) {
         bool first = ((unsigned char)*text & 0xC0) != 0x80;
-        if (first && ++shown >= columns) return;
+        if (first && ++shown > columns) return;
         fputc(*text, file);
     }
 }
@@ -80,7 +80,7 @@ bool progress_show(void *user, const StoaProgress *now) {
     }
     fputs("\r\x1b[K", stderr);
     if (!isnan(now->validation_loss)) fprintf(stderr, "%s\n", now->line); /* stays above the bar */
-    print_cut(stderr, now->bar, progress->columns);
+    print_cut(stderr, progress->columns < 79 ? now->line : now->bar, progress->columns);
     fflush(stderr);
     progress->cli->bar = true;
     return false;

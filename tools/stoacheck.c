@@ -1,14 +1,16 @@
-/* stoacheck PATH[:LINE]...: runs golden tests. A path is an .ir file or a folder; LINE picks one case.
+/* stoacheck PATH[:LINE]...: runs golden tests. A path is an .ir file or a folder; LINE picks one
+ * case.
  *
- * A file holds cases. A case begins with `; test STEP[,STEP...]` and is a program with checks in its
- * comments. Steps are systems (what they need runs before them), `compile`, `parse` or `print`.
+ * A file holds cases. A case begins with `; test STEP[,STEP...]` and is a program with checks in
+ * its comments. Steps are systems (what they need runs before them), `compile`, `parse` or `print`.
  *     ;= line        the printed program after the steps, exactly, all such lines together
  *     ;~ text        must appear in it;  ;~! text must not
  *     ;! KIND words  a diagnostic expected on this line, or anywhere when the line holds only this;
  *                    the words appear in its message in this order
  *     ; show types   annotate results; `; show NAME` prints one graph; `; target cpu` sets a target
  *     ; run ...      computes it; then `;=` lines are values (stoacheck_run.c)
- * Every other diagnostic fails. STOA_BLESS=1 rewrites the exact lines; with CI set that is refused. */
+ * Every other diagnostic fails. STOA_BLESS=1 rewrites the exact lines; with CI set that is
+ * refused. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -346,7 +348,8 @@ static void run_case(Case *c, String source, bool bless) {
     if (good) check_round_trip(c);
     good = good && run_steps(c, &runner);
     check_diags(c, source);
-    if (good && c->run.data != NULL) check_numbers(c, source, bless);
+    if (good && c->run.data != NULL)
+        check_numbers(c, source, bless);
     else if (good) {
         c->output = print_world(c, c->world);
         check_output(c, bless);

@@ -1,11 +1,11 @@
 /* `; run [tolerance=1e-6] [grad] [cpu]`: computes the graph of a case.
  *
- * Inputs and parameters are deterministic noise (floats in -1..1, integers in 0..3, unless `; input`
- * says otherwise); sizes come from `; size`, else from the hint or range of the symbol. The reference
- * is the interpreter on the freshly expanded program. With it must agree: the expected values, the
- * program that the steps of the case made, and the fast CPU path (with `cpu` that must exist).
- * grad: the program is read again in f64, its first output is made a scalar by a weighted sum, and the
- * gradient of every float input and parameter is compared with central differences. */
+ * Inputs and parameters are deterministic noise (floats in -1..1, integers in 0..3, unless `;
+ * input` says otherwise); sizes come from `; size`, else from the hint or range of the symbol. The
+ * reference is the interpreter on the freshly expanded program. With it must agree: the expected
+ * values, the program that the steps of the case made, and the fast CPU path (with `cpu` that must
+ * exist). grad: the program is read again in f64, its first output is made a scalar by a weighted
+ * sum, and the gradient of every float input and parameter is compared with central differences. */
 #include "tools/stoacheck.h"
 
 #include <math.h>
@@ -39,7 +39,8 @@ static bool failed_with(NumericRun *run, const char *what, const World *world) {
 
 /* --- words ------------------------------------------------------------------------------------ */
 static String cut_word(String *rest) {
-    while (rest->count != 0 && rest->data[0] == ' ') *rest = (String){rest->data + 1, rest->count - 1};
+    while (rest->count != 0 && rest->data[0] == ' ')
+        *rest = (String){rest->data + 1, rest->count - 1};
     size_t count = 0;
     while (count < rest->count && rest->data[count] != ' ') count++;
     String word = {rest->data, count};
@@ -119,10 +120,10 @@ static String input_rule(const NumericRun *run, String name) {
 static void fill(const NumericRun *run, Tensor *tensor, String name) {
     String      rule = input_rule(run, name);
     const char *dots = strstr(rule.count ? rule.data : "", "..");
-    bool        ranged = dots != NULL && dots < rule.data + rule.count, list = rule.count && !ranged;
-    bool        is_float = dtype_is_float(tensor->dtype);
-    double      lo = is_float ? -1 : 0, hi = is_float ? 1 : tensor->dtype == DTYPE_BOOL ? 2 : 4;
-    uint32_t    width = dtype_bytes(tensor->dtype);
+    bool     ranged = dots != NULL && dots < rule.data + rule.count, list = rule.count && !ranged;
+    bool     is_float = dtype_is_float(tensor->dtype);
+    double   lo = is_float ? -1 : 0, hi = is_float ? 1 : tensor->dtype == DTYPE_BOOL ? 2 : 4;
+    uint32_t width = dtype_bytes(tensor->dtype);
     if (ranged) {
         String first = {rule.data, (size_t)(dots - rule.data)};
         String last = {dots + 2, rule.count - first.count - 2};
@@ -137,7 +138,8 @@ static void fill(const NumericRun *run, Tensor *tensor, String name) {
 }
 static bool make_tensor(NumericRun *run, const World *world, TypeId type, const int64_t *sizes,
                         String name, Tensor *out) {
-    *out = (Tensor){.dtype = type_dtype(&world->types, type), .rank = type_rank(&world->types, type)};
+    *out =
+        (Tensor){.dtype = type_dtype(&world->types, type), .rank = type_rank(&world->types, type)};
     for (uint32_t i = 0; i < out->rank; i++) {
         out->shape[i] = sizes[type_dims(&world->types, type)[i].row];
         if (out->shape[i] < 0 || out->shape[i] > 1 << 20)
@@ -171,7 +173,8 @@ static bool bind(NumericRun *run, Bound *b) {
         TypeId  type = value_type(world, value);
         if (!make_tensor(run, world, type, sizes, input, &b->inputs[i])) return false;
     }
-    for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row]; row++) {
+    for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row];
+         row++) {
         if (code->ops.opcode[row] != OP_PARAMETER) continue;
         const uint64_t *words = op_attrs(world, code, (OpId){row});
         StrId           id = {(uint32_t)words[ATTR_PARAMETER_name]};
@@ -179,7 +182,8 @@ static bool bind(NumericRun *run, Bound *b) {
         if (b->state_count == TENSORS_MAX) return failed(run, "too many parameters", STR(""));
         NamedTensor *tensor = &b->state[b->state_count++];
         tensor->name = id;
-        if (!make_tensor(run, world, type, sizes, strings_get(&world->strings, id), &tensor->tensor))
+        if (!make_tensor(run, world, type, sizes, strings_get(&world->strings, id),
+                         &tensor->tensor))
             return false;
     }
     return true;
@@ -220,7 +224,8 @@ static void **make_slots(NumericRun *run, Bound *b, const Plan *plan) {
     at[0] = arena_push_zero(run->arena, plan->arena_bytes + 64, 64);
     for (uint32_t row = 1; row < slots->table.count; row++) {
         uint32_t index = slots->index[row];
-        if (slots->kind[row] == SLOT_INPUT) at[row] = b->inputs[index].data;
+        if (slots->kind[row] == SLOT_INPUT)
+            at[row] = b->inputs[index].data;
         else if (slots->kind[row] == SLOT_CONSTANT)
             at[row] = (void *)(uintptr_t)consts_bytes(&b->world->consts, (ConstId){index});
         else if (slots->kind[row] == SLOT_OUTPUT) {
@@ -243,7 +248,8 @@ static bool run_fast(NumericRun *run, Bound *b, Workers *workers, bool *out_ran)
     bool good = runner_compile(&runner) && bind(run, b);
     if (!good) (void)failed_with(run, "cannot be compiled:\n", b->world);
     Plan *plan = good ? plan_open(b->world, b->graph) : NULL;
-    good = plan != NULL && bind_dims(b->world, b->graph, b->inputs, b->inputs_count, plan->dim_values, diags);
+    good = plan != NULL &&
+           bind_dims(b->world, b->graph, b->inputs, b->inputs_count, plan->dim_values, diags);
     if (good) good = runner_plan(&runner, plan);
     if (plan != NULL && !good) (void)failed_with(run, "cannot be planned:\n", b->world);
     *out_ran = good && cpu_bind(run->arena, plan, workers, diags, &cpu) == STATUS_OK;
@@ -265,8 +271,8 @@ static bool run_fast(NumericRun *run, Bound *b, Workers *workers, bool *out_ran)
 
 /* --- comparing -------------------------------------------------------------------------------- */
 static double element(const Tensor *tensor, int64_t index) {
-    return const_decode(tensor->dtype,
-                        (const uint8_t *)tensor->data + index * (int64_t)dtype_bytes(tensor->dtype));
+    return const_decode(tensor->dtype, (const uint8_t *)tensor->data +
+                                           index * (int64_t)dtype_bytes(tensor->dtype));
 }
 static bool near(double a, double b, double tolerance) {
     if (a == b || (isnan(a) && isnan(b))) return true;
@@ -282,8 +288,8 @@ static bool compare(NumericRun *run, const char *with, const Bound *a, const Bou
             return failed(run, with, STR(" gives outputs of other types"));
         for (int64_t i = 0; i < tensor_elements(x); i++) {
             if (near(element(x, i), element(y, i), tolerance)) continue;
-            text_addf(run->report, "output %u, element %lld: the interpreter gives %.9g, %s %.9g\n", k,
-                      (long long)i, element(x, i), with, element(y, i));
+            text_addf(run->report, "output %u, element %lld: the interpreter gives %.9g, %s %.9g\n",
+                      k, (long long)i, element(x, i), with, element(y, i));
             return false;
         }
     }
@@ -293,22 +299,26 @@ static bool compare(NumericRun *run, const char *with, const Bound *a, const Bou
 static String value_line(NumericRun *run, const Bound *b, uint32_t output) {
     const World  *world = b->world;
     const Tensor *x = &b->outputs[output];
-    OpId     end = block_return(&world->code, world->code.graphs.block[b->graph.row]);
-    ListId   names = {(uint32_t)op_attrs(world, &world->code, end)[ATTR_RETURN_names]};
-    bool     named = output < list_count(&world->attrs, names);
-    StrId    name = {named ? (uint32_t)list_numbers(&world->attrs, names)[output] : 0};
-    Text     text = text_begin(run->arena);
-    String   label = strings_get(&world->strings, name);
-    if (named) text_add(&text, label);
-    else text_addf(&text, "out%u", output);
+    OpId          end = block_return(&world->code, world->code.graphs.block[b->graph.row]);
+    ListId        names = {(uint32_t)op_attrs(world, &world->code, end)[ATTR_RETURN_names]};
+    bool          named = output < list_count(&world->attrs, names);
+    StrId         name = {named ? (uint32_t)list_numbers(&world->attrs, names)[output] : 0};
+    Text          text = text_begin(run->arena);
+    String        label = strings_get(&world->strings, name);
+    if (named)
+        text_add(&text, label);
+    else
+        text_addf(&text, "out%u", output);
     text_addf(&text, ": %s", dtype_infos[x->dtype].name);
     for (uint32_t i = 0; i < x->rank; i++)
-        text_addf(&text, "%s%lld%s", i ? "," : "[", (long long)x->shape[i], i + 1 < x->rank ? "" : "]");
+        text_addf(&text, "%s%lld%s", i ? "," : "[", (long long)x->shape[i],
+                  i + 1 < x->rank ? "" : "]");
     text_add(&text, STR(" ["));
     for (int64_t i = 0; i < tensor_elements(x) && i < PRINTED_MAX; i++) {
         char digits[NUMBERS_TEXT_MAX];
         text_add(&text, i ? STR(", ") : STR(""));
-        text_add(&text, (String){digits, numbers_print(digits, element(x, i), x->dtype != DTYPE_F64)});
+        text_add(&text,
+                 (String){digits, numbers_print(digits, element(x, i), x->dtype != DTYPE_F64)});
     }
     text_add(&text, tensor_elements(x) > PRINTED_MAX ? STR(", ...]") : STR("]"));
     return text_done(&text);
@@ -372,8 +382,8 @@ static String with_gradient(NumericRun *run, const Bound *b, uint32_t *out_wrt) 
     uint32_t     rank = type_rank(&world->types, type);
     String       name = text_value(run->arena, world, y);
     String       shape = text_shape(run->arena, world, type_shape(&world->types, type));
-    Text         wrt = text_begin(arena_open("names", 0, 0)), grads = text_begin(arena_open("grads", 0, 0));
-    size_t       end = whole.count;
+    Text wrt = text_begin(arena_open("names", 0, 0)), grads = text_begin(arena_open("grads", 0, 0));
+    size_t end = whole.count;
     while (end > 8 && memcmp(whole.data + end - 8, "  return", 8) != 0) end--;
     for (uint32_t i = 0; i < b->inputs_count; i++) {
         ValueId x = {code->blocks.args_first[block.row].row + i};
@@ -382,7 +392,8 @@ static String with_gradient(NumericRun *run, const Bound *b, uint32_t *out_wrt) 
         text_addf(&grads, "%s%%\"grad %u\"", *out_wrt ? ", " : "", *out_wrt);
         (*out_wrt)++;
     }
-    for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row]; row++) {
+    for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row];
+         row++) {
         if (code->ops.opcode[row] != OP_PARAMETER) continue;
         ValueId x = code->ops.results_first[row];
         if (type_dtype(&world->types, value_type(world, x)) != DTYPE_F64) continue;
@@ -395,15 +406,16 @@ static String with_gradient(NumericRun *run, const Bound *b, uint32_t *out_wrt) 
     text_add(&text, (String){whole.data, end - 8});
     text_addf(&text, "\n  %%\"fd s\" = copy %s\n", name.data);
     if (rank != 0) {
-        text_addf(&text, "  %%\"fd i\" = iota {dtype=f64, shape=%s, axis=%u}\n", shape.data, rank - 1);
+        text_addf(&text, "  %%\"fd i\" = iota {dtype=f64, shape=%s, axis=%u}\n", shape.data,
+                  rank - 1);
         text_add(&text, STR("  %\"fd w\" = cos %\"fd i\"\n  %\"fd p\" = mul %\"fd s\", %\"fd w\"\n"
                             "  %\"fd t\" = reduce %\"fd p\" {kind=sum, axes=["));
         for (uint32_t i = 0; i < rank; i++) text_addf(&text, "%s%u", i ? ", " : "", i);
         text_add(&text, STR("]}\n"));
     }
     const char *scalar = rank ? "%\"fd t\"" : "%\"fd s\"";
-    text_addf(&text, "  %s = gradient %s%s\n  return %s, %s\n}\n", grad_text.data, scalar, wrt_text.data,
-              scalar, grad_text.data);
+    text_addf(&text, "  %s = gradient %s%s\n  return %s, %s\n}\n", grad_text.data, scalar,
+              wrt_text.data, scalar, grad_text.data);
     String result = str_copy(run->arena, text_done(&text));
     arena_close(text.arena);
     arena_close(wrt.arena);
@@ -419,7 +431,8 @@ static bool scalar_at(NumericRun *run, Bound *b, double *out) {
     arena_release(run->arena, mark);
     return good;
 }
-static bool check_gradient(NumericRun *run, Bound *b, Tensor *x, const Tensor *gradient, uint32_t nth) {
+static bool check_gradient(NumericRun *run, Bound *b, Tensor *x, const Tensor *gradient,
+                           uint32_t nth) {
     int64_t count = tensor_elements(x), step = count > PROBES_MAX ? count / PROBES_MAX : 1;
     double  tolerance = fmax(tolerance_of(run), 1e-6);
     for (int64_t i = 0; i < count; i += step) {
@@ -466,13 +479,15 @@ bool numeric_run(NumericRun *run) {
     Bound    reference = {0}, after = {.world = run->after}, fast = {0};
     Workers *workers = NULL;
     bool     ran = false;
-    bool     good = open_world(run, run->source, &reference.world) && expand(run, reference.world) &&
-                bind(run, &reference) && interpret(run, &reference) && check_values(run, &reference);
+    bool good = open_world(run, run->source, &reference.world) && expand(run, reference.world) &&
+                bind(run, &reference) && interpret(run, &reference) &&
+                check_values(run, &reference);
     if (good && run->after != NULL)
         good = expand(run, after.world) && bind(run, &after) && interpret(run, &after) &&
                compare(run, "the program after the steps", &reference, &after);
     if (good) good = workers_open(run->arena, 2, false, &workers) == STATUS_OK;
-    if (good) good = open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, &ran);
+    if (good)
+        good = open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, &ran);
     if (good && ran) good = compare(run, "the fast path", &reference, &fast);
     if (good && has_word(run, STR("grad"))) good = check_gradients(run);
     workers_close(workers);

@@ -90,7 +90,10 @@ typedef void GetFn(Getting *g);
 /* Runs a getter under a guard; after an unwind the preset in g stands. */
 static void get(Getting *g, GetFn *fn) {
     ArenaGuard guard;
-    if (!ARENA_GUARD(&guard)) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_refused(g->config->context);
+        return;
+    }
     g->key = str_of(g->key_text);
     fn(g);
     arena_guard_end(&guard);
@@ -187,14 +190,18 @@ StoaStatus stoa_config_finish(StoaConfig *config) {
     Status status =
         config_check_unused(&config->config, config->keys, config->count, &config->context->diags);
     arena_guard_end(&guard);
-    bool good = status == STATUS_OK && config->context->diags.errors == 0;
+    bool good = status == STATUS_OK && config->context->diags.errors == 0 &&
+                !config->context->refused;
     return good ? STOA_OK : api_fail(config->context, NULL, status);
 }
 
 /* Dotted keys are written as sections, plain ones first. */
 const char *stoa_config_print(StoaConfig *config) {
     ArenaGuard guard;
-    if (!ARENA_GUARD(&guard)) return "";
+    if (!ARENA_GUARD(&guard)) {
+        api_refused(config->context);
+        return "";
+    }
     Text text = text_begin(config->arena);
     for (uint32_t i = 0; i < config->count; i++)
         text_addf(&text, "%.*s = %.*s\n", STR_ARGS(config->keys[i]), STR_ARGS(config->values[i]));

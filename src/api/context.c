@@ -10,9 +10,15 @@
 const char *stoa_version(void) { return STOA_VERSION; }
 
 void api_misuse(StoaContext *context, const char *function, const char *problem) {
-    Diags *diags = &context->diags;
+    Diags     *diags = &context->diags;
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        api_refused(context);
+        return;
+    }
     (void)diags_add(diags, DIAG_API_MISUSE, 0, diags_str(diags, str_of(function)),
                     diags_str(diags, str_of(problem)), 0, 0);
+    arena_guard_end(&guard);
 }
 
 /* Message text is made under its own guard: if even that fails, a fixed text remains. */
@@ -29,23 +35,34 @@ static void render(StoaContext *context, World *world) {
 }
 
 StoaStatus api_fail(StoaContext *context, World *world, Status status) {
+    if (context->refused) status = STATUS_OUT_OF_MEMORY;
     render(context, world);
+    context->refused = false;
     diags_clear(&context->diags);
     if (world != NULL) diags_clear(&world->diags);
     if (context->log != NULL) context->log(context->user, STOA_LOG_ERROR, context->message);
     return status == STATUS_OK ? STOA_INVALID : (StoaStatus)status;
 }
 
-StoaStatus api_unwound(StoaContext *context, World *world) {
+/* A row about the last unwind; nothing more is tried where even that finds no room. */
+void api_refused(StoaContext *context) {
     ArenaFailure failure = arena_guard_failure();
     ArenaGuard   guard;
-    if (ARENA_GUARD(&guard)) {
-        (void)diags_add(&context->diags, DIAG_ARENA_FULL, 0,
-                        diags_str(&context->diags, str_of(failure.arena)), failure.bytes_asked,
-                        failure.bytes_max, 0);
-        arena_guard_end(&guard);
-    }
+    context->refused = true;
+    if (!ARENA_GUARD(&guard)) return;
+    (void)diags_add(&context->diags, DIAG_ARENA_FULL, 0,
+                    diags_str(&context->diags, str_of(failure.arena)), failure.bytes_asked,
+                    failure.bytes_max, 0);
+    arena_guard_end(&guard);
+}
+
+StoaStatus api_unwound(StoaContext *context, World *world) {
+    api_refused(context);
     return api_fail(context, world, STATUS_OUT_OF_MEMORY);
+}
+
+_Noreturn void api_unwind_on(ArenaFailure failure) {
+    arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
 }
 
 void api_warn(StoaContext *context) {
@@ -90,9 +107,8 @@ void api_block_close(StoaContext *context, void *block, size_t bytes) {
     }
 }
 
-static StoaContext *open_context(Arena *arena, const StoaContextOptions *options) {
-    StoaContext *context = ARENA_NEW(arena, StoaContext);
-    context->arena = arena;
+/* Fills a context that is zero; what was opened before an unwind can be destroyed. */
+static Status open_context(StoaContext *context, const StoaContextOptions *options) {
     context->message = "";
     context->log = options->log;
     context->allocate = options->allocate;
@@ -103,7 +119,8 @@ static StoaContext *open_context(Arena *arena, const StoaContextOptions *options
     cpu_describe(&context->target);
     context->messages = arena_open("messages", (size_t)1 << 28, 0);
     context->reports = arena_open("reports", (size_t)1 << 32, 0);
-    return context;
+    if (context->messages == NULL || context->reports == NULL) return STATUS_OUT_OF_MEMORY;
+    return workers_open(context->arena, options->lanes, !options->no_pinning, &context->workers);
 }
 
 StoaStatus stoa_context_create(const StoaContextOptions *options, StoaContext **out_context) {
@@ -122,11 +139,10 @@ StoaStatus stoa_context_create(const StoaContextOptions *options, StoaContext **
             arena_close(arena);
         return STOA_OUT_OF_MEMORY;
     }
-    context = open_context(arena, &given);
-    StoaContext *made = context;
-    Status       status = made->messages && made->reports ? STATUS_OK : STATUS_OUT_OF_MEMORY;
-    if (status == STATUS_OK)
-        status = workers_open(arena, given.lanes, !given.no_pinning, &made->workers);
+    StoaContext *made = ARENA_NEW(arena, StoaContext);
+    made->arena = arena;
+    context = made;
+    Status status = open_context(made, &given);
     arena_guard_end(&guard);
     if (status != STATUS_OK) {
         stoa_context_destroy(made);

@@ -28,7 +28,7 @@ void data_tensors(const StoaData *data, const FeedSource *source, const FeedBatc
 
 static StoaData *open_data(StoaContext *context) {
     Arena *arena = arena_open("data", (size_t)1 << 36, 0);
-    if (arena == NULL) arena_fail("data", 0, 0, false);
+    if (arena == NULL) api_unwind_on(arena_guard_failure());
     StoaData *data = ARENA_NEW(arena, StoaData);
     data->context = context;
     data->arena = arena;
@@ -94,12 +94,12 @@ static bool reuse_text(StoaData *data, const TextPlan *plan) {
 static Status make_text(StoaData *data, const TextPlan *plan) {
     Diags *diags = &data->context->diags;
     Arena *work = arena_open("text", (size_t)1 << 34, 0);
-    if (work == NULL) arena_fail("text", 0, 0, false);
+    if (work == NULL) api_unwind_on(arena_guard_failure());
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
         ArenaFailure failure = arena_guard_failure();
         arena_close(work);
-        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+        api_unwind_on(failure);
     }
     String            text = {0};
     size_t            count = 0;
@@ -297,7 +297,10 @@ size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char *text, s
                              int32_t *tokens, size_t max) {
     ArenaGuard guard;
     size_t     count = 0;
-    if (!ARENA_GUARD(&guard)) return 0;
+    if (!ARENA_GUARD(&guard)) {
+        (void)api_unwound(tokenizer->context, NULL);
+        return 0;
+    }
     Scratch   scratch = scratch_begin(NULL, 0);
     uint16_t *ids =
         tokenizer_encode(scratch.arena, tokenizer->tokenizer, (String){text, bytes}, &count);

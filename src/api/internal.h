@@ -21,6 +21,7 @@ struct StoaContext {
     Target       target;
     Budget       tensors;
     const char  *message;
+    bool         refused; /* see api_refused */
     StoaLogFn   *log;
     StoaAllocFn *allocate;
     StoaFreeFn  *release;
@@ -32,9 +33,14 @@ struct StoaContext {
 StoaStatus api_fail(StoaContext *context, World *world, Status status);
 /* For the failure branch of a guard. */
 StoaStatus api_unwound(StoaContext *context, World *world);
+/* For the failure branch of a guard in a call that returns no status (builders, getters): the next
+ * check (stoa_program_check, stoa_compile, stoa_config_finish) fails with STOA_OUT_OF_MEMORY. */
+void api_refused(StoaContext *context);
+/* For a guard that only cleans up: fails once more, to the guard around it. */
+_Noreturn void api_unwind_on(ArenaFailure failure);
 /* Logs and clears warnings after a success. */
 void api_warn(StoaContext *context);
-/* One row API_MISUSE: what the caller did wrong. */
+/* One row API_MISUSE: what the caller did wrong. Needs no guard. */
 void api_misuse(StoaContext *context, const char *function, const char *problem);
 
 /* Tensor storage: the host's allocator, else jemalloc. Zeroed. Unwinds on refusal. */

@@ -147,6 +147,7 @@ StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, St
          needs_rate = given.part != STOA_OPTIMIZE_ACCUMULATE;
     bool     needs_step = needs_rate && given.kind == STOA_ADAMW;
     uint32_t trainable = 0;
+    if (program->broken) return (StoaValue){0};
     if (!block_id_some(program->build.block) || (needs_loss && loss.id == 0) ||
         (needs_rate && rate.id == 0) || (needs_step && step.id == 0)) {
         api_misuse(program->context, "stoa_optimize",
@@ -166,7 +167,7 @@ StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, St
                     .step = {step.id}};
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
-        api_misuse(program->context, "stoa_optimize", "the program has no memory left");
+        api_broken(program);
         return (StoaValue){0};
     }
     ValueId norm = optimize(&o, (ValueId){loss.id});

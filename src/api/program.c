@@ -27,6 +27,20 @@ static StoaStatus open_program(StoaContext *context, World *world, StoaProgram *
     return STOA_OK;
 }
 
+/* --- programs out of memory --------------------------------------------------------------------- */
+void api_broken(StoaProgram *program) {
+    program->broken = true;
+    api_refused(program->context);
+}
+/* The first report says what was refused; later ones that the program cannot be used. */
+static StoaStatus fail_broken(const StoaProgram *program) {
+    StoaContext *context = program->context;
+    if (!context->refused)
+        api_misuse(context, "program", "building it ran out of memory: destroy it and build anew");
+    return api_fail(context, program->world, STATUS_OUT_OF_MEMORY);
+}
+
+/* --- life --------------------------------------------------------------------------------------- */
 StoaStatus stoa_program_create(StoaContext *context, StoaProgram **out_program) {
     return open_program(context, world_open(0, 0), out_program);
 }
@@ -36,6 +50,7 @@ void stoa_program_destroy(StoaProgram *program) {
     arena_close(program->arena);
 }
 StoaStatus stoa_program_clone(const StoaProgram *program, StoaProgram **out_clone) {
+    if (program->broken) return fail_broken(program);
     return open_program(program->context, world_clone(program->world), out_clone);
 }
 
@@ -63,6 +78,7 @@ StoaStatus stoa_program_parse(StoaContext *context, const char *text, size_t byt
 
 StoaStatus stoa_program_print(StoaProgram *program, const char **out_text) {
     ArenaGuard guard;
+    if (program->broken) return fail_broken(program);
     if (!ARENA_GUARD(&guard)) return api_unwound(program->context, program->world);
     arena_release(program->arena, program->texts);
     *out_text = text_print(program->arena, program->world, (TextOptions){.types = true}).data;
@@ -73,6 +89,7 @@ StoaStatus stoa_program_print(StoaProgram *program, const char **out_text) {
 StoaStatus stoa_program_save(StoaProgram *program, const char *path) {
     StoaContext *context = program->context;
     ArenaGuard   guard;
+    if (program->broken) return fail_broken(program);
     if (!ARENA_GUARD(&guard)) return api_unwound(context, program->world);
     Status status = binary_save(program->world, path, &context->diags);
     arena_guard_end(&guard);
@@ -101,8 +118,10 @@ StoaStatus stoa_program_load(StoaContext *context, const char *path, StoaProgram
 }
 
 StoaStatus stoa_program_check(StoaProgram *program) {
-    bool good = program->world->diags.errors == 0 && program->context->diags.errors == 0;
-    return good ? STOA_OK : api_fail(program->context, program->world, STATUS_INVALID);
+    StoaContext *context = program->context;
+    bool         good = program->world->diags.errors == 0 && context->diags.errors == 0;
+    if (program->broken) return fail_broken(program);
+    return good && !context->refused ? STOA_OK : api_fail(context, program->world, STATUS_INVALID);
 }
 
 /* --- sizes ------------------------------------------------------------------------------------- */
@@ -110,8 +129,11 @@ StoaStatus stoa_program_check(StoaProgram *program) {
 typedef DimId  DimMaker(Dims *dims, DimId a, DimId b);
 static StoaDim make_dim(StoaProgram *program, DimMaker *maker, StoaDim a, StoaDim b) {
     ArenaGuard guard;
-    if (a.id == 0 || b.id == 0) return (StoaDim){0};
-    if (!ARENA_GUARD(&guard)) return (StoaDim){0};
+    if (a.id == 0 || b.id == 0 || program->broken) return (StoaDim){0};
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaDim){0};
+    }
     DimId dim = maker(&program->world->dims, (DimId){a.id}, (DimId){b.id});
     arena_guard_end(&guard);
     if (!dim_id_some(dim))
@@ -122,14 +144,22 @@ static StoaDim make_dim(StoaProgram *program, DimMaker *maker, StoaDim a, StoaDi
 }
 StoaDim stoa_dim(StoaProgram *program, int64_t size) {
     ArenaGuard guard;
-    if (!ARENA_GUARD(&guard)) return (StoaDim){0};
+    if (program->broken) return (StoaDim){0};
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaDim){0};
+    }
     DimId dim = dims_const(&program->world->dims, size);
     arena_guard_end(&guard);
     return (StoaDim){dim.row};
 }
 StoaDim stoa_dim_symbol(StoaProgram *program, const char *name) {
     ArenaGuard guard;
-    if (name == NULL || name[0] == 0 || !ARENA_GUARD(&guard)) return (StoaDim){0};
+    if (name == NULL || name[0] == 0 || program->broken) return (StoaDim){0};
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaDim){0};
+    }
     DimId dim =
         dims_symbol(&program->world->dims, strings_add(&program->world->strings, str_of(name)));
     arena_guard_end(&guard);
@@ -220,8 +250,9 @@ void api_op_many(StoaProgram *program, int opcode, const StoaValue *operands, ui
     ArenaGuard guard;
     OpId       op = {0};
     for (uint32_t i = 0; i < results; i++) out_results[i] = (StoaValue){0};
+    if (program->broken) return;
     if (!ARENA_GUARD(&guard)) {
-        api_misuse(program->context, op_infos[opcode].name, "the program has no memory left");
+        api_broken(program);
         return;
     }
     bool good = append(program, opcode, operands, count, attrs, results, &op);
@@ -244,13 +275,14 @@ StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, ui
 void stoa_graph_begin(StoaProgram *program, const char *name) {
     ArenaGuard guard;
     World     *world = program->world;
+    if (program->broken) return;
     if (block_id_some(program->build.block)) {
         api_misuse(program->context, "stoa_graph_begin",
                    "a graph is open already: call stoa_graph_end");
         return;
     }
     if (!ARENA_GUARD(&guard)) {
-        api_misuse(program->context, "stoa_graph_begin", "the program has no memory left");
+        api_broken(program);
         return;
     }
     program->graph_name = strings_add(&world->strings, str_of(name));
@@ -267,9 +299,9 @@ void stoa_graph_begin(StoaProgram *program, const char *name) {
 void stoa_graph_end(StoaProgram *program) {
     ArenaGuard guard;
     World     *world = program->world;
-    if (!block_id_some(program->build.block)) return;
+    if (!block_id_some(program->build.block) || program->broken) return;
     if (!ARENA_GUARD(&guard)) {
-        api_misuse(program->context, "stoa_graph_end", "the program has no memory left");
+        api_broken(program);
         return;
     }
     uint64_t names = build_ints(&program->build, program->output_names, program->outputs_count);
@@ -298,12 +330,16 @@ StoaValue stoa_input(StoaProgram *program, const char *name, StoaDtype dtype, co
     Code      *code = &program->world->code;
     BlockId    block = program->build.block;
     ArenaGuard guard;
+    if (program->broken) return (StoaValue){0};
     if (!block_id_some(block) || code->blocks.op_first[block.row] != code->ops.table.count) {
         api_misuse(program->context, "stoa_input",
                    "inputs come right after stoa_graph_begin, before all operators");
         return (StoaValue){0};
     }
-    if (!ARENA_GUARD(&guard)) return (StoaValue){0};
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaValue){0};
+    }
     TypeId    type = make_type(program, dtype, dims, NULL, rank);
     StoaValue value = {0};
     if (!type_id_some(type)) {
@@ -327,11 +363,15 @@ static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype
                                bool trainable) {
     ArenaGuard guard;
     StoaValue  value = {0};
+    if (program->broken) return value;
     if (!block_id_some(program->build.block) || name == NULL || name[0] == 0) {
         api_misuse(program->context, "stoa_parameter", "needs an open graph and a name");
         return value;
     }
-    if (!ARENA_GUARD(&guard)) return value;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaValue){0};
+    }
     TypeId type = make_type(program, dtype, NULL, sizes, rank);
     if (!type_id_some(type)) {
         api_misuse(program->context, "stoa_parameter",
@@ -366,7 +406,11 @@ StoaValue stoa_scalar(StoaProgram *program, StoaDtype dtype, double number) {
 }
 StoaValue stoa_fill_like(StoaProgram *program, StoaValue like, double number) {
     ArenaGuard guard;
-    if (like.id == 0 || !ARENA_GUARD(&guard)) return (StoaValue){0};
+    if (like.id == 0 || program->broken) return (StoaValue){0};
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaValue){0};
+    }
     ValueId value = build_splat(&program->build, (ValueId){like.id}, number);
     arena_guard_end(&guard);
     return (StoaValue){value.row};
@@ -388,12 +432,16 @@ static ValueId add_constant(StoaProgram *program, TypeId type, const int64_t *si
 StoaValue stoa_constant_data(StoaProgram *program, StoaDtype dtype, const int64_t *sizes,
                              uint32_t rank, const void *data) {
     ArenaGuard guard;
+    if (program->broken) return (StoaValue){0};
     if (!block_id_some(program->build.block)) {
         api_misuse(program->context, "stoa_constant_data",
                    "no graph is open: call stoa_graph_begin first");
         return (StoaValue){0};
     }
-    if (!ARENA_GUARD(&guard)) return (StoaValue){0};
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return (StoaValue){0};
+    }
     ValueId value =
         add_constant(program, make_type(program, dtype, NULL, sizes, rank), sizes, rank, data);
     arena_guard_end(&guard);
@@ -404,7 +452,11 @@ void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint
                     StoaValue *out) {
     ArenaGuard guard;
     for (uint32_t i = 0; i < count; i++) out[i] = (StoaValue){0};
-    if (!ARENA_GUARD(&guard)) return;
+    if (program->broken) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return;
+    }
     Scratch    scratch = scratch_begin(NULL, 0);
     StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, count + 1);
     operands[0] = y;
@@ -416,13 +468,16 @@ void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint
 
 void stoa_output(StoaProgram *program, const char *name, StoaValue value) {
     ArenaGuard guard;
-    if (value.id == 0) return;
+    if (value.id == 0 || program->broken) return;
     if (program->outputs_count == LIST_MAX || !block_id_some(program->build.block)) {
         api_misuse(program->context, "stoa_output",
                    "needs an open graph with fewer than 64 outputs");
         return;
     }
-    if (!ARENA_GUARD(&guard)) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return;
+    }
     program->outputs[program->outputs_count] = (ValueId){value.id};
     program->output_names[program->outputs_count++] =
         strings_add(&program->world->strings, str_of(name)).row;
@@ -430,7 +485,11 @@ void stoa_output(StoaProgram *program, const char *name, StoaValue value) {
 }
 void stoa_name(StoaProgram *program, StoaValue value, const char *name) {
     ArenaGuard guard;
-    if (value.id == 0 || !ARENA_GUARD(&guard)) return;
+    if (value.id == 0 || program->broken) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return;
+    }
     program->world->code.values.name[value.id] =
         strings_add(&program->world->strings, str_of(name));
     arena_guard_end(&guard);

@@ -18,6 +18,7 @@ struct StoaProgram {
     ValueId      outputs[LIST_MAX];
     int64_t      output_names[LIST_MAX]; /* StrId */
     uint32_t     outputs_count;
+    bool         broken; /* a builder ran out of memory: rows may be half made, nothing is added */
 };
 
 /* One attribute as the generated builders pass it; which member counts is said by the schema. */
@@ -29,6 +30,8 @@ typedef struct ApiAttr {
     const StoaDim *dims;
     uint32_t       count;
 } ApiAttr;
+/* For the failure branch of a builder's guard: the program is broken, and checking it says why. */
+void      api_broken(StoaProgram *program);
 StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count,
                  const ApiAttr *attrs);
 void      api_op_many(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count,

@@ -68,12 +68,12 @@ static void add_world(Text *text, World *world) {
 
 static Status inspect_world(StoaContext *context, const char *path, Text *text) {
     World *world = world_open(0, 0);
-    if (world == NULL) arena_fail("world", 0, 0, false);
+    if (world == NULL) api_unwind_on(arena_guard_failure());
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
         ArenaFailure failure = arena_guard_failure();
         world_close(world);
-        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+        api_unwind_on(failure);
     }
     Status status = binary_load(world, path, &context->diags);
     if (status == STATUS_OK) {

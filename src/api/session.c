@@ -85,7 +85,7 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     session->state = ARENA_ARRAY_ZERO(arena, StateTensor, count_parameters(world) + 1);
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
     session->texts = arena_open("reports", (size_t)1 << 30, 0);
-    if (session->texts == NULL) arena_fail("reports", 0, 0, false);
+    if (session->texts == NULL) api_unwind_on(arena_guard_failure());
     return session;
 }
 
@@ -228,7 +228,7 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
     StoaContext *context = session->context;
     entry->plan = plan_open(session->world, entry->graph);
     entry->arena = entry->plan ? arena_open("kernels", (size_t)1 << 32, 0) : NULL;
-    if (entry->arena == NULL) arena_fail("plan", 0, 0, false);
+    if (entry->arena == NULL) api_unwind_on(arena_guard_failure());
     if (!bind_dims(session->world, entry->graph, inputs, count, entry->plan->dim_values,
                    &context->diags))
         return false;
@@ -263,7 +263,7 @@ __attribute__((noinline)) static PlanEntry *fresh_plan(StoaSession *session, Pla
     if (!ARENA_GUARD(&guard)) {
         ArenaFailure failure = arena_guard_failure();
         close_entry(session, entry);
-        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+        api_unwind_on(failure);
     }
     bool good = make_plan(session, entry, inputs, count);
     arena_guard_end(&guard);

@@ -11,7 +11,10 @@ const char *stoa_state_name(const StoaSession *session, uint32_t index) {
     if (index >= session->state_count) return NULL;
     const char *volatile name = NULL;
     ArenaGuard guard;
-    if (!ARENA_GUARD(&guard)) return NULL;
+    if (!ARENA_GUARD(&guard)) {
+        (void)api_unwound(session->context, NULL);
+        return NULL;
+    }
     arena_release(session->texts, (ArenaMark){0});
     name =
         str_copy(session->texts, strings_get(&session->world->strings, session->state[index].name))

@@ -111,7 +111,7 @@ void interp_fft(Interp *it) {
     Tensor       *y = interp_out(it, 0), work = *x;
     FftKind       kind = (FftKind)it->attrs[ATTR_FFT_kind];
     uint32_t      axes = interp_attr_ints(it, ATTR_FFT_sizes).count, last = x->rank - 1;
-    int64_t       sizes[SHAPE_RANK_MAX], scale = 1;
+    int64_t       sizes[SHAPE_RANK_MAX] = {0}, scale = 1;
     int           sign = kind == FFT_FORWARD || kind == FFT_REAL_FORWARD ? -1 : 1;
     interp_attr_sizes(it, ATTR_FFT_sizes, sizes);
     int64_t n = sizes[axes - 1], count = tensor_elements(x);

@@ -10,7 +10,8 @@ typedef struct Places {
 } Places;
 /* The offsets of every index over some axes of x, row-major in the order of the list. */
 static Places places_over(Interp *it, const Tensor *x, Ints axes) {
-    int64_t strides[SHAPE_RANK_MAX], sizes[SHAPE_RANK_MAX], steps[SHAPE_RANK_MAX];
+    int64_t strides[SHAPE_RANK_MAX] = {0}, sizes[SHAPE_RANK_MAX] = {0};
+    int64_t steps[SHAPE_RANK_MAX] = {0};
     Places  places = {NULL, 1};
     walk_strides(x, strides);
     for (uint32_t i = 0; i < axes.count; i++) {

@@ -18,7 +18,7 @@ static int64_t clamped_base(const Tensor *whole, const Tensor *part, const Tenso
 void interp_dynamic_slice(Interp *it) {
     const Tensor *x = interp_in(it, 0);
     Tensor       *y = interp_out(it, 0);
-    int64_t       strides[SHAPE_RANK_MAX], at = 0;
+    int64_t       strides[SHAPE_RANK_MAX] = {0}, at = 0;
     walk_strides(x, strides);
     int64_t base = clamped_base(x, y, interp_in(it, 1), strides);
     for (Walk w = walk_begin(y->shape, y->rank); w.more; walk_next(&w), at++)
@@ -27,7 +27,7 @@ void interp_dynamic_slice(Interp *it) {
 void interp_dynamic_update_slice(Interp *it) {
     const Tensor *x = interp_in(it, 0), *update = interp_in(it, 1);
     Tensor       *y = interp_out(it, 0);
-    int64_t       strides[SHAPE_RANK_MAX], at = 0;
+    int64_t       strides[SHAPE_RANK_MAX] = {0}, at = 0;
     walk_strides(x, strides);
     int64_t base = clamped_base(x, update, interp_in(it, 2), strides);
     walk_copy_all(y, x);

@@ -166,7 +166,7 @@ void interp_reduce_window(Interp *it) {
     Window        window = {.size = interp_attr_ints(it, ATTR_REDUCE_WINDOW_window),
                             .strides = interp_attr_ints(it, ATTR_REDUCE_WINDOW_strides),
                             .dilation = interp_attr_ints(it, ATTR_REDUCE_WINDOW_dilation)};
-    int64_t       strides[SHAPE_RANK_MAX], at = 0;
+    int64_t       strides[SHAPE_RANK_MAX] = {0}, at = 0;
     window.lead = x->rank - window.size.count;
     interp_attr_sizes(it, ATTR_REDUCE_WINDOW_low, window.low);
     walk_strides(x, strides);

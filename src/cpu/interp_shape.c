@@ -93,7 +93,7 @@ void interp_pad(Interp *it) {
     const Tensor *x = interp_in(it, 0), *fill = interp_in(it, 1);
     Tensor       *y = interp_out(it, 0);
     Ints          gaps = interp_attr_ints(it, ATTR_PAD_interior);
-    int64_t       low[SHAPE_RANK_MAX], strides[SHAPE_RANK_MAX], at = 0;
+    int64_t       low[SHAPE_RANK_MAX] = {0}, strides[SHAPE_RANK_MAX] = {0}, at = 0;
     interp_attr_sizes(it, ATTR_PAD_low, low);
     walk_strides(y, strides);
     for (int64_t i = 0; i < tensor_elements(y); i++) walk_copy(y, i, fill, 0);

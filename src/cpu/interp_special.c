@@ -34,7 +34,10 @@ static const double bernoulli[] = {1.0 / 6,       -1.0 / 30,      1.0 / 42, -1.0
 /* x > 0: the recurrence psi(x) = psi(x + 1) - 1/x until x >= 15, then the series in 1/x^2. */
 static double digamma_positive(double x) {
     double sum = 0;
-    for (; x < 15; x += 1) sum -= 1 / x;
+    while (x < 15) {
+        sum -= 1 / x;
+        x += 1;
+    }
     double power = 1 / (x * x), square = power;
     sum += log(x) - 0.5 / x;
     for (uint32_t k = 0; k < LENGTH(bernoulli); k++, power *= square)
@@ -46,7 +49,10 @@ enum { POLYGAMMA_ORDER_MAX = 100 };
 static double polygamma_positive(int64_t n, double x) {
     double order = (double)n, factorial = tgamma(order + 1), sum = 0;
     double enough = 15 + order;
-    for (; x < enough; x += 1) sum += factorial * pow(x, -order - 1);
+    while (x < enough) {
+        sum += factorial * pow(x, -order - 1);
+        x += 1;
+    }
     double power = pow(x, -order);
     sum += factorial / order * power + factorial / 2 * power / x;
     double rising = factorial * (order + 1) / 2; /* (2k + n - 1)! / (2k)! at k = 1 */

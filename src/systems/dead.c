@@ -36,8 +36,10 @@ Ran sys_dead(SystemCtx *ctx) {
     Ran     ran = {0};
     Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
     for (uint32_t row = 1; row < count; row++) {
-        if (alive[row]) (void)rewrite_copy(&rw, (OpId){row});
-        else ran.changed++;
+        uint32_t first = row;
+        while (row < count && alive[row]) row++;
+        rewrite_copy_rows(&rw, (OpId){first}, (OpId){row});
+        ran.changed += row < count;
     }
     rewrite_end(&rw);
     return ran;

@@ -213,14 +213,18 @@ static void drop_holes(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     uint8_t    *gone = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
+    uint32_t    first = 1; /* of the rows that stay, since the last that does not */
     for (uint32_t row = 1; row < old->ops.table.count; row++) {
         OpId           op = {row};
         const ValueId *operands = op_operands(old, op);
         uint8_t        drop = old->ops.opcode[row] == OP_NIL;
         for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) drop |= gone[operands[i].row];
-        if (!drop) (void)rewrite_copy(&rw, op);
-        for (uint32_t i = 0; drop && i < old->ops.results_count[row]; i++) gone[op_result(old, op, i).row] = 1;
+        if (!drop) continue;
+        for (uint32_t i = 0; i < old->ops.results_count[row]; i++) gone[op_result(old, op, i).row] = 1;
+        rewrite_copy_rows(&rw, (OpId){first}, op);
+        first = row + 1;
     }
+    rewrite_copy_rows(&rw, (OpId){first}, (OpId){old->ops.table.count});
     rewrite_end(&rw);
 }
 
@@ -233,13 +237,13 @@ Ran sys_differentiate(SystemCtx *ctx) {
         pending += (op_info(old, (OpId){row})->flags & OP_DERIVES) != 0;
     if (pending == 0) return ran;
     Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
-    for (uint32_t row = 1; row < old->ops.table.count; row++) {
+    for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
+        uint32_t first = row;
+        while (row < count && !(op_info(old, (OpId){row})->flags & OP_DERIVES)) row++;
         OpId op = {row};
+        rewrite_copy_rows(&rw, (OpId){first}, op);
+        if (row == count) break;
         rewrite_at(&rw, op);
-        if (!(op_info(old, op)->flags & OP_DERIVES)) {
-            (void)rewrite_copy(&rw, op);
-            continue;
-        }
         bool gradient = old->ops.opcode[row] == OP_GRADIENT;
         if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op)) return ran; /* the code stays as it was */
         holes |= gradient;

@@ -43,14 +43,14 @@ Ran sys_expand(SystemCtx *ctx) {
         uint8_t  *used = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
         for (uint32_t i = 1; i < old->operands.table.count; i++) used[old->operands.value[i].row] = 1;
         Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
-        for (uint32_t row = 1; row < rw.old->ops.table.count; row++) {
+        for (uint32_t row = 1, count = rw.old->ops.table.count; row < count; row++) {
+            uint32_t first = row;
+            while (row < count && !must_expand(ctx, rw.old->ops.opcode[row])) row++;
             OpId op = {row};
             bool wanted = false;
+            rewrite_copy_rows(&rw, (OpId){first}, op);
+            if (row == count) break;
             rewrite_at(&rw, op);
-            if (!must_expand(ctx, rw.old->ops.opcode[row])) {
-                (void)rewrite_copy(&rw, op);
-                continue;
-            }
             /* A composite that an earlier round left dead is dropped, not expanded again. */
             for (uint32_t i = 0; i < rw.old->ops.results_count[row]; i++)
                 wanted |= used[op_result(rw.old, op, i).row] != 0;

@@ -4,6 +4,10 @@
  * Memory for the old size is committed at once, which keeps growth out of the loop. */
 #include "systems/rewrite.h"
 
+#include <string.h>
+
+enum { RUN_MIN = 6 }; /* rows from which on copying by columns pays */
+
 Rewrite rewrite_begin(World *world, Arena *scratch) {
     Rewrite rw = {.world = world, .old = &world->code};
     const Code *old = rw.old;
@@ -31,42 +35,105 @@ Rewrite rewrite_begin(World *world, Arena *scratch) {
     return rw;
 }
 
-OpId rewrite_copy_with(Rewrite *rw, OpId op, const ValueId *operands) {
-    const Ops *ops = &rw->old->ops;
-    uint32_t   row = op.row, results = ops->results_count[row];
-    Code      *code = rw->build.code;
-    OpId       copy = code_add_op(code, ops->block[row], ops->opcode[row], operands,
-                                  ops->operands_count[row], results, ops->attrs[row], ops->loc[row]);
-    uint32_t   to = code->ops.results_first[copy.row].row, from = ops->results_first[row].row;
+/* Everything but the operands, whose first row it returns: column stores, no defaults in between. */
+static uint32_t copy_row(Rewrite *rw, uint32_t row, OpId *out_copy) {
+    const Code *old = rw->old;
+    Code       *code = rw->build.code;
+    uint32_t    results = old->ops.results_count[row], from = old->ops.results_first[row].row;
+    uint32_t    operands = table_add_many(&code->operands.table, old->ops.operands_count[row]);
+    uint32_t    to = table_add_many(&code->values.table, results), copy = table_add(&code->ops.table);
+    code->ops.opcode[copy] = old->ops.opcode[row];
+    code->ops.operands_count[copy] = old->ops.operands_count[row];
+    code->ops.operands_first[copy] = operands;
+    code->ops.results_first[copy] = (ValueId){to};
+    code->ops.attrs[copy] = old->ops.attrs[row];
+    code->ops.block[copy] = old->ops.block[row];
+    code->ops.results_count[copy] = (uint16_t)results;
+    code->ops.blocks_count[copy] = old->ops.blocks_count[row];
+    code->ops.blocks_first[copy] = old->ops.blocks_first[row];
+    code->ops.loc[copy] = old->ops.loc[row];
     for (uint32_t i = 0; i < results; i++) {
-        code->values.type[to + i] = rw->old->values.type[from + i];
-        code->values.name[to + i] = rw->old->values.name[from + i];
+        code->values.type[to + i] = old->values.type[from + i];
+        code->values.def[to + i] = copy;
+        code->values.name[to + i] = old->values.name[from + i];
         rw->map[from + i] = (ValueId){to + i};
     }
-    if (ops->blocks_count[row] != 0) {
-        code->ops.blocks_first[copy.row] = ops->blocks_first[row];
-        code->ops.blocks_count[copy.row] = ops->blocks_count[row];
-        for (uint32_t i = 0; i < ops->blocks_count[row]; i++)
-            code->blocks.parent[ops->blocks_first[row].row + i] = copy;
-    }
+    for (uint32_t i = 0; i < old->ops.blocks_count[row]; i++)
+        code->blocks.parent[old->ops.blocks_first[row].row + i] = (OpId){copy};
+    *out_copy = (OpId){copy};
+    return operands;
+}
+
+OpId rewrite_copy_with(Rewrite *rw, OpId op, const ValueId *operands) {
+    OpId     copy;
+    ValueId *to = rw->build.code->operands.value + copy_row(rw, op.row, &copy);
+    for (uint32_t i = 0; i < rw->old->ops.operands_count[op.row]; i++) to[i] = operands[i];
     return copy;
 }
 
 OpId rewrite_copy(Rewrite *rw, OpId op) {
-    enum { SMALL = 64 };
-    ValueId        few[SMALL];
-    uint32_t       count = rw->old->ops.operands_count[op.row];
+    OpId           copy;
     const ValueId *from = op_operands(rw->old, op);
-    if (count <= SMALL) {
-        for (uint32_t i = 0; i < count; i++) few[i] = rw->map[from[i].row];
-        return rewrite_copy_with(rw, op, few);
-    }
-    Scratch  scratch = scratch_begin(NULL, 0);
-    ValueId *many = ARENA_ARRAY(scratch.arena, ValueId, count);
-    for (uint32_t i = 0; i < count; i++) many[i] = rw->map[from[i].row];
-    OpId copy = rewrite_copy_with(rw, op, many);
-    scratch_end(scratch);
+    ValueId       *to = rw->build.code->operands.value + copy_row(rw, op.row, &copy);
+    for (uint32_t i = 0; i < rw->old->ops.operands_count[op.row]; i++) to[i] = rw->map[from[i].row];
     return copy;
+}
+
+/* How many of the rows from `row` on carry no blocks and have operands and results without gaps
+ * between rows, as rows that were appended one after the other do. */
+static uint32_t run_length(const Ops *ops, uint32_t row, uint32_t last) {
+    uint32_t first = row;
+    for (; row < last && ops->blocks_count[row] == 0; row++) {
+        uint32_t operands = ops->operands_first[row] + ops->operands_count[row];
+        uint32_t results = ops->results_first[row].row + ops->results_count[row];
+        if (row + 1 == last) return last - first;
+        if (ops->operands_first[row + 1] != operands || ops->results_first[row + 1].row != results)
+            return row + 1 - first;
+    }
+    return row - first;
+}
+/* Copies a run column by column: a fifth of the time of as many single copies. */
+static void copy_run(Rewrite *rw, uint32_t row, uint32_t count) {
+    const Code *old = rw->old;
+    Code       *code = rw->build.code;
+    uint32_t    last = row + count - 1, copy = table_add_many(&code->ops.table, count);
+    uint32_t    operands = old->ops.operands_first[row], values = old->ops.results_first[row].row;
+    uint32_t    operands_count = old->ops.operands_first[last] + old->ops.operands_count[last] - operands;
+    uint32_t    values_count = old->ops.results_first[last].row + old->ops.results_count[last] - values;
+    uint32_t    to_operands = table_add_many(&code->operands.table, operands_count);
+    uint32_t    to_values = table_add_many(&code->values.table, values_count);
+#define COPY_ROWS(table, column, to, from, rows)                                                   \
+    memcpy(code->table.column + (to), old->table.column + (from), (rows) * sizeof *code->table.column)
+    COPY_ROWS(ops, opcode, copy, row, count);
+    COPY_ROWS(ops, operands_count, copy, row, count);
+    COPY_ROWS(ops, attrs, copy, row, count);
+    COPY_ROWS(ops, block, copy, row, count);
+    COPY_ROWS(ops, results_count, copy, row, count);
+    COPY_ROWS(ops, blocks_count, copy, row, count);
+    COPY_ROWS(ops, blocks_first, copy, row, count);
+    COPY_ROWS(ops, loc, copy, row, count);
+    COPY_ROWS(values, type, to_values, values, values_count);
+    COPY_ROWS(values, name, to_values, values, values_count);
+#undef COPY_ROWS
+    for (uint32_t i = 0; i < count; i++) {
+        code->ops.operands_first[copy + i] = old->ops.operands_first[row + i] - operands + to_operands;
+        code->ops.results_first[copy + i].row = old->ops.results_first[row + i].row - values + to_values;
+    }
+    for (uint32_t i = 0; i < values_count; i++) {
+        code->values.def[to_values + i] = old->values.def[values + i] - row + copy;
+        rw->map[values + i] = (ValueId){to_values + i};
+    }
+    for (uint32_t i = 0; i < operands_count; i++)
+        code->operands.value[to_operands + i] = rw->map[old->operands.value[operands + i].row];
+}
+
+void rewrite_copy_rows(Rewrite *rw, OpId first, OpId last) {
+    for (uint32_t row = first.row; row < last.row;) {
+        uint32_t count = run_length(&rw->old->ops, row, last.row);
+        if (count >= RUN_MIN) copy_run(rw, row, count);
+        else (void)rewrite_copy(rw, (OpId){row});
+        row += count >= RUN_MIN ? count : 1;
+    }
 }
 
 void rewrite_map(Rewrite *rw, ValueId old, ValueId replacement) {

@@ -26,6 +26,7 @@ static inline void rewrite_at(Rewrite *rw, OpId op) {
 }
 OpId rewrite_copy(Rewrite *rw, OpId op);                          /* the row as it is */
 OpId rewrite_copy_with(Rewrite *rw, OpId op, const ValueId *operands); /* with other operands */
+void rewrite_copy_rows(Rewrite *rw, OpId first, OpId last); /* [first, last) as they are; the fast way */
 /* The result stands for value from now on; it inherits the name if it has none. */
 void rewrite_map(Rewrite *rw, ValueId old, ValueId replacement);
 void rewrite_end(Rewrite *rw);

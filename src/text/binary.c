@@ -1,9 +1,9 @@
-/* Saving and loading. A Layout is computed from the row counts alone, by writer and reader alike, so
- * the reader compares places instead of trusting them.
+/* Saving and loading. A Layout is computed from the row counts alone, by writer and reader alike,
+ * so the reader compares places instead of trusting them.
  *
- * No file is open while memory is pushed: the reader opens the file for the header, closes it, grows
- * the tables, and opens it again for the columns. Its bytes come through a ReadFn, from a file or from
- * memory. */
+ * No file is open while memory is pushed: the reader opens the file for the header, closes it,
+ * grows the tables, and opens it again for the columns. Its bytes come through a ReadFn, from a
+ * file or from memory. */
 #include "text/binary.h"
 
 #include "arena/hash.h"
@@ -11,7 +11,8 @@
 #include "tables/schema.h"
 #include "text/check.h"
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "columns are stored as they are in memory");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "columns are stored as they are in memory");
 
 enum {
     FORMAT_VERSION = 1,
@@ -98,8 +99,8 @@ static Layout layout_of(const World *world) {
             offset += align((uint64_t)table->count * width);
         }
     }
-    layout.directory_bytes = (uint32_t)(layout.tables * sizeof(TableEntry) +
-                                        layout.columns * sizeof(ColumnEntry));
+    layout.directory_bytes =
+        (uint32_t)(layout.tables * sizeof(TableEntry) + layout.columns * sizeof(ColumnEntry));
     uint64_t begin = align(sizeof(Header) + layout.directory_bytes);
     for (uint32_t i = 0; i < layout.columns; i++) layout.places[i].offset += begin;
     layout.file_bytes = begin + offset;
@@ -291,8 +292,7 @@ static Status read_front(Source *s, Header *header, uint8_t *directory, uint32_t
     Status status = STATUS_OK;
     bool   fits = error == 0 && s->bytes >= sizeof *header + directory_bytes;
     if (fits) error = source_read(s, 0, header, sizeof *header);
-    if (fits && error == 0)
-        error = source_read(s, sizeof *header, directory, directory_bytes);
+    if (fits && error == 0) error = source_read(s, sizeof *header, directory, directory_bytes);
     source_close(s);
     if (error != 0) return fail_file(s->diags, "read", s->path, error);
     if (!fits) return fail_damaged(s, "it is too short", s->bytes);

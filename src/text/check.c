@@ -1,5 +1,5 @@
-/* Checks of a whole world, table by table, lowest first: each may rely on the ones before it. The first
- * thing that is wrong is reported and ends the check. The code is in check_code.c. */
+/* Checks of a whole world, table by table, lowest first: each may rely on the ones before it. The
+ * first thing that is wrong is reported and ends the check. The code is in check_code.c. */
 #include "text/check.h"
 
 #include "arena/hash.h"
@@ -50,22 +50,22 @@ static bool check_nil_row(const Check *c, const Table *table) {
  * ids of one thing, and many of them would make the index slow. Seeded, so that no file can choose
  * its collisions. */
 typedef uint64_t RowHash(const World *world, uint32_t row, uint64_t seed);
-static bool check_distinct(const Check *c, const Table *table, RowHash *hash_of) {
-    Scratch  scratch = scratch_begin(NULL, 0);
-    uint64_t seed = os_clock_ns() | 1;
-    size_t   capacity = 16;
-    bool     good = true;
-    while (capacity < (size_t)table->count * 2) capacity *= 2;
+static bool      check_distinct(const Check *c, const Table *table, RowHash *hash_of) {
+         Scratch  scratch = scratch_begin(NULL, 0);
+         uint64_t seed = os_clock_ns() | 1;
+         size_t   capacity = 16;
+         bool     good = true;
+         while (capacity < (size_t)table->count * 2) capacity *= 2;
     uint64_t *slots = ARENA_ARRAY_ZERO(scratch.arena, uint64_t, capacity);
-    for (uint32_t row = 1; row < table->count && good; row++) {
-        uint64_t hash = hash_of(c->world, row, seed) | 1;
-        size_t   at = hash >> 16 & (capacity - 1);
-        while (slots[at] != 0 && slots[at] != hash) at = (at + 1) & (capacity - 1);
+         for (uint32_t row = 1; row < table->count && good; row++) {
+             uint64_t hash = hash_of(c->world, row, seed) | 1;
+             size_t   at = hash >> 16 & (capacity - 1);
+             while (slots[at] != 0 && slots[at] != hash) at = (at + 1) & (capacity - 1);
         if (slots[at] == hash) good = check_bad(c, table, row, "the same content as another row");
         slots[at] = hash;
     }
-    scratch_end(scratch);
-    return good;
+         scratch_end(scratch);
+         return good;
 }
 static uint64_t hash_words(uint64_t a, uint64_t b, uint64_t seed) {
     return hash_mix(hash_mix(seed, a), b);

@@ -1,5 +1,5 @@
-/* Whether a world that came from outside can be trusted: the checks that every reader of rows relies
- * on, done once for a world that was loaded (text/binary.h).
+/* Whether a world that came from outside can be trusted: the checks that every reader of rows
+ * relies on, done once for a world that was loaded (text/binary.h).
  *
  * check_world proves that every id, span, enumeration and range of every saved table stays inside
  * its table, that tables of expressions refer to earlier rows only, and that the code holds the

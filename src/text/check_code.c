@@ -1,10 +1,10 @@
 /* Checks of the code tables against the invariants of tables/code.h.
  *
  * First every row by itself: spans, ids, attributes, and that values and their definers agree. Then
- * the structure: the rows of a block, read backwards from its return, must tile its range, the blocks
- * of an operator lying directly before it one after the other; every operator and every block must be
- * met exactly once from some graph. Last the uses: an operand is defined in an earlier row of the same
- * block or of one around it. */
+ * the structure: the rows of a block, read backwards from its return, must tile its range, the
+ * blocks of an operator lying directly before it one after the other; every operator and every
+ * block must be met exactly once from some graph. Last the uses: an operand is defined in an
+ * earlier row of the same block or of one around it. */
 #include "text/check.h"
 #include "text/check_inner.h"
 #include "text/walk.h"
@@ -129,7 +129,7 @@ typedef struct Structure {
     uint8_t *depth; /* by BlockId.row: nesting from 1; 0: not met yet */
     uint32_t ops;   /* rows met */
 } Structure;
-typedef struct Open { /* a block whose rows are being read backwards */
+typedef struct Open {    /* a block whose rows are being read backwards */
     uint32_t block, row; /* row: the next, plus one */
 } Open;
 
@@ -173,7 +173,8 @@ static bool check_body(const Check *c, Structure *s, Arena *scratch, uint32_t bo
         if (code->ops.blocks_count[row] == 0) continue;
         uint32_t begins = enter_blocks(code, s, row, depth);
         if (begins == 0 || depth >= WALK_DEPTH_MAX)
-            return check_bad(c, &code->ops.table, row, "the nested blocks are misplaced or too deep");
+            return check_bad(c, &code->ops.table, row,
+                             "the nested blocks are misplaced or too deep");
         top->row = begins;
         for (uint32_t i = 0; i < code->ops.blocks_count[row]; i++) {
             uint32_t nested = code->ops.blocks_first[row].row + i;
@@ -185,7 +186,7 @@ static bool check_body(const Check *c, Structure *s, Arena *scratch, uint32_t bo
 static bool check_graphs(const Check *c, Structure *s, Arena *scratch) {
     const Code   *code = &c->world->code;
     const Graphs *graphs = &code->graphs;
-    uint8_t *named = ARENA_ARRAY_ZERO(scratch, uint8_t, c->world->strings.rows.table.count);
+    uint8_t      *named = ARENA_ARRAY_ZERO(scratch, uint8_t, c->world->strings.rows.table.count);
     for (uint32_t row = 1; row < graphs->table.count; row++) {
         uint32_t name = graphs->name[row].row, body = graphs->block[row].row;
         if (!in_table(name, &c->world->strings.rows.table) || named[name]++ != 0)

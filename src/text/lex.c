@@ -1,24 +1,52 @@
-/* Cutting tokens. One table gives each byte its classes; the longest token wins. Bytes above 127 are
- * allowed inside strings and comments only. */
+/* Cutting tokens. One table gives each byte its classes; the longest token wins. Bytes above 127
+ * are allowed inside strings and comments only. */
 #include "text/lex.h"
 
 enum { SPACE = 1, LETTER = 2, DIGIT = 4, DOT = 8, PUNCTUATION = 16, WORD = LETTER | DIGIT | DOT };
 
 #define CLASS_LETTERS4(a, b, c, d) [a] = LETTER, [b] = LETTER, [c] = LETTER, [d] = LETTER
 static const uint8_t classes[256] = {
-    [' '] = SPACE, ['\t'] = SPACE, ['\r'] = SPACE, ['\n'] = SPACE,
-    CLASS_LETTERS4('a', 'b', 'c', 'd'), CLASS_LETTERS4('e', 'f', 'g', 'h'),
-    CLASS_LETTERS4('i', 'j', 'k', 'l'), CLASS_LETTERS4('m', 'n', 'o', 'p'),
-    CLASS_LETTERS4('q', 'r', 's', 't'), CLASS_LETTERS4('u', 'v', 'w', 'x'),
-    CLASS_LETTERS4('A', 'B', 'C', 'D'), CLASS_LETTERS4('E', 'F', 'G', 'H'),
-    CLASS_LETTERS4('I', 'J', 'K', 'L'), CLASS_LETTERS4('M', 'N', 'O', 'P'),
-    CLASS_LETTERS4('Q', 'R', 'S', 'T'), CLASS_LETTERS4('U', 'V', 'W', 'X'),
-    CLASS_LETTERS4('y', 'z', 'Y', 'Z'), ['_'] = LETTER,
-    ['0'] = DIGIT, ['1'] = DIGIT, ['2'] = DIGIT, ['3'] = DIGIT, ['4'] = DIGIT,
-    ['5'] = DIGIT, ['6'] = DIGIT, ['7'] = DIGIT, ['8'] = DIGIT, ['9'] = DIGIT, ['.'] = DOT,
-    ['('] = PUNCTUATION, [')'] = PUNCTUATION, ['['] = PUNCTUATION, [']'] = PUNCTUATION,
-    ['{'] = PUNCTUATION, ['}'] = PUNCTUATION, [','] = PUNCTUATION, [':'] = PUNCTUATION,
-    ['='] = PUNCTUATION, ['+'] = PUNCTUATION, ['-'] = PUNCTUATION, ['*'] = PUNCTUATION,
+    [' '] = SPACE,
+    ['\t'] = SPACE,
+    ['\r'] = SPACE,
+    ['\n'] = SPACE,
+    CLASS_LETTERS4('a', 'b', 'c', 'd'),
+    CLASS_LETTERS4('e', 'f', 'g', 'h'),
+    CLASS_LETTERS4('i', 'j', 'k', 'l'),
+    CLASS_LETTERS4('m', 'n', 'o', 'p'),
+    CLASS_LETTERS4('q', 'r', 's', 't'),
+    CLASS_LETTERS4('u', 'v', 'w', 'x'),
+    CLASS_LETTERS4('A', 'B', 'C', 'D'),
+    CLASS_LETTERS4('E', 'F', 'G', 'H'),
+    CLASS_LETTERS4('I', 'J', 'K', 'L'),
+    CLASS_LETTERS4('M', 'N', 'O', 'P'),
+    CLASS_LETTERS4('Q', 'R', 'S', 'T'),
+    CLASS_LETTERS4('U', 'V', 'W', 'X'),
+    CLASS_LETTERS4('y', 'z', 'Y', 'Z'),
+    ['_'] = LETTER,
+    ['0'] = DIGIT,
+    ['1'] = DIGIT,
+    ['2'] = DIGIT,
+    ['3'] = DIGIT,
+    ['4'] = DIGIT,
+    ['5'] = DIGIT,
+    ['6'] = DIGIT,
+    ['7'] = DIGIT,
+    ['8'] = DIGIT,
+    ['9'] = DIGIT,
+    ['.'] = DOT,
+    ['('] = PUNCTUATION,
+    [')'] = PUNCTUATION,
+    ['['] = PUNCTUATION,
+    [']'] = PUNCTUATION,
+    ['{'] = PUNCTUATION,
+    ['}'] = PUNCTUATION,
+    [','] = PUNCTUATION,
+    [':'] = PUNCTUATION,
+    ['='] = PUNCTUATION,
+    ['+'] = PUNCTUATION,
+    ['-'] = PUNCTUATION,
+    ['*'] = PUNCTUATION,
 };
 static uint8_t class_of(char c) { return classes[(unsigned char)c]; }
 
@@ -27,11 +55,6 @@ Lexer lex_begin(String source) {
     const char *data = source.data ? source.data : "";
     size_t      count = source.count < UINT32_MAX ? source.count : UINT32_MAX;
     return (Lexer){data, data + count, data, 1};
-}
-
-static const char *skip_comment(const char *at, const char *end) {
-    const char *newline = memchr(at, '\n', (size_t)(end - at));
-    return newline ? newline : end;
 }
 
 static const char *skip_word(const char *at, const char *end) {
@@ -70,59 +93,61 @@ static const char *cut_string(const char *quote, const char *end, Token *token, 
     return quote + 1;
 }
 
-static const char *cut_other(const char *at, const char *end, Token *token) {
-    const char *last = at + 1;
+/* Comments, strings and bytes that begin nothing: out of the way of lex_next, which then is a leaf. */
+__attribute__((noinline)) static void lex_rare(Lexer *lexer, Token *token) {
+    const char *at = lexer->at, *end = lexer->end, *last = at + 1;
     bool        more = last < end;
-    token->kind = TOKEN_BAD;
-    if (*at == '"') return cut_string(at, end, token, TOKEN_STRING);
-    if (*at == '%' && more && *last == '"') return cut_string(last, end, token, TOKEN_VALUE);
-    if (*at == '.' && more && *last == '.') {
-        token->kind = TOKEN_RANGE;
-        last++;
+    if (*at == ';') {
+        const char *newline = memchr(at, '\n', (size_t)(end - at));
+        lexer->at = newline ? newline : end;
+        lex_next(lexer, token);
+        return;
     }
-    token->data = at;
-    token->count = (uint32_t)(last - at);
-    return last;
+    token->kind = TOKEN_BAD;
+    if (*at == '"')
+        last = cut_string(at, end, token, TOKEN_STRING);
+    else if (*at == '%' && more && *last == '"')
+        last = cut_string(last, end, token, TOKEN_VALUE);
+    else {
+        if (*at == '.' && more && *last == '.') {
+            token->kind = TOKEN_RANGE;
+            last++;
+        }
+        token->count = (uint32_t)(last - at);
+    }
+    lexer->at = last;
 }
 
 void lex_next(Lexer *lexer, Token *token) {
-    const char *at = lexer->at, *end = lexer->end, *last;
-    for (; at < end; at++) {
-        if (*at == ' ') continue;
-        if (*at == ';') at = skip_comment(at, end);
-        if (at == end || !(class_of(*at) & SPACE)) break;
+    const char *at = lexer->at, *end = lexer->end;
+    for (; at < end && (class_of(*at) & SPACE); at++) {
         if (*at != '\n') continue;
         lexer->line++;
         lexer->line_start = at + 1;
     }
-    token->line = lexer->line;
-    token->column = (uint32_t)(at - lexer->line_start) + 1;
-    token->escaped = false;
-    token->data = at;
-    token->count = 0;
-    token->kind = TOKEN_END;
     lexer->at = at;
+    *token =
+        (Token){.data = at, .line = lexer->line, .column = (uint32_t)(at - lexer->line_start) + 1};
     if (at == end) return;
-    uint8_t class = class_of(*at);
+    uint8_t class = class_of(*at++);
     if (class & LETTER) {
         token->kind = TOKEN_NAME;
-        last = skip_word(at + 1, end);
-    } else if (*at == '%' && end - at > 1 && (class_of(at[1]) & WORD)) {
-        token->kind = TOKEN_VALUE;
-        token->data = at + 1;
-        last = skip_word(at + 1, end);
+        at = skip_word(at, end);
     } else if (class & PUNCTUATION) {
-        token->kind = (uint16_t)*at;
-        last = at + 1;
+        token->kind = (uint8_t)at[-1];
     } else if (class & DIGIT) {
         token->kind = TOKEN_NUMBER;
-        last = skip_number(at, end);
+        at = skip_number(at - 1, end);
+    } else if (at[-1] == '%' && at < end && (class_of(*at) & WORD)) {
+        token->kind = TOKEN_VALUE;
+        token->data = at;
+        at = skip_word(at, end);
     } else {
-        lexer->at = cut_other(at, end, token);
+        lex_rare(lexer, token);
         return;
     }
-    token->count = (uint32_t)(last - token->data);
-    lexer->at = last;
+    token->count = (uint32_t)(at - token->data);
+    lexer->at = at;
 }
 
 static int hex_digit(char c) {
@@ -144,8 +169,10 @@ String lex_unescape(Arena *out, String text) {
             if (c == 'x' && high >= 0 && low >= 0) {
                 c = (char)(high * 16 + low);
                 i += 2;
-            } else if (c == 'n') c = '\n';
-            else if (c == 't') c = '\t';
+            } else if (c == 'n')
+                c = '\n';
+            else if (c == 't')
+                c = '\t';
         }
         data[count++] = c;
     }

@@ -1,6 +1,7 @@
-/* Tokens of the program text. The lexer cuts one token at a time out of the source, which stays where
- * it is: token texts point into it. Comments run from ';' to the end of the line; line ends matter
- * only to error recovery. A minus sign is always a token of its own. It allocates nothing. */
+/* Tokens of the program text. The lexer cuts one token at a time out of the source, which stays
+ * where it is: token texts point into it. Comments run from ';' to the end of the line; line ends
+ * matter only to error recovery. A minus sign is always a token of its own. It allocates
+ * nothing. */
 #ifndef STOA_TEXT_LEX_H
 #define STOA_TEXT_LEX_H
 

@@ -1,5 +1,5 @@
-/* Expanding message templates. Names of values are made once for all diagnostics of a call, and only
- * if some argument is a value. */
+/* Expanding message templates. Names of values are made once for all diagnostics of a call, and
+ * only if some argument is a value. */
 #include "text/messages.h"
 
 #include "text/names.h"
@@ -16,7 +16,15 @@ typedef struct Messages {
 } Messages;
 
 typedef enum ArgKind {
-    ARG_STR, ARG_INT, ARG_VALUE, ARG_TYPE, ARG_SHAPE, ARG_DIM, ARG_DTYPE, ARG_OPCODE, ARG_OP,
+    ARG_STR,
+    ARG_INT,
+    ARG_VALUE,
+    ARG_TYPE,
+    ARG_SHAPE,
+    ARG_DIM,
+    ARG_DTYPE,
+    ARG_OPCODE,
+    ARG_OP,
     ARG_COUNT
 } ArgKind;
 /* ORDER ArgKind */
@@ -112,8 +120,10 @@ static void add_place(Messages *m, TextPlace place) {
     if (place.file.count != 0) text_add(m->text, place.file);
     if (place.file.count != 0 && place.line == 0) text_add(m->text, STR(": "));
     if (place.line == 0) return;
-    if (place.file.count == 0) text_add(m->text, STR("line "));
-    else text_add(m->text, STR(":"));
+    if (place.file.count == 0)
+        text_add(m->text, STR("line "));
+    else
+        text_add(m->text, STR(":"));
     text_addf(m->text, "%u:", place.line);
     if (place.column != 0) text_addf(m->text, "%u:", place.column);
     text_add(m->text, STR(" "));
@@ -143,8 +153,10 @@ static void add_diag(Messages *m, DiagId id) {
     const DiagInfo          *info = &diag_infos[m->diags->rows.kind[id.row]];
     bool                     is_note = m->diags->rows.parent[id.row] != 0;
     TextPlace                place = text_diag_place(m->world, m->diags, id);
-    if (is_note) text_add(m->text, STR("  note: "));
-    else text_addf(m->text, "%s[%s] ", severities[info->severity], info->code);
+    if (is_note)
+        text_add(m->text, STR("  note: "));
+    else
+        text_addf(m->text, "%s[%s] ", severities[info->severity], info->code);
     add_place(m, place);
     expand(m, id, false);
     text_add(m->text, STR("\n"));

@@ -7,8 +7,8 @@
  *       help: check the shapes of the operands where they are declared
  *
  * The templates of diags.def are expanded here and nowhere else. Rows that arguments name are read
- * against world->code, so a message about operators is made before systems rewrite them. A row out of
- * range prints as "?"; no diagnostic can make this fail. */
+ * against world->code, so a message about operators is made before systems rewrite them. A row out
+ * of range prints as "?"; no diagnostic can make this fail. */
 #ifndef STOA_TEXT_MESSAGES_H
 #define STOA_TEXT_MESSAGES_H
 

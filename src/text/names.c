@@ -1,9 +1,9 @@
-/* Giving out names. Two passes over a graph: the first marks the names that the program brought, the
- * second walks in text order and numbers what would clash.
+/* Giving out names. Two passes over a graph: the first marks the names that the program brought,
+ * the second walks in text order and numbers what would clash.
  *
- * Why names stay unique: a numbered name is base.k. Bases that are equal texts share one counter (an
- * operator's name that is also somebody's own name counts with that), and a candidate that is itself
- * somebody's own name is passed over. */
+ * Why names stay unique: a numbered name is base.k. Bases that are equal texts share one counter
+ * (an operator's name that is also somebody's own name counts with that), and a candidate that is
+ * itself somebody's own name is passed over. */
 #include "text/names.h"
 
 #include "text/walk.h"
@@ -13,8 +13,8 @@ typedef struct Namer {
     const Code  *code;
     Arena       *scratch;
     uint32_t    *number;
-    uint32_t    *marked;          /* by StrId.row: graph in which it is somebody's name x 2 + given */
-    uint32_t    *used;            /* by StrId.row: next number for that name in that graph */
+    uint32_t    *marked; /* by StrId.row: graph in which it is somebody's name x 2 + given */
+    uint32_t    *used;   /* by StrId.row: next number for that name in that graph */
     StrId        bases[OP_COUNT]; /* the operator's name as a string of the world; [0]: "arg" */
     uint32_t     counter[OP_COUNT];
     uint32_t     graph;
@@ -63,7 +63,7 @@ static bool taken(const Namer *namer, String base, uint32_t number) {
     memcpy(text, base.data, base.count);
     text[base.count] = '.';
     uint32_t digits = names_digits(text + base.count + 1, number);
-    StrId found = strings_find(&namer->world->strings, (String){text, base.count + 1 + digits});
+    StrId    found = strings_find(&namer->world->strings, (String){text, base.count + 1 + digits});
     arena_release(namer->scratch, mark);
     return str_id_some(found) && namer->marked[found.row] >> 1 == namer->graph;
 }
@@ -80,7 +80,8 @@ static void give(Namer *namer, ValueId value, uint32_t opcode) {
     if (!own) name = namer->bases[opcode];
     uint32_t *marked = &namer->marked[name.row];
     bool      shared = str_id_some(name) && *marked >> 1 == namer->graph;
-    if (own && !(*marked & 1)) *marked |= 1; /* the bare name */
+    if (own && !(*marked & 1))
+        *marked |= 1; /* the bare name */
     else {
         uint32_t *counter = shared ? &namer->used[name.row] : &namer->counter[opcode];
         namer->number[value.row] = next_number(namer, value, counter);
@@ -168,11 +169,16 @@ String names_quote(Arena *out, String name) {
     text_add(&text, STR("\""));
     for (size_t i = 0; i < name.count; i++) {
         unsigned char c = (unsigned char)name.data[i];
-        if (c == '"' || c == '\\') text_addf(&text, "\\%c", c);
-        else if (c == '\n') text_add(&text, STR("\\n"));
-        else if (c == '\t') text_add(&text, STR("\\t"));
-        else if (c < 32 || c == 127) text_addf(&text, "\\x%02x", c);
-        else text_add(&text, (String){name.data + i, 1});
+        if (c == '"' || c == '\\')
+            text_addf(&text, "\\%c", c);
+        else if (c == '\n')
+            text_add(&text, STR("\\n"));
+        else if (c == '\t')
+            text_add(&text, STR("\\t"));
+        else if (c < 32 || c == 127)
+            text_addf(&text, "\\x%02x", c);
+        else
+            text_add(&text, (String){name.data + i, 1});
     }
     text_add(&text, STR("\""));
     return text_done(&text);

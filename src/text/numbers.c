@@ -1,6 +1,7 @@
-/* The short path: a float that is n / 10^k for an n below 2^53 and k up to 22 is exactly the correctly
- * rounded quotient of two exact doubles, so n and k are all its digits, and reading them back is the
- * same division. Everything else tries printf with growing precision until it reads back equal. */
+/* The short path: a float that is n / 10^k for an n below 2^53 and k up to 22 is exactly the
+ * correctly rounded quotient of two exact doubles, so n and k are all its digits, and reading them
+ * back is the same division. Everything else tries printf with growing precision until it reads
+ * back equal. */
 #include "text/numbers.h"
 
 #include <math.h>
@@ -91,11 +92,13 @@ static bool parse_short(String text, double *out_number) {
     if (text.count == 0 || text.count > 18) return false;
     for (size_t i = 0; i < text.count; i++) {
         char c = text.data[i];
-        if (c == '.' && !point) point = true;
+        if (c == '.' && !point)
+            point = true;
         else if (c >= '0' && c <= '9') {
             digits = digits * 10 + (uint64_t)(c - '0');
             decimals += point;
-        } else return false;
+        } else
+            return false;
     }
     if (digits >= (uint64_t)1 << 53 || decimals >= POWERS || text.data[0] == '.') return false;
     *out_number = (double)digits / powers[decimals];

@@ -1,6 +1,7 @@
-/* Graphs, blocks and operators. A block's rows are appended as they are read; the blocks of an operator
- * are read before the operator's own row is appended, which gives the order that tables/code.h asks
- * for. Block rows of one operator must be neighbours, so they are reserved before the first is read.
+/* Graphs, blocks and operators. A block's rows are appended as they are read; the blocks of an
+ * operator are read before the operator's own row is appended, which gives the order that
+ * tables/code.h asks for. Block rows of one operator must be neighbours, so they are reserved
+ * before the first is read.
  *
  * Recursion: statement, blocks, body; at most PARSE_DEPTH_MAX deep. */
 #include "text/parse.h"
@@ -46,8 +47,8 @@ static bool define(Parser *p, const Token *token, ValueId value) {
     return true;
 }
 
-/* Whether the printer would make up this very name for an unnamed value here (names.h): the base, or
- * base.k with the next free k. Then the world need not keep it. */
+/* Whether the printer would make up this very name for an unnamed value here (names.h): the base,
+ * or base.k with the next free k. Then the world need not keep it. */
 static bool is_made_up(Parser *p, const Token *token, String base, uint32_t *counter) {
     String   text = token_text(token);
     uint64_t number = 0;
@@ -64,9 +65,9 @@ static bool is_made_up(Parser *p, const Token *token, String base, uint32_t *cou
     }
     if (number < *counter || number > *counter + 4u) return false;
     for (uint64_t k = *counter; k < number; k++) { /* passed over because they are taken */
-        String candidate = k == 0 ? base
-                                  : str_format(p->arena, "%.*s.%llu", STR_ARGS(base),
-                                               (unsigned long long)k);
+        String candidate =
+            k == 0 ? base
+                   : str_format(p->arena, "%.*s.%llu", STR_ARGS(base), (unsigned long long)k);
         if (find_visible(p, candidate) == NULL) return false;
     }
     *counter = (uint32_t)number + 1;
@@ -76,7 +77,7 @@ static bool is_made_up(Parser *p, const Token *token, String base, uint32_t *cou
 static void push_pending(Parser *p, Token token) {
     ParsePending *pending = &p->pending;
     if (pending->count == pending->capacity) {
-        uint32_t capacity = pending->capacity * 2 + 64;
+        uint32_t     capacity = pending->capacity * 2 + 64;
         size_t       bytes = pending->count * sizeof(ParseResult);
         ParseResult *results = ARENA_ARRAY(p->arena, ParseResult, capacity);
         if (bytes != 0) memcpy(results, pending->results, bytes);
@@ -247,8 +248,10 @@ static void infer_types(Parser *p, OpId op, const Statement *s) {
                     .out_types = types,
                     .code = code};
     bool     control = op_infos[s->opcode].infer == infer_control;
-    if (s->blocks_count != 0 && s->opcode != OP_SCAN) types_of_blocks(p, op, types);
-    else if (!s->wrong) schema_infer(&ctx);
+    if (s->blocks_count != 0 && s->opcode != OP_SCAN)
+        types_of_blocks(p, op, types);
+    else if (!s->wrong)
+        schema_infer(&ctx);
     for (uint32_t i = 0; i < s->types_count; i++) {
         TypeId declared = {p->types.rows[s->types_first + i]};
         bool   known = type_id_some(types[i]) && !control;
@@ -319,7 +322,8 @@ static bool parse_statement(Parser *p, bool *returned) {
     bool      good = parse_parts(p, &s);
     bool      late = *returned && s.opcode != OP_NIL;
     if (late) good = parse_fail_return_early(p, &s.at);
-    if (good) append(p, &s);
+    if (good)
+        append(p, &s);
     else {
         for (uint32_t i = 0; i < s.names_count; i++) {
             const Token *token = &p->pending.results[s.names_first + i].token;
@@ -427,7 +431,8 @@ static void add_word(Parser *p, const char *text, Opcode opcode, Dtype dtype) {
     if (dtype != DTYPE_NIL) word->dtype = (uint16_t)dtype;
 }
 static void add_words(Parser *p) {
-    static_assert(OP_COUNT + DTYPE_COUNT < PARSE_WORDS / 2, "the table of words is at most half full");
+    static_assert(OP_COUNT + DTYPE_COUNT < PARSE_WORDS / 2,
+                  "the table of words is at most half full");
     for (int i = 1; i < OP_COUNT; i++) add_word(p, op_infos[i].name, (Opcode)i, DTYPE_NIL);
     for (int i = 1; i < DTYPE_COUNT; i++) add_word(p, dtype_infos[i].name, OP_NIL, (Dtype)i);
 }

@@ -24,7 +24,8 @@ static void note_first(Parser *p, DiagId error, const ParseName *first) {
 
 /* --- the language ----------------------------------------------------------------------------- */
 bool parse_fail_expected(Parser *p, const char *expected) {
-    (void)fail_at(p, &p->token, DIAG_TEXT_SYNTAX, text_arg(p, expected), found_arg(p, &p->token), 0);
+    (void)fail_at(p, &p->token, DIAG_TEXT_SYNTAX, text_arg(p, expected), found_arg(p, &p->token),
+                  0);
     return false;
 }
 bool parse_fail_version(Parser *p, int64_t version) {
@@ -101,7 +102,8 @@ bool parse_fail_attr_repeated(Parser *p) {
     return false;
 }
 bool parse_fail_attr_missing(Parser *p, const Token *at, Opcode opcode, const AttrInfo *attr) {
-    (void)fail_at(p, at, DIAG_ATTR_MISSING, opcode, text_arg(p, attr->name), text_arg(p, attr->doc));
+    (void)fail_at(p, at, DIAG_ATTR_MISSING, opcode, text_arg(p, attr->name),
+                  text_arg(p, attr->doc));
     return false;
 }
 

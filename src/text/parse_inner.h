@@ -3,8 +3,8 @@
  * parse_value.c types, sizes, constants and attributes, parse_names.c keeps names, parse_fail.c
  * reports.
  *
- * Every function that reads something returns false after reporting an error; the token that was not
- * expected is then still the current one. */
+ * Every function that reads something returns false after reporting an error; the token that was
+ * not expected is then still the current one. */
 #ifndef STOA_TEXT_PARSE_INNER_H
 #define STOA_TEXT_PARSE_INNER_H
 
@@ -13,7 +13,8 @@
 
 enum { PARSE_DEPTH_MAX = 60, PARSE_ERRORS_MAX = 100, PARSE_WORDS = 512 };
 
-/* --- names: an open-addressing map on text that lives in the source or the scratch arena -------- */
+/* --- names: an open-addressing map on text that lives in the source or the scratch arena
+ * -------- */
 typedef struct ParseName {
     const char *text;
     uint32_t    count, hash;
@@ -36,13 +37,15 @@ ParseName *parse_names_find(const ParseNames *map, String text); /* NULL if ther
 /* The entry with this text, or a new one with line 0; the caller fills it. */
 ParseName *parse_names_add(ParseNames *map, String text);
 
-/* --- words of the language: operators and element types ---------------------------------------- */
+/* --- words of the language: operators and element types
+ * ---------------------------------------- */
 typedef struct ParseWord {
     String   text;
     uint16_t opcode, dtype; /* 0: not one */
 } ParseWord;
 
-/* --- the parser --------------------------------------------------------------------------------- */
+/* --- the parser
+ * --------------------------------------------------------------------------------- */
 typedef struct ParseList { /* a stack of 32-bit rows that statements share */
     uint32_t *rows;
     uint32_t  count, capacity;
@@ -61,7 +64,7 @@ typedef struct Parser {
     Code        *code;
     Arena       *arena; /* scratch of this parse */
     Lexer        lexer;
-    Token        token; /* the current one */
+    Token        token;     /* the current one */
     uint32_t     last_line; /* of the token before it */
     String       file;
     StrId        file_id;

@@ -1,12 +1,41 @@
 /* The map from names to rows, and the words of the language. Entries are appended in order of
- * definition and the slots hold the hash, so a search touches other entries' memory only when 32 bits
- * of hash agree. A graph's names stay in the map after it ends; blocks say what is visible. */
+ * definition and the slots hold the hash, so a search touches other entries' memory only when 32
+ * bits of hash agree. A graph's names stay in the map after it ends; blocks say what is visible. */
 #include "arena/hash.h"
 #include "text/parse_inner.h"
 
-static uint32_t name_hash(String text) {
-    uint64_t hash = hash_bytes(text.data, text.count, 9);
+/* Names of up to 16 bytes, which is nearly all, as two words that between them hold every byte. */
+enum { SHORT_BYTES = 16 };
+typedef struct ShortName {
+    uint64_t a, b;
+} ShortName;
+
+static uint64_t load(const char *at, size_t bytes) {
+    uint64_t word = 0;
+    memcpy(&word, at, bytes);
+    return word;
+}
+static inline ShortName short_name(const char *text, size_t count) {
+    if (count >= 8) return (ShortName){load(text, 8), load(text + count - 8, 8)};
+    if (count >= 4) return (ShortName){load(text, 4), load(text + count - 4, 4)};
+    if (count == 0) return (ShortName){0, 0};
+    return (ShortName){(uint64_t)(uint8_t)text[0] << 8 | (uint8_t)text[count / 2],
+                       (uint8_t)text[count - 1]};
+}
+static inline uint32_t name_hash(String text) {
+    uint64_t hash;
+    if (text.count <= SHORT_BYTES) {
+        ShortName name = short_name(text.data, text.count);
+        hash = hash_mix(name.a ^ text.count, name.b);
+    } else
+        hash = hash_bytes(text.data, text.count, 9);
     return (uint32_t)(hash ^ hash >> 32);
+}
+static inline bool name_same(const ParseName *name, String text) {
+    if (name->count != text.count) return false;
+    if (text.count > SHORT_BYTES) return memcmp(name->text, text.data, text.count) == 0;
+    ShortName a = short_name(name->text, text.count), b = short_name(text.data, text.count);
+    return a.a == b.a && a.b == b.b;
 }
 
 ParseNames parse_names_begin(Arena *arena, size_t expected) {
@@ -33,12 +62,12 @@ static void grow(ParseNames *map) {
 }
 
 /* The slot of a name, or the free one where it belongs. */
-static ParseSlot *find_slot(const ParseNames *map, String text, uint32_t hash) {
+static inline ParseSlot *find_slot(const ParseNames *map, String text, uint32_t hash) {
     for (uint32_t at = hash & map->mask;; at = (at + 1) & map->mask) {
         ParseSlot *slot = &map->slots[at];
         if (slot->name == 0) return slot;
         const ParseName *name = &map->names[slot->name];
-        if (slot->hash == hash && str_same((String){name->text, name->count}, text)) return slot;
+        if (slot->hash == hash && name_same(name, text)) return slot;
     }
 }
 

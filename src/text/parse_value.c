@@ -1,4 +1,5 @@
-/* Sizes, types, constants, attribute values and the facts of symbols. */
+/* Sizes, types, constants, attribute values and the facts of symbols. What stands in the source is
+ * read once, from left to right; sizes are made in canonical form as they are read. */
 #include <math.h>
 
 #include "text/numbers.h"
@@ -6,7 +7,8 @@
 
 bool parse_int(Parser *p, int64_t *out_number) {
     bool negative = parse_skip(p, '-');
-    if (p->token.kind != TOKEN_NUMBER || !numbers_parse_int(token_text(&p->token), negative, out_number))
+    if (p->token.kind != TOKEN_NUMBER ||
+        !numbers_parse_int(token_text(&p->token), negative, out_number))
         return parse_fail_expected(p, "an integer");
     parse_advance(p);
     return true;
@@ -28,8 +30,11 @@ static DimMaker *dim_function(String name) {
     static const struct {
         const char *name;
         DimMaker   *maker;
-    } functions[] = {{"floordiv", dims_floordiv}, {"ceildiv", dims_ceildiv}, {"mod", dims_mod},
-                     {"min", dims_min},           {"max", dims_max}};
+    } functions[] = {{"floordiv", dims_floordiv},
+                     {"ceildiv", dims_ceildiv},
+                     {"mod", dims_mod},
+                     {"min", dims_min},
+                     {"max", dims_max}};
     for (size_t i = 0; i < LENGTH(functions); i++)
         if (str_same(name, str_of(functions[i].name))) return functions[i].maker;
     return NULL;
@@ -155,13 +160,17 @@ static bool static_elements(const World *world, TypeId type, uint64_t *out_eleme
 }
 
 static bool read_int(Parser *p, ConstReader *reader, uint8_t *out) {
-    static const int64_t least[] = {[DTYPE_U8] = 0,           [DTYPE_I8] = INT8_MIN,
-                                    [DTYPE_I16] = INT16_MIN,  [DTYPE_I32] = INT32_MIN,
+    static const int64_t least[] = {[DTYPE_U8] = 0,
+                                    [DTYPE_I8] = INT8_MIN,
+                                    [DTYPE_I16] = INT16_MIN,
+                                    [DTYPE_I32] = INT32_MIN,
                                     [DTYPE_I64] = INT64_MIN};
-    static const int64_t most[] = {[DTYPE_U8] = UINT8_MAX,   [DTYPE_I8] = INT8_MAX,
-                                   [DTYPE_I16] = INT16_MAX,  [DTYPE_I32] = INT32_MAX,
+    static const int64_t most[] = {[DTYPE_U8] = UINT8_MAX,
+                                   [DTYPE_I8] = INT8_MAX,
+                                   [DTYPE_I16] = INT16_MAX,
+                                   [DTYPE_I32] = INT32_MAX,
                                    [DTYPE_I64] = INT64_MAX};
-    int64_t number;
+    int64_t              number;
     if (!parse_int(p, &number)) return false;
     if (number < least[reader->dtype] || number > most[reader->dtype])
         return fail_const(p, reader, "an element is out of range");
@@ -173,8 +182,8 @@ static bool read_float(Parser *p, double *out_number) {
     double number = parse_is_name(p, STR("inf")) ? (double)INFINITY : (double)NAN;
     bool   word = isinf(number) || parse_is_name(p, STR("nan"));
     if (word && negative) number = -number;
-    if (!word && (p->token.kind != TOKEN_NUMBER ||
-                  !numbers_parse(token_text(&p->token), negative, &number)))
+    if (!word &&
+        (p->token.kind != TOKEN_NUMBER || !numbers_parse(token_text(&p->token), negative, &number)))
         return parse_fail_expected(p, "a number");
     parse_advance(p);
     *out_number = number;
@@ -278,7 +287,8 @@ static bool parse_item(Parser *p, const AttrInfo *attr, int64_t *out_number) {
     if (attr->kind == ATTR_DIMS) {
         if (!parse_dim(p, &dim)) return false;
         word = dim.row;
-    } else if (!parse_string(p, attr, &word)) return false;
+    } else if (!parse_string(p, attr, &word))
+        return false;
     *out_number = (int64_t)word;
     return true;
 }
@@ -387,15 +397,17 @@ static bool at_name_equals(const Parser *p) {
     lex_next(&ahead, &token);
     return token.kind == '=' && (p->token.kind == TOKEN_NAME || p->token.kind == TOKEN_STRING);
 }
-/* An equality replaces a symbol by an expression only if that is the older row, so the right side of
- * `N = ...` is made first. */
+/* An equality replaces a symbol by an expression only if that is the older row, so the right side
+ * of `N = ...` is made first. */
 static bool parse_equality(Parser *p) {
     Dims *dims = &p->world->dims;
     Token at = p->token;
     DimId dim, other;
     bool  named = at_name_equals(p);
-    if (named) parse_advance(p);
-    else if (!parse_dim(p, &dim)) return false;
+    if (named)
+        parse_advance(p);
+    else if (!parse_dim(p, &dim))
+        return false;
     if (!parse_skip(p, '=')) return parse_fail_expected(p, "'='");
     if (!parse_dim(p, &other)) return false;
     if (named) {

@@ -1,6 +1,6 @@
-/* Printing. Bytes go to a small buffer first, which is emptied into the growing text: an append of a
- * few bytes is then a copy and an add. Texts of types and dims are made once each (shapes.h), names
- * are a base and a number (names.h). Linear in the rows; no row is searched for. */
+/* Printing. Bytes go to a small buffer first, which is emptied into the growing text: an append of
+ * a few bytes is then a copy and an add. Texts of types and dims are made once each (shapes.h),
+ * names are a base and a number (names.h). Linear in the rows; no row is searched for. */
 #include "text/print.h"
 
 #include <math.h>
@@ -32,7 +32,8 @@ static void flush(Printer *p) {
 }
 static void put(Printer *p, String s) {
     if (s.count > BUFFER_BYTES - p->used) flush(p);
-    if (s.count > BUFFER_BYTES) text_add(&p->text, s);
+    if (s.count > BUFFER_BYTES)
+        text_add(&p->text, s);
     else {
         memcpy(p->buffer + p->used, s.data, s.count);
         p->used += (uint32_t)s.count;
@@ -57,15 +58,18 @@ static void put_quoted(Printer *p, String s) {
     put(p, names_quote(p->shapes.arena, s)); /* lives until the printer ends; quotes are rare */
 }
 static void put_name(Printer *p, String name) {
-    if (names_plain(name)) put(p, name);
-    else put_quoted(p, name);
+    if (names_plain(name))
+        put(p, name);
+    else
+        put_quoted(p, name);
 }
 static void put_value(Printer *p, ValueId value) {
     uint32_t number = p->names.number[value.row];
     StrId    name = p->code->values.name[value.row];
     OpId     op = value_op(p->code, value);
     put_char(p, '%');
-    if (!str_id_some(name) && op_id_some(op)) put(p, p->opcodes[p->code->ops.opcode[op.row]]);
+    if (!str_id_some(name) && op_id_some(op))
+        put(p, p->opcodes[p->code->ops.opcode[op.row]]);
     else {
         String base = names_base(p->world, p->code, value);
         if (!names_plain(base)) {
@@ -102,13 +106,15 @@ static bool payload_plain(Dtype dtype, const uint8_t *bytes, uint32_t count) {
 }
 static void put_element(Printer *p, Dtype dtype, const uint8_t *element) {
     int64_t wide;
-    if (dtype == DTYPE_BOOL) put(p, element[0] ? STR("true") : STR("false"));
+    if (dtype == DTYPE_BOOL)
+        put(p, element[0] ? STR("true") : STR("false"));
     else if (dtype == DTYPE_I64) {
         memcpy(&wide, element, sizeof wide);
         put_int(p, wide);
     } else if (dtype_is_float(dtype)) {
         put_float(p, const_decode(dtype, element), dtype != DTYPE_F64);
-    } else put_int(p, (int64_t)const_decode(dtype, element));
+    } else
+        put_int(p, (int64_t)const_decode(dtype, element));
 }
 static void put_hex(Printer *p, const uint8_t *bytes, uint32_t count) {
     static const char digits[] = "0123456789abcdef";
@@ -148,9 +154,12 @@ static void put_str(Printer *p, uint64_t row) {
     put_quoted(p, strings_get(&p->world->strings, (StrId){(uint32_t)row}));
 }
 static void put_item(Printer *p, AttrKind kind, int64_t number) {
-    if (kind == ATTR_DIMS) put(p, shapes_dim(&p->shapes, (DimId){(uint32_t)number}));
-    else if (kind == ATTR_STRS) put_str(p, (uint64_t)number);
-    else put_int(p, number);
+    if (kind == ATTR_DIMS)
+        put(p, shapes_dim(&p->shapes, (DimId){(uint32_t)number}));
+    else if (kind == ATTR_STRS)
+        put_str(p, (uint64_t)number);
+    else
+        put_int(p, number);
 }
 static void put_list(Printer *p, AttrKind kind, ListId list) {
     const int64_t *numbers = list_numbers(&p->world->attrs, list);

@@ -1,10 +1,10 @@
 /* A world, or one graph of it, as text (docs/ir.md describes the language).
  *
- * The text names values by their names, never by row numbers, in program order, so it can be compared
- * and kept. Parsing it gives the same program, and printing that gives the same text. Attributes equal
- * to their default are left out; results of operators whose types no rule derives keep a type
- * annotation, others get one on demand. Constants of up to 64 elements are lists, larger ones (and NaNs with
- * unusual bits) hexadecimal bytes. */
+ * The text names values by their names, never by row numbers, in program order, so it can be
+ * compared and kept. Parsing it gives the same program, and printing that gives the same text.
+ * Attributes equal to their default are left out; results of operators whose types no rule derives
+ * keep a type annotation, others get one on demand. Constants of up to 64 elements are lists,
+ * larger ones (and NaNs with unusual bits) hexadecimal bytes. */
 #ifndef STOA_TEXT_PRINT_H
 #define STOA_TEXT_PRINT_H
 

@@ -52,8 +52,10 @@ static String mono_text(ShapeTexts *texts, uint32_t mono) {
 static void add_term(Text *text, const Term *term, bool first) {
     char     digits[NAMES_DIGITS_MAX];
     uint64_t size = term->coef < 0 ? 0 - (uint64_t)term->coef : (uint64_t)term->coef;
-    if (term->coef < 0) text_add(text, STR("-"));
-    else if (!first) text_add(text, STR("+"));
+    if (term->coef < 0)
+        text_add(text, STR("-"));
+    else if (!first)
+        text_add(text, STR("+"));
     if (size != 1 || term->degree == 0)
         text_add(text, (String){digits, names_digits(digits, size)});
     if (size != 1 && term->degree != 0) text_add(text, STR("*"));
@@ -165,7 +167,8 @@ static String shape_text(ShapeTexts *texts, String prefix, ShapeId shape) {
     const Types *types = &texts->world->types;
     uint32_t     rank = shape_rank(types, shape);
     const DimId *dims = shape_dims(types, shape);
-    for (uint32_t i = 0; i < rank; i++) (void)shapes_dim(texts, dims[i]); /* the text must be last */
+    for (uint32_t i = 0; i < rank; i++)
+        (void)shapes_dim(texts, dims[i]); /* the text must be last */
     Text text = text_begin(texts->arena);
     text_add(&text, prefix);
     for (uint32_t i = 0; i < rank; i++) {

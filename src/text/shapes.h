@@ -1,10 +1,10 @@
 /* Sizes, shapes and types as text: "2*B*T+1", "[B,64]", "f32[B,64]".
  *
  * The text of a dim depends on its content only, never on row numbers: terms are ordered by degree,
- * then by their text, and so are factors and the operands of min and max. Thus a printed program that
- * is parsed into another world prints the same again. A ShapeTexts remembers what it made, by row,
- * because a program has few types and many values. A text longer than SHAPES_DIM_BYTES_MAX is cut to
- * "..." (expressions share parts, so their text can grow exponentially). */
+ * then by their text, and so are factors and the operands of min and max. Thus a printed program
+ * that is parsed into another world prints the same again. A ShapeTexts remembers what it made, by
+ * row, because a program has few types and many values. A text longer than SHAPES_DIM_BYTES_MAX is
+ * cut to "..." (expressions share parts, so their text can grow exponentially). */
 #ifndef STOA_TEXT_SHAPES_H
 #define STOA_TEXT_SHAPES_H
 

@@ -1,5 +1,5 @@
-/* The walk in text order. A frame visits the rows of one block; a row of another block belongs to the
- * next carrier of this block, which blocks.parent names, so nothing is searched.
+/* The walk in text order. A frame visits the rows of one block; a row of another block belongs to
+ * the next carrier of this block, which blocks.parent names, so nothing is searched.
  *
  * The walk trusts no row: a parent that does not lie ahead in the range makes it visit the row in
  * place, so it ends on any table. */
@@ -7,9 +7,8 @@
 
 static void push(Walk *walk, BlockId block) {
     const Blocks *blocks = &walk->code->blocks;
-    walk->frames[walk->depth++] = (WalkFrame){.block = block,
-                                              .row = blocks->op_first[block.row],
-                                              .row_last = blocks->op_last[block.row]};
+    walk->frames[walk->depth++] = (WalkFrame){
+        .block = block, .row = blocks->op_first[block.row], .row_last = blocks->op_last[block.row]};
 }
 
 void walk_begin(Walk *walk, const Code *code, BlockId body) {

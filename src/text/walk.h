@@ -2,7 +2,8 @@
  *
  * Rows are stored the other way round (nested rows precede the operator that carries them, see
  * tables/code.h), so printing, naming and checking share this walk. It keeps its stack inside and
- * allocates nothing; blocks nested deeper than WALK_DEPTH_MAX are passed over. Linear in the rows. */
+ * allocates nothing; blocks nested deeper than WALK_DEPTH_MAX are passed over. Linear in the
+ * rows. */
 #ifndef STOA_TEXT_WALK_H
 #define STOA_TEXT_WALK_H
 

@@ -1,7 +1,7 @@
-/* Fuzzes the loader of saved programs behind its checksums: the input is the text of a program, a zero
- * byte, and patches of 8 bytes that overwrite cells of its tables before it is saved and loaded. What
- * the loader accepts must print, and inference must survive it. An input that begins like a saved
- * program is loaded as it is. */
+/* Fuzzes the loader of saved programs behind its checksums: the input is the text of a program, a
+ * zero byte, and patches of 8 bytes that overwrite cells of its tables before it is saved and
+ * loaded. What the loader accepts must print, and inference must survive it. An input that begins
+ * like a saved program is loaded as it is. */
 #include <stdint.h>
 
 #include "tests/fuzz/fresh.h"

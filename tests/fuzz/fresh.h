@@ -1,5 +1,6 @@
-/* A world as if it had just been opened, without opening one: thousands of inputs a second would spend
- * all their time reserving address space. The tables keep their memory and lose their rows. */
+/* A world as if it had just been opened, without opening one: thousands of inputs a second would
+ * spend all their time reserving address space. The tables keep their memory and lose their
+ * rows. */
 #ifndef STOA_TESTS_FUZZ_FRESH_H
 #define STOA_TESTS_FUZZ_FRESH_H
 

@@ -1,5 +1,5 @@
-/* Fuzzes the parser: no text may crash it, and what it accepts must pass the check of a loaded world,
- * print, parse again and print the same. */
+/* Fuzzes the parser: no text may crash it, and what it accepts must pass the check of a loaded
+ * world, print, parse again and print the same. */
 #include <stdint.h>
 
 #include "tests/fuzz/fresh.h"
@@ -37,7 +37,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     ArenaMark mark = arena_mark(arena);
     if (ARENA_GUARD(&guard)) {
         World *first = fresh_world(&kept[0]), *second = fresh_world(&kept[1]);
-        if (first != NULL && second != NULL) fuzz(arena, first, second, (String){(const char *)data, size});
+        if (first != NULL && second != NULL)
+            fuzz(arena, first, second, (String){(const char *)data, size});
         arena_guard_end(&guard);
     }
     arena_release(arena, mark);

@@ -79,7 +79,8 @@ typedef enum CheckOrder { EXPAND_LAST, EXPAND_FIRST } CheckOrder;
 
 static inline bool check_run_systems(Arena *arena, Runner *runner, bool first) {
     static const SystemKind begin[] = {SYSTEM_verify, SYSTEM_infer};
-    static const SystemKind end[] = {SYSTEM_expand, SYSTEM_fold, SYSTEM_dedupe, SYSTEM_dead};
+    static const SystemKind end[] = {SYSTEM_expand, SYSTEM_fold, SYSTEM_dedupe, SYSTEM_dead,
+                                     SYSTEM_order};
     for (uint32_t i = 0; i < LENGTH(begin); i++)
         if (!runner_run(runner, begin[i])) return false;
     if (first) { /* derivative rows pass through expand untouched */

@@ -100,6 +100,46 @@ TEST(a_gradient_through_an_undifferentiable_row_is_refused) {
                          "  %g = gradient %s, %x\n  return %g\n}\n",
                          DIAG_NOT_DIFFERENTIABLE);
 }
+TEST(a_gradient_through_complex_numbers_is_refused) {
+    (void)arena;
+    expect_compile_fails("graph f(%x: f32[4]) {\n  %z = complex %x, %x\n  %r = real %z\n"
+                         "  %s = reduce %r {kind=sum, axes=[0]}\n"
+                         "  %g = gradient %s, %x\n  return %g\n}\n",
+                         DIAG_NOT_TRANSPOSABLE);
+}
+TEST(a_composite_of_too_high_rank_is_refused) {
+    (void)arena;
+    StoaContext       *context = open_context();
+    StoaProgram       *program = NULL;
+    StoaSession       *session = NULL;
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    options.interpreter = true; /* expands all composites */
+    REQUIRE(parse(context,
+                  "graph f(%x: f32[1,1,1,1,1,1,1,4], %l: i32[1,1,1,1,1,1,1]) {\n"
+                  "  %y = cross_entropy %x, %l\n  return %y\n}\n",
+                  &program) == STOA_OK);
+    EXPECT(stoa_compile(program, &options, &session) != STOA_OK);
+    EXPECT_CODE(context, DIAG_NO_EXPANSION);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+TEST(a_memory_limit_is_named) {
+    (void)arena;
+    StoaContextOptions options = STOA_CONTEXT_OPTIONS;
+    StoaContext       *context = NULL;
+    StoaProgram       *program = NULL;
+    StoaSession       *session = NULL;
+    options.memory_max = 1024;
+    REQUIRE(stoa_context_create(&options, &context) == STOA_OK);
+    REQUIRE(parse(context,
+                  "graph f() {\n  %p = parameter {name=\"p\", type=f32[1024]}\n  return %p\n}\n",
+                  &program) == STOA_OK);
+    EXPECT(stoa_compile(program, NULL, &session) == STOA_OUT_OF_MEMORY);
+    EXPECT_CODE(context, DIAG_ARENA_FULL);
+    EXPECT(strstr(stoa_message(context), "tensor storage") != NULL);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
 TEST(operators_without_a_kernel_are_named) {
     (void)arena;
     StoaContext *context = open_context();

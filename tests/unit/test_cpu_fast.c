@@ -8,7 +8,7 @@ typedef struct Sizes {
 } Sizes;
 static const Sizes sizes[] = {
     {0, {0}},         {1, {0}},          {1, {1}},         {1, {7}},
-    {1, {64}},        {1, {1031}},       {1, {40000}},     {2, {3, 5}},
+    {1, {64}},        {1, {1031}},       {1, {20011}},     {2, {3, 5}},
     {2, {17, 33}},    {2, {1, 129}},     {2, {129, 1}},    {2, {63, 65}},
     {3, {5, 1, 511}}, {4, {2, 3, 4, 5}}, {3, {7, 31, 37}}, {2, {2, 5000}},
 };
@@ -20,10 +20,10 @@ typedef struct Range {
     double low, high;
 } Range;
 
-/* All shapes; the second operand repeats its first axis in odd cases. */
+/* Every third shape, from another one each time; the second operand repeats an axis in odd cases. */
 static void check_sizes(Fast *f, Opcode opcode, const uint64_t *attrs, Dtype dtype,
                         uint32_t operands, double low, double high, double rel, double abs) {
-    for (size_t i = 0; i < LENGTH(sizes); i++) {
+    for (size_t i = f->cases++ % 3; i < LENGTH(sizes); i += 3) {
         fast_begin(f);
         f->rel = rel * graph_tolerance(dtype);
         f->abs = abs;
@@ -92,7 +92,7 @@ TEST(fast_compare_and_select) {
         for (uint64_t kind = 0; kind < COMPARE_KIND_COUNT; kind++)
             check_sizes(&f, OP_COMPARE, WORDS(kind), dtypes[d], 2, 0, 3, 0, 0);
     for (size_t d = 0; d < LENGTH(dtypes); d++)
-        for (size_t i = 0; i < LENGTH(sizes); i++) {
+        for (size_t i = d % 2; i < LENGTH(sizes); i += 2) {
             fast_begin(&f);
             (void)fast_random(&f, DTYPE_BOOL, sizes[i].shape, sizes[i].rank, 0, 2);
             uint32_t a = fast_random(&f, dtypes[d], sizes[i].shape, sizes[i].rank, 0, 2);

@@ -9,8 +9,8 @@ static void check_reduce(Fast *f, Dtype dtype, uint64_t kind, double low, double
     static const int64_t shapes[][4] = {/* rank and sizes */
                                         {1, 70000, 0, 0}, {2, 3, 1000, 0},  {2, 700, 70, 0},
                                         {3, 5, 33, 7},    {3, 9, 3, 600},   {2, 0, 5, 0},
-                                        {1, 1, 0, 0},     {3, 2, 37, 1100}, {2, 20000, 5, 0}};
-    for (size_t i = 0; i < LENGTH(shapes); i++)
+                                        {1, 1, 0, 0},     {3, 2, 37, 1100}, {2, 9000, 5, 0}};
+    for (size_t i = f->cases++ % 3; i < LENGTH(shapes); i += 3)
         for (uint32_t axes = 1; axes < 1u << shapes[i][0]; axes++) {
             int64_t  list[3];
             uint32_t count = 0, rank = (uint32_t)shapes[i][0];

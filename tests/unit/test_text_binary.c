@@ -144,14 +144,16 @@ TEST(binary_names_its_version) {
     memcpy(copy, bytes.data, bytes.count);
     copy[8] = 9; /* the version */
     World *again = world_open(0, 1 << 12);
-    EXPECT_EQ(binary_load_bytes(again, (String){(char *)copy, bytes.count}, STR("m"), &again->diags),
-              STATUS_UNSUPPORTED);
+    EXPECT_EQ(
+        binary_load_bytes(again, (String){(char *)copy, bytes.count}, STR("m"), &again->diags),
+        STATUS_UNSUPPORTED);
     EXPECT_EQ(again->diags.rows.kind[1], DIAG_WORLD_VERSION);
     world_close(again);
     again = world_open(0, 1 << 12);
     copy[0] = 0;
-    EXPECT_EQ(binary_load_bytes(again, (String){(char *)copy, bytes.count}, STR("m"), &again->diags),
-              STATUS_CORRUPT);
+    EXPECT_EQ(
+        binary_load_bytes(again, (String){(char *)copy, bytes.count}, STR("m"), &again->diags),
+        STATUS_CORRUPT);
     EXPECT_EQ(again->diags.rows.kind[1], DIAG_WORLD_DAMAGED);
     world_close(again);
     world->code.ops.opcode[1] = 9999;

@@ -1,5 +1,5 @@
-/* Every byte of a small saved program, flipped: loading refuses it with a diagnostic, or gives a world
- * that passes the check (padding between columns is covered by no checksum). */
+/* Every byte of a small saved program, flipped: loading refuses it with a diagnostic, or gives a
+ * world that passes the check (padding between columns is covered by no checksum). */
 #include "harness.h"
 #include "text/binary.h"
 #include "text/check.h"

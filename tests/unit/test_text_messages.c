@@ -4,16 +4,16 @@
 #include "text/parse.h"
 
 TEST(messages_show_place_and_advice) {
-    String source = STR("graph g(%x: f32[4,8], %w: f32[9,2]) {\n  %y = matmul %x, %w\n  return %y\n}\n");
+    String source =
+        STR("graph g(%x: f32[4,8], %w: f32[9,2]) {\n  %y = matmul %x, %w\n  return %y\n}\n");
     World *world = world_open(0, 1 << 12);
     REQUIRE(world != NULL);
     EXPECT(!text_parse(world, source, STR("mlp.ir")));
     String text = text_diags_in(arena, world, &world->diags, source);
-    EXPECT_STR(text.data,
-               "error[SHAPE_MISMATCH] mlp.ir:2:8: matmul: inner sizes differ: 8 and 9\n"
-               "      %y = matmul %x, %w\n"
-               "           ^\n"
-               "  help: check the shapes of the operands where they are declared\n");
+    EXPECT_STR(text.data, "error[SHAPE_MISMATCH] mlp.ir:2:8: matmul: inner sizes differ: 8 and 9\n"
+                          "      %y = matmul %x, %w\n"
+                          "           ^\n"
+                          "  help: check the shapes of the operands where they are declared\n");
     EXPECT_STR(text_diag_args(arena, world, &world->diags, (DiagId){1}).data,
                "matmul inner sizes differ 8 9");
     EXPECT_STR(text_diag_message(arena, world, &world->diags, (DiagId){1}).data,

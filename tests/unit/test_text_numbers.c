@@ -1,4 +1,5 @@
-/* Numbers and tokens: exact round trips, and the places where one token ends and the next begins. */
+/* Numbers and tokens: exact round trips, and the places where one token ends and the next
+ * begins. */
 #include <math.h>
 
 #include "harness.h"
@@ -19,10 +20,31 @@ static bool round_trips(double number, bool single) {
 }
 
 TEST(numbers_round_trip) {
-    static const double samples[] = {
-        0,       -0.0,   1,        -1,      0.5,    0.1,     1e-5,   1e300, 5e-324, 0.044715,
-        1e22,    1e15,   123456.7, 3.25e-4, 1 / 3., 2e-308, 65504,  1e-4,  0.02,   16777216,
-        1 - 1e-16, 1e16, 9007199254740993., INFINITY, -INFINITY};
+    static const double samples[] = {0,
+                                     -0.0,
+                                     1,
+                                     -1,
+                                     0.5,
+                                     0.1,
+                                     1e-5,
+                                     1e300,
+                                     5e-324,
+                                     0.044715,
+                                     1e22,
+                                     1e15,
+                                     123456.7,
+                                     3.25e-4,
+                                     1 / 3.,
+                                     2e-308,
+                                     65504,
+                                     1e-4,
+                                     0.02,
+                                     16777216,
+                                     1 - 1e-16,
+                                     1e16,
+                                     9007199254740993.,
+                                     INFINITY,
+                                     -INFINITY};
     for (size_t i = 0; i < LENGTH(samples); i++) {
         EXPECT(round_trips(samples[i], false));
         EXPECT(round_trips((double)(float)samples[i], true));
@@ -52,10 +74,12 @@ TEST(numbers_are_short) {
 }
 
 TEST(lex_cuts_tokens) {
-    Lexer    lexer = lex_begin(STR("%a.1 = add(1..20) {x=-1.5e-3} ; not here\n\"a\\\"b\" 0xff %\"q\""));
-    uint16_t kinds[] = {TOKEN_VALUE, '=', TOKEN_NAME,  '(', TOKEN_NUMBER, TOKEN_RANGE,
-                        TOKEN_NUMBER, ')', '{', TOKEN_NAME, '=', '-', TOKEN_NUMBER, '}',
-                        TOKEN_STRING, TOKEN_NUMBER, TOKEN_VALUE, TOKEN_END, TOKEN_END};
+    Lexer lexer =
+        lex_begin(STR("%a.1 = add(1..20) {x=-1.5e-3} ; not here\n\"a\\\"b\" 0xff %\"q\""));
+    uint16_t kinds[] = {TOKEN_VALUE,  '=',          TOKEN_NAME,   '(',      TOKEN_NUMBER,
+                        TOKEN_RANGE,  TOKEN_NUMBER, ')',          '{',      TOKEN_NAME,
+                        '=',          '-',          TOKEN_NUMBER, '}',      TOKEN_STRING,
+                        TOKEN_NUMBER, TOKEN_VALUE,  TOKEN_END,    TOKEN_END};
     Token    token;
     for (size_t i = 0; i < LENGTH(kinds); i++) {
         lex_next(&lexer, &token);
@@ -70,8 +94,8 @@ TEST(lex_cuts_tokens) {
 }
 
 TEST(lex_never_leaves_the_text) {
-    static const char *const odd[] = {"\"", "\"\\", "%", "%\"", "..", ".", "0x", "1e+", "@", "\x80", ";",
-                                      "\"a\nb", "1.", "a;", "\\"};
+    static const char *const odd[] = {"\"", "\"\\", "%", "%\"",    "..", ".",  "0x", "1e+",
+                                      "@",  "\x80", ";", "\"a\nb", "1.", "a;", "\\"};
     for (size_t i = 0; i < LENGTH(odd); i++) {
         size_t count = strlen(odd[i]);
         char  *copy = ARENA_ARRAY(arena, char, count);

@@ -1,5 +1,5 @@
-/* Printing and parsing are inverse: parsing a printed program gives a program that prints the same, and
- * for a text that the printer wrote, the same rows. */
+/* Printing and parsing are inverse: parsing a printed program gives a program that prints the same,
+ * and for a text that the printer wrote, the same rows. */
 #include "arena/os.h"
 #include "harness.h"
 #include "text/messages.h"
@@ -15,7 +15,8 @@ static const char *const corpus[] = {
     "  %r = reshape %x {shape=[N]}\n  %s = add %r, %y\n  return %s }",
     "graph names(%x: f32, %\"odd \\\"name\\\"\": f32, %add: f32, %5: f32) {\n"
     "  %add.1 = add %x, %5\n  %add.3 = add %x, %x\n  %y = add %add, %\"odd \\\"name\\\"\"\n"
-    "  %neg = neg %y\n  %neg.1 = neg %neg\n  return %add.1, %add.3, %neg.1 {names=[\"a\", \"b c\"]} }",
+    "  %neg = neg %y\n  %neg.1 = neg %neg\n"
+    "  return %add.1, %add.3 {names=[\"a\", \"b c\"]} }",
     "graph consts() {\n"
     "  %a = constant {value=f32[2,2] [1, -0, 1e-45, nan]}\n"
     "  %b = constant {value=f64[3] [inf, -inf, 0.1]}\n"
