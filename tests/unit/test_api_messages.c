@@ -100,9 +100,10 @@ TEST(a_gradient_through_an_undifferentiable_row_is_refused) {
                          "  %g = gradient %s, %x\n  return %g\n}\n",
                          DIAG_NOT_DIFFERENTIABLE);
 }
-TEST(a_gradient_through_complex_numbers_is_refused) {
+TEST(a_gradient_through_a_reshape_to_run_time_sizes_is_refused) {
     (void)arena;
-    expect_compile_fails("graph f(%x: f32[4]) {\n  %z = complex %x, %x\n  %r = real %z\n"
+    expect_compile_fails("graph f(%x: f32[4], %n: i64[1]) {\n"
+                         "  %r = dynamic_reshape %x, %n {dims=[M]}\n"
                          "  %s = reduce %r {kind=sum, axes=[0]}\n"
                          "  %g = gradient %s, %x\n  return %g\n}\n",
                          DIAG_NOT_TRANSPOSABLE);
