@@ -44,11 +44,10 @@ StoaStatus api_fail(StoaContext *context, World *world, Status status) {
     return status == STATUS_OK ? STOA_INVALID : (StoaStatus)status;
 }
 
-/* A row about the last unwind; nothing more is tried where even that finds no room. */
-void api_refused(StoaContext *context) {
+/* Where even that finds no room, nothing more is tried. */
+void api_tell_unwind(StoaContext *context) {
     ArenaFailure failure = arena_guard_failure();
     ArenaGuard   guard;
-    context->refused = true;
     if (!ARENA_GUARD(&guard)) return;
     (void)diags_add(&context->diags, DIAG_ARENA_FULL, 0,
                     diags_str(&context->diags, str_of(failure.arena)), failure.bytes_asked,
@@ -56,8 +55,13 @@ void api_refused(StoaContext *context) {
     arena_guard_end(&guard);
 }
 
+void api_refused(StoaContext *context) {
+    api_tell_unwind(context);
+    context->refused = true;
+}
+
 StoaStatus api_unwound(StoaContext *context, World *world) {
-    api_refused(context);
+    api_tell_unwind(context);
     return api_fail(context, world, STATUS_OUT_OF_MEMORY);
 }
 

@@ -33,6 +33,8 @@ struct StoaContext {
 StoaStatus api_fail(StoaContext *context, World *world, Status status);
 /* For the failure branch of a guard. */
 StoaStatus api_unwound(StoaContext *context, World *world);
+/* Only the row that says what the last unwind was about. */
+void api_tell_unwind(StoaContext *context);
 /* For the failure branch of a guard in a call that returns no status (builders, getters): the next
  * check (stoa_program_check, stoa_compile, stoa_config_finish) fails with STOA_OUT_OF_MEMORY. */
 void api_refused(StoaContext *context);

@@ -119,10 +119,11 @@ static Status inspect_tokens(StoaContext *context, const char *path, Text *text)
     Tokens tokens;
     Status status = tokens_open(&tokens, path, &context->diags);
     if (status != STATUS_OK) return status;
-    text_addf(text, "%s: %llu tokens, vocabulary %u, tokenizer %016llx\n", path,
-              (unsigned long long)tokens.run.count, tokens.vocab,
-              (unsigned long long)tokens.tokenizer_hash);
-    tokens_close(&tokens);
+    unsigned long long count = tokens.run.count, hash = tokens.tokenizer_hash;
+    uint32_t           vocab = tokens.vocab;
+    tokens_close(&tokens); /* before the text grows, which can unwind */
+    text_addf(text, "%s: %llu tokens, vocabulary %u, tokenizer %016llx\n", path, count, vocab,
+              hash);
     return STATUS_OK;
 }
 static Status inspect_tokenizer(StoaContext *context, const char *path, Text *text) {

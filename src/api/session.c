@@ -214,13 +214,29 @@ static void set_fixed_slots(StoaSession *session, PlanEntry *entry) {
     }
 }
 
+/* An entry without a plan: one that failed, a new one, or the least recently used, closed. */
 static PlanEntry *free_entry(StoaSession *session) {
+    for (uint32_t i = 0; i < session->plans_count; i++)
+        if (session->plans[i].plan == NULL) return &session->plans[i];
     if (session->plans_count < SESSION_PLANS_MAX) return &session->plans[session->plans_count++];
     PlanEntry *oldest = &session->plans[0];
     for (uint32_t i = 1; i < session->plans_count; i++)
         if (session->plans[i].used < oldest->used) oldest = &session->plans[i];
     close_entry(session, oldest);
     return oldest;
+}
+
+/* The block of all plans grows to what this one needs. The old block goes first, so that a limit
+ * need not hold both; if the new one is refused, there is none until a plan asks again. */
+static void grow_memory(StoaSession *session, size_t bytes) {
+    void  *old = session->memory;
+    size_t old_bytes = session->memory_bytes;
+    if (old != NULL && bytes <= old_bytes) return;
+    session->memory = NULL;
+    session->memory_bytes = 0;
+    api_block_close(session->context, old, old_bytes);
+    session->memory = api_block_open(session->context, bytes);
+    session->memory_bytes = bytes;
 }
 
 static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
@@ -241,15 +257,6 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
     entry->launch_ns = ARENA_ARRAY_ZERO(entry->arena, uint64_t, entry->plan->launches.table.count);
     entry->trace_names =
         ARENA_ARRAY_ZERO(entry->arena, uint32_t, entry->plan->launches.table.count);
-    if (entry->plan->arena_bytes > session->memory_bytes || session->memory == NULL) {
-        void  *memory = session->memory;
-        size_t bytes = session->memory_bytes;
-        session->memory = NULL;
-        session->memory_bytes = 0;
-        api_block_close(context, memory, bytes);
-        session->memory = api_block_open(context, entry->plan->arena_bytes);
-        session->memory_bytes = entry->plan->arena_bytes;
-    }
     set_fixed_slots(session, entry);
     return true;
 }
@@ -314,6 +321,7 @@ static bool run_fast(StoaSession *session, PlanEntry *entry, const Tensor *input
                      StoaTensor *outputs, uint32_t outputs_count) {
     Plan    *plan = entry->plan;
     uint64_t offset = 0;
+    grow_memory(session, plan->arena_bytes);
     entry->slots[0] = session->memory;
     for (uint32_t row = 1; row < plan->slots.table.count; row++) {
         uint32_t index = plan->slots.index[row];

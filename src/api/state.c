@@ -88,14 +88,14 @@ StoaStatus stoa_weights_save(StoaSession *session, const char *path) {
     return status == STATUS_OK ? STOA_OK : api_fail(session->context, NULL, status);
 }
 
-/* Reads one tensor, converting between float dtypes; false with a diagnostic on a mismatch. */
-static bool load_one(StoaSession *session, Arena *scratch, const Safetensors *file,
-                     StateTensor *state, bool partial) {
+/* The entry that fills a state; NULL where there is none, with a diagnostic if there must be. */
+static const SafetensorsEntry *find_entry(StoaSession *session, const Safetensors *file,
+                                          const StateTensor *state, bool partial) {
     Diags                  *diags = &session->context->diags;
     String                  name = strings_get(&session->world->strings, state->name);
     const SafetensorsEntry *entry = safetensors_find(file, name);
     const char             *problem = NULL;
-    if (entry == NULL && partial) return true;
+    if (entry == NULL && partial) return NULL;
     if (entry == NULL)
         problem = "is missing from the file";
     else if (entry->rank != state->tensor.rank ||
@@ -104,35 +104,52 @@ static bool load_one(StoaSession *session, Arena *scratch, const Safetensors *fi
     else if (entry->dtype != state->tensor.dtype &&
              !(dtype_is_float(entry->dtype) && dtype_is_float(state->tensor.dtype)))
         problem = "has another dtype in the file";
-    if (problem != NULL) {
-        (void)diags_add(diags, DIAG_WEIGHTS_MISMATCH, 0, diags_str(diags, str_of(file->path)),
-                        diags_str(diags, name), diags_str(diags, str_of(problem)), 0);
-        return false;
-    }
+    if (problem == NULL) return entry;
+    (void)diags_add(diags, DIAG_WEIGHTS_MISMATCH, 0, diags_str(diags, str_of(file->path)),
+                    diags_str(diags, name), diags_str(diags, str_of(problem)), 0);
+    return NULL;
+}
+
+/* Reads one tensor, converting between float dtypes. */
+static Status load_one(StoaSession *session, Arena *scratch, const Safetensors *file,
+                       const SafetensorsEntry *entry, StateTensor *state) {
+    Diags *diags = &session->context->diags;
     if (entry->dtype == state->tensor.dtype)
-        return safetensors_read_into(file, entry, state->tensor.data, state->bytes, diags) ==
-               STATUS_OK;
+        return safetensors_read_into(file, entry, state->tensor.data, state->bytes, diags);
     ArenaMark mark = arena_mark(scratch);
     uint8_t  *bytes = arena_push(scratch, entry->bytes, 64);
-    bool      good = safetensors_read_into(file, entry, bytes, entry->bytes, diags) == STATUS_OK;
+    Status    status = safetensors_read_into(file, entry, bytes, entry->bytes, diags);
     uint32_t  from = dtype_bytes(entry->dtype), to = dtype_bytes(state->tensor.dtype);
-    for (int64_t i = 0; good && i < tensor_elements(&state->tensor); i++)
+    for (int64_t i = 0; status == STATUS_OK && i < tensor_elements(&state->tensor); i++)
         (void)const_encode(state->tensor.dtype,
                            const_decode(entry->dtype, bytes + (size_t)i * from),
                            (uint8_t *)state->tensor.data + (size_t)i * to);
     arena_release(scratch, mark);
-    return good;
+    return status;
+}
+
+/* All entries are found before the first is read: a file that does not fit changes nothing. */
+static Status load_weights(StoaSession *session, const char *path, bool partial) {
+    Scratch                  scratch = scratch_begin(NULL, 0);
+    uint32_t                 count = session->state_count;
+    uint32_t                 errors = session->context->diags.errors;
+    const SafetensorsEntry **entries =
+        ARENA_ARRAY(scratch.arena, const SafetensorsEntry *, count + 1);
+    Safetensors file;
+    Status      status = safetensors_open(scratch.arena, path, &session->context->diags, &file);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
+        entries[i] = find_entry(session, &file, &session->state[i], partial);
+    if (session->context->diags.errors != errors && status == STATUS_OK) status = STATUS_INVALID;
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
+        if (entries[i] != NULL)
+            status = load_one(session, scratch.arena, &file, entries[i], &session->state[i]);
+    scratch_end(scratch);
+    return status;
 }
 StoaStatus stoa_weights_load(StoaSession *session, const char *path, bool partial) {
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) return api_unwound(session->context, NULL);
-    Scratch     scratch = scratch_begin(NULL, 0);
-    Safetensors file;
-    Status      status = safetensors_open(scratch.arena, path, &session->context->diags, &file);
-    for (uint32_t i = 0; i < session->state_count && status == STATUS_OK; i++)
-        if (!load_one(session, scratch.arena, &file, &session->state[i], partial))
-            status = STATUS_INVALID;
-    scratch_end(scratch);
+    Status status = load_weights(session, path, partial);
     arena_guard_end(&guard);
     return status == STATUS_OK ? STOA_OK : api_fail(session->context, NULL, status);
 }

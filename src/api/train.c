@@ -28,6 +28,7 @@ typedef struct Training {
     Trace           *trace;
     uint32_t         system_lane, runs_traced;
     FeedBatch        validation;
+    uint32_t         micro; /* micro-batch of the step */
     uint64_t         step, begin_ns, log_ns, log_step, first_step;
     uint32_t         nonfinite_row; /* steps in a row */
     double           loss, norm, rate, validation_loss, validation_accuracy;
@@ -56,7 +57,8 @@ static bool graph_inputs(Training *t, const char *name, const StoaTensor *data, 
         Dtype   dtype = type_dtype(&world->types, value_type(world, arg));
         double  number = str_same(label, STR("rate")) ? t->rate : (double)(t->step + 1);
         if (str_same(label, STR("seed")) && dtype == DTYPE_I64) {
-            store[i].i64 = (int64_t)(hash_mix(t->options.seed, t->step) >> 1);
+            uint64_t draw = t->step * t->options.accumulate + t->micro;
+            store[i].i64 = (int64_t)(hash_mix(t->options.seed, draw) >> 1);
         } else if (str_same(label, STR("rate")) || str_same(label, STR("step"))) {
             (void)const_encode(dtype, number, &store[i]);
         } else if (data != NULL && next < DATA_INPUTS) {
@@ -109,6 +111,7 @@ static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
     for (uint32_t i = 0; i < parts; i++) {
         double           loss;
         const FeedBatch *batch = feed_next(t->feed);
+        t->micro = i;
         data_tensors(t->data, &t->data->train, batch, data);
         StoaStatus status = run_graph(t, parts > 1 ? "accumulate" : "train", data, &loss,
                                       parts > 1 ? &unused : &t->norm, out_stopped);
@@ -128,7 +131,7 @@ static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
     return parts > 1 ? run_graph(t, "apply", NULL, &t->norm, &unused, out_stopped) : STOA_OK;
 }
 
-/* After a stopped accumulation the sums hold parts of a step that does not count. */
+/* After an accumulation that stopped or failed the sums hold parts of a step that does not count. */
 static void clear_sums(Training *t) {
     for (uint32_t i = 0; i < t->session->state_count; i++) {
         String name = strings_get(&t->session->world->strings, t->session->state[i].name);
@@ -141,12 +144,12 @@ static StoaStatus train_step(Training *t) {
     bool stopped = false;
     t->rate = schedule_at(&t->schedule, t->step);
     StoaStatus status = run_micro_batches(t, &stopped);
+    if ((status != STOA_OK || stopped) && t->options.accumulate > 1) clear_sums(t);
     if (status != STOA_OK) return status;
     t->step++;
     t->nonfinite_row = stopped ? t->nonfinite_row + 1 : 0;
     if (!stopped) return STOA_OK;
     t->result.skipped++;
-    if (t->options.accumulate > 1) clear_sums(t);
     if (t->options.nonfinite == STOA_FAIL || t->nonfinite_row >= t->options.nonfinite_max) {
         (void)diags_add(&t->context->diags, DIAG_NOT_FINITE, 0, t->step, t->nonfinite_row, 0, 0);
         return api_fail(t->context, NULL, STATUS_INVALID);
@@ -195,7 +198,7 @@ static Status write_plot(Training *t) {
                      .reference = stoa_data_entropy(t->data),
                      .reference_label = STR("unigram entropy")};
     if (plot.count == 0) return STATUS_OK;
-    return write_text(t, "loss.svg", plot_loss(t->arena, &plot));
+    return write_text(t, "loss.svg", plot_loss(t->line, &plot));
 }
 
 static CheckpointTensor *state_tensors(Training *t) {
@@ -214,17 +217,31 @@ static CheckpointTensor *state_tensors(Training *t) {
     return tensors;
 }
 
-static Status save(Training *t) {
-    Diags *diags = &t->context->diags;
-    Status status = metrics_flush(&t->metrics, true, diags);
-    if (status == STATUS_OK) status = write_plot(t);
+/* The checkpoint is tried whatever became of the metrics: it is what cannot be made again. Gives
+ * the first failure. */
+static Status write_all(Training *t) {
+    Diags          *diags = &t->context->diags;
     SafetensorsMeta meta[] = {
         {STR("config"), str_of(t->options.config ? t->options.config : "")},
         {STR("seed"), str_format(t->line, "%llu", (unsigned long long)t->options.seed)},
         {STR("accumulate"), str_format(t->line, "%u", t->options.accumulate)}};
-    if (status == STATUS_OK)
-        status = checkpoint_save(t->options.run, t->step, state_tensors(t), t->session->state_count,
-                                 meta, LENGTH(meta), t->options.checkpoint_keep, diags);
+    Status flushed = metrics_flush(&t->metrics, true, diags);
+    Status saved = checkpoint_save(t->options.run, t->step, state_tensors(t),
+                                   t->session->state_count, meta, LENGTH(meta),
+                                   t->options.checkpoint_keep, diags);
+    Status plotted = write_plot(t);
+    return saved != STATUS_OK ? saved : flushed != STATUS_OK ? flushed : plotted;
+}
+
+/* Running out of memory is a failed checkpoint like any other: training can go on. */
+static Status save(Training *t) {
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        api_tell_unwind(t->context);
+        return STATUS_OUT_OF_MEMORY;
+    }
+    Status status = write_all(t);
+    arena_guard_end(&guard);
     return status;
 }
 
@@ -252,6 +269,7 @@ static String launch_label(Arena *out, const World *world, const Plan *plan, uin
 }
 
 static void name_launches(Training *t, PlanEntry *entry) {
+    if (entry->plan == NULL || entry->trace_names == NULL) return; /* failed, or interpreted */
     for (uint32_t row = 1; row < entry->plan->launches.table.count; row++) {
         String label = launch_label(t->arena, t->session->world, entry->plan, row);
         entry->trace_names[row] = trace_span_name(t->trace, label, "launch", "row").row;

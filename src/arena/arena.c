@@ -87,8 +87,8 @@ static bool arena_more(Arena *arena, size_t need, ArenaFailure *out_failure) {
     size_t   bytes = arena_step(arena, need);
     if (!arena_commit(memory + committed, bytes, arena->budget, out_failure)) return false;
     MEMORY_POISON(memory + committed, bytes);
-    if (committed + bytes >= memory_huge_min) {
-        size_t from = committed < memory_huge_min ? 0 : committed;
+    if (committed + bytes >= 2 * memory_huge_bytes) {
+        size_t from = committed < 2 * memory_huge_bytes ? 0 : committed;
         os_advise_huge(memory + from, committed + bytes - from);
     }
     arena->ready += bytes;

@@ -288,6 +288,7 @@ Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa 
     if (status != STATUS_OK) return status;
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
     *cpu = (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count};
+    for (uint32_t i = 0; i < b.steps_count; i++) cpu->splits |= b.steps[i].split;
     cpu->scratch = ARENA_ARRAY(arena, uint8_t *, b.lanes);
     for (uint32_t lane = 0; lane < b.lanes; lane++)
         cpu->scratch[lane] = arena_push(arena, b.scratch_bytes + 64, 64);

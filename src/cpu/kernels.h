@@ -166,6 +166,7 @@ struct CpuPlan {
     Workers    *workers;
     const Step *steps;
     uint32_t    steps_count;
+    bool        splits;  /* any step is for all lanes */
     uint8_t   **scratch; /* by lane */
     uint8_t    *shared;
 };

@@ -41,7 +41,7 @@ static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
     alone.lanes = 1;
     for (uint32_t i = 0; i < cpu->steps_count; i++) {
         const Step *step = &cpu->steps[i];
-        if (step->meet) workers_barrier(cpu->workers);
+        if (step->meet && lanes > 1) workers_barrier(cpu->workers);
         if (step->stops && run->failed != 0) break;
         if (step->split)
             run_step(step, &ctx, run);
@@ -54,6 +54,7 @@ static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
 uint32_t cpu_run(CpuPlan *cpu, void *const *slots, CpuTraceFn *on_launch, void *context) {
     ASSERT(cpu && slots);
     Run run = {.cpu = cpu, .slots = slots, .on_launch = on_launch, .context = context};
-    if (cpu->steps_count > 0) workers_run(cpu->workers, run_lane, &run);
+    if (cpu->splits) workers_run(cpu->workers, run_lane, &run);
+    else run_lane(&run, 0, 1); /* all of it is too small to wake anybody */
     return run.failed;
 }

@@ -6,9 +6,11 @@
 
 /* Expression rules become one function per (opcode, operand). */
 typedef ValueId ExpressionFn(Emit *e);
-#define JVP(NAME, i, expression) static ValueId jvp_##NAME##_##i(Emit *e) { return expression; }
+#define JVP(NAME, i, expression)                                                                   \
+    static ValueId jvp_##NAME##_##i(Emit *e) { return expression; }
 #include "tables/rules/jvp.def"
-#define TRANSPOSE(NAME, i, expression) static ValueId transpose_##NAME##_##i(Emit *e) { return expression; }
+#define TRANSPOSE(NAME, i, expression)                                                             \
+    static ValueId transpose_##NAME##_##i(Emit *e) { return expression; }
 #include "tables/rules/transpose.def"
 
 enum { EXPRESSION_OPERANDS = 3 };
@@ -46,15 +48,19 @@ Emit emit_at(Build *build, OpId op) {
 }
 
 ValueId emit_like(Emit *e, const ValueId *operands) {
-    return build_op(e->build, (Opcode)e->build->code->ops.opcode[e->op.row], operands, e->count, e->attrs);
+    return build_op(e->build, (Opcode)e->build->code->ops.opcode[e->op.row], operands, e->count,
+                    e->attrs);
 }
 
-ValueId emit_complex(Emit *e, ValueId re, ValueId im) { return build_binary(e->build, OP_COMPLEX, re, im); }
+ValueId emit_complex(Emit *e, ValueId re, ValueId im) {
+    return build_binary(e->build, OP_COMPLEX, re, im);
+}
 
 /* Constants are real: a complex zero is made of two. */
 ValueId emit_zeros(Emit *e, TypeId type) {
     Types *types = &e->build->world->types;
-    if (!type_id_some(type) || !dtype_is_complex(type_dtype(types, type))) return build_splat_type(e->build, type, 0);
+    if (!type_id_some(type) || !dtype_is_complex(type_dtype(types, type)))
+        return build_splat_type(e->build, type, 0);
     Dtype   part = type_dtype(types, type) == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64;
     ValueId zero = build_splat_type(e->build, types_type(types, part, type_shape(types, type)), 0);
     return emit_complex(e, zero, zero);
@@ -71,7 +77,8 @@ static ValueId jvp_together(Emit *e) {
     Scratch scratch = scratch_begin(NULL, 0);
     if (e->count > SMALL) operands = ARENA_ARRAY(scratch.arena, ValueId, e->count);
     for (uint32_t i = 0; i < e->count; i++)
-        operands[i] = dtype_is_differentiable(build_dtype(e->build, X(i))) ? emit_tangent(e, i) : X(i);
+        operands[i] =
+            dtype_is_differentiable(build_dtype(e->build, X(i))) ? emit_tangent(e, i) : X(i);
     ValueId tangent = emit_like(e, operands);
     scratch_end(scratch);
     return tangent;
@@ -180,6 +187,10 @@ ValueId emit_scatter(Emit *e, ValueId into, ValueId indices, ValueId updates, Sc
     return build_op(e->build, OP_SCATTER, operands, 3, words);
 }
 
+ValueId emit_positions(Emit *e, ValueId like, int64_t axis) {
+    uint64_t words[3] = {DTYPE_I64, build_sizes(e->build, build_dims(e->build, like) + axis, 1), 0};
+    return build_along(e->build, build_op(e->build, OP_IOTA, NULL, 0, words), like, axis);
+}
 ValueId emit_with_last_one(Emit *e, ValueId v) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, v);
@@ -197,7 +208,8 @@ ValueId emit_matrix_dot(Emit *e, ValueId a, ValueId b, bool b_transposed) {
     return build_dot(e->build, a, b, &axes);
 }
 ValueId emit_linear_dot(Emit *e, ValueId x, ValueId weight) {
-    DotAxes axes = {.contract = 1, .x_contract = {(int64_t)build_rank(e->build, x) - 1}, .y_contract = {1}};
+    DotAxes axes = {
+        .contract = 1, .x_contract = {(int64_t)build_rank(e->build, x) - 1}, .y_contract = {1}};
     return build_dot(e->build, x, weight, &axes);
 }
 ValueId emit_matmul_dot(Emit *e, ValueId x, ValueId y) {
@@ -214,12 +226,13 @@ ValueId emit_rows(Emit *e, ValueId table, ValueId indices) {
     int64_t  zero = 0, offset = build_rank(e->build, indices);
     int64_t  sizes[2] = {dims_const(dims, 1).row, build_dims(e->build, table)[1].row};
     uint64_t words[6] = {build_ints(e->build, &offset, 1), build_ints(e->build, &zero, 1), 0, 0,
-                         build_ints(e->build, &zero, 1), build_ints(e->build, sizes, 2)};
+                         build_ints(e->build, &zero, 1),   build_ints(e->build, sizes, 2)};
     ValueId  operands[2] = {table, emit_with_last_one(e, indices)};
     return build_op(e->build, OP_GATHER, operands, 2, words);
 }
 
-Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double epsilon, bool centred) {
+Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double epsilon,
+                          bool centred) {
     ValueId x = X(0);
     if (centred) x = SUB(x, build_spread(e->build, emit_mean(e, x, axes, count), x, axes, count));
     ValueId var = emit_mean(e, MUL(x, x), axes, count);

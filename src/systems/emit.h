@@ -38,7 +38,7 @@ extern ExpandFn *const expand_rules[OP_COUNT];
 #include "tables/rules/transpose.def"
 #define EXPAND_FN(NAME) ExpandFn expand_##NAME;
 #include "tables/rules/expand.def"
-bool                   emit_jvp(Emit *e, ValueId *out_tangents);
+bool emit_jvp(Emit *e, ValueId *out_tangents);
 /* Contribution of CT to operand e->operand; nil when the row has no transpose there. */
 ValueId emit_transpose(Emit *e);
 
@@ -59,6 +59,8 @@ ValueId emit_take_along(Emit *e, ValueId x, ValueId indices, int64_t axis);
 ValueId emit_scatter(Emit *e, ValueId into, ValueId indices, ValueId updates, ScatterKind kind,
                      const uint64_t *gather_attrs);
 
+/* The i64 index along an axis of like, at every element: a short iota, repeated without memory. */
+ValueId emit_positions(Emit *e, ValueId like, int64_t axis);
 /* v[..., 1] from v[...]. */
 ValueId emit_with_last_one(Emit *e, ValueId v);
 /* Products over the last two axes with equal leading axes; weight products of linear and matmul. */
@@ -71,38 +73,39 @@ ValueId emit_rows(Emit *e, ValueId table, ValueId indices);
 typedef struct Normalised {
     ValueId hat, inverse;
 } Normalised;
-Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double epsilon, bool centred);
+Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double epsilon,
+                          bool centred);
 
-#define X(i)          (e->x[i])
-#define Y             (e->y)
-#define T(i)          (build_type(e->build, e->x[i]))
-#define D             (e->d[e->operand])
-#define CT            (e->ct)
-#define NUM(c)        build_splat(e->build, X(0), (c))
-#define NEG(x)        build_unary(e->build, OP_NEG, x)
-#define ABS(x)        build_unary(e->build, OP_ABS, x)
-#define SIGN(x)       build_unary(e->build, OP_SIGN, x)
-#define FLOOR(x)      build_unary(e->build, OP_FLOOR, x)
-#define EXP(x)        build_unary(e->build, OP_EXP, x)
-#define LOG(x)        build_unary(e->build, OP_LOG, x)
-#define LOG1P(x)      build_unary(e->build, OP_LOG1P, x)
-#define SQRT(x)       build_unary(e->build, OP_SQRT, x)
-#define RSQRT(x)      build_unary(e->build, OP_RSQRT, x)
-#define SIN(x)        build_unary(e->build, OP_SIN, x)
-#define COS(x)        build_unary(e->build, OP_COS, x)
-#define TANH(x)       build_unary(e->build, OP_TANH, x)
-#define LOGISTIC(x)   build_unary(e->build, OP_LOGISTIC, x)
-#define ERF(x)        build_unary(e->build, OP_ERF, x)
-#define LGAMMA(x)     build_unary(e->build, OP_LGAMMA, x)
-#define ADD(x, y)     build_binary(e->build, OP_ADD, x, y)
-#define SUB(x, y)     build_binary(e->build, OP_SUB, x, y)
-#define MUL(x, y)     build_binary(e->build, OP_MUL, x, y)
-#define DIV(x, y)     build_binary(e->build, OP_DIV, x, y)
-#define POW(x, y)     build_binary(e->build, OP_POW, x, y)
-#define MAXIMUM(x, y) build_binary(e->build, OP_MAX, x, y)
-#define SELECT(c, x, y)      build_select(e->build, c, x, y)
-#define COMPARE(kind, x, y)  build_compare(e->build, COMPARE_##kind, x, y)
-#define INT_ATTR(NAME, a)    ((int64_t)e->attrs[ATTR_##NAME##_##a])
-#define FLOAT_ATTR(NAME, a)  word_f64(e->attrs[ATTR_##NAME##_##a])
+#define X(i)                (e->x[i])
+#define Y                   (e->y)
+#define T(i)                (build_type(e->build, e->x[i]))
+#define D                   (e->d[e->operand])
+#define CT                  (e->ct)
+#define NUM(c)              build_splat(e->build, X(0), (c))
+#define NEG(x)              build_unary(e->build, OP_NEG, x)
+#define ABS(x)              build_unary(e->build, OP_ABS, x)
+#define SIGN(x)             build_unary(e->build, OP_SIGN, x)
+#define FLOOR(x)            build_unary(e->build, OP_FLOOR, x)
+#define EXP(x)              build_unary(e->build, OP_EXP, x)
+#define LOG(x)              build_unary(e->build, OP_LOG, x)
+#define LOG1P(x)            build_unary(e->build, OP_LOG1P, x)
+#define SQRT(x)             build_unary(e->build, OP_SQRT, x)
+#define RSQRT(x)            build_unary(e->build, OP_RSQRT, x)
+#define SIN(x)              build_unary(e->build, OP_SIN, x)
+#define COS(x)              build_unary(e->build, OP_COS, x)
+#define TANH(x)             build_unary(e->build, OP_TANH, x)
+#define LOGISTIC(x)         build_unary(e->build, OP_LOGISTIC, x)
+#define ERF(x)              build_unary(e->build, OP_ERF, x)
+#define LGAMMA(x)           build_unary(e->build, OP_LGAMMA, x)
+#define ADD(x, y)           build_binary(e->build, OP_ADD, x, y)
+#define SUB(x, y)           build_binary(e->build, OP_SUB, x, y)
+#define MUL(x, y)           build_binary(e->build, OP_MUL, x, y)
+#define DIV(x, y)           build_binary(e->build, OP_DIV, x, y)
+#define POW(x, y)           build_binary(e->build, OP_POW, x, y)
+#define MAXIMUM(x, y)       build_binary(e->build, OP_MAX, x, y)
+#define SELECT(c, x, y)     build_select(e->build, c, x, y)
+#define COMPARE(kind, x, y) build_compare(e->build, COMPARE_##kind, x, y)
+#define INT_ATTR(NAME, a)   ((int64_t)e->attrs[ATTR_##NAME##_##a])
+#define FLOAT_ATTR(NAME, a) word_f64(e->attrs[ATTR_##NAME##_##a])
 
 #endif

@@ -69,15 +69,11 @@ bool expand_LOGSUMEXP(Emit *e, ValueId *out) {
     return true;
 }
 bool expand_ONE_HOT(Emit *e, ValueId *out) {
-    DimId    dims[SHAPE_RANK_MAX];
-    uint32_t rank = build_rank(e->build, Y);
-    int64_t  last = rank - 1;
-    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, Y)[i];
+    int64_t last = (int64_t)build_rank(e->build, Y) - 1;
     /* Compared in i64: a narrow dtype of the indices may not hold the size. */
-    uint64_t iota[3] = {DTYPE_I64, build_sizes(e->build, dims, rank), (uint64_t)last};
-    ValueId  classes = build_op(e->build, OP_IOTA, NULL, 0, iota);
-    ValueId  index = build_spread(e->build, build_convert(e->build, X(0), DTYPE_I64), Y, &last, 1);
-    out[0] = build_convert(e->build, COMPARE(EQ, classes, index), (Dtype)INT_ATTR(ONE_HOT, dtype));
+    ValueId index = build_spread(e->build, build_convert(e->build, X(0), DTYPE_I64), Y, &last, 1);
+    ValueId hot = COMPARE(EQ, emit_positions(e, Y, last), index);
+    out[0] = build_convert(e->build, hot, (Dtype)INT_ATTR(ONE_HOT, dtype));
     return true;
 }
 bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
@@ -101,8 +97,12 @@ static bool expand_norm(Emit *e, double epsilon, bool centred, ValueId *out) {
     if (e->count == 3) out[0] = ADD(out[0], build_along(e->build, X(2), X(0), last));
     return true;
 }
-bool expand_LAYER_NORM(Emit *e, ValueId *out) { return expand_norm(e, FLOAT_ATTR(LAYER_NORM, epsilon), true, out); }
-bool expand_RMS_NORM(Emit *e, ValueId *out) { return expand_norm(e, FLOAT_ATTR(RMS_NORM, epsilon), false, out); }
+bool expand_LAYER_NORM(Emit *e, ValueId *out) {
+    return expand_norm(e, FLOAT_ATTR(LAYER_NORM, epsilon), true, out);
+}
+bool expand_RMS_NORM(Emit *e, ValueId *out) {
+    return expand_norm(e, FLOAT_ATTR(RMS_NORM, epsilon), false, out);
+}
 
 bool expand_BATCH_NORM(Emit *e, ValueId *out) {
     double   epsilon = FLOAT_ATTR(BATCH_NORM, epsilon), weight = FLOAT_ATTR(BATCH_NORM, momentum);
@@ -118,35 +118,38 @@ bool expand_BATCH_NORM(Emit *e, ValueId *out) {
         ValueId centred = SUB(x, build_along(e->build, mean, x, 1));
         var = emit_mean(e, MUL(centred, centred), axes, count);
         one = like(e, var, 1);
-        ValueId n = build_scalar_over(e->build, build_count(e->build, x, axes, count, build_dtype(e->build, x)), var);
+        ValueId n = build_scalar_over(
+            e->build, build_count(e->build, x, axes, count, build_dtype(e->build, x)), var);
         ValueId unbiased = MUL(var, DIV(n, MAXIMUM(SUB(n, one), one)));
         ValueId keep = like(e, var, 1 - weight), take = like(e, var, weight);
         out[1] = ADD(MUL(keep, X(3)), MUL(take, mean));
         out[2] = ADD(MUL(keep, X(4)), MUL(take, unbiased));
     }
     ValueId inverse = RSQRT(ADD(var, like(e, var, epsilon)));
-    ValueId hat = MUL(SUB(x, build_along(e->build, mean, x, 1)), build_along(e->build, inverse, x, 1));
+    ValueId hat =
+        MUL(SUB(x, build_along(e->build, mean, x, 1)), build_along(e->build, inverse, x, 1));
     out[0] = ADD(MUL(hat, build_along(e->build, X(1), x, 1)), build_along(e->build, X(2), x, 1));
     return true;
 }
 
 /* The mask hides key j from query i when j > i + keys - queries. */
 static ValueId causal(Emit *e, ValueId scores) {
-    DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, scores);
-    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, scores)[i];
-    DimId    plane[2] = {dims[rank - 2], dims[rank - 1]};
+    DimId    plane[2] = {build_dims(e->build, scores)[rank - 2],
+                         build_dims(e->build, scores)[rank - 1]};
     uint64_t sizes = build_sizes(e->build, plane, 2);
     uint64_t rows[3] = {DTYPE_I64, sizes, 0}, columns[3] = {DTYPE_I64, sizes, 1};
-    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows), j = build_op(e->build, OP_IOTA, NULL, 0, columns);
+    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows);
+    ValueId  j = build_op(e->build, OP_IOTA, NULL, 0, columns);
     if (plane[0].row != plane[1].row) {
         uint64_t t = rank - 2, s = rank - 1;
         ValueId  behind = SUB(build_op(e->build, OP_DIM_SIZE, &scores, 1, &s),
                               build_op(e->build, OP_DIM_SIZE, &scores, 1, &t));
         i = ADD(i, build_scalar_over(e->build, behind, i));
     }
-    int64_t last_two[2] = {(int64_t)rank - 2, (int64_t)rank - 1};
-    ValueId seen = build_broadcast(e->build, COMPARE(LE, j, i), dims, rank, last_two);
+    int64_t others[SHAPE_RANK_MAX]; /* the plane is the same for all of them */
+    for (uint32_t k = 0; k + 2 < rank; k++) others[k] = k;
+    ValueId seen = build_spread(e->build, COMPARE(LE, j, i), scores, others, rank - 2);
     return SELECT(seen, scores, like(e, scores, -__builtin_inf()));
 }
 bool expand_ATTENTION(Emit *e, ValueId *out) {
@@ -194,7 +197,8 @@ bool expand_AVG_POOL(Emit *e, ValueId *out) {
     const Attrs *attrs = &e->build->world->attrs;
     ListId       sizes = {(uint32_t)INT_ATTR(AVG_POOL, window)};
     double       size = 1;
-    for (uint32_t i = 0; i < list_count(attrs, sizes); i++) size *= (double)list_numbers(attrs, sizes)[i];
+    for (uint32_t i = 0; i < list_count(attrs, sizes); i++)
+        size *= (double)list_numbers(attrs, sizes)[i];
     ValueId sum = window(e, REDUCE_SUM);
     out[0] = DIV(sum, like(e, sum, size));
     return true;
@@ -205,7 +209,8 @@ bool expand_GLOBAL_NORM(Emit *e, ValueId *out) {
     for (uint32_t i = 0; i < e->count; i++) {
         int64_t axes[SHAPE_RANK_MAX];
         for (uint32_t k = 0; k < build_rank(e->build, X(i)); k++) axes[k] = k;
-        ValueId part = build_reduce(e->build, REDUCE_SUM, MUL(X(i), X(i)), axes, build_rank(e->build, X(i)));
+        ValueId part =
+            build_reduce(e->build, REDUCE_SUM, MUL(X(i), X(i)), axes, build_rank(e->build, X(i)));
         sum = i == 0 ? part : ADD(sum, part);
     }
     out[0] = SQRT(sum);
@@ -226,11 +231,13 @@ bool expand_ADAMW(Emit *e, ValueId *out) {
     double  beta1 = FLOAT_ATTR(ADAMW, beta1), beta2 = FLOAT_ATTR(ADAMW, beta2);
     ValueId p = X(0), g = X(1), one = like(e, X(5), 1);
     ValueId rate = build_scalar_over(e->build, X(4), p);
-    ValueId c1 = SUB(one, POW(like(e, X(5), beta1), X(5))), c2 = SUB(one, POW(like(e, X(5), beta2), X(5)));
+    ValueId c1 = SUB(one, POW(like(e, X(5), beta1), X(5))),
+            c2 = SUB(one, POW(like(e, X(5), beta2), X(5)));
     ValueId first = ADD(MUL(NUM(beta1), X(2)), MUL(NUM(1 - beta1), g));
     ValueId second = ADD(MUL(NUM(beta2), X(3)), MUL(NUM(1 - beta2), MUL(g, g)));
     ValueId root = SQRT(DIV(second, build_scalar_over(e->build, c2, p)));
-    ValueId step = DIV(DIV(first, build_scalar_over(e->build, c1, p)), ADD(root, NUM(FLOAT_ATTR(ADAMW, epsilon))));
+    ValueId step = DIV(DIV(first, build_scalar_over(e->build, c1, p)),
+                       ADD(root, NUM(FLOAT_ATTR(ADAMW, epsilon))));
     ValueId kept = MUL(p, SUB(NUM(1), MUL(rate, NUM(FLOAT_ATTR(ADAMW, decay)))));
     out[0] = SUB(kept, MUL(rate, step));
     out[1] = first;

@@ -138,8 +138,10 @@ static ValueId take_extreme(Emit *e, ValueId tangent, ValueId places, uint32_t w
     for (uint32_t i = 0; i < rank; i++) {
         DimId from = build_dims(e->build, tangent)[i], to = build_dims(e->build, places)[i];
         out[i] = to;
-        if (i < lead) flat[i] = rows[i] = from;
-        else size = dims_mul(dims, size, from), count = dims_mul(dims, count, to);
+        if (i < lead)
+            flat[i] = rows[i] = from;
+        else
+            size = dims_mul(dims, size, from), count = dims_mul(dims, count, to);
     }
     flat[lead] = size;
     rows[lead] = count;
@@ -149,8 +151,8 @@ static ValueId take_extreme(Emit *e, ValueId tangent, ValueId places, uint32_t w
     return build_reshape(e->build, taken, out, rank);
 }
 
-static bool jvp_extreme_window(Emit *e, ReduceKind kind, const uint64_t *geometry, uint64_t dilation,
-                               ValueId *out) {
+static bool jvp_extreme_window(Emit *e, ReduceKind kind, const uint64_t *geometry,
+                               uint64_t dilation, ValueId *out) {
     uint64_t words[6] = {kind, geometry[0], geometry[1], geometry[2], geometry[3], dilation};
     ValueId  x = X(0);
     ListId   window = {(uint32_t)geometry[0]};
@@ -169,13 +171,16 @@ bool jvp_REDUCE_WINDOW(Emit *e, ValueId *out) {
     out[0] = emit_like(e, &e->d[0]);
     return true;
 }
-bool jvp_MAX_POOL(Emit *e, ValueId *out) { return jvp_extreme_window(e, REDUCE_ARGMAX, e->attrs, 0, out); }
+bool jvp_MAX_POOL(Emit *e, ValueId *out) {
+    return jvp_extreme_window(e, REDUCE_ARGMAX, e->attrs, 0, out);
+}
 
 bool jvp_AVG_POOL(Emit *e, ValueId *out) {
     const Attrs *attrs = &e->build->world->attrs;
     ListId       window = {(uint32_t)INT_ATTR(AVG_POOL, window)};
     double       size = 1;
-    for (uint32_t i = 0; i < list_count(attrs, window); i++) size *= (double)list_numbers(attrs, window)[i];
+    for (uint32_t i = 0; i < list_count(attrs, window); i++)
+        size *= (double)list_numbers(attrs, window)[i];
     uint64_t words[6] = {REDUCE_SUM, e->attrs[0], e->attrs[1], e->attrs[2], e->attrs[3], 0};
     ValueId  sum = build_op(e->build, OP_REDUCE_WINDOW, &e->d[0], 1, words);
     out[0] = DIV(sum, build_splat(e->build, sum, size));
@@ -203,10 +208,11 @@ static ValueId triangle_mask(Emit *e, ValueId like, bool lower, double diagonal)
     for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, like)[i];
     uint64_t sizes = build_sizes(e->build, dims, rank);
     uint64_t rows[3] = {DTYPE_I64, sizes, rank - 2}, columns[3] = {DTYPE_I64, sizes, rank - 1};
-    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows), j = build_op(e->build, OP_IOTA, NULL, 0, columns);
-    ValueId  inside = build_compare(e->build, lower ? COMPARE_GT : COMPARE_LT, i, j);
-    ValueId  on_diagonal = SELECT(COMPARE(EQ, i, j), build_splat(e->build, like, diagonal),
-                                  build_splat(e->build, like, 0));
+    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows),
+            j = build_op(e->build, OP_IOTA, NULL, 0, columns);
+    ValueId inside = build_compare(e->build, lower ? COMPARE_GT : COMPARE_LT, i, j);
+    ValueId on_diagonal = SELECT(COMPARE(EQ, i, j), build_splat(e->build, like, diagonal),
+                                 build_splat(e->build, like, 0));
     return SELECT(inside, build_splat(e->build, like, 1), on_diagonal);
 }
 /* op(a) x = b: dx = op(a)^-1 (db - op(da) x), da taken on the triangle that is read. */
@@ -280,45 +286,52 @@ bool jvp_LOGSUMEXP(Emit *e, ValueId *out) {
 
 /* d loss = sum((softmax - one_hot) d logits), 0 for labels outside the classes. */
 bool jvp_CROSS_ENTROPY(Emit *e, ValueId *out) {
-    uint32_t rank = build_rank(e->build, X(0));
-    int64_t  last = rank - 1;
-    Dtype    dtype = build_dtype(e->build, X(0));
-    DimId    dims[SHAPE_RANK_MAX];
-    uint64_t softmax_axis = (uint64_t)last;
-    ValueId  x = X(0);
-    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, x)[i];
+    ValueId  x = X(0), label = build_convert(e->build, X(1), DTYPE_I64);
+    int64_t  last = (int64_t)build_rank(e->build, x) - 1;
+    Dtype    dtype = build_dtype(e->build, x);
+    uint64_t axis = (uint64_t)last;
     /* Compared in i64: a narrow dtype of the labels may not hold the number of classes. */
-    uint64_t iota[3] = {DTYPE_I64, build_sizes(e->build, dims, rank), (uint64_t)last};
-    ValueId  classes = build_op(e->build, OP_IOTA, NULL, 0, iota);
-    ValueId  label = build_spread(e->build, build_convert(e->build, X(1), DTYPE_I64), x, &last, 1);
-    ValueId  hot = build_convert(e->build, COMPARE(EQ, classes, label), dtype);
-    ValueId  valid = build_spread(e->build, sum_of(e, hot, &last, 1), x, &last, 1);
-    ValueId  p = build_op(e->build, OP_SOFTMAX, &x, 1, &softmax_axis);
+    ValueId classes = build_op(e->build, OP_DIM_SIZE, &x, 1, &axis);
+    ValueId below = COMPARE(LT, label, build_scalar_over(e->build, classes, label));
+    ValueId inside =
+        build_binary(e->build, OP_AND, below, COMPARE(GE, label, build_splat(e->build, label, 0)));
+    ValueId valid = build_spread(e->build, build_convert(e->build, inside, dtype), x, &last, 1);
+    ValueId mine = build_spread(e->build, label, x, &last, 1);
+    ValueId hot = build_convert(e->build, COMPARE(EQ, emit_positions(e, x, last), mine), dtype);
+    ValueId p = build_op(e->build, OP_SOFTMAX, &x, 1, &axis);
     out[0] = sum_of(e, MUL(MUL(SUB(p, hot), valid), e->d[0]), &last, 1);
     return true;
 }
 
 /* --- composites: normalisation ---------------------------------------------------------------- */
 /* d x^ = r (dx - mean dx - x^ mean(x^ dx)); without the middle term when not centred. */
-static ValueId normalised_tangent(Emit *e, Normalised n, ValueId dx, const int64_t *axes, uint32_t count,
-                                  bool centred) {
+static ValueId normalised_tangent(Emit *e, Normalised n, ValueId dx, const int64_t *axes,
+                                  uint32_t count, bool centred) {
     ValueId along = emit_mean(e, MUL(n.hat, dx), axes, count);
     ValueId rest = SUB(dx, MUL(n.hat, build_spread(e->build, along, dx, axes, count)));
-    if (centred) rest = SUB(rest, build_spread(e->build, emit_mean(e, dx, axes, count), dx, axes, count));
+    if (centred)
+        rest = SUB(rest, build_spread(e->build, emit_mean(e, dx, axes, count), dx, axes, count));
     return MUL(n.inverse, rest);
 }
 static bool jvp_norm(Emit *e, double epsilon, bool centred, ValueId *out) {
     int64_t    last = (int64_t)build_rank(e->build, X(0)) - 1;
     Normalised n = emit_normalise(e, &last, 1, epsilon, centred);
     if (value_id_some(e->d[0]))
-        add_part(e, out, MUL(build_along(e->build, X(1), X(0), last),
-                             normalised_tangent(e, n, e->d[0], &last, 1, centred)));
-    if (value_id_some(e->d[1])) add_part(e, out, MUL(n.hat, build_along(e->build, e->d[1], X(0), last)));
-    if (e->count == 3 && value_id_some(e->d[2])) add_part(e, out, build_along(e->build, e->d[2], X(0), last));
+        add_part(e, out,
+                 MUL(build_along(e->build, X(1), X(0), last),
+                     normalised_tangent(e, n, e->d[0], &last, 1, centred)));
+    if (value_id_some(e->d[1]))
+        add_part(e, out, MUL(n.hat, build_along(e->build, e->d[1], X(0), last)));
+    if (e->count == 3 && value_id_some(e->d[2]))
+        add_part(e, out, build_along(e->build, e->d[2], X(0), last));
     return true;
 }
-bool jvp_LAYER_NORM(Emit *e, ValueId *out) { return jvp_norm(e, FLOAT_ATTR(LAYER_NORM, epsilon), true, out); }
-bool jvp_RMS_NORM(Emit *e, ValueId *out) { return jvp_norm(e, FLOAT_ATTR(RMS_NORM, epsilon), false, out); }
+bool jvp_LAYER_NORM(Emit *e, ValueId *out) {
+    return jvp_norm(e, FLOAT_ATTR(LAYER_NORM, epsilon), true, out);
+}
+bool jvp_RMS_NORM(Emit *e, ValueId *out) {
+    return jvp_norm(e, FLOAT_ATTR(RMS_NORM, epsilon), false, out);
+}
 
 /* The running statistics carry no derivative. */
 bool jvp_BATCH_NORM(Emit *e, ValueId *out) {
@@ -335,10 +348,12 @@ bool jvp_BATCH_NORM(Emit *e, ValueId *out) {
         n.hat = MUL(SUB(X(0), build_along(e->build, X(3), X(0), 1)), n.inverse);
     }
     if (value_id_some(e->d[0])) {
-        ValueId dx = training ? normalised_tangent(e, n, e->d[0], axes, count, true) : MUL(n.inverse, e->d[0]);
+        ValueId dx = training ? normalised_tangent(e, n, e->d[0], axes, count, true)
+                              : MUL(n.inverse, e->d[0]);
         add_part(e, out, MUL(build_along(e->build, X(1), X(0), 1), dx));
     }
-    if (value_id_some(e->d[1])) add_part(e, out, MUL(n.hat, build_along(e->build, e->d[1], X(0), 1)));
+    if (value_id_some(e->d[1]))
+        add_part(e, out, MUL(n.hat, build_along(e->build, e->d[1], X(0), 1)));
     if (value_id_some(e->d[2])) add_part(e, out, build_along(e->build, e->d[2], X(0), 1));
     return true;
 }
@@ -389,7 +404,8 @@ bool jvp_ATTENTION(Emit *e, ValueId *out) {
         add_part(e, &ds, emit_matrix_dot(e, q, k, true));
     }
     if (value_id_some(ds)) {
-        if (scale != 0) ds = MUL(ds, build_splat(b, ds, scale));
+        if (scale != 0)
+            ds = MUL(ds, build_splat(b, ds, scale));
         else {
             ValueId width = build_count(b, X(0), &last, 1, build_dtype(b, X(0)));
             ds = MUL(ds, build_scalar_over(b, RSQRT(width), ds));

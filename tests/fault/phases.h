@@ -157,10 +157,12 @@ static inline bool is_loaded(Tiny *t) {
            EXPECT(tiny_is_at(t, t->result.steps));
 }
 
+static inline bool have_program_file(Tiny *t) {
+    return have_program(t) && tiny_good(t, stoa_program_save(t->program, t->file));
+}
 static inline StoaStatus phase_reports(Tiny *t) {
     const char *text = NULL;
-    StoaStatus  status = stoa_inspect(t->context, t->text, &text);
-    if (status == STOA_UNSUPPORTED || status == STOA_INVALID) status = STOA_OK;
+    StoaStatus  status = stoa_inspect(t->context, t->file, &text);
     return status == STOA_OK ? stoa_doctor(t->context, true, &text) : status;
 }
 static inline StoaStatus phase_config(Tiny *t) {
@@ -201,7 +203,7 @@ static const Phase phases[] = {
     {"data kept by an earlier run", have_kept_data, phase_data_kept, phase_data_kept, data_is_whole,
      false},
     {"tokenizer", have_tokenizer, phase_tokenizer, phase_tokenizer, have_nothing, false},
-    {"reports", have_nothing, phase_reports, phase_reports, have_nothing, false},
+    {"reports", have_program_file, phase_reports, phase_reports, have_nothing, false},
     {"settings", have_config, phase_config, NULL, config_is_whole, false},
     {"load a checkpoint", have_session, phase_checkpoint, phase_checkpoint, is_loaded, true},
     {"train", have_all, phase_train, phase_resume, is_trained, true},
@@ -330,6 +332,7 @@ static inline void sweep(Arena *arena, FaultKind kind, const char *name) {
         if (!EXPECT(now.bytes <= before.bytes + LEAK_BYTES_MAX)) break;
         if (round.met < n) break;
         survived += round.status == STOA_OK;
+        if (getenv("PDEBUG") && round.status == STOA_OK && t.warnings == 0) printf(" %llu", (unsigned long long)n);
     }
     printf("\n  %llu rounds, %llu of them survived without a failure\n ",
            (unsigned long long)rounds, (unsigned long long)survived);

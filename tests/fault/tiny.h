@@ -69,7 +69,7 @@ static inline StoaTrainOptions tiny_training(const char *run) {
     train.evaluate_every = 3;
     train.evaluate_batches = 2;
     train.run = run;
-    train.checkpoint_every = 2;
+    train.checkpoint_every = 4;
     train.config = "[model]\nwidth = 8\n";
     train.title = "tiny";
     return train;

@@ -2,7 +2,7 @@
  * losses, products, attention and pooling. */
 #include "check.h"
 
-/* --- averages and softmax ------------------------------------------------------------------------- */
+/* --- averages and softmax --------------------------------------------------------------------- */
 CASE(mean, "%x: f64[B,3]", "%y = mean %x {axes=[0]}  %z = sin %y")
 CASE(mean_constant, "%x: f64[B,3]", "%y = mean %x {axes=[1]}  %z = sin %y")
 CASE(mean_all, "%x: f64[B,3,C]", "%y = mean %x {axes=[0,1,2]}  %z = sin %y")
@@ -16,52 +16,79 @@ CASE(log_softmax_outer, "%x: f64[B,3]", "%z = log_softmax %x {axis=0}")
 CASE(logsumexp, "%x: f64[B,C]", "%z = logsumexp %x {axes=[1]}")
 CASE(logsumexp_two, "%x: f64[2,B,3]", "%z = logsumexp %x {axes=[0,1]}")
 CASE(logsumexp_none, "%x: f64[B,3]", "%z = logsumexp %x {axes=[]}")
-CASE(one_hot, "%x: f64[B,V], %i: i64[B]", "%h = one_hot %i {size=V, dtype=f64}  %z = mul %h, %x", .domain = "i=-1..V+1")
+CASE(one_hot, "%x: f64[B,V], %i: i64[B]", "%h = one_hot %i {size=V, dtype=f64}  %z = mul %h, %x",
+     .domain = "i=-1..V+1")
 CASE(cross_entropy, "%x: f64[B,V], %i: i64[B]", "%z = cross_entropy %x, %i", .domain = "i=0..V")
-CASE(cross_entropy_outside, "%x: f64[B,3], %i: i32[B]", "%z = cross_entropy %x, %i", .domain = "i=-1,0,3,2,7")
+CASE(cross_entropy_outside, "%x: f64[B,3], %i: i32[B]", "%z = cross_entropy %x, %i",
+     .domain = "i=-1,0,3,2,7")
 CASE(cross_entropy_one, "%x: f64[V], %i: i64", "%z = cross_entropy %x, %i", .domain = "i=1")
-CASE(cross_entropy_deep, "%x: f64[B,2,3], %i: u8[B,2]", "%y = cross_entropy %x, %i  %m = mean %y {axes=[0,1]}  %z = sin %m", .domain = "i=0..4")
+CASE(cross_entropy_deep, "%x: f64[B,2,3], %i: u8[B,2]",
+     "%y = cross_entropy %x, %i  %m = mean %y {axes=[0,1]}  %z = sin %m", .domain = "i=0..4")
 
-/* --- normalisation -------------------------------------------------------------------------------- */
-CASE(layer_norm, "%x: f64[B,4], %w: f64[4], %b: f64[4]", "%z = layer_norm %x, %w, %b", .domain = "x=apart")
-CASE(layer_norm_symbol, "%x: f64[2,B,C], %w: f64[C], %b: f64[C]", "%z = layer_norm %x, %w, %b {epsilon=0.1}")
-CASE(layer_norm_x, "%x: f64[B,3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b {epsilon=0.01}", .wrt = "x")
-CASE(layer_norm_weight, "%x: f64[B,3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b", .wrt = "w b")
-CASE(layer_norm_vector, "%x: f64[3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b", .domain = "x=apart")
+/* --- normalisation ---------------------------------------------------------------------------- */
+CASE(layer_norm, "%x: f64[B,4], %w: f64[4], %b: f64[4]", "%z = layer_norm %x, %w, %b",
+     .domain = "x=apart")
+CASE(layer_norm_symbol, "%x: f64[2,B,C], %w: f64[C], %b: f64[C]",
+     "%z = layer_norm %x, %w, %b {epsilon=0.1}")
+CASE(layer_norm_x, "%x: f64[B,3], %w: f64[3], %b: f64[3]",
+     "%z = layer_norm %x, %w, %b {epsilon=0.01}", .wrt = "x")
+CASE(layer_norm_weight, "%x: f64[B,3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b",
+     .wrt = "w b")
+CASE(layer_norm_vector, "%x: f64[3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b",
+     .domain = "x=apart")
 CASE(rms_norm, "%x: f64[B,4], %w: f64[4]", "%z = rms_norm %x, %w")
 CASE(rms_norm_symbol, "%x: f64[B,2,C], %w: f64[C]", "%z = rms_norm %x, %w {epsilon=0.1}")
 CASE(batch_norm, "%x: f64[N,2,T], %w: f64[2], %b: f64[2], %m: f64[2], %v: f64[2]",
-     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {epsilon=0.1}", .wrt = "x w b", .domain = "v=pos")
+     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {epsilon=0.1}", .wrt = "x w b",
+     .domain = "v=pos")
 CASE(batch_norm_plane, "%x: f64[N,C], %w: f64[C], %b: f64[C], %m: f64[C], %v: f64[C]",
-     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {epsilon=0.1, momentum=0.5}", .wrt = "x w b", .domain = "v=pos")
+     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {epsilon=0.1, momentum=0.5}", .wrt = "x w b",
+     .domain = "v=pos")
 CASE(batch_norm_inference, "%x: f64[N,2,T], %w: f64[2], %b: f64[2], %m: f64[2], %v: f64[2]",
-     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {training=false}", .wrt = "x w b", .domain = "v=pos")
+     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {training=false}", .wrt = "x w b",
+     .domain = "v=pos")
 
-/* --- products ------------------------------------------------------------------------------------- */
+/* --- products --------------------------------------------------------------------------------- */
 CASE(linear, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]", "%z = linear %x, %w, %b")
 CASE(linear_plain, "%x: f64[B,3], %w: f64[2,3]", "%z = linear %x, %w")
 CASE(linear_vector, "%x: f64[C], %w: f64[2,C], %b: f64[2]", "%z = linear %x, %w, %b")
-CASE(linear_deep, "%x: f64[B,T,3], %w: f64[O,3], %b: f64[O]", "%y = linear %x, %w, %b  %z = tanh %y")
-CASE(linear_weight, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]", "%z = linear %x, %w, %b", .wrt = "w b")
+CASE(linear_deep, "%x: f64[B,T,3], %w: f64[O,3], %b: f64[O]",
+     "%y = linear %x, %w, %b  %z = tanh %y")
+CASE(linear_weight, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]", "%z = linear %x, %w, %b",
+     .wrt = "w b")
 CASE(matmul, "%x: f64[B,3], %y: f64[3,C]", "%z = matmul %x, %y")
 CASE(matmul_batch, "%x: f64[B,2,K], %y: f64[B,K,2]", "%z = matmul %x, %y")
 CASE(matmul_shared, "%x: f64[B,T,3], %y: f64[3,2]", "%z = matmul %x, %y")
 CASE(matmul_deep, "%x: f64[2,B,2,3], %y: f64[2,B,3,1]", "%z = matmul %x, %y")
 CASE(matmul_square, "%x: f64[3,3]", "%z = matmul %x, %x")
-CASE(embedding, "%w: f64[V,3], %i: i64[B,T]", "%y = embedding %w, %i  %z = sin %y", .domain = "i=-1..V+1")
+CASE(embedding, "%w: f64[V,3], %i: i64[B,T]", "%y = embedding %w, %i  %z = sin %y",
+     .domain = "i=-1..V+1")
 CASE(embedding_one, "%w: f64[4,C], %i: i32", "%y = embedding %w, %i  %z = sin %y", .domain = "i=2")
 CASE(attention, "%q: f64[B,T,3], %k: f64[B,S,3], %v: f64[B,S,2]", "%z = attention %q, %k, %v")
-CASE(attention_scale, "%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]", "%z = attention %q, %k, %v {scale=0.3}")
-CASE(attention_causal, "%q: f64[B,T,2], %k: f64[B,T,2], %v: f64[B,T,2]", "%z = attention %q, %k, %v {causal=true}")
-CASE(attention_causal_longer, "%q: f64[2,T,2], %k: f64[2,T+2,2], %v: f64[2,T+2,1]", "%z = attention %q, %k, %v {causal=true}")
-CASE(attention_causal_constant, "%q: f64[B,2,2,2], %k: f64[B,2,4,2], %v: f64[B,2,4,2]", "%z = attention %q, %k, %v {causal=true}")
-CASE(attention_width, "%q: f64[2,D], %k: f64[3,D], %v: f64[3,2]", "%z = attention %q, %k, %v", .dims = "dim D range=1..")
-CASE(attention_q, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]", "%z = attention %q, %k, %v {causal=true}", .wrt = "q")
-CASE(attention_v, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]", "%z = attention %q, %k, %v", .wrt = "v")
+CASE(attention_scale, "%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]",
+     "%z = attention %q, %k, %v {scale=0.3}")
+CASE(attention_causal, "%q: f64[B,T,2], %k: f64[B,T,2], %v: f64[B,T,2]",
+     "%z = attention %q, %k, %v {causal=true}")
+CASE(attention_causal_longer, "%q: f64[2,T,2], %k: f64[2,T+2,2], %v: f64[2,T+2,1]",
+     "%z = attention %q, %k, %v {causal=true}")
+CASE(attention_causal_constant, "%q: f64[B,2,2,2], %k: f64[B,2,4,2], %v: f64[B,2,4,2]",
+     "%z = attention %q, %k, %v {causal=true}")
+CASE(attention_width, "%q: f64[2,D], %k: f64[3,D], %v: f64[3,2]", "%z = attention %q, %k, %v",
+     .dims = "dim D range=1..")
+CASE(attention_q, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]",
+     "%z = attention %q, %k, %v {causal=true}", .wrt = "q")
+CASE(attention_v, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]", "%z = attention %q, %k, %v",
+     .wrt = "v")
 CASE(attention_self, "%x: f64[T,2]", "%z = attention %x, %x, %x {causal=true}")
 
-/* --- pooling -------------------------------------------------------------------------------------- */
-CASE(max_pool, "%x: f64[B,T]", "%y = max_pool %x {window=[2], strides=[2], low=[0], high=[1]}  %z = sin %y", .domain = "x=apart")
-CASE(max_pool_2d, "%x: f64[N,2,H,4]", "%y = max_pool %x {window=[3,2], strides=[2,1], low=[1,1], high=[1,0]}  %z = sin %y", .domain = "x=apart")
-CASE(avg_pool, "%x: f64[B,T]", "%y = avg_pool %x {window=[3], strides=[2], low=[1], high=[1]}  %z = sin %y")
-CASE(avg_pool_2d, "%x: f64[N,2,H,4]", "%y = avg_pool %x {window=[3,2], strides=[2,1], low=[1,1], high=[1,0]}  %z = sin %y")
+/* --- pooling ---------------------------------------------------------------------------------- */
+CASE(max_pool, "%x: f64[B,T]",
+     "%y = max_pool %x {window=[2], strides=[2], low=[0], high=[1]}  %z = sin %y",
+     .domain = "x=apart")
+CASE(max_pool_2d, "%x: f64[N,2,H,4]",
+     "%y = max_pool %x {window=[3,2], strides=[2,1], low=[1,1], high=[1,0]}  %z = sin %y",
+     .domain = "x=apart")
+CASE(avg_pool, "%x: f64[B,T]",
+     "%y = avg_pool %x {window=[3], strides=[2], low=[1], high=[1]}  %z = sin %y")
+CASE(avg_pool_2d, "%x: f64[N,2,H,4]",
+     "%y = avg_pool %x {window=[3,2], strides=[2,1], low=[1,1], high=[1,0]}  %z = sin %y")

@@ -38,7 +38,7 @@ typedef struct Check { /* one case, at one assignment of sizes */
 
 static double check_worst_difference, check_worst_exact; /* largest errors met so far */
 
-/* --- programs ------------------------------------------------------------------------------------ */
+/* --- programs --------------------------------------------------------------------------------- */
 static inline void check_told(Arena *arena, const char *name, const World *world, String source) {
     String told = text_diags_in(arena, world, &world->diags, source);
     printf("\n  case %s\n%.*s\n%.*s", name, STR_ARGS(source), STR_ARGS(told));
@@ -121,7 +121,7 @@ static inline Program check_compile(Arena *arena, const Form *form, Level level,
 }
 static inline void check_drop(Program *program) { world_close(program->world); }
 
-/* --- running ------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 static inline void check_print_sizes(const Check *check) {
     printf("\n  case %s", check->the_case->name);
     for (uint32_t i = 0; i < check->sizes_count; i++)
@@ -162,7 +162,7 @@ static inline double check_difference(Arena *arena, const Program *program, Chec
     return (4 * slopes[1] - slopes[0]) / 3;
 }
 
-/* --- comparing ----------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 /* scale: of the sum that both numbers are part of. */
 static inline bool check_near(const Check *check, const char *what, String name, int64_t i,
                               double got, double wanted, double scale, double tolerance,
@@ -201,8 +201,7 @@ static inline bool check_forward(const Form *form, const Check *check, const Ten
     for (uint32_t k = 0; k < form->args_count; k++) {
         if (!form->wrt[k]) continue;
         for (int64_t i = 0; i < tensor_elements(&outs[n]); i++) {
-            double part = inputs_get(&outs[n], i) *
-                          inputs_get(&check->inputs[tangent + 2 * n], i);
+            double part = inputs_get(&outs[n], i) * inputs_get(&check->inputs[tangent + 2 * n], i);
             sum += part;
             size += fabs(part);
         }
@@ -215,9 +214,8 @@ static inline bool check_forward(const Form *form, const Check *check, const Ten
 /* Two programs that must agree: relative to the largest number of each output, because sums in
  * another order leave an error of that size. */
 static inline bool check_same(const Form *form, const Check *check, const Tensor *a,
-                              const Tensor *b, uint32_t count, const char *what,
-                              double tolerance) {
-    double  none = 0, *worst = tolerance < 1e-9 ? &check_worst_exact : &none;
+                              const Tensor *b, uint32_t count, const char *what, double tolerance) {
+    double none = 0, *worst = tolerance < 1e-9 ? &check_worst_exact : &none;
 
     bool good = true;
     for (uint32_t k = 0; k < count && good; k++) {
@@ -227,13 +225,12 @@ static inline bool check_same(const Form *form, const Check *check, const Tensor
             size = fmax(size, fabs(inputs_get(&a[k], i)));
         for (int64_t i = 0; i < tensor_elements(&a[k]) && good; i++)
             good = check_near(check, what, str_format(form->arena, "output %u ", k), i,
-                              inputs_get(&a[k], i), inputs_get(&b[k], i), size, tolerance,
-                              worst);
+                              inputs_get(&a[k], i), inputs_get(&b[k], i), size, tolerance, worst);
     }
     return good;
 }
 
-/* --- one case ------------------------------------------------------------------------------------ */
+/* --- one case --------------------------------------------------------------------------------- */
 typedef struct Programs { /* of one form: by Level, and with expansions first */
     Program levels[4], expanded;
     bool    composite;
@@ -247,9 +244,11 @@ static inline bool form_has_composite(const Form *form) {
     return any;
 }
 static inline uint32_t check_levels(const Form *form) { return form->the_case->first_only ? 2 : 4; }
+
 static inline bool check_compile_all(Arena *arena, const Form *form, Programs *out) {
     bool good = true;
-    *out = (Programs){.composite = form_has_composite(form)};
+    memset(out, 0, sizeof *out);
+    out->composite = form_has_composite(form);
     for (uint32_t level = 0; level < check_levels(form) && good; level++) {
         out->levels[level] = check_compile(arena, form, (Level)level, EXPAND_LAST);
         good = out->levels[level].good;
@@ -315,7 +314,8 @@ static inline bool check_at_sizes(Arena *arena, const Form *form, Check *check,
     if (good && programs->composite) {
         good = check_run(arena, &programs->expanded, check, others);
         if (good && check->finite)
-            good = check_same(form, check, others, outs, programs->expanded.outs_count, "expanded", 1e-10);
+            good = check_same(form, check, others, outs, programs->expanded.outs_count, "expanded",
+                              1e-10);
     }
     good = good && check_static(arena, check, LEVEL_GRADIENT, outs);
     if (good && check->number <= 2 && !form->the_case->no_f32)
@@ -328,7 +328,7 @@ static inline bool check_at_sizes(Arena *arena, const Form *form, Check *check,
     return good;
 }
 
-/* --- sizes --------------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 /* The k-th size that the facts of a symbol allow. */
 static inline int64_t check_size(const DimRows *rows, uint32_t row, int64_t k) {
     int64_t size = rows->lo[row];
@@ -343,7 +343,7 @@ static inline bool check_assign(const Form *form, uint32_t number, Check *check,
     uint32_t       count = 0;
     for (uint32_t row = 1; row < rows->table.count; row++) {
         if (rows->kind[row] != DIM_SYMBOL) continue;
-        int64_t  odd = count % 2, k = number;
+        int64_t odd = count % 2, k = number;
         if (number == 2) k = 2 + odd;
         if (number == 3) k = 4 - odd;
         if (number >= 4) k = number - 4 == count ? 0 : 2 + odd;
@@ -372,9 +372,9 @@ static inline void check_case(Arena *arena, const Case *c) {
     form_close(&form);
 }
 
-/* --- declaring cases ----------------------------------------------------------------------------- */
-/* CASE(name, "arguments", "body", .field = ...) is a test of its own; with CASES_ONLY it is a row of
- * the list that the closure test reads. */
+/* --- declaring cases -------------------------------------------------------------------------- */
+/* CASE(name, "arguments", "body", .field = ...) is a test of its own; with CASES_ONLY it is a row
+ * of the list that the closure test reads. */
 /* clang-format off */
 #ifdef CASES_ONLY
 typedef struct CaseRow {

@@ -2,14 +2,12 @@
  *
  * A case is the arguments and the body of a graph in the text form, with upper-case symbols as
  * sizes. A form is a case with symbols, or with constants in their place, or in f32. From a form
- * come four programs that take the same inputs: the arguments, then for every result z that is a float a
- * weight w, and for every differentiated x a tangent t and a weight u:
- *
+ * come four programs that take the same inputs: the arguments, then for every result z that is a
+ * float a weight w, and for every differentiated x a tangent t and a weight u:
  *   VALUE         s = sum of w z over all results
  *   GRADIENT      s, the gradient g of s in each x, and the jvp of s along t
  *   SECOND_VALUE  r = sum of u g
  *   SECOND        r, the gradient of r in each x, and the jvp of r along t
- *
  * Names that the programs add begin with "q.". */
 #ifndef STOA_TESTS_GRADIENT_FORM_H
 #define STOA_TESTS_GRADIENT_FORM_H
@@ -23,12 +21,12 @@
 typedef struct Case {
     const char *name;
     const char *args, *body;
-    const char *outs;      /* names of the results; NULL: "z" */
-    const char *wrt;       /* what to differentiate; NULL: every float argument */
-    const char *domain;    /* see inputs.h; NULL: numbers away from 0 in (-2, 2) */
-    const char *dims;      /* facts of the symbols */
-    double      tolerance; /* of finite differences; 0: 1e-8 */
-    double      step;      /* of finite differences; 0: 2^-9 */
+    const char *outs;       /* names of the results; NULL: "z" */
+    const char *wrt;        /* what to differentiate; NULL: every float argument */
+    const char *domain;     /* see inputs.h; NULL: numbers away from 0 in (-2, 2) */
+    const char *dims;       /* facts of the symbols */
+    double      tolerance;  /* of finite differences; 0: 1e-8 */
+    double      step;       /* of finite differences; 0: 2^-9 */
     bool        first_only; /* the second derivative is tested elsewhere or does not exist */
     bool        no_f32;     /* the text means f64 */
 } Case;
@@ -55,7 +53,7 @@ typedef struct Form {
 
 typedef enum Level { LEVEL_VALUE, LEVEL_GRADIENT, LEVEL_SECOND_VALUE, LEVEL_SECOND } Level;
 
-/* --- words --------------------------------------------------------------------------------------- */
+/* --- words ------------------------------------------------------------------------------------ */
 /* The next blank-separated word; empty at the end. */
 static inline String form_word(const char **at) {
     while (**at == ' ') (*at)++;
@@ -69,8 +67,8 @@ static inline bool form_listed(const char *words, String word) {
     return false;
 }
 static inline bool form_is_name(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '_' || c == '.' || c == '%';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '.' || c == '%';
 }
 /* text with the sizes in the place of their symbols, and f32 for f64 when single. */
 static inline String form_put_sizes(Arena *out, const char *text, const FormSize *sizes,
@@ -92,7 +90,7 @@ static inline String form_put_sizes(Arena *out, const char *text, const FormSize
     return text_done(&made);
 }
 
-/* --- the graph as it stands ---------------------------------------------------------------------- */
+/* --- the graph as it stands ------------------------------------------------------------------- */
 static inline bool form_parse(Arena *arena, World *world, String source) {
     if (text_parse(world, source, STR("case"))) return true;
     String told = text_diags_in(arena, world, &world->diags, source);
@@ -151,7 +149,7 @@ static inline bool form_open(Form *form, Arena *arena, const Case *c, const Form
 }
 static inline void form_close(Form *form) { world_close(form->world); }
 
-/* --- programs ------------------------------------------------------------------------------------ */
+/* --- programs --------------------------------------------------------------------------------- */
 static inline void form_axes(Text *text, uint32_t rank) {
     for (uint32_t i = 0; i < rank; i++) text_addf(text, i == 0 ? "%u" : ",%u", i);
 }
@@ -174,8 +172,7 @@ static inline void form_add_args(Text *text, const Form *form) {
     for (uint32_t i = 0; i < form->args_count; i++)
         if (form->wrt[i])
             text_addf(text, ", %%q.t.%.*s: %.*s, %%q.u.%.*s: %.*s", STR_ARGS(form->names[i]),
-                      STR_ARGS(form->types[i]), STR_ARGS(form->names[i]),
-                      STR_ARGS(form->types[i]));
+                      STR_ARGS(form->types[i]), STR_ARGS(form->names[i]), STR_ARGS(form->types[i]));
 }
 static inline uint32_t form_rank(const Form *form, uint32_t arg) {
     const Code *code = &form->world->code;

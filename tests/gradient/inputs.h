@@ -77,7 +77,7 @@ static inline double inputs_float(String kind, uint64_t seed, int64_t i, const T
     return any;
 }
 
-/* --- integers ------------------------------------------------------------------------------------ */
+/* --- integers --------------------------------------------------------------------------------- */
 static inline int64_t inputs_bound(const char *text, const FormSize *sizes, uint32_t count) {
     int64_t symbol = 0;
     for (uint32_t i = 0; i < count; i++)
@@ -106,7 +106,7 @@ static inline int64_t inputs_int(String kind, uint64_t seed, int64_t i, const Fo
     return (int64_t)inputs_listed(kind, i);
 }
 
-/* --- tensors ------------------------------------------------------------------------------------- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 static inline String inputs_domain(const Case *c, String name) {
     const char *at = c->domain != NULL ? c->domain : "";
     for (String word = form_word(&at); word.count != 0; word = form_word(&at))
@@ -117,17 +117,22 @@ static inline String inputs_domain(const Case *c, String name) {
 }
 static inline void inputs_put(Tensor *x, int64_t i, double number) {
     ASSERT(x->dtype == DTYPE_F64 || x->dtype == DTYPE_F32);
-    if (x->dtype == DTYPE_F64) ((double *)x->data)[i] = number;
-    else ((float *)x->data)[i] = (float)number;
+    if (x->dtype == DTYPE_F64)
+        ((double *)x->data)[i] = number;
+    else
+        ((float *)x->data)[i] = (float)number;
 }
 static inline double inputs_get(const Tensor *x, int64_t i) {
     ASSERT(x->dtype == DTYPE_F64 || x->dtype == DTYPE_F32);
     return x->dtype == DTYPE_F64 ? ((double *)x->data)[i] : (double)((float *)x->data)[i];
 }
 static inline void inputs_put_int(Tensor *x, int64_t i, int64_t number) {
-    if (x->dtype == DTYPE_I64) ((int64_t *)x->data)[i] = number;
-    else if (x->dtype == DTYPE_I32) ((int32_t *)x->data)[i] = (int32_t)number;
-    else ((uint8_t *)x->data)[i] = (uint8_t)number; /* u8, i8, bool */
+    if (x->dtype == DTYPE_I64)
+        ((int64_t *)x->data)[i] = number;
+    else if (x->dtype == DTYPE_I32)
+        ((int32_t *)x->data)[i] = (int32_t)number;
+    else
+        ((uint8_t *)x->data)[i] = (uint8_t)number; /* u8, i8, bool */
 }
 /* values: sizes by DimId row of world. */
 static inline Tensor inputs_tensor(Arena *arena, const World *world, TypeId type, Dtype dtype,
@@ -143,10 +148,12 @@ static inline void inputs_fill(Tensor *x, const Case *c, String name, const Form
     String   kind = inputs_domain(c, name);
     uint64_t seed = inputs_seed(c, name);
     for (int64_t i = 0; i < tensor_elements(x); i++) {
-        if (x->dtype == DTYPE_BOOL) inputs_put_int(x, i, inputs_uniform(seed, i) < 0.5);
+        if (x->dtype == DTYPE_BOOL)
+            inputs_put_int(x, i, inputs_uniform(seed, i) < 0.5);
         else if (dtype_is_int(x->dtype))
             inputs_put_int(x, i, inputs_int(kind, seed, i, sizes, count));
-        else inputs_put(x, i, inputs_float(kind, seed, i, x));
+        else
+            inputs_put(x, i, inputs_float(kind, seed, i, x));
     }
 }
 

@@ -42,8 +42,8 @@ static inline void refusal_check(Arena *arena, const Refusal *refusal) {
     Runner    runner;
     String    source = str_format(arena,
                                   "graph f(%s) {\n  %s\n"
-                                  "  %%q.s = reduce %%z {kind=sum, axes=[0]}\n"
-                                  "  %%q.g = gradient %%q.s, %%x\n  return %%q.g\n}\n",
+                                     "  %%q.s = reduce %%z {kind=sum, axes=[0]}\n"
+                                     "  %%q.g = gradient %%q.s, %%x\n  return %%q.g\n}\n",
                                   refusal->args, refusal->body);
     runner_open(&runner, world, NULL);
     if (form_parse(arena, world, source)) {

@@ -38,8 +38,10 @@ static inline Tensor *script_input_of(Script *s, Dtype dtype, const int64_t *sha
     for (uint32_t i = 0; i < rank; i++) x->shape[i] = shape[i];
     x->data = arena_push(s->arena, tensor_bytes(x), 16);
     for (int64_t i = 0; i < tensor_elements(x); i++) {
-        if (dtype_is_float(dtype)) inputs_put(x, i, numbers[i % count]);
-        else inputs_put_int(x, i, (int64_t)numbers[i % count]);
+        if (dtype_is_float(dtype))
+            inputs_put(x, i, numbers[i % count]);
+        else
+            inputs_put_int(x, i, (int64_t)numbers[i % count]);
     }
     s->done = false;
     return x;
@@ -51,10 +53,10 @@ static inline Tensor *script_input(Script *s, const int64_t *shape, uint32_t ran
 static inline const Tensor *script_out(Script *s, uint32_t out) {
     const Program *program = &s->program;
     if (!s->done && program->good)
-        s->done = EXPECT_EQ(interp_run(s->arena, program->world, (GraphId){1}, s->inputs,
-                                       s->inputs_count, s->state, s->state_count, s->outs,
-                                       &program->world->diags),
-                            STATUS_OK);
+        s->done =
+            EXPECT_EQ(interp_run(s->arena, program->world, (GraphId){1}, s->inputs, s->inputs_count,
+                                 s->state, s->state_count, s->outs, &program->world->diags),
+                      STATUS_OK);
     if (!s->done) check_told(s->arena, "script", program->world, (String){"", 0});
     return s->done ? &s->outs[out] : NULL;
 }

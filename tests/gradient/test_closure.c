@@ -38,10 +38,9 @@ static void mark_opcodes(const World *world, bool *seen) {
 }
 /* Dtypes that no operand decides: compare gives bool, whatever it is told. */
 static bool never_float(Opcode opcode) {
-    static const Opcode none[] = {OP_AND,         OP_OR,          OP_XOR,        OP_SHL,
-                                  OP_SHR_ARITH,   OP_SHR_LOGICAL, OP_NOT,        OP_COMPARE,
-                                  OP_IS_FINITE,   OP_RNG_BITS,    OP_ARG_REDUCE, OP_DIM_SIZE,
-                                  OP_RANK_ID};
+    static const Opcode none[] = {
+        OP_AND,     OP_OR,        OP_XOR,      OP_SHL,        OP_SHR_ARITH, OP_SHR_LOGICAL, OP_NOT,
+        OP_COMPARE, OP_IS_FINITE, OP_RNG_BITS, OP_ARG_REDUCE, OP_DIM_SIZE,  OP_RANK_ID};
     for (uint32_t i = 0; i < LENGTH(none); i++)
         if (none[i] == opcode) return true;
     return op_infos[opcode].results == 0;

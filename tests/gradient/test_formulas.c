@@ -19,7 +19,7 @@ static void expect_of_x(Arena *arena, const char *body, double tolerance, const 
     script_close(&s);
 }
 
-/* --- one element ---------------------------------------------------------------------------------- */
+/* --- one element ------------------------------------------------------------------------------ */
 static double square(double x) { return x * x; }
 static double reciprocal(double x) { return 1 / x; }
 static double relu(double x) { return x > 0 ? x : 0; }
@@ -29,9 +29,9 @@ static double gelu_tanh(double x) {
 }
 static double silu(double x) { return x / (1 + exp(-x)); }
 static double softplus(double x) { return log1p(exp(x)); }
-static void expect_each(Arena *arena, const char *body, double (*formula)(double x)) {
-    double wanted[SIZE];
-    for (uint32_t i = 0; i < SIZE; i++) wanted[i] = formula(x_numbers[i]);
+static void   expect_each(Arena *arena, const char *body, double (*formula)(double x)) {
+      double wanted[SIZE];
+      for (uint32_t i = 0; i < SIZE; i++) wanted[i] = formula(x_numbers[i]);
     expect_of_x(arena, body, 1e-14, wanted, SIZE);
 }
 TEST(activations) {
@@ -44,7 +44,7 @@ TEST(activations) {
     expect_each(arena, "%z = softplus %x", softplus);
 }
 
-/* --- rows ----------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 TEST(averages) {
     double rows[ROWS] = {0}, columns[COLUMNS] = {0}, all = 0;
     for (uint32_t i = 0; i < SIZE; i++) {
@@ -105,7 +105,7 @@ TEST(narrow_indices_of_many_classes) {
     script_close(&s);
 }
 
-/* --- normalisation -------------------------------------------------------------------------------- */
+/* --- normalisation ---------------------------------------------------------------------------- */
 TEST(norms_of_rows) {
     static const double w[COLUMNS] = {1, -2, 0.5, 3}, b[COLUMNS] = {0.1, 0.2, 0.3, 0.4};
     double              layer[SIZE], rms[SIZE], total = 0;
@@ -124,9 +124,11 @@ TEST(norms_of_rows) {
         total += squares * COLUMNS;
     }
     total = sqrt(total);
-    expect_of_x(arena, "%w = constant {value=f64[4] [1, -2, 0.5, 3]}"
-                       "  %b = constant {value=f64[4] [0.1, 0.2, 0.3, 0.4]}"
-                       "  %z = layer_norm %x, %w, %b {epsilon=0.01}", 1e-14, layer, SIZE);
+    expect_of_x(arena,
+                "%w = constant {value=f64[4] [1, -2, 0.5, 3]}"
+                "  %b = constant {value=f64[4] [0.1, 0.2, 0.3, 0.4]}"
+                "  %z = layer_norm %x, %w, %b {epsilon=0.01}",
+                1e-14, layer, SIZE);
     expect_of_x(arena, "%w = constant {value=f64[4] [1, -2, 0.5, 3]}  %z = rms_norm %x, %w", 1e-14,
                 rms, SIZE);
     expect_of_x(arena, "%z = global_norm %x", 1e-14, &total, 1);
@@ -166,7 +168,7 @@ TEST(batch_norm_statistics) {
     script_close(&s);
 }
 
-/* --- products and attention ----------------------------------------------------------------------- */
+/* --- products and attention ------------------------------------------------------------------- */
 TEST(products) {
     static const double w[8] = {1, 2, 3, 4, -1, 0.5, 2, 0.1}, b[2] = {0.5, -0.5};
     double              linear[ROWS * 2], matmul[ROWS * 2];
@@ -215,12 +217,13 @@ static void attention(const double *q, const double *k, const double *v, int64_t
         out[i * 2 + 1] = second / sum;
     }
 }
+static const char attention_program[] = "graph f(%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]) {\n"
+                                        "  %a = attention %q, %k, %v\n"
+                                        "  %b = attention %q, %k, %v {causal=true, scale=0.4}\n"
+                                        "  return %a, %b\n}\n";
 TEST(attention_with_and_without_mask) {
     for (int64_t queries = 1; queries <= 4; queries++) {
-        Script s = script_open(arena, "graph f(%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]) {\n"
-                                      "  %a = attention %q, %k, %v\n"
-                                      "  %b = attention %q, %k, %v {causal=true, scale=0.4}\n"
-                                      "  return %a, %b\n}\n");
+        Script        s = script_open(arena, attention_program);
         const double *q = x_numbers, *k = x_numbers + 1, *v = x_numbers + 3;
         double        plain[8], masked[8];
         attention(q, k, v, queries, 4, 1 / sqrt(2), false, plain);
@@ -234,7 +237,7 @@ TEST(attention_with_and_without_mask) {
     }
 }
 
-/* --- dropout, pooling ----------------------------------------------------------------------------- */
+/* --- dropout, pooling ------------------------------------------------------------------------- */
 TEST(dropout_keeps_by_random_bits) {
     double  wanted[SIZE];
     int64_t limit = (int64_t)(0.3 * 16777216);
@@ -266,7 +269,7 @@ TEST(pools) {
     expect_of_x(arena, str_format(arena, "%%z = avg_pool %%x %s", window).data, 1e-15, average, 8);
 }
 
-/* --- optimizers ----------------------------------------------------------------------------------- */
+/* --- optimizers ------------------------------------------------------------------------------- */
 TEST(sgd_steps) {
     Script s = script_open(
         arena, "graph f(%p: f64[B], %g: f64[B], %m: f64[B], %r: f64) {\n"
@@ -292,8 +295,8 @@ TEST(sgd_steps) {
     script_close(&s);
 }
 TEST(adamw_steps) {
-    Script s = script_open(arena,
-                           "graph f(%p: f64[B], %g: f64[B], %m: f64[B], %v: f64[B], %r: f64, "
+    Script s =
+        script_open(arena, "graph f(%p: f64[B], %g: f64[B], %m: f64[B], %v: f64[B], %r: f64, "
                            "%t: f64) {\n"
                            "  %a, %b, %c = adamw %p, %g, %m, %v, %r, %t {beta1=0.8, beta2=0.95, "
                            "epsilon=0.001, decay=0.1}\n  return %a, %b, %c\n}\n");

@@ -2,7 +2,7 @@
  * `gradient` means at its edges, and the choices at kinks. */
 #include "script.h"
 
-/* --- third order ---------------------------------------------------------------------------------- */
+/* --- third order ------------------------------------------------------------------------------ */
 typedef struct Smooth {
     const char *body; /* %y from %x */
     double (*third)(double x);
@@ -35,9 +35,9 @@ static double silu_third(double x) {
     double s = 1 / (1 + exp(-x)), d = s * (1 - s), e = d * (1 - 2 * s);
     return 3 * e + x * d * (1 - 6 * s + 6 * s * s);
 }
-static double reciprocal_third(double x) { return -6 / (x * x * x * x); }
-static double rsqrt_third(double x) { return -1.875 * pow(x, -3.5); }
-static double pow_third(double x) { return 2.5 * 1.5 * 0.5 / sqrt(x); }
+static double       reciprocal_third(double x) { return -6 / (x * x * x * x); }
+static double       rsqrt_third(double x) { return -1.875 * pow(x, -3.5); }
+static double       pow_third(double x) { return 2.5 * 1.5 * 0.5 / sqrt(x); }
 static const Smooth smooth[] = {
     {"%y = sin %x", sin_third},
     {"%y = exp %x", exp_third},
@@ -55,7 +55,8 @@ static const Smooth smooth[] = {
     {"%y = reciprocal %x", reciprocal_third},
     {"%y = rsqrt %x", rsqrt_third},
     {"%k = constant {value=f64 2.5}  %n = broadcast_in_dim %k {shape=[B], axes=[]}"
-     "  %y = pow %x, %n", pow_third},
+     "  %y = pow %x, %n",
+     pow_third},
 };
 /* Reverse over reverse over reverse, and forward over forward over forward. */
 static const char third_program[] = "graph f(%%x: f64[B], %%t: f64[B]) {\n"
@@ -123,7 +124,7 @@ TEST(modes_agree_on_hessian_products) {
     script_close(&s);
 }
 
-/* --- what gradient means -------------------------------------------------------------------------- */
+/* --- what gradient means ---------------------------------------------------------------------- */
 TEST(gradient_of_an_argument_in_itself) {
     Script s = script_open(arena, "graph f(%x: f64, %t: f64) {\n"
                                   "  %g = gradient %x, %x  %d = jvp %x, %x, %t\n"
@@ -171,12 +172,14 @@ TEST(gradient_in_an_intermediate_value) {
     script_expect(&s, 3, 0, NUMBERS(27));
     script_close(&s);
 }
+static const char parameter_program[] = "graph f(%x: f64[B,2]) {\n"
+                                        "  %w = parameter {name=\"w\", type=f64[3,2]}\n"
+                                        "  %y = linear %x, %w  %q = square %y\n"
+                                        "  %z = reduce %q {kind=sum, axes=[0,1]}\n"
+                                        "  %g = gradient %z, %w  assign %w, %g\n"
+                                        "  return %g\n}\n";
 TEST(gradient_in_a_parameter) {
-    Script s = script_open(arena, "graph f(%x: f64[B,2]) {\n"
-                                  "  %w = parameter {name=\"w\", type=f64[3,2]}\n"
-                                  "  %y = linear %x, %w  %q = square %y\n"
-                                  "  %z = reduce %q {kind=sum, axes=[0,1]}\n"
-                                  "  %g = gradient %z, %w  assign %w, %g\n  return %g\n}\n");
+    Script      s = script_open(arena, parameter_program);
     double      w[6] = {1, 2, 3, 4, 5, 6}, wanted[6];
     NamedTensor state = {strings_add(&s.program.world->strings, STR("w")),
                          {.dtype = DTYPE_F64, .rank = 2, .shape = {3, 2}, .data = w}};
@@ -202,11 +205,10 @@ TEST(stop_gradient_stops) {
     script_close(&s);
 }
 TEST(running_statistics_carry_no_derivative) {
-    Script s = script_open(arena,
-                           "graph f(%x: f64[4,1], %w: f64[1], %m: f64[1], %v: f64[1]) {\n"
-                           "  %y, %a, %b = batch_norm %x, %w, %w, %m, %v\n"
-                           "  %c = add %a, %b  %z = reduce %c {kind=sum, axes=[0]}\n"
-                           "  %g = gradient %z, %x\n  return %g\n}\n");
+    Script s = script_open(arena, "graph f(%x: f64[4,1], %w: f64[1], %m: f64[1], %v: f64[1]) {\n"
+                                  "  %y, %a, %b = batch_norm %x, %w, %w, %m, %v\n"
+                                  "  %c = add %a, %b  %z = reduce %c {kind=sum, axes=[0]}\n"
+                                  "  %g = gradient %z, %x\n  return %g\n}\n");
     script_input(&s, SHAPE(4, 1), NUMBERS(1, 2, 4, 8));
     for (uint32_t i = 0; i < 3; i++) script_input(&s, SHAPE(1), NUMBERS(1));
     script_expect(&s, 0, 0, NUMBERS(0, 0, 0, 0));
@@ -250,7 +252,7 @@ TEST(long_chains) {
     script_close(&s);
 }
 
-/* --- kinks ---------------------------------------------------------------------------------------- */
+/* --- kinks ------------------------------------------------------------------------------------ */
 /* Derivatives of `body` in x and y, where it has none: the choice that is made. */
 static void expect_at(Arena *arena, const char *body, double x, double y, double dx, double dy) {
     Script s = script_open(arena, str_format(arena,
@@ -294,8 +296,8 @@ TEST(choices_between_equals) {
                   (const double[]){third, 0, third, third}, 1e-14);
     expect_vector(arena,
                   "%y = max_pool %x {window=[4], strides=[1], low=[0], high=[0]}"
-                  "  %z = reduce %y {kind=sum, axes=[0]}", tie, (const double[]){1, 0, 0, 0},
-                  0);
+                  "  %z = reduce %y {kind=sum, axes=[0]}",
+                  tie, (const double[]){1, 0, 0, 0}, 0);
     expect_vector(arena,
                   "%y = cumulative %x {kind=max, axis=0}  %z = reduce %y {kind=sum, axes=[0]}", tie,
                   (const double[]){2, 0, 1, 1}, 0);
@@ -313,9 +315,7 @@ TEST(custom_gradients_are_stable) {
     expect_at(arena, "%z = gelu %x", 50, 0, 1, 0);
     const double *far = (const double[]){1000, 999, -1000, 0};
     double        a = 1 / (1 + exp(-1)), b = 1 - a;
-    expect_vector(arena, "%z = logsumexp %x {axes=[0]}", far, (const double[]){a, b, 0, 0},
-                  2e-13);
-    expect_vector(arena,
-                  "%i = constant {value=i64 1}  %z = cross_entropy %x, %i", far,
+    expect_vector(arena, "%z = logsumexp %x {axes=[0]}", far, (const double[]){a, b, 0, 0}, 2e-13);
+    expect_vector(arena, "%i = constant {value=i64 1}  %z = cross_entropy %x, %i", far,
                   (const double[]){a, b - 1, 0, 0}, 1e-13);
 }
