@@ -121,7 +121,7 @@ static int make_folder(const Cli *cli, const char *path) {
 /* Removes the checkpoints of an earlier run, so that a later --resume cannot find them. Only files
  * directly inside checkpoints/step-* are touched. */
 static void remove_checkpoints(const char *run) {
-    char           folder[CLI_PATH_BYTES], step[CLI_PATH_BYTES * 2], file[CLI_PATH_BYTES * 3];
+    char           folder[CLI_PATH_BYTES + 16], step[CLI_PATH_BYTES * 2], file[CLI_PATH_BYTES * 3];
     struct dirent *entry, *inner;
     snprintf(folder, sizeof folder, "%s/checkpoints", run);
     DIR *all = opendir(folder);

@@ -59,7 +59,11 @@ static bool read_flag(Options *o, String flag) {
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    int64_t fuel = 0;
+    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel"};
+    int64_t                  fuel = 0;
+    bool                     known = false;
+    for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
+    if (!known) return false;
     *out_good = value != NULL;
     if (str_same(name, STR("-o")))
         o->out = value;

@@ -262,10 +262,8 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
 }
 
 /* An unwind must not leave a half-made plan behind. */
-__attribute__((noinline)) static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry,
-                                                       GraphId graph, const Tensor *inputs,
-                                                       uint32_t count) {
-    entry->graph = graph;
+static bool make_plan_or_close(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                               uint32_t count) {
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
         ArenaFailure failure = arena_guard_failure();
@@ -274,9 +272,13 @@ __attribute__((noinline)) static PlanEntry *fresh_plan(StoaSession *session, Pla
     }
     bool good = make_plan(session, entry, inputs, count);
     arena_guard_end(&guard);
-    if (good) return entry;
-    close_entry(session, entry);
-    return NULL;
+    if (!good) close_entry(session, entry);
+    return good;
+}
+static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph,
+                             const Tensor *inputs, uint32_t count) {
+    entry->graph = graph;
+    return make_plan_or_close(session, entry, inputs, count) ? entry : NULL;
 }
 
 PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *inputs, uint32_t count) {

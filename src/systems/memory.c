@@ -85,29 +85,25 @@ static bool can_assign_early(const Plan *plan, const Hazards *h, uint32_t row) {
     return result != UINT32_MAX && all_may_overwrite(plan, born, to, result);
 }
 
-/* Turns assign launches into nothing where the value can be computed in place. */
-static uint32_t assign_in_place(Placing *p) {
+/* Turns assign launches into nothing where the value can be computed in place. Returns how many;
+ * *out_redirect: by buffer, the one that takes its place, or 0. */
+static uint32_t assign_in_place(Placing *p, const uint32_t **out_redirect) {
     Plan     *plan = p->plan;
     Launches *launches = &plan->launches;
     Hazards   h = find_hazards(p);
     uint32_t  done = 0;
+    *out_redirect = h.redirect;
     for (uint32_t row = 1; row < launches->table.count; row++) {
         if (launches->opcode[row] != OP_ASSIGN || !can_assign_early(plan, &h, row)) continue;
         h.redirect[launch_buffers(plan, row)[0]] = launch_buffers(plan, row)[1];
         launches->args_count[row] = 0; /* dropped by compact_launches */
         done++;
     }
-    for (uint32_t row = 1; row < plan->args.table.count; row++) {
-        uint32_t from = plan->args.buffer[row], to = h.redirect[from];
-        if (to == 0) continue;
-        plan->buffers.bytes[from] = 0;
-        plan->args.buffer[row] = to;
-        plan->args.arg[row].slot = plan->buffers.slot[to];
-    }
     return done;
 }
 
-static void compact_launches(Plan *plan) {
+/* Closes the gaps that dropped launches left, and counts the lives of buffers anew. */
+static void compact_launches(Plan *plan, const uint32_t *redirect) {
     Launches *launches = &plan->launches;
     uint32_t  kept = 1;
     for (uint32_t row = 1; row < launches->table.count; row++) {
@@ -126,7 +122,12 @@ static void compact_launches(Plan *plan) {
     }
     for (uint32_t row = 1; row < kept; row++)
         for (uint32_t i = 0; i < launches->args_count[row]; i++) {
-            uint32_t buffer = launch_buffers(plan, row)[i];
+            uint32_t at = launches->args_first[row] + i, buffer = plan->args.buffer[at];
+            if (redirect[buffer] != 0) {
+                plan->buffers.bytes[buffer] = 0;
+                plan->args.buffer[at] = buffer = redirect[buffer];
+                plan->args.arg[at].slot = plan->buffers.slot[buffer];
+            }
             if (plan->buffers.first[buffer] == UINT32_MAX) plan->buffers.first[buffer] = row;
             plan->buffers.last[buffer] = row;
         }
@@ -159,11 +160,10 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     p->alive += bytes;
     if (p->alive > plan->floor_bytes) plan->floor_bytes = p->alive;
 }
-static void retire(Placing *p, uint32_t launch, uint32_t arg) {
-    Plan    *plan = p->plan;
-    Buffers *buffers = &plan->buffers;
-    uint32_t buffer = launch_buffers(plan, launch)[arg], owner = p->owner[buffer];
-    if (buffers->slot[buffer] != 0 || buffers->last[buffer] != launch || owner == 0) return;
+static void retire(Placing *p, uint32_t launch, uint32_t buffer) {
+    const Buffers *buffers = &p->plan->buffers;
+    uint32_t       owner = p->owner[buffer];
+    if (buffers->last[buffer] != launch || owner == 0) return;
     p->owner[buffer] = 0; /* the launch may have it as a further argument: it retires once */
     if (--p->users[owner] != 0) return;
     uint64_t bytes = aligned(p, buffers->bytes[owner]);
@@ -174,8 +174,9 @@ static void retire(Placing *p, uint32_t launch, uint32_t arg) {
 Ran sys_memory(SystemCtx *ctx) {
     Plan    *plan = ctx->plan;
     Placing  p = {.ctx = ctx, .plan = plan};
-    uint32_t changed = assign_in_place(&p);
-    compact_launches(plan);
+    const uint32_t *redirect;
+    uint32_t        changed = assign_in_place(&p, &redirect);
+    compact_launches(plan, redirect);
     ranges_open(&p.free, ctx->scratch);
     p.owner = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
     p.users = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
@@ -183,11 +184,11 @@ Ran sys_memory(SystemCtx *ctx) {
     for (uint32_t row = 1; row < plan->launches.table.count; row++) {
         uint32_t operands = plan->launches.operands[row], count = plan->launches.args_count[row];
         for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
-        for (uint32_t i = 0; i < count; i++) retire(&p, row, i);
         for (uint32_t i = 0; i < count; i++) {
-            uint32_t   at = plan->launches.args_first[row] + i;
-            LaunchArg *arg = &plan->args.arg[at];
-            if (arg->slot == 0) arg->offset += plan->buffers.offset[plan->args.buffer[at]];
+            uint32_t at = plan->launches.args_first[row] + i, buffer = plan->args.buffer[at];
+            if (plan->buffers.slot[buffer] != 0) continue;
+            plan->args.arg[at].offset += plan->buffers.offset[buffer];
+            retire(&p, row, buffer);
         }
     }
     plan->arena_bytes = p.free.end;

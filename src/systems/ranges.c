@@ -17,7 +17,7 @@ typedef struct Position {
 /* --- sorted list ------------------------------------------------------------------------------ */
 
 static bool key_less(RangeKey a, RangeKey b) {
-    return a.major != b.major ? a.major < b.major : a.minor < b.minor;
+    return (a.major < b.major) | ((a.major == b.major) & (a.minor < b.minor)); /* no branch */
 }
 static RangeKey *key_at(const RangeList *list, Position p) {
     return &list->chunks[p.chunk]->keys[p.at];
@@ -25,22 +25,23 @@ static RangeKey *key_at(const RangeList *list, Position p) {
 
 /* The first key that is not below. */
 static Position list_find(const RangeList *list, RangeKey key) {
-    uint32_t low = 0, high = list->count;
+    uint32_t low = 0, high = list->count; /* the last chunk that begins below the key, plus one */
     while (low < high) {
-        uint32_t          middle = (low + high) / 2;
-        const RangeChunk *chunk = list->chunks[middle];
-        if (key_less(chunk->keys[chunk->count - 1], key)) low = middle + 1;
+        uint32_t middle = (low + high) / 2;
+        if (key_less(list->chunks[middle]->keys[0], key)) low = middle + 1;
         else high = middle;
     }
-    Position p = {low, 0};
-    if (low == list->count) return p;
-    const RangeChunk *chunk = list->chunks[low];
-    for (uint32_t first = 0, last = chunk->count; first < last; p.at = first) {
-        uint32_t middle = (first + last) / 2;
-        if (key_less(chunk->keys[middle], key)) first = middle + 1;
-        else last = middle;
+    if (low == 0) return (Position){0, 0};
+    const RangeChunk *chunk = list->chunks[low - 1];
+    const RangeKey   *base = chunk->keys;
+    uint32_t          left = chunk->count;
+    while (left > 1) { /* without branches to guess: base is below the key */
+        uint32_t half = left / 2;
+        base += key_less(base[half], key) ? half : 0;
+        left -= half;
     }
-    return p;
+    uint32_t at = (uint32_t)(base - chunk->keys) + 1;
+    return at == chunk->count ? (Position){low, 0} : (Position){low - 1, at};
 }
 
 /* Puts an empty chunk at a place of the directory. */
@@ -62,11 +63,10 @@ static RangeChunk *list_add_chunk(RangeList *list, uint32_t at) {
     return chunk;
 }
 
-static void list_insert(RangeList *list, RangeKey key) {
-    Position p = list_find(list, key);
+/* Where list_find of the key points. */
+static void list_insert(RangeList *list, Position p, RangeKey key) {
     if (list->count == 0) (void)list_add_chunk(list, 0);
-    else if (p.chunk == list->count)
-        p = (Position){list->count - 1, list->chunks[list->count - 1]->count};
+    else if (p.at == 0 && p.chunk > 0) p = (Position){p.chunk - 1, list->chunks[p.chunk - 1]->count};
     RangeChunk *chunk = list->chunks[p.chunk];
     if (chunk->count == CHUNK_KEYS) { /* split in halves */
         RangeChunk *upper = list_add_chunk(list, p.chunk + 1);
@@ -95,10 +95,9 @@ static void list_remove(RangeList *list, Position p) {
     memmove(list->chunks + p.chunk, list->chunks + p.chunk + 1,
             (list->count - p.chunk) * sizeof *list->chunks);
 }
-static void list_remove_key(RangeList *list, RangeKey key) {
-    Position p = list_find(list, key);
-    ASSERT(p.chunk < list->count && key_at(list, p)->minor == key.minor);
-    list_remove(list, p);
+static Position list_last(const RangeList *list) {
+    ASSERT(list->count > 0);
+    return (Position){list->count - 1, list->chunks[list->count - 1]->count - 1};
 }
 
 /* --- ranges ----------------------------------------------------------------------------------- */
@@ -107,12 +106,21 @@ void ranges_open(Ranges *ranges, Arena *scratch) {
     *ranges = (Ranges){.by_place = {.scratch = scratch}, .by_size = {.scratch = scratch}};
 }
 
+static void add_size(Ranges *ranges, Range range) {
+    RangeKey key = {range.bytes, range.offset};
+    list_insert(&ranges->by_size, list_find(&ranges->by_size, key), key);
+}
+static void remove_size(Ranges *ranges, Range range) {
+    Position p = list_find(&ranges->by_size, (RangeKey){range.bytes, range.offset});
+    ASSERT(p.chunk < ranges->by_size.count && key_at(&ranges->by_size, p)->minor == range.offset);
+    list_remove(&ranges->by_size, p);
+}
+
 /* The free range that ends where the arena ends, or nothing. */
 static Range ranges_tail(const Ranges *ranges) {
     const RangeList *list = &ranges->by_place;
     if (list->count == 0) return (Range){0};
-    const RangeChunk *chunk = list->chunks[list->count - 1];
-    RangeKey          last = chunk->keys[chunk->count - 1];
+    RangeKey last = *key_at(list, list_last(list));
     if (last.major + last.minor != ranges->end) return (Range){0};
     return (Range){last.major, last.minor};
 }
@@ -124,8 +132,8 @@ uint64_t ranges_take(Ranges *ranges, uint64_t bytes) {
         Range    tail = ranges_tail(ranges);
         uint64_t offset = tail.bytes ? tail.offset : ranges->end;
         if (tail.bytes) {
-            list_remove_key(&ranges->by_place, (RangeKey){tail.offset, tail.bytes});
-            list_remove_key(&ranges->by_size, (RangeKey){tail.bytes, tail.offset});
+            remove_size(ranges, tail);
+            list_remove(&ranges->by_place, list_last(&ranges->by_place));
         }
         ranges->end = offset + bytes;
         return offset;
@@ -137,7 +145,7 @@ uint64_t ranges_take(Ranges *ranges, uint64_t bytes) {
     if (rest == 0) list_remove(&ranges->by_place, place);
     else {
         *key_at(&ranges->by_place, place) = (RangeKey){best.minor + bytes, rest};
-        list_insert(&ranges->by_size, (RangeKey){rest, best.minor + bytes});
+        add_size(ranges, (Range){best.minor + bytes, rest});
     }
     return best.minor;
 }
@@ -155,17 +163,17 @@ void ranges_give(Ranges *ranges, Range range) {
     if (above != NULL && above->major != range.offset + range.bytes) above = NULL;
     if (below != NULL && below->major + below->minor != range.offset) below = NULL;
     if (above != NULL) {
-        list_remove_key(&ranges->by_size, (RangeKey){above->minor, above->major});
+        remove_size(ranges, (Range){above->major, above->minor});
         range.bytes += above->minor;
     }
     if (below != NULL) {
-        list_remove_key(&ranges->by_size, (RangeKey){below->minor, below->major});
+        remove_size(ranges, (Range){below->major, below->minor});
         range = (Range){below->major, below->minor + range.bytes};
     }
-    list_insert(&ranges->by_size, (RangeKey){range.bytes, range.offset});
+    add_size(ranges, range);
     RangeKey key = {range.offset, range.bytes};
     if (below != NULL) *below = key;
     else if (above != NULL) *above = key;
-    else list_insert(list, key);
+    else list_insert(list, next, key);
     if (below != NULL && above != NULL) list_remove(list, next);
 }

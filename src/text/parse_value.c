@@ -391,30 +391,32 @@ static bool set_facts(Parser *p, const Token *at, DimId dim, const Facts *facts)
     if (facts->hint != 0) dims_set_hint(dims, dim, facts->hint);
     return true;
 }
-static bool at_name_equals(const Parser *p) {
-    Lexer ahead = p->lexer;
-    Token token;
-    lex_next(&ahead, &token);
-    return token.kind == '=' && (p->token.kind == TOKEN_NAME || p->token.kind == TOKEN_STRING);
+typedef struct Place { /* in the text */
+    Lexer    lexer;
+    Token    token;
+    uint32_t last_line;
+} Place;
+static Place place_of(const Parser *p) { return (Place){p->lexer, p->token, p->last_line}; }
+static void  restore(Parser *p, const Place *place) {
+     p->lexer = place->lexer;
+     p->token = place->token;
+     p->last_line = place->last_line;
 }
-/* An equality replaces a symbol by an expression only if that is the older row, so the right side
- * of `N = ...` is made first. */
+/* An equality lets the younger row stand for the older one (dims_equate), so the right side is made
+ * first: N = B*T makes N another name of B*T. At the left side; '=' is known to follow. */
 static bool parse_equality(Parser *p) {
     Dims *dims = &p->world->dims;
     Token at = p->token;
+    Place left = place_of(p);
     DimId dim, other;
-    bool  named = at_name_equals(p);
-    if (named)
-        parse_advance(p);
-    else if (!parse_dim(p, &dim))
-        return false;
-    if (!parse_skip(p, '=')) return parse_fail_expected(p, "'='");
+    while (p->token.kind != '=') parse_advance(p);
+    parse_advance(p);
     if (!parse_dim(p, &other)) return false;
-    if (named) {
-        StrId name = parse_intern(p, &at);
-        if (!str_id_some(name)) return parse_fail_dim(p, &at, "has an empty symbol");
-        dim = dims_symbol(dims, name);
-    }
+    Place right = place_of(p);
+    restore(p, &left);
+    if (!parse_dim(p, &dim)) return false;
+    if (p->token.kind != '=') return parse_fail_expected(p, "'='");
+    restore(p, &right);
     return dims_equate(dims, other, dim) ||
            parse_fail_fact(p, &at, "the two sizes can never be equal");
 }

@@ -291,16 +291,17 @@ static void put_facts(Printer *p, uint32_t row) {
         put_int(p, rows->hint[row]);
     }
 }
-/* Equalities first, the replaced size last: reading them makes the rows in the order in which an
- * equality takes effect (dims_equate). */
+/* Equalities first: `dim N = B*T` takes effect where N is new (parse_equality). */
 static void put_dims(Printer *p) {
     const DimRows *rows = &p->world->dims.rows;
     for (uint32_t row = 1; row < rows->table.count; row++) {
-        if (rows->same_as[row] == 0) continue;
+        uint32_t root = rows->same_as[row];
+        if (root == 0) continue;
+        while (rows->same_as[root] != 0) root = rows->same_as[root];
         put(p, STR("dim "));
-        put(p, shapes_dim(&p->shapes, (DimId){rows->same_as[row]}));
-        put(p, STR(" = "));
         put(p, shapes_dim(&p->shapes, (DimId){row}));
+        put(p, STR(" = "));
+        put(p, shapes_dim(&p->shapes, (DimId){root}));
         put_char(p, '\n');
     }
     for (uint32_t row = 1; row < rows->table.count; row++) {

@@ -36,7 +36,8 @@ typedef struct Check { /* one case, at one assignment of sizes */
     bool            finite; /* the value is; otherwise numbers are not compared */
 } Check;
 
-static double check_worst_difference, check_worst_exact; /* largest errors met so far */
+/* The largest errors met so far: to finite differences, and between two ways to the same number. */
+static double check_worst_difference, check_worst_exact;
 
 /* --- programs --------------------------------------------------------------------------------- */
 static inline void check_told(Arena *arena, const char *name, const World *world, String source) {
@@ -390,6 +391,12 @@ static CaseRow *case_rows;
     }
 #else
 #define CASE_USE(name_) TEST(name_) { check_case(arena, &case_##name_); }
+/* The last test of a program of cases. */
+#define CASES_END()                                                                                \
+    TEST(largest_errors) {                                                                         \
+        printf(": %.1e to differences, %.1e otherwise", check_worst_difference, check_worst_exact); \
+        EXPECT(check_worst_difference < 1e-7 && check_worst_exact < 1e-10);                        \
+    }
 #endif
 #define CASE(name_, args_, ...)                                                                    \
     static const Case case_##name_ = {.name = #name_, .args = args_, .body = __VA_ARGS__};         \

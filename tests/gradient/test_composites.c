@@ -1,2 +1,4 @@
 /* Derivatives of composites. */
 #include "cases_composites.h"
+
+CASES_END()

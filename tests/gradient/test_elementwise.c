@@ -1,2 +1,4 @@
-/* Derivatives of elementwise operators, and the largest errors that the cases left. */
+/* Derivatives of elementwise operators. */
 #include "cases_elementwise.h"
+
+CASES_END()
