@@ -27,12 +27,14 @@ static const void *rows_load(const Rows *rows, const void *row, int64_t n, uint8
 static void rows_run(const void *params, const KernelCtx *ctx) {
     const Rows *rows = params;
     int64_t     n = rows->n, width = rows->width, bytes = n * rows->compute;
-    uint8_t    *x_buffer = ctx->scratch, *y_buffer = x_buffer + bytes, *raw = y_buffer + bytes;
+    uint8_t    *x_buffer = ctx->scratch, *y_buffer = x_buffer + bytes;
+    uint8_t    *weights = y_buffer + bytes, *biases = weights + bytes;
+    uint8_t    *raw = biases + bytes; /* last: an odd row of 16-bit numbers would misalign others */
     Part        part = part_of(rows->rows, 1, ctx);
     const void *weight = NULL, *bias = NULL;
     if (part.first >= part.last) return;
-    if (rows->has_weight) weight = rows_load(rows, ref_at(rows->weight, ctx), n, raw + n * width);
-    if (rows->has_bias) bias = rows_load(rows, ref_at(rows->bias, ctx), n, raw + n * width + bytes);
+    if (rows->has_weight) weight = rows_load(rows, ref_at(rows->weight, ctx), n, weights);
+    if (rows->has_bias) bias = rows_load(rows, ref_at(rows->bias, ctx), n, biases);
     for (int64_t i = part.first; i < part.last; i++) {
         int64_t        at = (i / rows->line * rows->line * n + i % rows->line) * width;
         const uint8_t *x = (const uint8_t *)ref_at(rows->x, ctx) + at;

@@ -289,6 +289,8 @@ static inline bool round_holds(Round *r, const char *base) {
         good &= tiny_good(t, r->phase->retry(t)) && r->phase->check(t);
     else if (r->status != STOA_OK)
         good &= round_prepare(r, base) && tiny_good(t, r->phase->run(t)) && r->phase->check(t);
+    tiny_drop(t);
+    good &= EXPECT_EQ(stoa_context_memory(t->context), 0);
     tiny_close(t);
     return good;
 }
@@ -332,7 +334,6 @@ static inline void sweep(Arena *arena, FaultKind kind, const char *name) {
         if (!EXPECT(now.bytes <= before.bytes + LEAK_BYTES_MAX)) break;
         if (round.met < n) break;
         survived += round.status == STOA_OK;
-        if (getenv("PDEBUG") && round.status == STOA_OK && t.warnings == 0) printf(" %llu", (unsigned long long)n);
     }
     printf("\n  %llu rounds, %llu of them survived without a failure\n ",
            (unsigned long long)rounds, (unsigned long long)survived);

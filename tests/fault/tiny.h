@@ -31,6 +31,7 @@ typedef struct Tiny {
     StoaConfig        *config;
     StoaTrainResult    result;
     uint64_t           stop_at;
+    struct Host       *host; /* of tests that allocate themselves */
     uint32_t           warnings;
     char               warning[1024];          /* the last one */
     uint8_t           *states[TINY_STEPS + 1]; /* by step, of an undisturbed run */

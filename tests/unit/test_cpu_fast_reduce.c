@@ -39,7 +39,7 @@ TEST(fast_reduce_floats) {
 TEST(fast_reduce_ints) {
     Fast f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(ints); d++)
-        for (uint64_t kind = REDUCE_SUM; kind <= REDUCE_OR; kind++)
+        for (uint64_t kind = REDUCE_SUM + d % 2; kind <= REDUCE_OR; kind += 2)
             check_reduce(&f, ints[d], kind, ints[d] == DTYPE_U8 ? 0 : -100, 120);
     for (uint64_t kind = REDUCE_MAX; kind <= REDUCE_OR; kind++)
         check_reduce(&f, DTYPE_BOOL, kind, 0, 1.99);
