@@ -33,7 +33,7 @@ static void dense_strides(World *world, TypeId type, DimId *strides) {
     DimId    stride = dims_const(&world->dims, 1);
     for (uint32_t i = rank; i-- > 0;) {
         strides[i] = stride;
-        stride = product(&world->dims, stride, type_dims(&world->types, type)[i]);
+        if (i != 0) stride = product(&world->dims, stride, type_dims(&world->types, type)[i]);
     }
 }
 static bool is_one(World *world, DimId dim) {
@@ -255,7 +255,8 @@ static bool must_own(Layout *l, uint32_t row, uint32_t operand, ValueId value, u
 
 static bool reshape_ok(Layout *l, uint32_t row, ValueId x) {
     View view;
-    if (l->rw.old->ops.opcode[row] != OP_RESHAPE) return true;
+    bool dense = !list_id_some(l->ctx->views->strides[x.row]);
+    if (dense || l->rw.old->ops.opcode[row] != OP_RESHAPE) return true;
     return reshape_view(l, x, l->rw.old->values.type[l->rw.old->ops.results_first[row].row], &view);
 }
 

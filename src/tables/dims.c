@@ -152,6 +152,7 @@ static DimId dim_intern(Dims *dims, DimKey key) {
 }
 
 void dims_open(Dims *dims, uint32_t rows_max, Budget *budget) {
+    ASSERT(rows_max <= 1u << 24); /* memo_at */
     memset(dims, 0, sizeof *dims);
     table_open(&dims->rows.table, &dim_rows_info, rows_max, budget);
     table_open(&dims->terms.table, &dim_terms_info, rows_max, budget);
@@ -241,37 +242,41 @@ static DimId poly_intern(Dims *dims, const Poly *poly) {
 }
 
 /* --- makers ----------------------------------------------------------------------------------- */
-/* Rows are below 2^22, so a maker fits above the first argument. Facts change what quotients and
- * extremes simplify to: setting one forgets. */
-typedef enum DimMaker { MAKE_ADD = 1, MAKE_SUB, MAKE_MUL, MAKE_FLOORDIV } DimMaker;
-static DimMemo *memo_at(Dims *dims, DimMaker maker, DimId a, DimId b) {
-    uint32_t mixed = (a.row * 31 + b.row) * 5 + (uint32_t)maker;
+/* Rows are below 2^24, so a maker fits above the first argument. Facts change what quotients
+ * simplify to: setting one forgets. */
+typedef enum DimMaker { MAKE_CONST = 1, MAKE_ADD, MAKE_SUB, MAKE_MUL, MAKE_FLOORDIV } DimMaker;
+static DimMemo *memo_at(Dims *dims, DimMaker maker, uint32_t a, uint32_t b) {
+    uint32_t mixed = (a * 31 + b) * 5 + (uint32_t)maker;
     return &dims->memo[mixed % DIMS_MEMO];
 }
-static bool memo_has(const DimMemo *memo, DimMaker maker, DimId a, DimId b) {
-    return memo->maker_a == ((uint32_t)maker << 24 | a.row) && memo->b == b.row;
+static bool memo_has(const DimMemo *memo, DimMaker maker, uint32_t a, uint32_t b) {
+    return memo->maker_a == ((uint32_t)maker << 24 | a) && memo->b == b;
 }
-static DimId memo_set(DimMemo *memo, DimMaker maker, DimId a, DimId b, DimId result) {
-    *memo = (DimMemo){(uint32_t)maker << 24 | a.row, b.row, result.row};
+static DimId memo_set(DimMemo *memo, DimMaker maker, uint32_t a, uint32_t b, DimId result) {
+    *memo = (DimMemo){(uint32_t)maker << 24 | a, b, result.row};
     return result;
 }
 static void memo_clear(Dims *dims) { memset(dims->memo, 0, sizeof dims->memo); }
 
 DimId dims_const(Dims *dims, int64_t size) {
-    return dim_intern(dims, (DimKey){.kind = DIM_CONST, .imm = size});
+    uint32_t b = (uint32_t)size;
+    DimMemo *memo = memo_at(dims, MAKE_CONST, 0, b);
+    if (b == size && memo_has(memo, MAKE_CONST, 0, b)) return (DimId){memo->result};
+    DimId made = dim_intern(dims, (DimKey){.kind = DIM_CONST, .imm = size});
+    return b == size ? memo_set(memo, MAKE_CONST, 0, b, made) : made;
 }
 DimId dims_symbol(Dims *dims, StrId name) {
     ASSERT(str_id_some(name));
     return dim_intern(dims, (DimKey){.kind = DIM_SYMBOL, .imm = name.row});
 }
 static DimId linear(Dims *dims, DimMaker maker, DimId a, DimId b, int64_t scale) {
-    DimMemo *memo = memo_at(dims, maker, a, b);
-    if (memo_has(memo, maker, a, b)) return (DimId){memo->result};
+    DimMemo *memo = memo_at(dims, maker, a.row, b.row);
+    if (memo_has(memo, maker, a.row, b.row)) return (DimId){memo->result};
     Poly sum;
     sum.count = 0;
     poly_add(dims, &sum, a, 1);
     poly_add(dims, &sum, b, scale);
-    return memo_set(memo, maker, a, b, poly_intern(dims, &sum));
+    return memo_set(memo, maker, a.row, b.row, poly_intern(dims, &sum));
 }
 DimId dims_add(Dims *dims, DimId a, DimId b) { return linear(dims, MAKE_ADD, a, b, 1); }
 DimId dims_sub(Dims *dims, DimId a, DimId b) { return linear(dims, MAKE_SUB, a, b, -1); }
@@ -291,9 +296,9 @@ static DimId multiply(Dims *dims, DimId a, DimId b) {
     return poly_intern(dims, &product);
 }
 DimId dims_mul(Dims *dims, DimId a, DimId b) {
-    DimMemo *memo = memo_at(dims, MAKE_MUL, a, b);
-    if (memo_has(memo, MAKE_MUL, a, b)) return (DimId){memo->result};
-    return memo_set(memo, MAKE_MUL, a, b, multiply(dims, a, b));
+    DimMemo *memo = memo_at(dims, MAKE_MUL, a.row, b.row);
+    if (memo_has(memo, MAKE_MUL, a.row, b.row)) return (DimId){memo->result};
+    return memo_set(memo, MAKE_MUL, a.row, b.row, multiply(dims, a, b));
 }
 
 static int64_t floor_div(int64_t a, int64_t b) {
@@ -339,9 +344,9 @@ static DimId floor_divide(Dims *dims, DimId a, DimId b) {
     return dim_intern(dims, (DimKey){.kind = DIM_FLOORDIV, .lhs = a.row, .rhs = b.row});
 }
 DimId dims_floordiv(Dims *dims, DimId a, DimId b) {
-    DimMemo *memo = memo_at(dims, MAKE_FLOORDIV, a, b);
-    if (memo_has(memo, MAKE_FLOORDIV, a, b)) return (DimId){memo->result};
-    return memo_set(memo, MAKE_FLOORDIV, a, b, floor_divide(dims, a, b));
+    DimMemo *memo = memo_at(dims, MAKE_FLOORDIV, a.row, b.row);
+    if (memo_has(memo, MAKE_FLOORDIV, a.row, b.row)) return (DimId){memo->result};
+    return memo_set(memo, MAKE_FLOORDIV, a.row, b.row, floor_divide(dims, a, b));
 }
 
 DimId dims_ceildiv(Dims *dims, DimId a, DimId b) {
