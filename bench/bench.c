@@ -26,10 +26,14 @@ bool bench_open(Bench *bench, const char *suite, int argc, char **argv, int *out
     *out_exit = 0;
     for (int i = 1; i < argc; i++) {
         bool more = i + 1 < argc;
-        if (strcmp(argv[i], "--json") == 0) bench->json = true;
-        else if (strcmp(argv[i], "--smoke") == 0) bench->smoke = true;
-        else if (strcmp(argv[i], "--size") == 0 && more) bench->size = strtoull(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--filter") == 0 && more) bench->filter = argv[++i];
+        if (strcmp(argv[i], "--json") == 0)
+            bench->json = true;
+        else if (strcmp(argv[i], "--smoke") == 0)
+            bench->smoke = true;
+        else if (strcmp(argv[i], "--size") == 0 && more)
+            bench->size = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--filter") == 0 && more)
+            bench->filter = argv[++i];
         else {
             bool help = strcmp(argv[i], "--help") == 0;
             tell_usage(help ? stdout : stderr, argv[0]);
@@ -118,8 +122,10 @@ static void tell_table(const BenchResult *r, Spread s, double wall) {
 }
 static void tell(const Bench *bench, const BenchResult *result, Spread s, double wall) {
     if (!bench_wants(bench, result->name)) return;
-    if (bench->json) tell_json(bench, result, s, wall);
-    else tell_table(result, s, wall);
+    if (bench->json)
+        tell_json(bench, result, s, wall);
+    else
+        tell_table(result, s, wall);
     (void)fflush(stdout);
 }
 

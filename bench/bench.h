@@ -1,9 +1,9 @@
 /* Shared by the benchmark programs: options, clocks, samples and how results are told.
  *
  * Times are processor time of the calling thread, so that a busy machine disturbs them little; the
- * wall clock is kept beside it (files wait, threads wait). The first sample of a series warms caches
- * and page tables up and is dropped by bench_times_end unless it is the only one. A result is the
- * median with the 10th and 90th percentile: a mean would tell about the neighbours.
+ * wall clock is kept beside it (files wait, threads wait). The first sample of a series warms
+ * caches and page tables up and is dropped by bench_times_end unless it is the only one. A result
+ * is the median with the 10th and 90th percentile: a mean would tell about the neighbours.
  *
  * A result goes to stdout as a line of a table, or with --json as one JSON object a line:
  *   {"suite","name","size","median","p10","p90","unit","wall","samples","rows","bytes", ...} */

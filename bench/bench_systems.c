@@ -1,11 +1,12 @@
-/* Speed and size of everything that touches rows: build, infer, differentiate, expand, fold, dedupe,
- * dead, order, layout, launch, memory, clone, save, load, print, parse, for a GPT-like training
- * program of 10^4, 10^5 and 10^6 operators (after differentiate and expand), on one core.
+/* Speed and size of everything that touches rows: build, infer, differentiate, expand, fold,
+ * dedupe, dead, order, layout, launch, memory, clone, save, load, print, parse, for a GPT-like
+ * training program of 10^4, 10^5 and 10^6 operators (after differentiate and expand), on one core.
  *
- * A time is divided by the larger of the rows that a system reads and those that it writes; the goal
- * of 150 ns would allow their sum. Systems run in pipeline order on a fresh clone per sample, so each
- * sees the caches and the committed pages that it would see in a compilation. `program` below is the
- * program after expand, without a target; what is not a step of the pipeline is measured on it. */
+ * A time is divided by the larger of the rows that a system reads and those that it writes; the
+ * goal of 150 ns would allow their sum. Systems run in pipeline order on a fresh clone per sample,
+ * so each sees the caches and the committed pages that it would see in a compilation. `program`
+ * below is the program after expand, without a target; what is not a step of the pipeline is
+ * measured on it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,10 +82,12 @@ static void run_steps(Suite *s, World *world, const SystemKind *steps, uint32_t 
 static World *expanded(Suite *s, uint32_t layers, World **out_base) {
     static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_differentiate,
                                        SYSTEM_dead, SYSTEM_expand};
-    World *base = gpt_world(s, layers, true), *world = must(world_clone(base));
+    World                  *base = gpt_world(s, layers, true), *world = must(world_clone(base));
     run_steps(s, world, steps, LENGTH(steps), 0);
-    if (out_base != NULL) *out_base = base;
-    else world_close(base);
+    if (out_base != NULL)
+        *out_base = base;
+    else
+        world_close(base);
     return world;
 }
 /* Rows grow by the same number with every layer. */
@@ -116,8 +119,8 @@ static void replay(World *into, const World *from, bool inferred) {
             continue;
         }
         AttrsId attrs = attrs_add(&into->attrs, words, op_infos[opcode].attrs_count);
-        (void)code_add_op(&into->code, build.block, (uint16_t)opcode, operands, count, results, attrs,
-                          build.loc);
+        (void)code_add_op(&into->code, build.block, (uint16_t)opcode, operands, count, results,
+                          attrs, build.loc);
     }
 }
 static void bench_replay(Suite *s, const char *name, bool inferred) {
@@ -232,7 +235,8 @@ static void run_pipeline(Suite *s, Step *steps, const Target *target, const char
     Step *step = steps;
     for (; step->kind != SYSTEM_launch; step++) run_step(s, &runner, step);
     Plan *plan = runner.ctx.plan = plan_open(world, (GraphId){1});
-    if (plan == NULL || !bind_sizes(world, plan, &world->diags)) must_be_good(s, world, "bind");
+    if (plan == NULL || !bind_sizes(world, plan, &world->diags))
+        must_be_good(s, world, "bind");
     else {
         run_step(s, &runner, step++);
         run_step(s, &runner, step++);
@@ -260,12 +264,18 @@ static void bench_pipeline(Suite *s, const Target *target, const char *prefix) {
         const char *name;
         SystemKind  kind;
     } order[] = {
-        {"verify.built", SYSTEM_verify},   {"infer.built", SYSTEM_infer},
-        {"differentiate", SYSTEM_differentiate}, {"dead.tangents", SYSTEM_dead},
-        {"expand", SYSTEM_expand},         {"fold", SYSTEM_fold},
-        {"dedupe", SYSTEM_dedupe},         {"dead", SYSTEM_dead},
-        {"order", SYSTEM_order},           {"layout", SYSTEM_layout},
-        {"launch", SYSTEM_launch},         {"memory", SYSTEM_memory},
+        {"verify.built", SYSTEM_verify},
+        {"infer.built", SYSTEM_infer},
+        {"differentiate", SYSTEM_differentiate},
+        {"dead.tangents", SYSTEM_dead},
+        {"expand", SYSTEM_expand},
+        {"fold", SYSTEM_fold},
+        {"dedupe", SYSTEM_dedupe},
+        {"dead", SYSTEM_dead},
+        {"order", SYSTEM_order},
+        {"layout", SYSTEM_layout},
+        {"launch", SYSTEM_launch},
+        {"memory", SYSTEM_memory},
     };
     for (uint32_t i = 0; i < LENGTH(order); i++)
         steps[i] = (Step){.name = order[i].name, .kind = order[i].kind};
@@ -305,12 +315,13 @@ static void bench_infer(Suite *s) {
 
 /* Bytes that a clone copies: saved tables and interning indexes. */
 static size_t clone_bytes(World *world) {
-    const Intern *indexes[] = {&world->strings.index,       &world->dims.index,
-                               &world->dims.mono_index,     &world->types.shape_index,
-                               &world->types.type_index,    &world->attrs.records.index,
-                               &world->attrs.lists.index,   &world->consts.index};
-    size_t bytes = 0;
-    for (uint32_t i = 0; world_table(world, i) != NULL; i++) bytes += table_bytes(world_table(world, i));
+    const Intern *indexes[] = {&world->strings.index,     &world->dims.index,
+                               &world->dims.mono_index,   &world->types.shape_index,
+                               &world->types.type_index,  &world->attrs.records.index,
+                               &world->attrs.lists.index, &world->consts.index};
+    size_t        bytes = 0;
+    for (uint32_t i = 0; world_table(world, i) != NULL; i++)
+        bytes += table_bytes(world_table(world, i));
     for (uint32_t i = 0; i < LENGTH(indexes); i++) bytes += table_bytes(&indexes[i]->table);
     return bytes;
 }
@@ -398,7 +409,7 @@ static void tell_bytes(Suite *s) {
     double      rows = rows_of(s->program);
     size_t      hot = table_bytes(&code->ops.table) + table_bytes(&code->operands.table) +
                  table_bytes(&code->values.table);
-    size_t      all = 0;
+    size_t all = 0;
     for (uint32_t i = 0; world_table(s->program, i) != NULL; i++)
         all += table_bytes(world_table(s->program, i));
     const Bench *bench = &s->bench;
@@ -444,7 +455,8 @@ int main(int argc, char **argv) {
     int                   result;
     if (!bench_open(&suite.bench, "systems", argc, argv, &result)) return result;
     if (suite.bench.smoke && suite.bench.size == 0) suite.bench.size = 1500;
-    if (suite.bench.size != 0) bench_size(&suite, suite.bench.size);
+    if (suite.bench.size != 0)
+        bench_size(&suite, suite.bench.size);
     else
         for (uint32_t i = 0; i < LENGTH(sizes); i++) bench_size(&suite, sizes[i]);
     return 0;

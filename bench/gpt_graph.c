@@ -63,22 +63,22 @@ static ValueId linear(Gpt *g, int64_t layer, const char *part, ValueId x, int64_
 /* x[B,T,3C] columns [k C, (k+1) C) as [B,heads,T,C/heads]. */
 static ValueId head(Gpt *g, ValueId x, int64_t k) {
     static const int64_t permutation[4] = {0, 2, 1, 3};
-    Dims    *dims = &g->world->dims;
-    DimId    zero = dims_const(dims, 0);
-    DimId    starts[3] = {zero, zero, dims_const(dims, k * GPT_WIDTH)};
-    DimId    limits[3] = {g->batch, g->time, dims_const(dims, (k + 1) * GPT_WIDTH)};
-    DimId    split[4] = {g->batch, g->time, dims_const(dims, GPT_HEADS),
-                         dims_const(dims, GPT_WIDTH / GPT_HEADS)};
+    Dims                *dims = &g->world->dims;
+    DimId                zero = dims_const(dims, 0);
+    DimId                starts[3] = {zero, zero, dims_const(dims, k * GPT_WIDTH)};
+    DimId                limits[3] = {g->batch, g->time, dims_const(dims, (k + 1) * GPT_WIDTH)};
+    DimId                split[4] = {g->batch, g->time, dims_const(dims, GPT_HEADS),
+                                     dims_const(dims, GPT_WIDTH / GPT_HEADS)};
     uint64_t words[3] = {build_sizes(&g->build, starts, 3), build_sizes(&g->build, limits, 3), 0};
     ValueId  part = build_op(&g->build, OP_SLICE, &x, 1, words);
     return build_transpose(&g->build, build_reshape(&g->build, part, split, 4), permutation, 4);
 }
 static ValueId attention(Gpt *g, int64_t layer, ValueId x) {
     static const int64_t permutation[4] = {0, 2, 1, 3};
-    ValueId  qkv = linear(g, layer, "qkv", x, GPT_WIDTH, 3 * GPT_WIDTH);
-    ValueId  operands[3] = {head(g, qkv, 0), head(g, qkv, 1), head(g, qkv, 2)};
-    DimId    merged[3] = {g->batch, g->time, g->width};
-    uint64_t words[2];
+    ValueId              qkv = linear(g, layer, "qkv", x, GPT_WIDTH, 3 * GPT_WIDTH);
+    ValueId              operands[3] = {head(g, qkv, 0), head(g, qkv, 1), head(g, qkv, 2)};
+    DimId                merged[3] = {g->batch, g->time, g->width};
+    uint64_t             words[2];
     words[ATTR_ATTENTION_scale] = word_of_f64(0);
     words[ATTR_ATTENTION_causal] = 1;
     ValueId y = build_op(&g->build, OP_ATTENTION, operands, 3, words);
@@ -99,12 +99,13 @@ static ValueId embed(Gpt *g, ValueId tokens) {
     Build   *b = &g->build;
     int64_t  batch_axis = 0;
     uint64_t iota[3] = {DTYPE_I32, build_sizes(b, &g->time, 1), 0};
-    ValueId  token_table = parameter(g, gpt_name(g, -1, "wte", ".weight"), GPT_VOCABULARY, GPT_WIDTH);
-    ValueId  place_table = parameter(g, gpt_name(g, -1, "wpe", ".weight"), GPT_CONTEXT, GPT_WIDTH);
-    ValueId  by_token[2] = {token_table, tokens};
-    ValueId  by_place[2] = {place_table, build_op(b, OP_IOTA, NULL, 0, iota)};
-    ValueId  x = build_op(b, OP_EMBEDDING, by_token, 2, NULL);
-    ValueId  place = build_op(b, OP_EMBEDDING, by_place, 2, NULL);
+    ValueId  token_table =
+        parameter(g, gpt_name(g, -1, "wte", ".weight"), GPT_VOCABULARY, GPT_WIDTH);
+    ValueId place_table = parameter(g, gpt_name(g, -1, "wpe", ".weight"), GPT_CONTEXT, GPT_WIDTH);
+    ValueId by_token[2] = {token_table, tokens};
+    ValueId by_place[2] = {place_table, build_op(b, OP_IOTA, NULL, 0, iota)};
+    ValueId x = build_op(b, OP_EMBEDDING, by_token, 2, NULL);
+    ValueId place = build_op(b, OP_EMBEDDING, by_place, 2, NULL);
     return build_binary(b, OP_ADD, x, build_spread(b, place, x, &batch_axis, 1));
 }
 static ValueId loss_rows(Gpt *g, ValueId x, ValueId labels) {

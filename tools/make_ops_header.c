@@ -1,6 +1,7 @@
-/* make_ops_header: writes include/stoa/ops.h, src/api/ops.c and docs/ops/README.md from the operator
- * schema, so that every operator has a public builder and a line in the reference. A test compares
- * the files with what this prints; `make_ops_header --write` (from the root) refreshes them. */
+/* make_ops_header: writes include/stoa/ops.h, src/api/ops.c and docs/ops/README.md from the
+ * operator schema, so that every operator has a public builder and a line in the reference. A test
+ * compares the files with what this prints; `make_ops_header --write` (from the root) refreshes
+ * them. */
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,10 +84,12 @@ static void header(FILE *f) {
         f,
         "/* Stoa: the operators as C functions. Generated from src/tables/opcodes.def by\n"
         " * tools/make_ops_header; do not edit.\n *\n"
-        " * Each appends one operator to the open graph and gives its result. Elementwise operands have\n"
-        " * equal types: broadcast and conversion are explicit. Lists are pointer and count; an empty list\n"
-        " * stands for the default where the operator has one. Contracts: docs/ops. */\n"
-        "#ifndef STOA_OPS_H\n#define STOA_OPS_H\n\n#include <stoa/stoa.h>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
+        " * Each appends one operator to the open graph and gives its result. Elementwise\n"
+        " * operands have equal types: broadcast and conversion are explicit. Lists are pointer\n"
+        " * and count; an empty list stands for the default where the operator has one.\n"
+        " * Contracts: docs/ops. */\n"
+        "#ifndef STOA_OPS_H\n#define STOA_OPS_H\n\n#include <stoa/stoa.h>\n\n"
+        "#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n");
     enumeration(f, "StoaReduceKind", "REDUCE", ATTR_REDUCE);
     enumeration(f, "StoaCompareKind", "COMPARE", ATTR_COMPARE);
     enumeration(f, "StoaScatterKind", "SCATTER", ATTR_SCATTER);
@@ -171,9 +174,10 @@ static void source(FILE *f) {
 static void reference(FILE *f) {
     fprintf(
         f,
-        "# Operators\n\nGenerated from `src/tables/opcodes.def` by `tools/make_ops_header`; do not edit. "
-        "Contracts of primitives are in the page of each operator.\n\n"
-        "| operator | operands | results | attributes | what it computes |\n|---|---|---|---|---|\n");
+        "# Operators\n\nGenerated from `src/tables/opcodes.def` by `tools/make_ops_header`; do not "
+        "edit. Contracts of primitives are in the page of each operator.\n\n"
+        "| operator | operands | results | attributes | what it computes |\n"
+        "|---|---|---|---|---|\n");
     for (int opcode = 1; opcode < OP_COUNT; opcode++) {
         const OpInfo *info = &op_infos[opcode];
         fprintf(f, "| `%s` | %s%s | %s%s | ", info->name, info->operands,

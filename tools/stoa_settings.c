@@ -52,7 +52,7 @@ static void read_gpt(Cli *cli, Settings *settings) {
     gpt.optimizer.beta2 = stoa_config_float(config, "beta2", 0, 0.9999999, 0.95);
     gpt.optimizer.decay = stoa_config_float(config, "decay", 0, 100, 0.1);
     gpt.optimizer.clip = stoa_config_float(config, "clip", 0, 1e9, 1);
-    text.batch = whole(cli, "batch", 1, 1 << 20, 16);
+    text.batch = whole(cli, "batch", 1, 1 << 20, 8);
     text.context = gpt.context;
     text.seed = settings->train.seed;
     settings->train.accumulate = gpt.accumulate;
@@ -102,7 +102,7 @@ static void read_training(Cli *cli, Settings *settings) {
     StoaTrainOptions         train = STOA_TRAIN_OPTIONS;
     StoaConfig              *config = cli->config;
     bool                     gpt = settings->model == SETTINGS_GPT;
-    train.steps = count(cli, "steps", 1, gpt ? 400 : 1000);
+    train.steps = count(cli, "steps", 1, gpt ? 800 : 1000);
     uint64_t tenth = train.steps / 10 ? train.steps / 10 : 1;
     train.learning_rate = stoa_config_float(config, "lr", 0, 1e9, gpt ? 3e-3 : 0.05);
     train.schedule = (StoaScheduleKind)stoa_config_choice(config, "schedule", schedules, 1);

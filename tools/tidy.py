@@ -99,7 +99,7 @@ def check_file(path, remarks):
         (yield message) if count > FILE_LINES_HARD else remarks.append(message)
     opening = opening_lines(path, text)
     if opening > max(OPENING_LINES) or opening < (2 if path.startswith("src/") else 1):
-        yield f"{path}:1: opens with a comment of {opening} lines (2 to 15 in src, from 1 elsewhere)"
+        yield f"{path}:1: opens with a comment of {opening} lines (2 to 15 in src, or 1)"
     rules = list(check_lines(path, text))
     if path.endswith((".c", ".h", ".cu")):
         rules += check_c(path, text)

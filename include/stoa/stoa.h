@@ -6,9 +6,9 @@
  *   A program is one or more graphs of operators on tensors with symbolic sizes (operators: ops.h).
  *   A session is a compiled program with its state (parameters, optimizer moments).
  *
- * Conventions. Functions that can fail return StoaStatus; on failure stoa_message(context) says what
- * is wrong, where, why and what to do, and outputs are untouched. Handles are opaque and freed by
- * the matching destroy (NULL is allowed). Option structs begin with their own size, set by the
+ * Conventions. Functions that can fail return StoaStatus; on failure stoa_message(context) says
+ * what is wrong, where, why and what to do, and outputs are untouched. Handles are opaque and freed
+ * by the matching destroy (NULL is allowed). Option structs begin with their own size, set by the
  * STOA_..._OPTIONS initialisers, so that they can grow; zero always means the default. Strings are
  * UTF-8, zero-terminated, and copied. The library never exits, aborts, prints, installs signal
  * handlers or keeps global state. A context and what was made from it belong to one thread at a
@@ -66,7 +66,7 @@ typedef enum StoaDtype { /* numbers are stable */
                          STOA_F64
 } StoaDtype;
 
-/* --- context ----------------------------------------------------------------------------------- */
+/* --- context ---------------------------------------------------------------------------------- */
 
 typedef struct StoaContext StoaContext;
 
@@ -98,7 +98,7 @@ STOA_API const char *stoa_message(const StoaContext *context);
 STOA_API uint32_t    stoa_context_lanes(const StoaContext *context);
 STOA_API size_t      stoa_context_memory(const StoaContext *context); /* bytes of tensor storage */
 
-/* --- programs ---------------------------------------------------------------------------------- */
+/* --- programs --------------------------------------------------------------------------------- */
 
 typedef struct StoaProgram StoaProgram;
 typedef struct StoaValue {
@@ -148,8 +148,8 @@ typedef enum StoaInit {
     STOA_INIT_NORMAL,
     STOA_INIT_UNIFORM
 } StoaInit;
-/* Persistent state of constant sizes. scale: standard deviation or half-width of the initial values.
- * The same name gives the same tensor in every graph. */
+/* Persistent state of constant sizes. scale: standard deviation or half-width of the initial
+ * values. The same name gives the same tensor in every graph. */
 STOA_API StoaValue stoa_parameter(StoaProgram *program, const char *name, StoaDtype dtype,
                                   const int64_t *sizes, uint32_t rank, StoaInit init, double scale);
 /* The same, skipped by stoa_optimize: running statistics, counters. */
@@ -171,7 +171,7 @@ STOA_API uint32_t  stoa_value_rank(const StoaProgram *program, StoaValue value);
 STOA_API StoaDim   stoa_value_dim(const StoaProgram *program, StoaValue value, uint32_t axis);
 STOA_API StoaDtype stoa_value_dtype(const StoaProgram *program, StoaValue value);
 
-/* --- sessions ---------------------------------------------------------------------------------- */
+/* --- sessions --------------------------------------------------------------------------------- */
 
 typedef struct StoaSession StoaSession;
 
@@ -197,9 +197,10 @@ STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program
 STOA_API void                     stoa_session_destroy(StoaSession *session);
 /* Runs a graph. inputs in the order of its stoa_input calls. Outputs in the order of stoa_output:
  * dtype, rank and shape are set; data is written when not NULL (the caller's memory, large enough
- * for the shape, which is known after a run with NULL). A new combination of input shapes is planned
- * once (micro- to milliseconds) and remembered. *out_stopped (may be NULL): an assert operator was
- * false, so nothing was assigned (stoa_optimize uses it for steps that are not finite). */
+ * for the shape, which is known after a run with NULL). A new combination of input shapes is
+ * planned once (micro- to milliseconds) and remembered. *out_stopped (may be NULL): an assert
+ * operator was false, so nothing was assigned (stoa_optimize uses it for steps that are not
+ * finite). */
 STOA_API STOA_MUST_USE StoaStatus stoa_run(StoaSession *session, const char *graph,
                                            const StoaTensor *inputs, uint32_t inputs_count,
                                            StoaTensor *outputs, uint32_t outputs_count,
@@ -230,7 +231,7 @@ STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
 STOA_API void                     stoa_profile(StoaSession *session, bool on);
 STOA_API STOA_MUST_USE StoaStatus stoa_profile_report(StoaSession *session, const char **out_json);
 
-/* --- optimizers -------------------------------------------------------------------------------- */
+/* --- optimizers ------------------------------------------------------------------------------- */
 
 typedef enum StoaOptimizerKind { STOA_ADAMW, STOA_SGD } StoaOptimizerKind;
 typedef enum StoaOptimizePart {
@@ -258,13 +259,13 @@ typedef struct StoaOptimizerOptions {
     }
 
 /* Adds the update of every stoa_parameter of the open graph for the scalar loss. rate and step:
- * scalar inputs of the loss dtype (step counts from 1; unused by sgd). Gives the gradient norm before
- * clipping (APPLY takes no loss: pass value 0 and build the same parameters in the graph). The step
- * is stopped before any assignment when loss or norm is not finite. */
+ * scalar inputs of the loss dtype (step counts from 1; unused by sgd). Gives the gradient norm
+ * before clipping (APPLY takes no loss: pass value 0 and build the same parameters in the graph).
+ * The step is stopped before any assignment when loss or norm is not finite. */
 STOA_API StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate,
                                  StoaValue step, const StoaOptimizerOptions *options);
 
-/* --- data -------------------------------------------------------------------------------------- */
+/* --- data ------------------------------------------------------------------------------------- */
 
 typedef struct StoaTokenizer StoaTokenizer;
 typedef struct StoaData      StoaData;
@@ -320,7 +321,7 @@ STOA_API size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char
 STOA_API const char *stoa_tokenizer_piece(const StoaTokenizer *tokenizer, int32_t token,
                                           size_t *out_bytes);
 
-/* --- training ---------------------------------------------------------------------------------- */
+/* --- training --------------------------------------------------------------------------------- */
 
 typedef struct StoaProgress {
     uint64_t    step, steps;
@@ -389,7 +390,8 @@ typedef struct StoaTrainResult {
     bool     stopped; /* asked to finish early */
 } StoaTrainResult;
 /* Trains. Resuming gives bitwise the run that was not interrupted. A failed checkpoint keeps the
- * previous one; training goes on and the failure is logged as a warning, at the end it is an error. */
+ * previous one; training goes on and the failure is logged as a warning, at the end it is an
+ * error. */
 STOA_API STOA_MUST_USE StoaStatus stoa_train(StoaSession *session, StoaData *data,
                                              const StoaTrainOptions *options,
                                              StoaTrainResult        *out_result);
@@ -398,7 +400,7 @@ STOA_API STOA_MUST_USE StoaStatus stoa_train(StoaSession *session, StoaData *dat
 STOA_API STOA_MUST_USE StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run,
                                                        const char **out_config, uint64_t *out_step);
 
-/* --- settings: files and flags with the same keys ----------------------------------------------- */
+/* --- settings: files and flags with the same keys --------------------------------------------- */
 
 typedef struct StoaConfig         StoaConfig;
 STOA_API STOA_MUST_USE StoaStatus stoa_config_create(StoaContext *context, StoaConfig **out_config);
@@ -424,7 +426,7 @@ STOA_API STOA_MUST_USE StoaStatus stoa_config_finish(StoaConfig *config);
 /* All keys that were asked for with the values in force, as text that stoa_config_read accepts. */
 STOA_API const char *stoa_config_print(StoaConfig *config);
 
-/* --- reports ----------------------------------------------------------------------------------- */
+/* --- reports ---------------------------------------------------------------------------------- */
 
 /* What a file is and holds: programs, safetensors, checkpoints, token files. Text lives in the
  * context until the next report. */

@@ -190,8 +190,8 @@ StoaStatus stoa_config_finish(StoaConfig *config) {
     Status status =
         config_check_unused(&config->config, config->keys, config->count, &config->context->diags);
     arena_guard_end(&guard);
-    bool good = status == STATUS_OK && config->context->diags.errors == 0 &&
-                !config->context->refused;
+    bool good =
+        status == STATUS_OK && config->context->diags.errors == 0 && !config->context->refused;
     return good ? STOA_OK : api_fail(config->context, NULL, status);
 }
 

@@ -41,7 +41,7 @@ void stoa_data_destroy(StoaData *data) {
     arena_close(data->arena);
 }
 
-/* --- text ---------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------- */
 typedef struct TextPlan { /* what is made from what, and where it is kept */
     const StoaTextOptions *options;
     const char            *tokenizer_path, *tokens_path; /* NULL: not kept */
@@ -90,7 +90,8 @@ static bool reuse_text(StoaData *data, const TextPlan *plan) {
     return good;
 }
 
-/* Long tokens would make the text between them rare: only runs of the text are kept out of memory. */
+/* Long tokens would make the text between them rare: only runs of the text are kept out of
+ * memory. */
 static Status make_text(StoaData *data, const TextPlan *plan) {
     Diags *diags = &data->context->diags;
     Arena *work = arena_open("text", (size_t)1 << 34, 0);
@@ -197,7 +198,7 @@ StoaStatus stoa_data_text(StoaContext *context, const StoaTextOptions *options,
     return open_with(context, fill_text_any, &given, out_data);
 }
 
-/* --- images -------------------------------------------------------------------------------------- */
+/* --- images ----------------------------------------------------------------------------------- */
 static Status read_images(StoaData *data, const char *images, const char *labels,
                           FeedSource *source) {
     Diags *diags = &data->context->diags;
@@ -260,7 +261,7 @@ uint64_t stoa_data_items(const StoaData *data) { return data->items; }
 uint32_t stoa_data_vocab(const StoaData *data) { return data->vocab; }
 double   stoa_data_entropy(const StoaData *data) { return data->entropy; }
 
-/* --- tokenizers ---------------------------------------------------------------------------------- */
+/* --- tokenizers ------------------------------------------------------------------------------- */
 const StoaTokenizer *stoa_data_tokenizer(const StoaData *data) {
     return data->tokenizer.tokenizer ? &data->tokenizer : NULL;
 }

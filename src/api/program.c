@@ -1,6 +1,6 @@
 /* Building programs: graphs, inputs, parameters, sizes, and the one path by which every operator of
- * the public interface is appended. Mistakes are diagnostic rows of the world; builders return value
- * 0 and go on, so a caller checks once (stoa_program_check). */
+ * the public interface is appended. Mistakes are diagnostic rows of the world; builders return
+ * value 0 and go on, so a caller checks once (stoa_program_check). */
 #include "api/program.h"
 
 #include "text/binary.h"
@@ -27,7 +27,7 @@ static StoaStatus open_program(StoaContext *context, World *world, StoaProgram *
     return STOA_OK;
 }
 
-/* --- programs out of memory --------------------------------------------------------------------- */
+/* --- programs out of memory ------------------------------------------------------------------- */
 void api_broken(StoaProgram *program) {
     program->broken = true;
     api_refused(program->context);
@@ -40,7 +40,7 @@ static StoaStatus fail_broken(const StoaProgram *program) {
     return api_fail(context, program->world, STATUS_OUT_OF_MEMORY);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 StoaStatus stoa_program_create(StoaContext *context, StoaProgram **out_program) {
     return open_program(context, world_open(0, 0), out_program);
 }
@@ -124,7 +124,7 @@ StoaStatus stoa_program_check(StoaProgram *program) {
     return good && !context->refused ? STOA_OK : api_fail(context, program->world, STATUS_INVALID);
 }
 
-/* --- sizes ------------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 /* Runs a dim maker under a guard; nil on failure, which leaves a diagnostic. */
 typedef DimId  DimMaker(Dims *dims, DimId a, DimId b);
 static StoaDim make_dim(StoaProgram *program, DimMaker *maker, StoaDim a, StoaDim b) {
@@ -185,7 +185,7 @@ StoaDim stoa_dim_floordiv(StoaProgram *program, StoaDim a, StoaDim b) {
     return make_dim(program, dims_floordiv, a, b);
 }
 
-/* --- appending ---------------------------------------------------------------------------------- */
+/* --- appending -------------------------------------------------------------------------------- */
 static bool list_fits(StoaProgram *program, const ApiAttr *attr) {
     if (attr->count <= LIST_MAX) return true;
     api_misuse(program->context, "operator builder", "a list attribute has more than 64 entries");
@@ -215,7 +215,8 @@ static bool attr_word(StoaProgram *program, const AttrInfo *info, const ApiAttr 
     }
 }
 
-/* False: not appended, because an operand is missing (silently) or something is wrong (reported). */
+/* False: not appended, because an operand is missing (silently) or something is wrong
+ * (reported). */
 static bool append(StoaProgram *program, int opcode, const StoaValue *operands, uint32_t count,
                    const ApiAttr *attrs, uint32_t results, OpId *out_op) {
     const OpInfo *info = &op_infos[opcode];
@@ -271,7 +272,7 @@ StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, ui
     return result;
 }
 
-/* --- graphs -------------------------------------------------------------------------------------- */
+/* --- graphs ----------------------------------------------------------------------------------- */
 void stoa_graph_begin(StoaProgram *program, const char *name) {
     ArenaGuard guard;
     World     *world = program->world;

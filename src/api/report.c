@@ -22,7 +22,7 @@ static void add_bytes(Text *text, uint64_t bytes) {
         text_addf(text, "%.1f MiB", (double)bytes / 1048576);
 }
 
-/* --- inspect ------------------------------------------------------------------------------------- */
+/* --- inspect ---------------------------------------------------------------------------------- */
 static void add_tensors(Text *text, const Safetensors *file) {
     uint64_t elements = 0, bytes = 0;
     for (uint32_t i = 0; i < file->metadata_count; i++) {
@@ -179,7 +179,7 @@ StoaStatus stoa_inspect(StoaContext *context, const char *path, const char **out
     return status == STATUS_OK ? STOA_OK : api_fail(context, NULL, status);
 }
 
-/* --- doctor -------------------------------------------------------------------------------------- */
+/* --- doctor ----------------------------------------------------------------------------------- */
 typedef struct Finding {
     const char *key;
     String      value;

@@ -9,7 +9,7 @@
 #include "tables/bind.h"
 #include "tables/philox.h"
 
-/* --- state --------------------------------------------------------------------------------------- */
+/* --- state ------------------------------------------------------------------------------------ */
 static uint32_t count_parameters(const World *world) {
     uint32_t count = 0;
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
@@ -76,7 +76,7 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
     return true;
 }
 
-/* --- compile ------------------------------------------------------------------------------------- */
+/* --- compile ---------------------------------------------------------------------------------- */
 static StoaSession *open_session(StoaContext *context, Arena *arena, World *world) {
     StoaSession *session = ARENA_NEW(arena, StoaSession);
     session->context = context;
@@ -153,7 +153,7 @@ void stoa_session_destroy(StoaSession *session) {
     arena_close(session->arena);
 }
 
-/* --- plans --------------------------------------------------------------------------------------- */
+/* --- plans ------------------------------------------------------------------------------------ */
 bool session_has_graph(const StoaSession *session, const char *name) {
     StrId id = strings_find(&session->world->strings, str_of(name));
     return str_id_some(id) && graph_id_some(code_find_graph(&session->world->code, id));
@@ -291,7 +291,7 @@ PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *input
     return fresh_plan(session, free_entry(session), graph, inputs, count);
 }
 
-/* --- run ----------------------------------------------------------------------------------------- */
+/* --- run -------------------------------------------------------------------------------------- */
 typedef struct RunHook {
     StoaSession *session;
     PlanEntry   *entry;

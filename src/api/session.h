@@ -60,7 +60,8 @@ struct StoaSession {
 GraphId      session_graph(StoaSession *session, const char *name);
 bool         session_has_graph(const StoaSession *session, const char *name);
 StateTensor *session_state(StoaSession *session, const char *name); /* NULL if absent */
-/* The plan for these inputs, made if needed; NULL with diagnostics in the context. Needs a guard. */
+/* The plan for these inputs, made if needed; NULL with diagnostics in the context. Needs a
+ * guard. */
 PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *inputs, uint32_t count);
 
 #endif

@@ -56,7 +56,7 @@ StoaStatus stoa_state_set(StoaSession *session, const char *name, const StoaTens
     return STOA_OK;
 }
 
-/* --- weights files ------------------------------------------------------------------------------- */
+/* --- weights files ---------------------------------------------------------------------------- */
 static Status save_weights(StoaSession *session, const char *path) {
     Scratch           scratch = scratch_begin(NULL, 0);
     SafetensorsEntry *entries =
@@ -168,7 +168,7 @@ StoaMemoryReport stoa_session_memory(const StoaSession *session) {
     return report;
 }
 
-/* --- profile ------------------------------------------------------------------------------------- */
+/* --- profile ---------------------------------------------------------------------------------- */
 void stoa_profile(StoaSession *session, bool on) { session->profile = on; }
 
 StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {

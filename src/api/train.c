@@ -1,6 +1,7 @@
 /* The training loop: batches in, steps run, and around them evaluation, logging, checkpoints, trace
  * and plot. The state of a run is the tensors and the number of steps done: batches, learning rates
- * and random seeds are pure functions of the step, so resuming repeats nothing and skips nothing. */
+ * and random seeds are pure functions of the step, so resuming repeats nothing and skips
+ * nothing. */
 #include <math.h>
 
 #include "api/data.h"
@@ -35,7 +36,7 @@ typedef struct Training {
     bool             stopping;
 } Training;
 
-/* --- running graphs ------------------------------------------------------------------------------ */
+/* --- running graphs --------------------------------------------------------------------------- */
 typedef union ScalarStore {
     double  f64;
     float   f32;
@@ -103,7 +104,7 @@ static StoaStatus run_graph(Training *t, const char *name, const StoaTensor *dat
     return STOA_OK;
 }
 
-/* --- one step ------------------------------------------------------------------------------------ */
+/* --- one step --------------------------------------------------------------------------------- */
 static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
     uint32_t   parts = t->options.accumulate;
     double     sum = 0, unused;
@@ -118,7 +119,8 @@ static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
         feed_recycle(t->feed);
         if (status != STOA_OK) return status;
         sum += loss;
-        if (*out_stopped) { /* the rest of the step is used up, so that batch numbers stay in step */
+        /* the rest of the step is used up, so that batch numbers stay in step */
+        if (*out_stopped) {
             for (uint32_t k = i + 1; k < parts; k++) {
                 (void)feed_next(t->feed);
                 feed_recycle(t->feed);
@@ -131,7 +133,8 @@ static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
     return parts > 1 ? run_graph(t, "apply", NULL, &t->norm, &unused, out_stopped) : STOA_OK;
 }
 
-/* After an accumulation that stopped or failed the sums hold parts of a step that does not count. */
+/* After an accumulation that stopped or failed the sums hold parts of a step that does not
+ * count. */
 static void clear_sums(Training *t) {
     for (uint32_t i = 0; i < t->session->state_count; i++) {
         String name = strings_get(&t->session->world->strings, t->session->state[i].name);
@@ -178,7 +181,7 @@ static StoaStatus evaluate(Training *t) {
     return STOA_OK;
 }
 
-/* --- run folder ---------------------------------------------------------------------------------- */
+/* --- run folder ------------------------------------------------------------------------------- */
 static const char *run_path(Training *t, const char *name) {
     return str_format(t->arena, "%s/%s", t->options.run, name).data;
 }
@@ -226,9 +229,9 @@ static Status write_all(Training *t) {
         {STR("seed"), str_format(t->line, "%llu", (unsigned long long)t->options.seed)},
         {STR("accumulate"), str_format(t->line, "%u", t->options.accumulate)}};
     Status flushed = metrics_flush(&t->metrics, true, diags);
-    Status saved = checkpoint_save(t->options.run, t->step, state_tensors(t),
-                                   t->session->state_count, meta, LENGTH(meta),
-                                   t->options.checkpoint_keep, diags);
+    Status saved =
+        checkpoint_save(t->options.run, t->step, state_tensors(t), t->session->state_count, meta,
+                        LENGTH(meta), t->options.checkpoint_keep, diags);
     Status plotted = write_plot(t);
     return saved != STATUS_OK ? saved : flushed != STATUS_OK ? flushed : plotted;
 }
@@ -256,7 +259,7 @@ static Status resume(Training *t) {
     return status;
 }
 
-/* --- trace --------------------------------------------------------------------------------------- */
+/* --- trace ------------------------------------------------------------------------------------ */
 static String launch_label(Arena *out, const World *world, const Plan *plan, uint32_t launch) {
     OpId     op = plan->launches.op[launch];
     String   name = STR("");
@@ -325,12 +328,13 @@ static Status trace_step(Training *t, uint64_t start_ns) {
     return status;
 }
 
-/* --- logging ------------------------------------------------------------------------------------- */
+/* --- logging ---------------------------------------------------------------------------------- */
 static String progress_json(Training *t, const StoaProgress *p) {
     Text text = text_begin(t->line);
     text_addf(
         &text,
-        "{\"step\":%llu,\"steps\":%llu,\"lr\":%.7g,\"items_per_second\":%.7g,\"skipped\":%llu,\"seconds\":%.4g",
+        "{\"step\":%llu,\"steps\":%llu,\"lr\":%.7g,\"items_per_second\":%.7g,\"skipped\":%llu,"
+              "\"seconds\":%.4g",
         (unsigned long long)p->step, (unsigned long long)p->steps, p->learning_rate,
         p->items_per_second, (unsigned long long)p->skipped, p->seconds);
     if (isfinite(p->loss))
@@ -394,7 +398,7 @@ static void log_step(Training *t) {
     if (t->options.progress(t->options.user, &progress)) t->stopping = true;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------ */
+/* --- the loop --------------------------------------------------------------------------------- */
 static bool due(uint64_t step, uint64_t every, uint64_t last) {
     return step == last || (every != 0 && step % every == 0);
 }

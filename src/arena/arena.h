@@ -1,9 +1,11 @@
-/* Arenas: a reserved range of address space that commits as it grows, so what was pushed never moves.
+/* Arenas: a reserved range of address space that commits as it grows, so what was pushed never
+ * moves.
  *
  * An arena answers "how long does this memory live": as long as the arena, or until a mark is
- * released. There is no free. Running out (a byte limit, the operating system, or an injected fault)
- * unwinds to the innermost ARENA_GUARD of the thread; code between the guard and the push needs no
- * checks, and must hold no open file or lock across a push. Every public entry point has a guard.
+ * released. There is no free. Running out (a byte limit, the operating system, or an injected
+ * fault) unwinds to the innermost ARENA_GUARD of the thread; code between the guard and the push
+ * needs no checks, and must hold no open file or lock across a push. Every public entry point has a
+ * guard.
  *
  * Debug builds fill fresh and released memory with 0xAA and commit page by page, so that growth
  * paths run in every test; AddressSanitizer sees released bytes as poisoned.

@@ -6,7 +6,8 @@
 
 #include "arena/arena.h"
 
-/* numa_node: index from topology.h, or -1 for the node of the calling thread. budget may be NULL. */
+/* numa_node: index from topology.h, or -1 for the node of the calling thread. budget may be
+ * NULL. */
 void *block_open(size_t bytes, int numa_node, Budget *budget);
 void  block_close(void *block, size_t bytes, Budget *budget); /* NULL is allowed */
 

@@ -1,9 +1,9 @@
 /* Tables of columns on reserved address space.
  *
- * A table is a set of columns that share a row count. Each column is contiguous and never moves: its
- * address space (rows_max x width) is reserved when the table opens and committed as rows are added.
- * So `ops->opcode[row]` is one load, and a pointer into a column is valid for the life of the table.
- * Row 0 is the nil row, all zero, present from the start (count is 1 in an empty table).
+ * A table is a set of columns that share a row count. Each column is contiguous and never moves:
+ * its address space (rows_max x width) is reserved when the table opens and committed as rows are
+ * added. So `ops->opcode[row]` is one load, and a pointer into a column is valid for the life of
+ * the table. Row 0 is the nil row, all zero, present from the start (count is 1 in an empty table).
  *
  * Declare with an X-macro list C(type, name, "doc"):
  *     #define OPS_COLUMNS(C) C(uint16_t, opcode, "...") ...
@@ -57,7 +57,8 @@ typedef struct Table { /* first member of every typed table */
                                          .columns_count = LENGTH(info_name##_columns),             \
                                          .row_bytes = 0 COLUMNS(TABLE_WIDTH_)}
 
-/* Reserves; rows_max is at least 2. Unwinds (arena guard) when refused. table is all zero before. */
+/* Reserves; rows_max is at least 2. Unwinds (arena guard) when refused. table is all zero
+ * before. */
 void table_open(Table *table, const TableInfo *info, uint32_t rows_max, Budget *budget);
 void table_close(Table *table); /* safe on an all-zero table */
 /* Makes count + rows committed. Unwinds at the budget, at rows_max (named in the failure) or when

@@ -33,7 +33,7 @@ enum { MEMORY_DEBUG = 1 };
 enum { MEMORY_DEBUG = 0 };
 #endif
 
-enum { MEMORY_FILL = 0xAA }; /* what undefined bytes read as in debug */
+enum { MEMORY_FILL = 0xAA };                             /* what undefined bytes read as in debug */
 static const size_t memory_huge_bytes = (size_t)2 << 20; /* a huge page; shorter ranges get none */
 
 /* Debug builds overwrite memory whose contents the contract leaves undefined. */

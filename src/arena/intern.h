@@ -1,4 +1,5 @@
-/* Interning: an open-addressing index from content to row, kept beside the table that owns the rows.
+/* Interning: an open-addressing index from content to row, kept beside the table that owns the
+ * rows.
  *
  * The index stores 32-bit rows and hash tags only; content is compared through a callback on the
  * owner, so one implementation serves strings, shapes, types, dims, attributes and constants. The

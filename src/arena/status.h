@@ -1,8 +1,8 @@
 /* The result of an operation that the world can make fail (memory, files, devices, foreign bytes).
  *
- * Status says only the class; the text (what, where, why, what to do) is a row in a Diags table that
- * the failing function was given. Zero is success. User mistakes inside a program are diagnostics,
- * not statuses; our own bugs are assertions. */
+ * Status says only the class; the text (what, where, why, what to do) is a row in a Diags table
+ * that the failing function was given. Zero is success. User mistakes inside a program are
+ * diagnostics, not statuses; our own bugs are assertions. */
 #ifndef STOA_ARENA_STATUS_H
 #define STOA_ARENA_STATUS_H
 

@@ -1,5 +1,6 @@
 /* Pinned worker lanes. A lane is a thread bound to one core of the topology (hwloc), chosen within
- * the process's affinity mask and cgroup CPU limit, cores before hyper-threads. Lane 0 is the caller.
+ * the process's affinity mask and cgroup CPU limit, cores before hyper-threads. Lane 0 is the
+ * caller.
  *
  * workers_run hands one function to every lane and returns when all are done; inside it lanes meet
  * at workers_barrier. Waiting spins briefly (a step launches thousands of times), then sleeps.
@@ -30,7 +31,8 @@ typedef void           WorkRangeFn(void *context, uint32_t lane, size_t first,
                                    size_t last); /* [first,last) */
 
 /* lanes: 0 for one per usable core (respecting the cgroup limit). Allocates in arena. pin: false to
- * leave placement to the system. On refusal to start a thread: STATUS_OUT_OF_MEMORY, nothing leaks. */
+ * leave placement to the system. On refusal to start a thread: STATUS_OUT_OF_MEMORY, nothing
+ * leaks. */
 MUST_USE Status workers_open(Arena *arena, uint32_t lanes, bool pin, Workers **out_workers);
 void            workers_close(Workers *workers); /* NULL is allowed */
 uint32_t        workers_lanes(const Workers *workers);

@@ -54,7 +54,9 @@ static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
 uint32_t cpu_run(CpuPlan *cpu, void *const *slots, CpuTraceFn *on_launch, void *context) {
     ASSERT(cpu && slots);
     Run run = {.cpu = cpu, .slots = slots, .on_launch = on_launch, .context = context};
-    if (cpu->splits) workers_run(cpu->workers, run_lane, &run);
-    else run_lane(&run, 0, 1); /* all of it is too small to wake anybody */
+    if (cpu->splits)
+        workers_run(cpu->workers, run_lane, &run);
+    else
+        run_lane(&run, 0, 1); /* all of it is too small to wake anybody */
     return run.failed;
 }

@@ -1,8 +1,8 @@
 /* dead: which rows does nobody need?
  *
- * Alive are terminators of graphs, rows with effects, and what they use; rows of a nested block live
- * and die with the operator that carries it, which is alive itself when an effect is inside. One
- * backward sweep marks, one rewrite copies. Needs verified code, breaks layout. Linear. */
+ * Alive are terminators of graphs, rows with effects, and what they use; rows of a nested block
+ * live and die with the operator that carries it, which is alive itself when an effect is inside.
+ * One backward sweep marks, one rewrite copies. Needs verified code, breaks layout. Linear. */
 #include "systems/rewrite.h"
 #include "systems/system.h"
 
@@ -10,7 +10,8 @@
 static void mark_effects(const Code *code, uint8_t *alive) {
     for (uint32_t row = 1; row < code->ops.table.count; row++) {
         const OpInfo *info = &op_infos[code->ops.opcode[row]];
-        bool keep = (info->flags & OP_EFFECT) != 0 || (info->flags & (OP_PURE | OP_STATE | OP_BLOCKS | OP_TERMINATOR | OP_VIEW)) == 0;
+        bool          keep = (info->flags & OP_EFFECT) != 0 ||
+                    (info->flags & (OP_PURE | OP_STATE | OP_BLOCKS | OP_TERMINATOR | OP_VIEW)) == 0;
         if (!keep && !alive[row]) continue;
         alive[row] = 1;
         uint32_t parent = code->blocks.parent[code->ops.block[row].row].row;
@@ -25,7 +26,8 @@ Ran sys_dead(SystemCtx *ctx) {
     mark_effects(code, alive);
     for (uint32_t row = count - 1; row >= 1; row--) {
         uint32_t parent = code->blocks.parent[code->ops.block[row].row].row;
-        if (op_info(code, (OpId){row})->flags & OP_TERMINATOR) alive[row] = parent == 0 || alive[parent];
+        if (op_info(code, (OpId){row})->flags & OP_TERMINATOR)
+            alive[row] = parent == 0 || alive[parent];
         if (!alive[row]) continue;
         const ValueId *operands = op_operands(code, (OpId){row});
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {

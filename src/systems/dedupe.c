@@ -24,8 +24,10 @@ static bool row_same(const Rewrite *rw, uint32_t old_row, const ValueId *operand
                      uint32_t row) {
     const Code *code = rw->build.code;
     const Ops  *old = &rw->old->ops;
-    if (code->ops.opcode[row] != old->opcode[old_row] || code->ops.attrs[row].row != old->attrs[old_row].row ||
-        code->ops.block[row].row != old->block[old_row].row || code->ops.operands_count[row] != count)
+    if (code->ops.opcode[row] != old->opcode[old_row] ||
+        code->ops.attrs[row].row != old->attrs[old_row].row ||
+        code->ops.block[row].row != old->block[old_row].row ||
+        code->ops.operands_count[row] != count)
         return false;
     const ValueId *theirs = op_operands(code, (OpId){row});
     for (uint32_t i = 0; i < count; i++)
@@ -40,7 +42,8 @@ Ran sys_dedupe(SystemCtx *ctx) {
     SeenRows seen = {ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, capacity), capacity - 1};
     uint32_t operands_max = 1;
     for (uint32_t row = 1; row < count; row++)
-        if (old->ops.operands_count[row] > operands_max) operands_max = old->ops.operands_count[row];
+        if (old->ops.operands_count[row] > operands_max)
+            operands_max = old->ops.operands_count[row];
     ValueId *operands = ARENA_ARRAY(ctx->scratch, ValueId, operands_max);
     Rewrite  rw = rewrite_begin(ctx->world, ctx->scratch);
     for (uint32_t row = 1; row < count; row++) {
@@ -59,14 +62,16 @@ Ran sys_dedupe(SystemCtx *ctx) {
             operands[1] = swap;
         }
         uint32_t at = (uint32_t)row_hash(old, row, operands, n) & seen.mask;
-        while (seen.rows[at] != 0 && !row_same(&rw, row, operands, n, seen.rows[at])) at = (at + 1) & seen.mask;
+        while (seen.rows[at] != 0 && !row_same(&rw, row, operands, n, seen.rows[at]))
+            at = (at + 1) & seen.mask;
         if (seen.rows[at] == 0 || !system_burn(ctx)) {
             OpId copy = rewrite_copy_with(&rw, op, operands);
             if (seen.rows[at] == 0) seen.rows[at] = copy.row;
             continue;
         }
         for (uint32_t i = 0; i < old->ops.results_count[row]; i++)
-            rewrite_map(&rw, op_result(old, op, i), op_result(rw.build.code, (OpId){seen.rows[at]}, i));
+            rewrite_map(&rw, op_result(old, op, i),
+                        op_result(rw.build.code, (OpId){seen.rows[at]}, i));
         changed++;
     }
     rewrite_end(&rw);

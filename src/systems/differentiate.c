@@ -1,14 +1,16 @@
 /* differentiate: gradient and jvp rows become derivative programs.
  *
- * Rows are handled in order, so a gradient of a gradient sees ordinary rows: any order is repetition.
+ * Rows are handled in order, so a gradient of a gradient sees ordinary rows: any order is
+ * repetition.
  *   jvp       walk the rows between the inputs and y once and emit their tangents (rules/jvp.def).
- *   gradient  the same from placeholder tangents, then walk the emitted rows backwards and transpose
+ *   gradient  the same from placeholder tangents, then walk the emitted rows backwards and
+ * transpose
  *             those that are linear in the tangents (rules/transpose.def), adding up contributions.
- * There is no table of backward operators. The tangent rows of a gradient are dead afterwards; their
- * coefficients are what the backward program uses.
+ * There is no table of backward operators. The tangent rows of a gradient are dead afterwards;
+ * their coefficients are what the backward program uses.
  *
- * Needs types; gives a program without derivative rows, or after an error the program as it was, which
- * is what diagnostics refer to. Cost: rows between xs and y, a small factor
+ * Needs types; gives a program without derivative rows, or after an error the program as it was,
+ * which is what diagnostics refer to. Cost: rows between xs and y, a small factor
  * each, per derivative row. Placeholders are OP_NIL rows in between and never survive. */
 #include "systems/emit.h"
 #include "systems/system.h"
@@ -52,7 +54,8 @@ static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y)
         const ValueId *operands = op_operands(code, (OpId){row});
         if (op_info(code, (OpId){row})->flags & OP_ZERO_GRAD) continue;
         uint8_t any = 0;
-        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) any |= d->active[operands[i].row];
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
+            any |= d->active[operands[i].row];
         if (!any) continue;
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             d->active[op_result(code, (OpId){row}, i).row] = 1;
@@ -64,7 +67,8 @@ static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y)
             any |= d->active[op_result(code, (OpId){row}, i).row];
         if (any != 3) continue;
         const ValueId *operands = op_operands(code, (OpId){row});
-        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) d->active[operands[i].row] |= 2;
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
+            d->active[operands[i].row] |= 2;
     }
 }
 
@@ -76,7 +80,8 @@ static void push_forward(Derive *d) {
     for (uint32_t row = 1; row < d->rows && !d->failed; row++) {
         uint32_t results = code->ops.results_count[row], count = code->ops.operands_count[row];
         bool     wanted = false, moved = false;
-        for (uint32_t i = 0; i < results; i++) wanted |= d->active[op_result(code, (OpId){row}, i).row] == 3;
+        for (uint32_t i = 0; i < results; i++)
+            wanted |= d->active[op_result(code, (OpId){row}, i).row] == 3;
         if (!wanted) continue;
         if (count > operands_max || results > operands_max) {
             operands_max = (count > results ? count : results) * 2;
@@ -91,18 +96,20 @@ static void push_forward(Derive *d) {
         ValueId *out = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
         e.d = operand_tangents;
         if (!emit_jvp(&e, out)) {
-            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, e.op), code->ops.opcode[row],
-                            0, 0, 0);
+            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, e.op),
+                            code->ops.opcode[row], 0, 0, 0);
         }
         for (uint32_t i = 0; i < results; i++) {
             ValueId y = op_result(code, (OpId){row}, i);
-            if (!value_id_some(d->tangents[y.row])) d->tangents[y.row] = out[i]; /* an x keeps its seed */
+            if (!value_id_some(d->tangents[y.row]))
+                d->tangents[y.row] = out[i]; /* an x keeps its seed */
         }
         check_errors(d);
     }
 }
 
-/* Walks the tangent rows [first, last) backwards. cotangents: by value row, grown as rows appear. */
+/* Walks the tangent rows [first, last) backwards. cotangents: by value row, grown as rows
+ * appear. */
 static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *is_tangent,
                       ValueId *cotangents) {
     const Code *code = d->build->code;
@@ -119,8 +126,8 @@ static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *i
             e.operand = i;
             ValueId part = emit_transpose(&e);
             if (!value_id_some(part))
-                (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, d->op.row, code->ops.opcode[row], i, 0,
-                                0);
+                (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, d->op.row,
+                                code->ops.opcode[row], i, 0, 0);
             check_errors(d);
             if (d->failed) return;
             ValueId *sum = &cotangents[operand.row];
@@ -137,7 +144,8 @@ static uint8_t *mark_tangents(Derive *d, uint32_t first, const ValueId *seeds, u
     for (uint32_t row = first; row < code->ops.table.count; row++) {
         const ValueId *operands = op_operands(code, (OpId){row});
         uint8_t        any = 0;
-        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) any |= is_tangent[operands[i].row];
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
+            any |= is_tangent[operands[i].row];
         for (uint32_t i = 0; any && i < code->ops.results_count[row]; i++)
             is_tangent[op_result(code, (OpId){row}, i).row] = 1;
     }
@@ -160,14 +168,16 @@ static Derive derive_begin(SystemCtx *ctx, Rewrite *rw, OpId op) {
 static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
     uint32_t count = rw->old->ops.operands_count[op.row] - 1;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
-    ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count), *seeds = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Derive   d = derive_begin(ctx, rw, op);
-    Code    *code = rw->build.code;
+    ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count),
+            *seeds = ARENA_ARRAY(ctx->scratch, ValueId, count);
+    Derive d = derive_begin(ctx, rw, op);
+    Code  *code = rw->build.code;
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
     mark_active(&d, xs, count, y);
     for (uint32_t i = 0; i < count; i++) { /* an x given twice shares its placeholder */
         if (!value_id_some(d.tangents[xs[i].row])) {
-            OpId hole = code_add_op(code, rw->build.block, OP_NIL, NULL, 0, 1, (AttrsId){0}, rw->build.loc);
+            OpId hole =
+                code_add_op(code, rw->build.block, OP_NIL, NULL, 0, 1, (AttrsId){0}, rw->build.loc);
             seeds[i] = op_result(code, hole, 0);
             code->values.type[seeds[i].row] = build_type(&rw->build, xs[i]);
             d.tangents[xs[i].row] = seeds[i];
@@ -204,7 +214,8 @@ static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
         d.tangents[xs[i].row] = rw->map[op_operand(rw->old, op, count + 1 + i).row];
     push_forward(&d);
     ValueId dy = d.tangents[y.row];
-    rewrite_map(rw, op_result(rw->old, op, 0), value_id_some(dy) ? dy : build_splat(&rw->build, y, 0));
+    rewrite_map(rw, op_result(rw->old, op, 0),
+                value_id_some(dy) ? dy : build_splat(&rw->build, y, 0));
     return !d.failed;
 }
 
@@ -220,7 +231,8 @@ static void drop_holes(SystemCtx *ctx) {
         uint8_t        drop = old->ops.opcode[row] == OP_NIL;
         for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) drop |= gone[operands[i].row];
         if (!drop) continue;
-        for (uint32_t i = 0; i < old->ops.results_count[row]; i++) gone[op_result(old, op, i).row] = 1;
+        for (uint32_t i = 0; i < old->ops.results_count[row]; i++)
+            gone[op_result(old, op, i).row] = 1;
         rewrite_copy_rows(&rw, (OpId){first}, op);
         first = row + 1;
     }
@@ -245,7 +257,8 @@ Ran sys_differentiate(SystemCtx *ctx) {
         if (row == count) break;
         rewrite_at(&rw, op);
         bool gradient = old->ops.opcode[row] == OP_GRADIENT;
-        if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op)) return ran; /* the code stays as it was */
+        if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op))
+            return ran; /* the code stays as it was */
         holes |= gradient;
         ran.changed++;
     }

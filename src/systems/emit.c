@@ -150,7 +150,8 @@ ValueId emit_winner(Emit *e, CompareKind beats, ValueId a, ValueId b) {
     ValueId tie = SELECT(COMPARE(EQ, a, b), NUM(0.5), NUM(0));
     return SELECT(build_compare(e->build, beats, a, b), NUM(1), tie);
 }
-/* The sizes are read from X(0), never from x, which may be a tangent that the backward program drops. */
+/* The sizes are read from X(0), never from x, which may be a tangent that the backward program
+ * drops. */
 ValueId emit_mean(Emit *e, ValueId x, const int64_t *axes, uint32_t count) {
     ValueId sum = build_reduce(e->build, REDUCE_SUM, x, axes, count);
     ValueId n = build_count(e->build, X(0), axes, count, build_dtype(e->build, x));

@@ -1,6 +1,7 @@
 /* The vocabulary of rules. Derivative and expansion rules (tables/rules/ *.def and rules_*.c) are C
- * expressions in these words over an Emit: the row a rule is applied to and the builder that receives
- * what it emits. Rules emit primitives (and composites as coefficients) and read only their row.
+ * expressions in these words over an Emit: the row a rule is applied to and the builder that
+ * receives what it emits. Rules emit primitives (and composites as coefficients) and read only
+ * their row.
  *
  *   X(i), Y, T(i)   operands, first result, type of operand i
  *   D               tangent of the operand that a jvp rule is about (never nil)
@@ -24,8 +25,8 @@ typedef struct Emit {
     uint32_t        operand; /* that a jvp or transpose expression is about */
 } Emit;
 
-/* jvp functions fill out_tangents (one per result, nil for zero) and return false when the row has no
- * derivative in an operand that has a tangent. Expansion functions fill out_values likewise. */
+/* jvp functions fill out_tangents (one per result, nil for zero) and return false when the row has
+ * no derivative in an operand that has a tangent. Expansion functions fill out_values likewise. */
 typedef bool    JvpFn(Emit *e, ValueId *out_tangents);
 typedef ValueId TransposeFn(Emit *e);
 typedef bool    ExpandFn(Emit *e, ValueId *out_values);

@@ -25,7 +25,8 @@ static bool expand_row(SystemCtx *ctx, Rewrite *rw, OpId old) {
         return false;
     }
     for (uint32_t i = 0; i < results; i++) {
-        StrId *name = &rw->build.code->values.name[e.y.row + i]; /* the dead row gives its name up */
+        StrId *name =
+            &rw->build.code->values.name[e.y.row + i]; /* the dead row gives its name up */
         *name = (StrId){0};
         rewrite_map(rw, op_result(rw->old, old, i), values[i]);
     }
@@ -37,11 +38,13 @@ Ran sys_expand(SystemCtx *ctx) {
     for (uint32_t round = 0; round < EXPAND_ROUNDS_MAX; round++) {
         const Code *old = &ctx->world->code;
         uint32_t    pending = 0;
-        for (uint32_t row = 1; row < old->ops.table.count; row++) pending += must_expand(ctx, old->ops.opcode[row]);
+        for (uint32_t row = 1; row < old->ops.table.count; row++)
+            pending += must_expand(ctx, old->ops.opcode[row]);
         if (pending == 0) break;
         ArenaMark mark = arena_mark(ctx->scratch);
         uint8_t  *used = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
-        for (uint32_t i = 1; i < old->operands.table.count; i++) used[old->operands.value[i].row] = 1;
+        for (uint32_t i = 1; i < old->operands.table.count; i++)
+            used[old->operands.value[i].row] = 1;
         Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
         for (uint32_t row = 1, count = rw.old->ops.table.count; row < count; row++) {
             uint32_t first = row;
@@ -55,7 +58,8 @@ Ran sys_expand(SystemCtx *ctx) {
             for (uint32_t i = 0; i < rw.old->ops.results_count[row]; i++)
                 wanted |= used[op_result(rw.old, op, i).row] != 0;
             if (!wanted) continue;
-            if (!expand_row(ctx, &rw, op)) return ran; /* the diagnostic is about the code as it is */
+            if (!expand_row(ctx, &rw, op))
+                return ran; /* the diagnostic is about the code as it is */
             ran.changed++;
         }
         rewrite_end(&rw);

@@ -1,10 +1,11 @@
 /* fold: constants are evaluated, and rows that change nothing disappear.
  *
- * Works on splats: a scalar constant, or its broadcast, or elementwise rows over splats, known as one
- * number. Only operations that round exactly are evaluated here, so a folded program gives the bits
- * of the unfolded one, with one exception: x + 0 becomes x, which keeps the sign of a zero.
+ * Works on splats: a scalar constant, or its broadcast, or elementwise rows over splats, known as
+ * one number. Only operations that round exactly are evaluated here, so a folded program gives the
+ * bits of the unfolded one, with one exception: x + 0 becomes x, which keeps the sign of a zero.
  * Algebra, each rule shrinking the program (so sweeps terminate):
- *   x+0 = x-0 = 0+x = x*1 = 1*x = x/1 = x;  --x = x;  select(c,a,a) = a;  select(splat,a,b) = a or b
+ *   x+0 = x-0 = 0+x = x*1 = 1*x = x/1 = x;  --x = x;  select(c,a,a) = a;  select(splat,a,b) = a or
+ * b
  *   convert to the same dtype, reshape/broadcast/transpose/slice to the same type = x
  *   reshape(reshape x) = reshape x;  transpose(transpose x) = transpose x
  *   reduce over no axes = x;  concat of one = x;  dim_size of a constant dim = the constant
@@ -17,7 +18,7 @@
 typedef struct Fold {
     SystemCtx *ctx;
     Rewrite    rw;
-    uint8_t   *splat;  /* by old value row: its elements are all `number` */
+    uint8_t   *splat; /* by old value row: its elements are all `number` */
     double    *number;
 } Fold;
 
@@ -68,7 +69,9 @@ static bool evaluate(const Fold *f, uint32_t row, double *out) { // tidy: dispat
         *out = compare((CompareKind)op_attrs(f->ctx->world, old, (OpId){row})[0], a, b);
         break;
     case OP_CONVERT:
-        if (isnan(a) && !dtype_is_float(type_dtype(&f->ctx->world->types, old->values.type[op_result(old, (OpId){row}, 0).row])))
+        if (isnan(a) &&
+            !dtype_is_float(type_dtype(&f->ctx->world->types,
+                                       old->values.type[op_result(old, (OpId){row}, 0).row])))
             return false;
         *out = a;
         break;
@@ -98,7 +101,8 @@ static void track_splat(Fold *f, uint32_t row) {
         return;
     }
     if (opcode == OP_DIM_SIZE) {
-        DimId size = type_dims(&world->types, old->values.type[x[0].row])[op_attrs(world, old, (OpId){row})[0]];
+        DimId size = type_dims(&world->types,
+                               old->values.type[x[0].row])[op_attrs(world, old, (OpId){row})[0]];
         if (!dims_is_const(&world->dims, size)) return;
         f->number[y.row] = (double)dims_const_value(&world->dims, size);
         f->splat[y.row] = 1;
@@ -127,7 +131,8 @@ static ValueId same_as_operand(const Fold *f, uint32_t row) { // tidy: dispatch
     const Values  *values = &old->values;
     uint32_t       count = old->ops.operands_count[row];
     if (old->ops.results_count[row] != 1 || count == 0) return (ValueId){0};
-    bool same_type = values->type[op_result(old, (OpId){row}, 0).row].row == values->type[x[0].row].row;
+    bool same_type =
+        values->type[op_result(old, (OpId){row}, 0).row].row == values->type[x[0].row].row;
     switch ((Opcode)old->ops.opcode[row]) {
     case OP_ADD:
         if (is_number(f, x[1], 0)) return x[0];
@@ -154,7 +159,8 @@ static ValueId same_as_operand(const Fold *f, uint32_t row) { // tidy: dispatch
     case OP_CONVERT: return same_type ? x[0] : (ValueId){0}; /* a full slice keeps its type */
     case OP_CONCAT: return count == 1 ? x[0] : (ValueId){0};
     case OP_REDUCE:
-        return op_attrs(f->ctx->world, old, (OpId){row})[ATTR_REDUCE_axes] == 0 ? x[0] : (ValueId){0};
+        return op_attrs(f->ctx->world, old, (OpId){row})[ATTR_REDUCE_axes] == 0 ? x[0]
+                                                                                : (ValueId){0};
     default: break;
     }
     return (ValueId){0};
@@ -174,7 +180,7 @@ static bool look_through(Fold *f, uint32_t row) {
     World      *world = f->ctx->world;
     Opcode      opcode = (Opcode)old->ops.opcode[row];
     if (opcode != OP_RESHAPE && opcode != OP_TRANSPOSE) return false;
-    ValueId        y = op_result(old, (OpId){row}, 0), x = rw->map[op_operand(old, (OpId){row}, 0).row];
+    ValueId y = op_result(old, (OpId){row}, 0), x = rw->map[op_operand(old, (OpId){row}, 0).row];
     const uint64_t *attrs = op_attrs(world, old, (OpId){row});
     if (opcode == OP_TRANSPOSE && is_identity_permutation(world, attrs[0])) {
         rewrite_map(rw, y, x);
@@ -188,13 +194,18 @@ static bool look_through(Fold *f, uint32_t row) {
         rewrite_map(rw, y, back ? source : build_op(&rw->build, OP_RESHAPE, &source, 1, attrs));
         return true;
     }
-    ListId   outer_list = {(uint32_t)attrs[0]}, inner_list = {(uint32_t)op_attrs(world, code, inner)[0]};
+    ListId outer_list = {(uint32_t)attrs[0]},
+           inner_list = {(uint32_t)op_attrs(world, code, inner)[0]};
     uint32_t rank = list_count(&world->attrs, outer_list);
     int64_t  both[SHAPE_RANK_MAX];
     for (uint32_t i = 0; i < rank; i++)
-        both[i] = list_numbers(&world->attrs, inner_list)[list_numbers(&world->attrs, outer_list)[i]];
+        both[i] =
+            list_numbers(&world->attrs, inner_list)[list_numbers(&world->attrs, outer_list)[i]];
     uint64_t word = build_ints(&rw->build, both, rank);
-    rewrite_map(rw, y, is_identity_permutation(world, word) ? source : build_transpose(&rw->build, source, both, rank));
+    rewrite_map(rw, y,
+                is_identity_permutation(world, word)
+                    ? source
+                    : build_transpose(&rw->build, source, both, rank));
     return true;
 }
 
@@ -212,13 +223,15 @@ Ran sys_fold(SystemCtx *ctx) {
         track_splat(&f, row);
         Opcode  opcode = (Opcode)old->ops.opcode[row];
         bool    pure = (op_infos[opcode].flags & OP_PURE) != 0;
-        ValueId y = old->ops.results_first[row], same = pure ? same_as_operand(&f, row) : (ValueId){0};
+        ValueId y = old->ops.results_first[row],
+                same = pure ? same_as_operand(&f, row) : (ValueId){0};
         if (value_id_some(same) && system_burn(ctx)) {
             rewrite_map(&f.rw, y, f.rw.map[same.row]);
             ran.changed++;
-        } else if (pure && old->ops.operands_count[row] != 0 && f.splat[y.row] && opcode != OP_BROADCAST_IN_DIM &&
-                   system_burn(ctx)) {
-            rewrite_map(&f.rw, y, build_splat_type(&f.rw.build, old->values.type[y.row], f.number[y.row]));
+        } else if (pure && old->ops.operands_count[row] != 0 && f.splat[y.row] &&
+                   opcode != OP_BROADCAST_IN_DIM && system_burn(ctx)) {
+            rewrite_map(&f.rw, y,
+                        build_splat_type(&f.rw.build, old->values.type[y.row], f.number[y.row]));
             ran.changed++;
         } else if (pure && ctx->fuel != 0 && look_through(&f, row)) {
             (void)system_burn(ctx);

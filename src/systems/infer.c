@@ -13,17 +13,18 @@ Ran sys_infer(SystemCtx *ctx) {
         uint32_t results = code->ops.results_count[row];
         uint32_t first = code->ops.results_first[row].row;
         if (results == 0 && code->ops.opcode[row] != OP_ASSIGN) continue;
-        TypeId    few[8] = {{0}};
-        TypeId   *types = results <= LENGTH(few) ? few : ARENA_ARRAY_ZERO(ctx->scratch, TypeId, results);
-        InferCtx  infer = {.world = world,
-                           .opcode = (Opcode)code->ops.opcode[row],
-                           .op = row,
-                           .operands = op_operands(code, (OpId){row}),
-                           .operands_count = code->ops.operands_count[row],
-                           .attrs = op_attrs(world, code, (OpId){row}),
-                           .results_count = results,
-                           .out_types = types,
-                           .code = code};
+        TypeId  few[8] = {{0}};
+        TypeId *types =
+            results <= LENGTH(few) ? few : ARENA_ARRAY_ZERO(ctx->scratch, TypeId, results);
+        InferCtx infer = {.world = world,
+                          .opcode = (Opcode)code->ops.opcode[row],
+                          .op = row,
+                          .operands = op_operands(code, (OpId){row}),
+                          .operands_count = code->ops.operands_count[row],
+                          .attrs = op_attrs(world, code, (OpId){row}),
+                          .results_count = results,
+                          .out_types = types,
+                          .code = code};
         schema_infer(&infer);
         for (uint32_t i = 0; i < results; i++) {
             ran.changed += code->values.type[first + i].row != types[i].row;

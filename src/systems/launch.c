@@ -2,10 +2,11 @@
  *
  * For each row that computes something (views, constants and state reads do not), addresses its
  * operands and results: slot, byte offset, sizes and strides, from views evaluated with the plan's
- * dim values. Owners get a slot: parameters, inputs, outputs and constants one of their own, the rest
- * a buffer that the memory system places in the arena. Empty results launch nothing. assign becomes a
- * copy into the parameter, or nothing when the memory system can write in place (see memory.c).
- * Needs layout and plan->dim_values. Linear; fills slots, launches, launch_args, buffers. */
+ * dim values. Owners get a slot: parameters, inputs, outputs and constants one of their own, the
+ * rest a buffer that the memory system places in the arena. Empty results launch nothing. assign
+ * becomes a copy into the parameter, or nothing when the memory system can write in place (see
+ * memory.c). Needs layout and plan->dim_values. Linear; fills slots, launches, launch_args,
+ * buffers. */
 #include "systems/system.h"
 
 /* What all dense values of a type have in common: made once a type, copied for every argument. */
@@ -86,7 +87,8 @@ static void add_arg(Launching *l, ValueId value) {
     arg->offset = (uint64_t)sizes[views->offset[value.row].row] * dtype_bytes((Dtype)arg->dtype);
     if (!list_id_some(strides)) return;
     arg->dense = false;
-    for (uint32_t i = 0; i < arg->rank; i++) arg->strides[i] = sizes[list_numbers(attrs, strides)[i]];
+    for (uint32_t i = 0; i < arg->rank; i++)
+        arg->strides[i] = sizes[list_numbers(attrs, strides)[i]];
 }
 
 static void touch(Launching *l, uint32_t buffer, uint32_t launch) {
@@ -95,8 +97,9 @@ static void touch(Launching *l, uint32_t buffer, uint32_t launch) {
     buffers->last[buffer] = launch;
 }
 
-static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands, uint32_t operands_count,
-                       ValueId results_first, uint32_t results, AttrsId attrs) {
+static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands,
+                       uint32_t operands_count, ValueId results_first, uint32_t results,
+                       AttrsId attrs) {
     Launches *launches = &l->plan->launches;
     uint32_t  row = table_add(&launches->table);
     launches->opcode[row] = opcode;
@@ -107,7 +110,8 @@ static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *op
     launches->op[row] = op;
     for (uint32_t i = 0; i < operands_count; i++) add_arg(l, operands[i]);
     for (uint32_t i = 0; i < results; i++) add_arg(l, (ValueId){results_first.row + i});
-    for (uint32_t i = 0; i < operands_count + results; i++) touch(l, launch_buffers(l->plan, row)[i], row);
+    for (uint32_t i = 0; i < operands_count + results; i++)
+        touch(l, launch_buffers(l->plan, row)[i], row);
 }
 
 static void add_input_slots(Launching *l) {
@@ -137,7 +141,9 @@ static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
     OpId   end = {last - 1};
     ListId names = {(uint32_t)op_attrs(world, code, end)[ATTR_RETURN_names]};
     for (uint32_t i = 0; i < code->ops.operands_count[end.row]; i++) {
-        StrId name = {i < list_count(&world->attrs, names) ? (uint32_t)list_numbers(&world->attrs, names)[i] : 0};
+        StrId name = {i < list_count(&world->attrs, names)
+                          ? (uint32_t)list_numbers(&world->attrs, names)[i]
+                          : 0};
         (void)add_slot(l, SLOT_OUTPUT, i, name, op_operand(code, end, i));
         l->plan->outputs++;
     }
@@ -153,8 +159,8 @@ static void launch_row(Launching *l, uint32_t row) {
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < results; i++) bytes += value_bytes(l, (ValueId){first.row + i});
     if (bytes == 0 && !(info->flags & OP_EFFECT)) return;
-    add_launch(l, (OpId){row}, (uint16_t)opcode, op_operands(code, (OpId){row}), code->ops.operands_count[row],
-               first, results, code->ops.attrs[row]);
+    add_launch(l, (OpId){row}, (uint16_t)opcode, op_operands(code, (OpId){row}),
+               code->ops.operands_count[row], first, results, code->ops.attrs[row]);
 }
 
 /* A copy whose result is the parameter. Assignments count after the step, so they come last. */
@@ -162,7 +168,8 @@ static void launch_assign(Launching *l, uint32_t row) {
     const Code *code = &l->plan->world->code;
     if (code->ops.opcode[row] != OP_ASSIGN) return;
     ValueId parameter = op_operand(code, (OpId){row}, 0), value = op_operand(code, (OpId){row}, 1);
-    if (value_bytes(l, value) != 0) add_launch(l, (OpId){row}, OP_ASSIGN, &value, 1, parameter, 1, (AttrsId){0});
+    if (value_bytes(l, value) != 0)
+        add_launch(l, (OpId){row}, OP_ASSIGN, &value, 1, parameter, 1, (AttrsId){0});
 }
 
 Ran sys_launch(SystemCtx *ctx) {

@@ -1,10 +1,11 @@
 /* layout: which values own memory, and which are views of others?
  *
- * View operators (broadcast, transpose, slice, reshape, ...) become strides and an offset over their
- * operand's memory; both are symbolic dims, so the choice serves every size. Where an operator needs
- * denser memory than a view gives (target->view_need), a copy row is inserted; equal copies are
- * shared. Graph results and assigned values are made owners of dense memory, so that they can be
- * written straight into output slots and parameters. Needs primitives; writes code and views. Linear. */
+ * View operators (broadcast, transpose, slice, reshape, ...) become strides and an offset over
+ * their operand's memory; both are symbolic dims, so the choice serves every size. Where an
+ * operator needs denser memory than a view gives (target->view_need), a copy row is inserted; equal
+ * copies are shared. Graph results and assigned values are made owners of dense memory, so that
+ * they can be written straight into output slots and parameters. Needs primitives; writes code
+ * and views. Linear. */
 #include "systems/rewrite.h"
 #include "systems/system.h"
 
@@ -43,17 +44,18 @@ static bool strides_dense(World *world, TypeId type, const DimId *strides) {
     DimId want[SHAPE_RANK_MAX];
     dense_strides(world, type, want);
     for (uint32_t i = 0; i < type_rank(&world->types, type); i++)
-        if (strides[i].row != want[i].row && !is_one(world, type_dims(&world->types, type)[i])) return false;
+        if (strides[i].row != want[i].row && !is_one(world, type_dims(&world->types, type)[i]))
+            return false;
     return true;
 }
 
 /* The stored view of a new value. */
 static View view_get(Layout *l, ValueId value) {
-    World   *world = l->ctx->world;
-    Views   *views = l->ctx->views;
-    TypeId   type = l->rw.build.code->values.type[value.row];
-    View     view = {.base = views->base[value.row], .offset = views->offset[value.row]};
-    ListId   list = views->strides[value.row];
+    World *world = l->ctx->world;
+    Views *views = l->ctx->views;
+    TypeId type = l->rw.build.code->values.type[value.row];
+    View   view = {.base = views->base[value.row], .offset = views->offset[value.row]};
+    ListId list = views->strides[value.row];
     view.rank = type_rank(&world->types, type);
     view.dense = !list_id_some(list);
     if (!dim_id_some(view.offset)) view.offset = dims_const(&world->dims, 0);
@@ -68,11 +70,13 @@ static void view_put(Layout *l, ValueId value, const View *view) {
     TypeId  type = l->rw.build.code->values.type[value.row];
     int64_t rows[SHAPE_RANK_MAX];
     for (uint32_t i = 0; i < view->rank; i++) rows[i] = view->strides[i].row;
-    bool zero = dims_is_const(&world->dims, view->offset) && dims_const_value(&world->dims, view->offset) == 0;
+    bool zero = dims_is_const(&world->dims, view->offset) &&
+                dims_const_value(&world->dims, view->offset) == 0;
     views->base[value.row] = view->base;
     views->offset[value.row] = zero ? (DimId){0} : view->offset;
-    views->strides[value.row] = strides_dense(world, type, view->strides) ? (ListId){0}
-                                                                           : attrs_list(&world->attrs, rows, view->rank);
+    views->strides[value.row] = strides_dense(world, type, view->strides)
+                                    ? (ListId){0}
+                                    : attrs_list(&world->attrs, rows, view->rank);
 }
 
 static bool divides(Dims *dims, DimId divisor, DimId dim) {
@@ -82,8 +86,8 @@ static bool divides(Dims *dims, DimId divisor, DimId dim) {
     return back.row == dim.row;
 }
 
-/* Strides of a reshape of a strided view: groups of axes with equal products; the old axes of a group
- * must be contiguous among themselves. */
+/* Strides of a reshape of a strided view: groups of axes with equal products; the old axes of a
+ * group must be contiguous among themselves. */
 static bool reshape_strides(World *world, const View *from, const DimId *old, const DimId *new,
                             uint32_t new_rank, View *out) {
     Dims    *dims = &world->dims;
@@ -93,12 +97,16 @@ static bool reshape_strides(World *world, const View *from, const DimId *old, co
         DimId    a = i < from->rank ? old[i++] : dims_const(dims, 1);
         DimId    b = j < new_rank ? new[j++] : dims_const(dims, 1);
         while (a.row != b.row) { /* extend the shorter side */
-            if (j < new_rank && divides(dims, b, a)) b = product(dims, b, new[j++]);
-            else if (i < from->rank) a = product(dims, a, old[i++]);
-            else return false;
+            if (j < new_rank && divides(dims, b, a))
+                b = product(dims, b, new[j++]);
+            else if (i < from->rank)
+                a = product(dims, a, old[i++]);
+            else
+                return false;
         }
         for (uint32_t k = i0; k + 1 < i; k++)
-            if (from->strides[k].row != product(dims, from->strides[k + 1], old[k + 1]).row) return false;
+            if (from->strides[k].row != product(dims, from->strides[k + 1], old[k + 1]).row)
+                return false;
         DimId stride = i > i0 ? from->strides[i - 1] : dims_const(dims, 1);
         for (uint32_t k = j; k-- > j0;) {
             out->strides[k] = stride;
@@ -109,11 +117,11 @@ static bool reshape_strides(World *world, const View *from, const DimId *old, co
 }
 
 static View view_broadcast(Layout *l, OpId op, const View *from, ValueId x, ValueId y) {
-    World         *world = l->ctx->world;
-    const Code    *code = l->rw.build.code;
+    World          *world = l->ctx->world;
+    const Code     *code = l->rw.build.code;
     const uint64_t *attrs = op_attrs(world, code, op);
-    ListId         axes = {(uint32_t)attrs[ATTR_BROADCAST_IN_DIM_axes]};
-    View           view = *from;
+    ListId          axes = {(uint32_t)attrs[ATTR_BROADCAST_IN_DIM_axes]};
+    View            view = *from;
     view.rank = type_rank(&world->types, code->values.type[y.row]);
     for (uint32_t i = 0; i < view.rank; i++) view.strides[i] = dims_const(&world->dims, 0);
     for (uint32_t k = 0; k < from->rank; k++) {
@@ -127,14 +135,17 @@ static View view_broadcast(Layout *l, OpId op, const View *from, ValueId x, Valu
 static View view_slice(Layout *l, OpId op, const View *from) {
     World          *world = l->ctx->world;
     const uint64_t *attrs = op_attrs(world, l->rw.build.code, op);
-    ListId          starts = {(uint32_t)attrs[ATTR_SLICE_starts]}, steps = {(uint32_t)attrs[ATTR_SLICE_strides]};
-    View            view = *from;
+    ListId          starts = {(uint32_t)attrs[ATTR_SLICE_starts]},
+           steps = {(uint32_t)attrs[ATTR_SLICE_strides]};
+    View view = *from;
     for (uint32_t i = 0; i < view.rank; i++) {
         DimId start = {(uint32_t)list_numbers(&world->attrs, starts)[i]};
-        view.offset = dims_add(&world->dims, view.offset, product(&world->dims, start, view.strides[i]));
+        view.offset =
+            dims_add(&world->dims, view.offset, product(&world->dims, start, view.strides[i]));
         if (list_id_some(steps))
-            view.strides[i] = product(&world->dims, view.strides[i],
-                                      dims_const(&world->dims, list_numbers(&world->attrs, steps)[i]));
+            view.strides[i] =
+                product(&world->dims, view.strides[i],
+                        dims_const(&world->dims, list_numbers(&world->attrs, steps)[i]));
     }
     return view;
 }
@@ -147,8 +158,9 @@ static bool reshape_view(Layout *l, ValueId x, TypeId to, View *out) {
     *out = from;
     out->rank = type_rank(&world->types, to);
     if (from.dense) dense_strides(world, to, out->strides);
-    return from.dense || reshape_strides(world, &from, type_dims(&world->types, code->values.type[x.row]),
-                                         type_dims(&world->types, to), out->rank, out);
+    return from.dense ||
+           reshape_strides(world, &from, type_dims(&world->types, code->values.type[x.row]),
+                           type_dims(&world->types, to), out->rank, out);
 }
 
 /* The view that a view row makes of its operand. */
@@ -191,7 +203,8 @@ static void cover(Layout *l) {
 }
 
 static ValueId dense_copy(Layout *l, ValueId value) {
-    if (value.row < l->copies_count && value_id_some(l->copies[value.row])) return l->copies[value.row];
+    if (value.row < l->copies_count && value_id_some(l->copies[value.row]))
+        return l->copies[value.row];
     ValueId copy = build_op(&l->rw.build, OP_COPY, &value, 1, NULL);
     cover(l);
     l->inserted++;
@@ -200,23 +213,27 @@ static ValueId dense_copy(Layout *l, ValueId value) {
 }
 
 /* Do the axes (in order) merge into one stride? out_stride: of the merged axis. */
-static bool axes_merge(World *world, const View *view, const DimId *dims, const uint32_t *axes, uint32_t count,
-                       DimId *out_stride) {
+static bool axes_merge(World *world, const View *view, const DimId *dims, const uint32_t *axes,
+                       uint32_t count, DimId *out_stride) {
     *out_stride = count ? view->strides[axes[count - 1]] : dims_const(&world->dims, 1);
     for (uint32_t i = 0; i + 1 < count; i++)
-        if (view->strides[axes[i]].row != product(&world->dims, view->strides[axes[i + 1]], dims[axes[i + 1]]).row)
+        if (view->strides[axes[i]].row !=
+            product(&world->dims, view->strides[axes[i + 1]], dims[axes[i + 1]]).row)
             return false;
     return true;
 }
 static bool matrix_ok(Layout *l, uint32_t old_row, uint32_t operand, ValueId value) {
     World          *world = l->ctx->world;
     const uint64_t *attrs = op_attrs(world, l->rw.old, (OpId){old_row});
-    ListId          batch = {(uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch]};
-    ListId          sum = {(uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract]};
-    View            view = view_get(l, value);
-    const DimId    *dims = type_dims(&world->types, l->rw.build.code->values.type[value.row]);
-    uint32_t        free[SHAPE_RANK_MAX], contracted[SHAPE_RANK_MAX], free_count = 0, sum_count = 0, used = 0;
-    DimId           free_stride, sum_stride;
+    ListId          batch = {
+            (uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch]};
+    ListId sum = {
+        (uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract]};
+    View         view = view_get(l, value);
+    const DimId *dims = type_dims(&world->types, l->rw.build.code->values.type[value.row]);
+    uint32_t     free[SHAPE_RANK_MAX], contracted[SHAPE_RANK_MAX], free_count = 0, sum_count = 0,
+                                                               used = 0;
+    DimId free_stride, sum_stride;
     for (uint32_t i = 0; i < list_count(&world->attrs, batch); i++)
         used |= 1u << list_numbers(&world->attrs, batch)[i];
     for (uint32_t i = 0; i < list_count(&world->attrs, sum); i++) {
@@ -248,7 +265,8 @@ static bool must_own(Layout *l, uint32_t row, uint32_t operand, ValueId value, u
     OpId     def = value_op(code, value);
     uint32_t from = code->ops.opcode[def.row];
     bool     owner = l->ctx->views->base[value.row].row == value.row && op_id_some(def) &&
-                 from != OP_PARAMETER && from != OP_CONSTANT && value.row < l->copies_count && !given[value.row];
+                 from != OP_PARAMETER && from != OP_CONSTANT && value.row < l->copies_count &&
+                 !given[value.row];
     if (owner) given[value.row] = 1;
     return !owner;
 }
@@ -289,7 +307,8 @@ Ran sys_layout(SystemCtx *ctx) {
     uint32_t    operands_max = 1;
     Layout      l = {.ctx = ctx, .copies_count = old->values.table.count * 2 + 64};
     for (uint32_t row = 1; row < old->ops.table.count; row++)
-        if (old->ops.operands_count[row] > operands_max) operands_max = old->ops.operands_count[row];
+        if (old->ops.operands_count[row] > operands_max)
+            operands_max = old->ops.operands_count[row];
     l.copies = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, l.copies_count);
     uint8_t *given = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, l.copies_count);
     ValueId *operands = ARENA_ARRAY(ctx->scratch, ValueId, operands_max);

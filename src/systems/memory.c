@@ -1,11 +1,14 @@
 /* memory: where does each buffer live in the planned arena, and what can be written in place?
  *
- * Liveness of a buffer runs from the launch that writes it to the last launch that reads it or a view
- * of it. One sweep in launch order gives space to results and takes it back after last uses, best fit
- * over free ranges that merge with their neighbours (ranges.h). Two kinds of reuse happen first:
- *   in place   an elementwise result takes the memory of a dense operand of its size that dies there;
+ * Liveness of a buffer runs from the launch that writes it to the last launch that reads it or a
+ * view of it. One sweep in launch order gives space to results and takes it back after last uses,
+ * best fit over free ranges that merge with their neighbours (ranges.h). Two kinds of reuse happen
+ * first:
+ *   in place   an elementwise result takes the memory of a dense operand of its size that dies
+ * there;
  *              results of INPLACE operators take the operand with their name
- *   assign     a value assigned to a parameter is computed into the parameter when nothing reads the
+ *   assign     a value assigned to a parameter is computed into the parameter when nothing reads
+ * the
  *              old value afterwards; the copying launch is then dropped
  * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller.
  * Needs launches. Linear in launch arguments, apart from the search among free ranges. */
@@ -25,7 +28,8 @@ typedef struct Placing {
 /* The operand of an INPLACE operator that carries the name of result i; UINT32_MAX if none. */
 static uint32_t named_operand(const OpInfo *info, uint32_t result) {
     const char *name = info->outs, *operand = info->operands;
-    for (uint32_t i = 0; i < result && name != NULL; i++) name = strchr(name, ' ') ? strchr(name, ' ') + 1 : NULL;
+    for (uint32_t i = 0; i < result && name != NULL; i++)
+        name = strchr(name, ' ') ? strchr(name, ' ') + 1 : NULL;
     if (name == NULL) return UINT32_MAX;
     size_t length = strcspn(name, " ");
     for (uint32_t i = 0; operand != NULL; i++) {
@@ -44,12 +48,14 @@ static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
     if (bytes[used[operand]] != bytes[used[plan->launches.operands[launch] + result]]) return false;
     if (!x->dense || x->offset != 0) return false;
     if (info->flags & OP_INPLACE) return named_operand(info, result) == operand;
-    return (info->flags & OP_ELEMENTWISE) != 0 && dtype_bytes((Dtype)x->dtype) == dtype_bytes((Dtype)y->dtype);
+    return (info->flags & OP_ELEMENTWISE) != 0 &&
+           dtype_bytes((Dtype)x->dtype) == dtype_bytes((Dtype)y->dtype);
 }
 /* Every operand of the launch that lies in a buffer may be overwritten by the result. */
 static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer, uint32_t result) {
     for (uint32_t i = 0; i < plan->launches.operands[launch]; i++)
-        if (launch_buffers(plan, launch)[i] == buffer && !may_overwrite(plan, launch, i, result)) return false;
+        if (launch_buffers(plan, launch)[i] == buffer && !may_overwrite(plan, launch, i, result))
+            return false;
     return true;
 }
 
@@ -146,8 +152,11 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     if (buffers->slot[mine] != 0 || buffers->first[mine] != launch || p->owner[mine] != 0) return;
     for (uint32_t i = 0; i < operands; i++) {
         uint32_t theirs = launch_buffers(plan, launch)[i], owner = p->owner[theirs];
-        if (buffers->slot[theirs] != 0 || buffers->last[theirs] != launch || p->users[owner] != 1) continue;
-        if (!may_overwrite(plan, launch, i, result) || !all_may_overwrite(plan, launch, theirs, result)) continue;
+        if (buffers->slot[theirs] != 0 || buffers->last[theirs] != launch || p->users[owner] != 1)
+            continue;
+        if (!may_overwrite(plan, launch, i, result) ||
+            !all_may_overwrite(plan, launch, theirs, result))
+            continue;
         p->owner[mine] = owner;
         p->users[owner]++;
         buffers->offset[mine] = buffers->offset[theirs];
@@ -172,8 +181,8 @@ static void retire(Placing *p, uint32_t launch, uint32_t buffer) {
 }
 
 Ran sys_memory(SystemCtx *ctx) {
-    Plan    *plan = ctx->plan;
-    Placing  p = {.ctx = ctx, .plan = plan};
+    Plan           *plan = ctx->plan;
+    Placing         p = {.ctx = ctx, .plan = plan};
     const uint32_t *redirect;
     uint32_t        changed = assign_in_place(&p, &redirect);
     compact_launches(plan, redirect);

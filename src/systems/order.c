@@ -2,9 +2,9 @@
  *
  * Rewriting systems append derived rows near what they derive from; a view that is made early and
  * used late keeps its base alive for nothing, and reading a program is easier when a shape change
- * stands beside its use. Rows that only reinterpret memory are held back until a row that needs them
- * is written; an explicit stack follows chains of them. All other rows keep their order. Rows used
- * from a nested block stay where they are. Needs primitives; breaks layout. Linear. */
+ * stands beside its use. Rows that only reinterpret memory are held back until a row that needs
+ * them is written; an explicit stack follows chains of them. All other rows keep their order. Rows
+ * used from a nested block stay where they are. Needs primitives; breaks layout. Linear. */
 #include "systems/rewrite.h"
 #include "systems/system.h"
 

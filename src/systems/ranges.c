@@ -28,8 +28,10 @@ static Position list_find(const RangeList *list, RangeKey key) {
     uint32_t low = 0, high = list->count; /* the last chunk that begins below the key, plus one */
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (key_less(list->chunks[middle]->keys[0], key)) low = middle + 1;
-        else high = middle;
+        if (key_less(list->chunks[middle]->keys[0], key))
+            low = middle + 1;
+        else
+            high = middle;
     }
     if (low == 0) return (Position){0, 0};
     const RangeChunk *chunk = list->chunks[low - 1];
@@ -47,8 +49,10 @@ static Position list_find(const RangeList *list, RangeKey key) {
 /* Puts an empty chunk at a place of the directory. */
 static RangeChunk *list_add_chunk(RangeList *list, uint32_t at) {
     RangeChunk *chunk = list->spare;
-    if (chunk != NULL) list->spare = chunk->next;
-    else chunk = ARENA_NEW(list->scratch, RangeChunk);
+    if (chunk != NULL)
+        list->spare = chunk->next;
+    else
+        chunk = ARENA_NEW(list->scratch, RangeChunk);
     if (list->count == list->capacity) {
         uint32_t     capacity = list->capacity * 2 + 64;
         RangeChunk **more = ARENA_ARRAY(list->scratch, RangeChunk *, capacity);
@@ -65,8 +69,10 @@ static RangeChunk *list_add_chunk(RangeList *list, uint32_t at) {
 
 /* Where list_find of the key points. */
 static void list_insert(RangeList *list, Position p, RangeKey key) {
-    if (list->count == 0) (void)list_add_chunk(list, 0);
-    else if (p.at == 0 && p.chunk > 0) p = (Position){p.chunk - 1, list->chunks[p.chunk - 1]->count};
+    if (list->count == 0)
+        (void)list_add_chunk(list, 0);
+    else if (p.at == 0 && p.chunk > 0)
+        p = (Position){p.chunk - 1, list->chunks[p.chunk - 1]->count};
     RangeChunk *chunk = list->chunks[p.chunk];
     if (chunk->count == CHUNK_KEYS) { /* split in halves */
         RangeChunk *upper = list_add_chunk(list, p.chunk + 1);
@@ -87,7 +93,8 @@ static void list_remove(RangeList *list, Position p) {
     RangeChunk *chunk = list->chunks[p.chunk];
     ASSERT(p.at < chunk->count);
     chunk->count--;
-    memmove(chunk->keys + p.at, chunk->keys + p.at + 1, (chunk->count - p.at) * sizeof *chunk->keys);
+    memmove(chunk->keys + p.at, chunk->keys + p.at + 1,
+            (chunk->count - p.at) * sizeof *chunk->keys);
     if (chunk->count != 0) return;
     chunk->next = list->spare;
     list->spare = chunk;
@@ -142,7 +149,8 @@ uint64_t ranges_take(Ranges *ranges, uint64_t bytes) {
     uint64_t rest = best.major - bytes;
     Position place = list_find(&ranges->by_place, (RangeKey){best.minor, best.major});
     list_remove(&ranges->by_size, fit);
-    if (rest == 0) list_remove(&ranges->by_place, place);
+    if (rest == 0)
+        list_remove(&ranges->by_place, place);
     else {
         *key_at(&ranges->by_place, place) = (RangeKey){best.minor + bytes, rest};
         add_size(ranges, (Range){best.minor + bytes, rest});
@@ -155,7 +163,8 @@ void ranges_give(Ranges *ranges, Range range) {
     ASSERT(range.bytes > 0 && range.offset + range.bytes <= ranges->end);
     Position  next = list_find(list, (RangeKey){range.offset, 0}), before = next;
     RangeKey *above = next.chunk < list->count ? key_at(list, next) : NULL, *below = NULL;
-    if (before.at > 0) below = key_at(list, (Position){before.chunk, before.at - 1});
+    if (before.at > 0)
+        below = key_at(list, (Position){before.chunk, before.at - 1});
     else if (before.chunk > 0) {
         before.chunk--;
         below = key_at(list, (Position){before.chunk, list->chunks[before.chunk]->count - 1});
@@ -172,8 +181,11 @@ void ranges_give(Ranges *ranges, Range range) {
     }
     add_size(ranges, range);
     RangeKey key = {range.offset, range.bytes};
-    if (below != NULL) *below = key;
-    else if (above != NULL) *above = key;
-    else list_insert(list, next, key);
+    if (below != NULL)
+        *below = key;
+    else if (above != NULL)
+        *above = key;
+    else
+        list_insert(list, next, key);
     if (below != NULL && above != NULL) list_remove(list, next);
 }

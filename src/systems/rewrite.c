@@ -9,7 +9,7 @@
 enum { RUN_MIN = 6 }; /* rows from which on copying by columns pays */
 
 Rewrite rewrite_begin(World *world, Arena *scratch) {
-    Rewrite rw = {.world = world, .old = &world->code};
+    Rewrite     rw = {.world = world, .old = &world->code};
     const Code *old = rw.old;
     Code       *code = &world->spare;
     rw.build = (Build){.world = world, .code = code};
@@ -35,13 +35,14 @@ Rewrite rewrite_begin(World *world, Arena *scratch) {
     return rw;
 }
 
-/* Everything but the operands, whose first row it returns: column stores, no defaults in between. */
+/* Everything but the operands, whose first row it returns: column stores, no defaults in
+ * between. */
 static uint32_t copy_row(Rewrite *rw, uint32_t row, OpId *out_copy) {
     const Code *old = rw->old;
     Code       *code = rw->build.code;
     uint32_t    results = old->ops.results_count[row], from = old->ops.results_first[row].row;
     uint32_t    operands = table_add_many(&code->operands.table, old->ops.operands_count[row]);
-    uint32_t    to = table_add_many(&code->values.table, results), copy = table_add(&code->ops.table);
+    uint32_t to = table_add_many(&code->values.table, results), copy = table_add(&code->ops.table);
     code->ops.opcode[copy] = old->ops.opcode[row];
     code->ops.operands_count[copy] = old->ops.operands_count[row];
     code->ops.operands_first[copy] = operands;
@@ -98,12 +99,15 @@ static void copy_run(Rewrite *rw, uint32_t row, uint32_t count) {
     Code       *code = rw->build.code;
     uint32_t    last = row + count - 1, copy = table_add_many(&code->ops.table, count);
     uint32_t    operands = old->ops.operands_first[row], values = old->ops.results_first[row].row;
-    uint32_t    operands_count = old->ops.operands_first[last] + old->ops.operands_count[last] - operands;
-    uint32_t    values_count = old->ops.results_first[last].row + old->ops.results_count[last] - values;
-    uint32_t    to_operands = table_add_many(&code->operands.table, operands_count);
-    uint32_t    to_values = table_add_many(&code->values.table, values_count);
+    uint32_t    operands_count =
+        old->ops.operands_first[last] + old->ops.operands_count[last] - operands;
+    uint32_t values_count =
+        old->ops.results_first[last].row + old->ops.results_count[last] - values;
+    uint32_t to_operands = table_add_many(&code->operands.table, operands_count);
+    uint32_t to_values = table_add_many(&code->values.table, values_count);
 #define COPY_ROWS(table, column, to, from, rows)                                                   \
-    memcpy(code->table.column + (to), old->table.column + (from), (rows) * sizeof *code->table.column)
+    memcpy(code->table.column + (to), old->table.column + (from),                                  \
+           (rows) * sizeof *code->table.column)
     COPY_ROWS(ops, opcode, copy, row, count);
     COPY_ROWS(ops, operands_count, copy, row, count);
     COPY_ROWS(ops, attrs, copy, row, count);
@@ -116,8 +120,10 @@ static void copy_run(Rewrite *rw, uint32_t row, uint32_t count) {
     COPY_ROWS(values, name, to_values, values, values_count);
 #undef COPY_ROWS
     for (uint32_t i = 0; i < count; i++) {
-        code->ops.operands_first[copy + i] = old->ops.operands_first[row + i] - operands + to_operands;
-        code->ops.results_first[copy + i].row = old->ops.results_first[row + i].row - values + to_values;
+        code->ops.operands_first[copy + i] =
+            old->ops.operands_first[row + i] - operands + to_operands;
+        code->ops.results_first[copy + i].row =
+            old->ops.results_first[row + i].row - values + to_values;
     }
     for (uint32_t i = 0; i < values_count; i++) {
         code->values.def[to_values + i] = old->values.def[values + i] - row + copy;
@@ -130,8 +136,10 @@ static void copy_run(Rewrite *rw, uint32_t row, uint32_t count) {
 void rewrite_copy_rows(Rewrite *rw, OpId first, OpId last) {
     for (uint32_t row = first.row; row < last.row;) {
         uint32_t count = run_length(&rw->old->ops, row, last.row);
-        if (count >= RUN_MIN) copy_run(rw, row, count);
-        else (void)rewrite_copy(rw, (OpId){row});
+        if (count >= RUN_MIN)
+            copy_run(rw, row, count);
+        else
+            (void)rewrite_copy(rw, (OpId){row});
         row += count >= RUN_MIN ? count : 1;
     }
 }

@@ -24,9 +24,10 @@ static inline void rewrite_at(Rewrite *rw, OpId op) {
     rw->build.block = rw->old->ops.block[op.row];
     rw->build.loc = rw->old->ops.loc[op.row];
 }
-OpId rewrite_copy(Rewrite *rw, OpId op);                          /* the row as it is */
+OpId rewrite_copy(Rewrite *rw, OpId op);                               /* the row as it is */
 OpId rewrite_copy_with(Rewrite *rw, OpId op, const ValueId *operands); /* with other operands */
-void rewrite_copy_rows(Rewrite *rw, OpId first, OpId last); /* [first, last) as they are; the fast way */
+void rewrite_copy_rows(Rewrite *rw, OpId first,
+                       OpId last); /* [first, last) as they are; the fast way */
 /* The result stands for value from now on; it inherits the name if it has none. */
 void rewrite_map(Rewrite *rw, ValueId old, ValueId replacement);
 void rewrite_end(Rewrite *rw);

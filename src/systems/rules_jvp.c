@@ -1,7 +1,7 @@
 /* Derivatives that need more than an expression: reductions, indexing, windows, and the composites
- * with a gradient of their own. Each emits rows that are linear in the tangents; coefficients may use
- * any operator. Composites recompute what they need from their operands and result; dedupe merges
- * that with the forward rows. */
+ * with a gradient of their own. Each emits rows that are linear in the tangents; coefficients may
+ * use any operator. Composites recompute what they need from their operands and result; dedupe
+ * merges that with the forward rows. */
 #include "systems/emit.h"
 
 /* Adds part to *sum (nil: becomes it). */
@@ -20,8 +20,8 @@ static ValueId sum_of(Emit *e, ValueId x, const int64_t *axes, uint32_t count) {
 }
 
 /* --- reductions ------------------------------------------------------------------------------- */
-/* Product of all others along one axis: exclusive running products from both ends, so that zeros are
- * handled exactly (in this derivative; the next one is that of the running product). */
+/* Product of all others along one axis: exclusive running products from both ends, so that zeros
+ * are handled exactly (in this derivative; the next one is that of the running product). */
 static ValueId product_of_others(Emit *e, ValueId x, int64_t axis) {
     Dims    *dims = &e->build->world->dims;
     uint32_t rank = build_rank(e->build, x);
@@ -67,8 +67,8 @@ bool jvp_REDUCE(Emit *e, ValueId *out) {
     return true;
 }
 
-/* The tangent at the place that each running extreme was last attained: a place attains it where x is
- * y, and the latest such place up to here is a running extreme of indices. */
+/* The tangent at the place that each running extreme was last attained: a place attains it where x
+ * is y, and the latest such place up to here is a running extreme of indices. */
 static ValueId take_running_extreme(Emit *e, int64_t axis, bool reverse) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, X(0));
@@ -229,8 +229,8 @@ bool jvp_TRIANGULAR_SOLVE(Emit *e, ValueId *out) {
     out[0] = solve(e, X(0), right, e->attrs);
     return true;
 }
-/* dl = l phi(l^-1 da l^-T), phi: lower triangle with half the diagonal. Only the lower triangle of a
- * is read, so da is that of the tangent, mirrored. */
+/* dl = l phi(l^-1 da l^-T), phi: lower triangle with half the diagonal. Only the lower triangle of
+ * a is read, so da is that of the tangent, mirrored. */
 bool jvp_CHOLESKY(Emit *e, ValueId *out) {
     uint64_t lower[3] = {1, 0, 0};
     ValueId  below = MUL(e->d[0], triangle_mask(e, Y, true, 0));

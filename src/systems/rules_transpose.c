@@ -1,7 +1,7 @@
 /* Transposes that need more than an expression: for a row linear in operand i, the map from the
  * cotangent of its result to that of the operand. Sizes are symbolic throughout. Convolution and
- * windows follow the padding algebra of Griewank-style transposes: a strided forward window becomes a
- * dilated backward one. */
+ * windows follow the padding algebra of Griewank-style transposes: a strided forward window becomes
+ * a dilated backward one. */
 #include "systems/emit.h"
 
 typedef struct IntSpan {
@@ -10,14 +10,16 @@ typedef struct IntSpan {
 } IntSpan;
 static IntSpan attr_list(Emit *e, uint32_t attr) {
     ListId id = {(uint32_t)e->attrs[attr]};
-    return (IntSpan){list_numbers(&e->build->world->attrs, id), list_count(&e->build->world->attrs, id)};
+    return (IntSpan){list_numbers(&e->build->world->attrs, id),
+                     list_count(&e->build->world->attrs, id)};
 }
 static uint32_t copy_dims(Emit *e, TypeId type, DimId *out) {
     const Types *types = &e->build->world->types;
     for (uint32_t i = 0; i < type_rank(types, type); i++) out[i] = type_dims(types, type)[i];
     return type_rank(types, type);
 }
-static ValueId pad(Emit *e, ValueId x, const DimId *low, const DimId *high, const int64_t *interior) {
+static ValueId pad(Emit *e, ValueId x, const DimId *low, const DimId *high,
+                   const int64_t *interior) {
     uint32_t rank = build_rank(e->build, x);
     uint64_t words[3] = {build_sizes(e->build, low, rank), build_sizes(e->build, high, rank),
                          interior ? build_ints(e->build, interior, rank) : 0};
@@ -26,9 +28,11 @@ static ValueId pad(Emit *e, ValueId x, const DimId *low, const DimId *high, cons
     ValueId  operands[2] = {x, emit_zeros(e, scalar)};
     return build_op(e->build, OP_PAD, operands, 2, words);
 }
-static ValueId slice(Emit *e, ValueId x, const DimId *starts, const DimId *limits, uint64_t strides) {
+static ValueId slice(Emit *e, ValueId x, const DimId *starts, const DimId *limits,
+                     uint64_t strides) {
     uint32_t rank = build_rank(e->build, x);
-    uint64_t words[3] = {build_sizes(e->build, starts, rank), build_sizes(e->build, limits, rank), strides};
+    uint64_t words[3] = {build_sizes(e->build, starts, rank), build_sizes(e->build, limits, rank),
+                         strides};
     return build_op(e->build, OP_SLICE, &x, 1, words);
 }
 /* n + max(n - 1, 0) gap: the extent of n elements with gaps between them */
@@ -42,8 +46,8 @@ static ValueId reshaped_to(Emit *e, ValueId x, TypeId type) {
     uint32_t rank = copy_dims(e, type, dims);
     return build_type(e->build, x).row == type.row ? x : build_reshape(e->build, x, dims, rank);
 }
-/* The same type up to how its sizes are written. They are equal by construction, and the dims are told
- * so where they cannot see it: max(n - 1, 0) = n - 1 where that is a size. */
+/* The same type up to how its sizes are written. They are equal by construction, and the dims are
+ * told so where they cannot see it: max(n - 1, 0) = n - 1 where that is a size. */
 static ValueId as_type(Emit *e, ValueId x, TypeId type) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(e, type, dims);
@@ -89,7 +93,8 @@ ValueId transpose_SLICE(Emit *e) {
     for (uint32_t i = 0; i < rank; i++) {
         interior[i] = strides.count ? strides.at[i] - 1 : 0;
         low[i] = (DimId){(uint32_t)starts.at[i]};
-        high[i] = dims_sub(dims, dims_sub(dims, size[i], low[i]), spaced(dims, out[i], interior[i]));
+        high[i] =
+            dims_sub(dims, dims_sub(dims, size[i], low[i]), spaced(dims, out[i], interior[i]));
     }
     return as_type(e, pad(e, CT, low, high, interior), T(0));
 }
@@ -97,11 +102,11 @@ ValueId transpose_SLICE(Emit *e) {
 /* Undo the outer padding (negative amounts add zeros), then take every stride-th element. Each axis
  * is given its last gap too, for a length of n stride: that divides exactly, whatever n is. */
 ValueId transpose_PAD(Emit *e) {
-    Dims    *dims = &e->build->world->dims;
-    IntSpan  low = attr_list(e, ATTR_PAD_low), high = attr_list(e, ATTR_PAD_high);
-    IntSpan  interior = attr_list(e, ATTR_PAD_interior);
-    DimId    less[SHAPE_RANK_MAX], more[SHAPE_RANK_MAX], zero[SHAPE_RANK_MAX], limit[SHAPE_RANK_MAX];
-    int64_t  strides[SHAPE_RANK_MAX], axes[SHAPE_RANK_MAX];
+    Dims   *dims = &e->build->world->dims;
+    IntSpan low = attr_list(e, ATTR_PAD_low), high = attr_list(e, ATTR_PAD_high);
+    IntSpan interior = attr_list(e, ATTR_PAD_interior);
+    DimId   less[SHAPE_RANK_MAX], more[SHAPE_RANK_MAX], zero[SHAPE_RANK_MAX], limit[SHAPE_RANK_MAX];
+    int64_t strides[SHAPE_RANK_MAX], axes[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(e, T(0), limit);
     for (uint32_t i = 0; i < rank; i++) {
         int64_t gap = interior.count ? interior.at[i] : 0;
@@ -114,7 +119,8 @@ ValueId transpose_PAD(Emit *e) {
         axes[i] = i;
     }
     ValueId inside = pad(e, CT, less, more, NULL);
-    ValueId back = slice(e, inside, zero, limit, interior.count ? build_ints(e->build, strides, rank) : 0);
+    ValueId back =
+        slice(e, inside, zero, limit, interior.count ? build_ints(e->build, strides, rank) : 0);
     if (e->operand == 0) return as_type(e, back, T(0));
     return SUB(build_reduce(e->build, REDUCE_SUM, CT, axes, rank),
                build_reduce(e->build, REDUCE_SUM, back, axes, rank));
@@ -156,7 +162,8 @@ ValueId transpose_SCATTER(Emit *e) {
     DimId    sizes[SHAPE_RANK_MAX], updates[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(e, T(0), sizes), k = 0;
     IntSpan  offset = attr_list(e, ATTR_SCATTER_offset_dims);
-    IntSpan  collapsed = attr_list(e, ATTR_SCATTER_collapsed_dims), batch = attr_list(e, ATTR_SCATTER_batch_dims);
+    IntSpan  collapsed = attr_list(e, ATTR_SCATTER_collapsed_dims),
+            batch = attr_list(e, ATTR_SCATTER_batch_dims);
     if (e->operand == 0 && INT_ATTR(SCATTER, kind) == SCATTER_ADD) return CT;
     if (e->operand == 0) { /* set: what was overwritten gets nothing */
         ValueId operands[3] = {CT, X(1), emit_zeros(e, T(2))};
@@ -186,7 +193,8 @@ ValueId transpose_REDUCE(Emit *e) {
     return build_spread(e->build, CT, X(0), axes.at, axes.count);
 }
 ValueId transpose_CUMULATIVE(Emit *e) {
-    uint64_t words[3] = {REDUCE_SUM, e->attrs[ATTR_CUMULATIVE_axis], !e->attrs[ATTR_CUMULATIVE_reverse]};
+    uint64_t words[3] = {REDUCE_SUM, e->attrs[ATTR_CUMULATIVE_axis],
+                         !e->attrs[ATTR_CUMULATIVE_reverse]};
     return build_op(e->build, OP_CUMULATIVE, &CT, 1, words);
 }
 
@@ -197,10 +205,13 @@ ValueId transpose_DOT_GENERAL(Emit *e) {
     bool     for_x = e->operand == 0;
     uint32_t other = for_x ? 1 : 0;
     IntSpan  mine_b = attr_list(e, for_x ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch);
-    IntSpan  mine_c = attr_list(e, for_x ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract);
-    IntSpan  their_b = attr_list(e, for_x ? ATTR_DOT_GENERAL_y_batch : ATTR_DOT_GENERAL_x_batch);
-    IntSpan  their_c = attr_list(e, for_x ? ATTR_DOT_GENERAL_y_contract : ATTR_DOT_GENERAL_x_contract);
-    uint32_t rank = build_rank(e->build, X(e->operand)), other_rank = build_rank(e->build, X(other));
+    IntSpan  mine_c =
+        attr_list(e, for_x ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract);
+    IntSpan their_b = attr_list(e, for_x ? ATTR_DOT_GENERAL_y_batch : ATTR_DOT_GENERAL_x_batch);
+    IntSpan their_c =
+        attr_list(e, for_x ? ATTR_DOT_GENERAL_y_contract : ATTR_DOT_GENERAL_x_contract);
+    uint32_t rank = build_rank(e->build, X(e->operand)),
+             other_rank = build_rank(e->build, X(other));
     uint32_t free_mine = rank - mine_b.count - mine_c.count;
     uint32_t first_other = mine_b.count + (for_x ? free_mine : 0); /* other's free axes in CT */
     uint32_t used = 0, their_used = 0;
@@ -214,7 +225,8 @@ ValueId transpose_DOT_GENERAL(Emit *e) {
         used |= 1u << mine_b.at[i];
         their_used |= 1u << their_b.at[i];
     }
-    for (uint32_t i = 0; i < mine_c.count; i++) used |= 1u << mine_c.at[i], their_used |= 1u << their_c.at[i];
+    for (uint32_t i = 0; i < mine_c.count; i++)
+        used |= 1u << mine_c.at[i], their_used |= 1u << their_c.at[i];
     for (uint32_t i = 0; i < other_rank; i++) {
         if (their_used >> i & 1) continue;
         axes.x_contract[axes.contract] = first_other + axes.contract;
@@ -233,9 +245,10 @@ ValueId transpose_DOT_GENERAL(Emit *e) {
     return identity ? dot : build_transpose(e->build, dot, permutation, rank);
 }
 
-/* [G a, b, ...] -> [G b, a, ...] or, with groups outside, the regrouping that the transposes need. */
-static ValueId regroup(Emit *e, ValueId x, uint32_t split_axis, DimId groups, const int64_t *permutation,
-                       uint32_t merge_at) {
+/* [G a, b, ...] -> [G b, a, ...] or, with groups outside, the regrouping that the transposes
+ * need. */
+static ValueId regroup(Emit *e, ValueId x, uint32_t split_axis, DimId groups,
+                       const int64_t *permutation, uint32_t merge_at) {
     Dims    *dims = &e->build->world->dims;
     DimId    old[SHAPE_RANK_MAX], split[SHAPE_RANK_MAX] = {{0}}, merged[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(e, build_type(e->build, x), old), n = 0, m = 0;
@@ -250,8 +263,10 @@ static ValueId regroup(Emit *e, ValueId x, uint32_t split_axis, DimId groups, co
     ValueId moved = build_transpose(e->build, build_reshape(e->build, x, split, n), permutation, n);
     for (uint32_t i = 0; i < n; i++) {
         DimId size = split[permutation[i]];
-        if (i == merge_at + 1) merged[m - 1] = dims_mul(dims, merged[m - 1], size);
-        else merged[m++] = size;
+        if (i == merge_at + 1)
+            merged[m - 1] = dims_mul(dims, merged[m - 1], size);
+        else
+            merged[m++] = size;
     }
     return build_reshape(e->build, moved, merged, m);
 }
@@ -263,15 +278,17 @@ static DimId reach(Dims *dims, DimId n, int64_t dilation) {
 }
 
 typedef struct ConvGeometry {
-    DimId   x[3], w[3], y[3], low[3];
-    int64_t stride[3], x_dilation[3], w_dilation[3];
+    DimId    x[3], w[3], y[3], low[3];
+    int64_t  stride[3], x_dilation[3], w_dilation[3];
     uint32_t spatial;
 } ConvGeometry;
 
 static ConvGeometry conv_geometry(Emit *e) {
     ConvGeometry g = {.spatial = build_rank(e->build, X(0)) - 2};
-    IntSpan      low = attr_list(e, ATTR_CONVOLUTION_low), stride = attr_list(e, ATTR_CONVOLUTION_strides);
-    IntSpan      xd = attr_list(e, ATTR_CONVOLUTION_x_dilation), wd = attr_list(e, ATTR_CONVOLUTION_w_dilation);
+    IntSpan      low = attr_list(e, ATTR_CONVOLUTION_low),
+            stride = attr_list(e, ATTR_CONVOLUTION_strides);
+    IntSpan xd = attr_list(e, ATTR_CONVOLUTION_x_dilation),
+            wd = attr_list(e, ATTR_CONVOLUTION_w_dilation);
     for (uint32_t i = 0; i < g.spatial; i++) {
         g.x[i] = build_dims(e->build, X(0))[i + 2];
         g.w[i] = build_dims(e->build, X(1))[i + 2];
@@ -310,8 +327,9 @@ static ValueId conv_transpose_x(Emit *e) {
         axes[i] = i + 2;
         permutation[i + 3] = i + 3;
         low[i] = dims_sub(dims, dims_sub(dims, taps, g.low[i]), one);
-        high[i] = dims_sub(dims, dims_add(dims, reach(dims, g.x[i], g.x_dilation[i]), dims_sub(dims, taps, one)),
-                           dims_add(dims, spaced(dims, g.y[i], g.stride[i] - 1), low[i]));
+        high[i] = dims_sub(
+            dims, dims_add(dims, reach(dims, g.x[i], g.x_dilation[i]), dims_sub(dims, taps, one)),
+            dims_add(dims, spaced(dims, g.y[i], g.stride[i] - 1), low[i]));
     }
     uint64_t word = build_ints(e->build, axes, g.spatial);
     ValueId  w = X(1), flipped = build_op(e->build, OP_REVERSE, &w, 1, &word);
@@ -332,40 +350,47 @@ static ValueId conv_transpose_w(Emit *e) {
         swap[i + 2] = i + 2;
         low[i] = g.low[i];
         /* high' = reach(y) - spaced(x) + reach(w) - low - 1 */
-        DimId extent = dims_sub(dims, reach(dims, g.y[i], g.stride[i]), spaced(dims, g.x[i], g.x_dilation[i] - 1));
+        DimId extent = dims_sub(dims, reach(dims, g.y[i], g.stride[i]),
+                                spaced(dims, g.x[i], g.x_dilation[i] - 1));
         high[i] = dims_sub(dims, dims_add(dims, extent, reach(dims, g.w[i], g.w_dilation[i])),
                            dims_add(dims, g.low[i], dims_const(dims, 1)));
     }
     uint32_t rank = g.spatial + 2;
-    ValueId  x = regroup(e, X(0), 1, groups, x_axes, 1);                    /* [I/G, G N, spatial] */
-    ValueId  ct = build_transpose(e->build, CT, swap, rank);                /* [O, N, spatial] */
+    ValueId  x = regroup(e, X(0), 1, groups, x_axes, 1);     /* [I/G, G N, spatial] */
+    ValueId  ct = build_transpose(e->build, CT, swap, rank); /* [O, N, spatial] */
     ValueId  dw = convolve(e, x, ct, &g, g.w_dilation, low, high, g.x_dilation, g.stride,
                            e->attrs[ATTR_CONVOLUTION_groups]);
     return as_type(e, build_transpose(e->build, dw, swap, rank), T(1));
 }
-ValueId transpose_CONVOLUTION(Emit *e) { return e->operand == 0 ? conv_transpose_x(e) : conv_transpose_w(e); }
+ValueId transpose_CONVOLUTION(Emit *e) {
+    return e->operand == 0 ? conv_transpose_x(e) : conv_transpose_w(e);
+}
 
 /* A sum over windows: spread CT by the stride, pad so that every window that saw an element sees it
  * again, and sum with stride 1. */
 ValueId transpose_REDUCE_WINDOW(Emit *e) {
-    Dims    *dims = &e->build->world->dims;
-    IntSpan  window = attr_list(e, ATTR_REDUCE_WINDOW_window), stride = attr_list(e, ATTR_REDUCE_WINDOW_strides);
-    IntSpan  low = attr_list(e, ATTR_REDUCE_WINDOW_low), dilation = attr_list(e, ATTR_REDUCE_WINDOW_dilation);
+    Dims   *dims = &e->build->world->dims;
+    IntSpan window = attr_list(e, ATTR_REDUCE_WINDOW_window),
+            stride = attr_list(e, ATTR_REDUCE_WINDOW_strides);
+    IntSpan low = attr_list(e, ATTR_REDUCE_WINDOW_low),
+            dilation = attr_list(e, ATTR_REDUCE_WINDOW_dilation);
     uint32_t rank = build_rank(e->build, X(0)), lead = rank - window.count;
-    DimId    before[SHAPE_RANK_MAX], after[SHAPE_RANK_MAX], none = dims_const(dims, 0), zero[SHAPE_RANK_MAX];
-    int64_t  interior[SHAPE_RANK_MAX], ones[SHAPE_RANK_MAX];
+    DimId    before[SHAPE_RANK_MAX], after[SHAPE_RANK_MAX], none = dims_const(dims, 0),
+                                                         zero[SHAPE_RANK_MAX];
+    int64_t interior[SHAPE_RANK_MAX], ones[SHAPE_RANK_MAX];
     for (uint32_t i = 0; i < rank; i++) {
         before[i] = after[i] = none;
         interior[i] = 0;
         if (i < lead) continue;
         uint32_t j = i - lead;
         DimId    size = build_dims(e->build, X(0))[i], out = build_dims(e->build, CT)[i];
-        DimId    taps = dims_const(dims, (window.at[j] - 1) * (dilation.count ? dilation.at[j] : 1));
+        DimId taps = dims_const(dims, (window.at[j] - 1) * (dilation.count ? dilation.at[j] : 1));
         interior[i] = stride.at[j] - 1;
         ones[j] = 1;
         zero[j] = none;
         before[i] = dims_sub(dims, taps, (DimId){(uint32_t)low.at[j]});
-        after[i] = dims_sub(dims, dims_add(dims, size, taps), dims_add(dims, spaced(dims, out, interior[i]), before[i]));
+        after[i] = dims_sub(dims, dims_add(dims, size, taps),
+                            dims_add(dims, spaced(dims, out, interior[i]), before[i]));
     }
     ValueId  spread = pad(e, CT, before, after, interior);
     uint64_t words[6] = {REDUCE_SUM,

@@ -58,8 +58,9 @@ static uint64_t code_hash(World *world, bool with_types) {
 /* Whether the code could not have been changed by a system that does not declare it. */
 static void run_proven(Runner *runner, const SystemInfo *info, Ran *out_ran) {
     World *world = runner->ctx.world;
-    bool   prove = runner->checked && !(info->writes & CODE) && world->code.ops.table.count < PROOF_ROWS_MAX;
-    bool   types_too = !(info->writes & VALUE_TYPES);
+    bool   prove =
+        runner->checked && !(info->writes & CODE) && world->code.ops.table.count < PROOF_ROWS_MAX;
+    bool     types_too = !(info->writes & VALUE_TYPES);
     uint64_t before = prove ? code_hash(world, types_too) : 0;
     *out_ran = info->run(&runner->ctx);
     if (prove) ASSERT(code_hash(world, types_too) == before);
@@ -69,8 +70,9 @@ bool runner_run(Runner *runner, SystemKind kind) {
     const SystemInfo *info = &system_infos[kind];
     World            *world = runner->ctx.world;
     if ((runner->facts & info->needs) != info->needs) {
-        (void)diags_add(&world->diags, DIAG_SYSTEM_NEEDS, 0, diags_str(&world->diags, str_of(info->name)),
-                        info->needs & ~runner->facts, 0, 0);
+        (void)diags_add(&world->diags, DIAG_SYSTEM_NEEDS, 0,
+                        diags_str(&world->diags, str_of(info->name)), info->needs & ~runner->facts,
+                        0, 0);
         return false;
     }
     SystemRun run = {.kind = kind, .rows_in = world->code.ops.table.count - 1};

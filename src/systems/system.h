@@ -1,9 +1,9 @@
 /* What a system is: a plain function over the tables of a world, with one signature.
  *
- * A system reads the code in row order and appends to the spare code, or fills side tables; it calls
- * no other system. The runner (runner.h) does everything around it. `fuel` counts rewrites that are
- * still allowed: a system asks system_burn before each optional rewrite, so a run can be bisected to
- * the one rewrite that breaks a program. */
+ * A system reads the code in row order and appends to the spare code, or fills side tables; it
+ * calls no other system. The runner (runner.h) does everything around it. `fuel` counts rewrites
+ * that are still allowed: a system asks system_burn before each optional rewrite, so a run can be
+ * bisected to the one rewrite that breaks a program. */
 #ifndef STOA_SYSTEMS_SYSTEM_H
 #define STOA_SYSTEMS_SYSTEM_H
 

@@ -1,10 +1,10 @@
 /* verify: do the rows obey the invariants of code.h and the schema?
  *
  * Answers for every operator: known opcode, operands defined earlier and visible from its block,
- * results owned by it, attribute record of the schema's length with enumerations in range, terminator
- * exactly at the end of its block, parameter names unique in a block. Needs nothing, breaks nothing. Linear in
- * rows plus nesting depth per operand that crosses blocks. Reads only; safe on any bounds-checked
- * world (text/check_world has made spans and ids safe to follow). */
+ * results owned by it, attribute record of the schema's length with enumerations in range,
+ * terminator exactly at the end of its block, parameter names unique in a block. Needs nothing,
+ * breaks nothing. Linear in rows plus nesting depth per operand that crosses blocks. Reads only;
+ * safe on any bounds-checked world (text/check_world has made spans and ids safe to follow). */
 #include "systems/system.h"
 
 static void report(SystemCtx *ctx, uint32_t op, const char *what) {
@@ -34,7 +34,8 @@ static void check_operands(SystemCtx *ctx, uint32_t row) {
         uint32_t def = code->values.def[value];
         bool     is_arg = (def & VALUE_IS_ARG) != 0;
         uint32_t from = is_arg ? def & ~VALUE_IS_ARG : code->ops.block[def].row;
-        if (!is_arg && def >= row) report(ctx, row, "an operand is defined later");
+        if (!is_arg && def >= row)
+            report(ctx, row, "an operand is defined later");
         else if (from != code->ops.block[row].row &&
                  !block_visible(code, from, code->ops.block[row].row))
             report(ctx, row, "an operand is not visible from this block");
@@ -89,7 +90,8 @@ Ran sys_verify(SystemCtx *ctx) {
     for (uint32_t row = 1; row < code->ops.table.count; row++) {
         if (code->ops.opcode[row] == OP_NIL || code->ops.opcode[row] >= OP_COUNT)
             report(ctx, row, "unknown operator");
-        else check_row(ctx, row, seen);
+        else
+            check_row(ctx, row, seen);
     }
     for (uint32_t row = 1; row < code->graphs.table.count; row++) {
         uint32_t block = code->graphs.block[row].row;

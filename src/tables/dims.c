@@ -1,7 +1,7 @@
-/* Canonical dim arithmetic. A Poly is the working form of a sum: a short sorted array of terms on the
- * stack; makers turn their arguments into Polys, combine, and intern the result. Canonical form:
- * terms sorted by monomial row, no zero coefficient, at least two terms or a coefficient other than
- * one (otherwise the dim is the constant or the atom itself). */
+/* Canonical dim arithmetic. A Poly is the working form of a sum: a short sorted array of terms on
+ * the stack; makers turn their arguments into Polys, combine, and intern the result. Canonical
+ * form: terms sorted by monomial row, no zero coefficient, at least two terms or a coefficient
+ * other than one (otherwise the dim is the constant or the atom itself). */
 #include "tables/dims.h"
 
 #include "arena/hash.h"

@@ -1,8 +1,8 @@
 /* Dims: sizes as interned expressions in canonical form, so equality is an id compare.
  *
  * A dim is a constant, a symbol, or an expression over them. Sums and products are held as a
- * polynomial: terms (integer coefficient x monomial), a monomial being a sorted list of atoms. Atoms
- * are symbols and the operations that are not polynomial: floordiv, mod, min, max (ceildiv is
+ * polynomial: terms (integer coefficient x monomial), a monomial being a sorted list of atoms.
+ * Atoms are symbols and the operations that are not polynomial: floordiv, mod, min, max (ceildiv is
  * floordiv of a + b - 1). Rows are created after their parts, so one forward sweep over the table
  * evaluates every dim: the table is its own shape program.
  *

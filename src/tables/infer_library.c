@@ -50,8 +50,8 @@ void infer_dot_general(InferCtx *ctx) {
         infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
 
-/* Output size of a window: floor((padded - reach) / stride) + 1 with reach = (window-1) dilation + 1,
- * never below 0 for sizes that leave no room. */
+/* Output size of a window: floor((padded - reach) / stride) + 1 with reach = (window-1) dilation +
+ * 1, never below 0 for sizes that leave no room. */
 static DimId window_size(InferCtx *ctx, DimId size, int64_t x_dilation, DimId low, DimId high,
                          DimId window, int64_t dilation, int64_t stride) {
     Dims *all = &ctx->world->dims;
@@ -173,7 +173,7 @@ void infer_pool(InferCtx *ctx) {
         set_windowed(ctx, 0, 0, infer_dtype(ctx, 0));
 }
 
-/* --- factorisations: over the last two axes ---------------------------------------------------- */
+/* --- factorisations: over the last two axes --------------------------------------------------- */
 static bool matrix_ok(InferCtx *ctx, uint32_t operand, bool is_square) {
     uint32_t rank = infer_rank(ctx, operand);
     if (!dtype_is_differentiable(infer_dtype(ctx, operand)))

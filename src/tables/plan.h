@@ -1,10 +1,10 @@
 /* The plan: a graph at concrete sizes as a flat list of launches over a few memory slots.
  *
  * Slots are base addresses: slot 0 is the planned arena (all intermediates at fixed offsets), the
- * others are parameters, inputs, outputs and constants. A launch is an operator row with its operands
- * and results as addressed, strided tensors; back ends bind launches to kernels and walk them in row
- * order. Views and empty results launch nothing. A plan is built once per shape class and holds no
- * pointer to tensor memory, so it can be printed, saved and compared. */
+ * others are parameters, inputs, outputs and constants. A launch is an operator row with its
+ * operands and results as addressed, strided tensors; back ends bind launches to kernels and walk
+ * them in row order. Views and empty results launch nothing. A plan is built once per shape class
+ * and holds no pointer to tensor memory, so it can be printed, saved and compared. */
 #ifndef STOA_TABLES_PLAN_H
 #define STOA_TABLES_PLAN_H
 
@@ -84,7 +84,8 @@ static inline const uint32_t *launch_buffers(const Plan *plan, uint32_t launch) 
 static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
     return attrs_words(&plan->world->attrs, plan->launches.attrs[launch]);
 }
-/* The numbers of an INTS attribute, or the evaluated sizes of a DIMS attribute. out: LIST_MAX long. */
+/* The numbers of an INTS attribute, or the evaluated sizes of a DIMS attribute. out: LIST_MAX
+ * long. */
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);
 
 Plan *plan_open(const World *world, GraphId graph); /* NULL when memory is refused */

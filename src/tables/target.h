@@ -10,8 +10,8 @@
 typedef enum ViewNeed {
     VIEW_DENSE, /* operands must be row-major and contiguous (an offset is fine) */
     VIEW_ANY,   /* any strides, 0 included */
-    VIEW_MATRIX /* dot_general: each operand is batch x matrix with free and contracted axes that each
-                   merge into one stride, one of the two strides being 1 */
+    VIEW_MATRIX /* dot_general: each operand is batch x matrix with free and contracted axes that
+                   each merge into one stride, one of the two strides being 1 */
 } ViewNeed;
 
 typedef struct Target {

@@ -1,6 +1,7 @@
 /* Interned shapes and types: equal ones are one row, so type equality is an id compare.
  *
- * Dims are copied to the stack before the column grows, because callers pass dims of other shapes. */
+ * Dims are copied to the stack before the column grows, because callers pass dims of other
+ * shapes. */
 #include "tables/types.h"
 
 #include "arena/hash.h"

@@ -93,7 +93,8 @@ static const char *cut_string(const char *quote, const char *end, Token *token, 
     return quote + 1;
 }
 
-/* Comments, strings and bytes that begin nothing: out of the way of lex_next, which then is a leaf. */
+/* Comments, strings and bytes that begin nothing: out of the way of lex_next, which then is a
+ * leaf. */
 __attribute__((noinline)) static void lex_rare(Lexer *lexer, Token *token) {
     const char *at = lexer->at, *end = lexer->end, *last = at + 1;
     bool        more = last < end;

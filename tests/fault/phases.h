@@ -28,7 +28,7 @@ typedef struct Phase {
     bool keeps_run; /* works in the run folder, which a checkpoint of step 4 stands in */
 } Phase;
 
-/* --- what the process holds ---------------------------------------------------------------------- */
+/* --- what the process holds ------------------------------------------------------------------- */
 typedef struct Held {
     size_t files, bytes; /* open descriptors, address space */
 } Held;
@@ -50,7 +50,7 @@ static inline Held held_now(void) {
     return held;
 }
 
-/* --- phases -------------------------------------------------------------------------------------- */
+/* --- phases ----------------------------------------------------------------------------------- */
 static inline bool have_nothing(Tiny *t) { return t->context != NULL; }
 static inline bool have_program(Tiny *t) { return tiny_good(t, tiny_build(t)); }
 static inline bool have_session(Tiny *t) {
@@ -90,7 +90,7 @@ static inline StoaStatus phase_program_file(Tiny *t) {
 }
 
 static inline StoaStatus phase_compile(Tiny *t) { return tiny_compile(t, false); }
-static inline bool session_is_fresh(Tiny *t) { return EXPECT(tiny_is_at(t, 0)); }
+static inline bool       session_is_fresh(Tiny *t) { return EXPECT(tiny_is_at(t, 0)); }
 
 /* Two shapes, so that the second plan needs more memory than the first; then the first again. */
 static inline StoaStatus phase_step(Tiny *t) {
@@ -146,8 +146,8 @@ static inline StoaStatus phase_tokenizer(Tiny *t) {
 
 static inline StoaStatus phase_train(Tiny *t) { return tiny_train(t, 0, false); }
 static inline StoaStatus phase_resume(Tiny *t) { return tiny_train(t, 0, true); }
-static inline bool is_trained(Tiny *t) {
-    return EXPECT_EQ(t->result.steps, TINY_STEPS) && EXPECT(tiny_is_at(t, TINY_STEPS));
+static inline bool       is_trained(Tiny *t) {
+          return EXPECT_EQ(t->result.steps, TINY_STEPS) && EXPECT(tiny_is_at(t, TINY_STEPS));
 }
 static inline StoaStatus phase_checkpoint(Tiny *t) {
     return stoa_checkpoint_load(t->session, t->run, NULL, &t->result.steps);
@@ -178,9 +178,7 @@ static inline StoaStatus phase_config(Tiny *t) {
     status = stoa_config_finish(t->config);
     return status == STOA_OK && stoa_config_print(t->config) == NULL ? STOA_CORRUPT : status;
 }
-static inline bool have_config(Tiny *t) {
-    return EXPECT(file_put(t->file, "title = \"x\"\n", 12));
-}
+static inline bool have_config(Tiny *t) { return EXPECT(file_put(t->file, "title = \"x\"\n", 12)); }
 static inline bool config_is_whole(Tiny *t) {
     return EXPECT_EQ(stoa_config_int(t->config, "model.width", 1, 100, 4), 8) &&
            EXPECT_STR(stoa_config_text(t->config, "title", "none"), "x");
@@ -217,7 +215,8 @@ static inline void tree_copy(Arena *arena, const char *from, const char *to) {
     if (os_list(arena, from, &names, &count) == 0) {
         EXPECT_EQ(os_make_dir(to), 0);
         for (size_t i = 0; i < count; i++)
-            tree_copy(arena, path_in(arena, from, names[i].data), path_in(arena, to, names[i].data));
+            tree_copy(arena, path_in(arena, from, names[i].data),
+                      path_in(arena, to, names[i].data));
     } else {
         String bytes = file_get(arena, from);
         EXPECT(bytes.data != NULL && file_put(to, bytes.data, bytes.count));
@@ -225,7 +224,7 @@ static inline void tree_copy(Arena *arena, const char *from, const char *to) {
     arena_release(arena, mark);
 }
 
-/* --- rounds -------------------------------------------------------------------------------------- */
+/* --- rounds ----------------------------------------------------------------------------------- */
 typedef struct Round {
     const Phase *phase;
     Tiny        *t;
@@ -235,8 +234,10 @@ typedef struct Round {
 } Round;
 
 static inline void round_arm(FaultKind kind, uint64_t n) {
-    if (kind == FAULT_COMMIT) fault_commit_nth(n);
-    else fault_file_nth(n);
+    if (kind == FAULT_COMMIT)
+        fault_commit_nth(n);
+    else
+        fault_file_nth(n);
 }
 /* On a thread of its own, which has no scratch memory yet and no guard around it. */
 static inline void round_thread(void *context) {
@@ -282,8 +283,10 @@ static inline bool round_holds(Round *r, const char *base) {
     Tiny *t = r->t;
     bool  good = true;
     if (!tiny_context(t) || !round_prepare(r, base) || !round_run(r)) return false;
-    if (r->status == STOA_OK) good &= r->phase->check(t);
-    else good &= failure_is_told(r);
+    if (r->status == STOA_OK)
+        good &= r->phase->check(t);
+    else
+        good &= failure_is_told(r);
     if (r->phase->keeps_run) good &= checkpoint_holds(t);
     if (r->status != STOA_OK && r->phase->retry != NULL)
         good &= tiny_good(t, r->phase->retry(t)) && r->phase->check(t);

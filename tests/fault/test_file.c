@@ -6,7 +6,9 @@
 TEST(file_save_and_load_a_program) { sweep(arena, FAULT_FILE, "save and load a program"); }
 TEST(file_save_and_load_weights) { sweep(arena, FAULT_FILE, "save and load weights"); }
 TEST(file_data) { sweep(arena, FAULT_FILE, "data"); }
-TEST(file_data_with_a_trained_tokenizer) { sweep(arena, FAULT_FILE, "data with a trained tokenizer"); }
+TEST(file_data_with_a_trained_tokenizer) {
+    sweep(arena, FAULT_FILE, "data with a trained tokenizer");
+}
 TEST(file_data_kept_by_an_earlier_run) { sweep(arena, FAULT_FILE, "data kept by an earlier run"); }
 TEST(file_tokenizer) { sweep(arena, FAULT_FILE, "tokenizer"); }
 TEST(file_reports) { sweep(arena, FAULT_FILE, "reports"); }

@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
-/* --- contexts ------------------------------------------------------------------------------------ */
+/* --- contexts --------------------------------------------------------------------------------- */
 typedef struct Opening {
     Tiny      *t;
     uint64_t   n, met;
@@ -45,7 +45,7 @@ TEST(contexts_that_cannot_be_opened) {
     tiny_end(&t);
 }
 
-/* --- tensor storage ------------------------------------------------------------------------------ */
+/* --- tensor storage --------------------------------------------------------------------------- */
 static StoaStatus evaluate(Tiny *t, int64_t rows) {
     static int32_t tokens[64 * 8];
     StoaTensor     inputs[2] = {{STOA_I32, 2, {rows, 8}, tokens}, {STOA_I32, 2, {rows, 8}, tokens}};
@@ -115,7 +115,7 @@ TEST(allocator_that_refuses) {
     EXPECT_EQ(host.bytes, 0);
 }
 
-/* --- disk full ----------------------------------------------------------------------------------- */
+/* --- disk full -------------------------------------------------------------------------------- */
 /* Files that would grow past so many bytes fail to be written; RLIM_INFINITY: all can. */
 static void limit_files(rlim_t bytes) {
     struct rlimit limit;

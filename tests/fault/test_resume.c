@@ -8,7 +8,7 @@
 
 #include "models/lenet.h"
 
-/* --- resuming ------------------------------------------------------------------------------------ */
+/* --- resuming --------------------------------------------------------------------------------- */
 TEST(resume_is_bitwise) {
     Tiny t;
     REQUIRE(tiny_begin(arena, &t));
@@ -41,7 +41,7 @@ TEST(resume_is_bitwise_without_accumulation) {
     tiny_end(&t);
 }
 
-/* --- accumulation -------------------------------------------------------------------------------- */
+/* --- accumulation ----------------------------------------------------------------------------- */
 static float *matrix_state(Arena *arena, Tiny *t, const char *name, size_t *count) {
     StoaTensor tensor = {.data = NULL};
     if (!tiny_good(t, stoa_state_get(t->session, name, &tensor))) return NULL;
@@ -100,7 +100,7 @@ TEST(micro_batches_draw_their_own_dropout) {
     tiny_end(&t);
 }
 
-/* --- steps that are not finite ------------------------------------------------------------------- */
+/* --- steps that are not finite ---------------------------------------------------------------- */
 /* Sets one number of a state. */
 static void poke(Tiny *t, const char *name, size_t at, float number) {
     float      values[2048];
@@ -131,8 +131,8 @@ static void skip_all(Arena *arena, uint32_t accumulate) {
     t.model.accumulate = t.train.accumulate = accumulate;
     REQUIRE(tiny_open(&t));
     poke(&t, "h.0.fc1.weight", 0, INFINITY);
-    Counted counted = {.t = &t};
-    size_t  bytes = tiny_state(t.session, NULL);
+    Counted  counted = {.t = &t};
+    size_t   bytes = tiny_state(t.session, NULL);
     uint8_t *before = arena_push(arena, bytes, 64), *after = arena_push(arena, bytes, 64);
     (void)tiny_state(t.session, before);
     t.train.progress = count_skips;
@@ -231,10 +231,12 @@ TEST(running_statistics_survive_a_bad_batch) {
     REQUIRE(tiny_context(&t) && tiny_good(&t, stoa_program_create(t.context, &t.program)));
     REQUIRE(tiny_good(&t, model_lenet_build(t.program, &config)) &&
             tiny_good(&t, tiny_compile(&t, false)));
-    StoaTensor inputs[4] = {{STOA_F32, 4, {2, 1, 28, 28}, pixels}, {STOA_I32, 1, {2}, labels},
-                            {STOA_F32, 0, {0}, &rate}, {STOA_F32, 0, {0}, &step}};
-    size_t   bytes = tiny_state(t.session, NULL);
-    uint8_t *before = arena_push(arena, bytes, 64), *after = arena_push(arena, bytes, 64);
+    StoaTensor inputs[4] = {{STOA_F32, 4, {2, 1, 28, 28}, pixels},
+                            {STOA_I32, 1, {2}, labels},
+                            {STOA_F32, 0, {0}, &rate},
+                            {STOA_F32, 0, {0}, &step}};
+    size_t     bytes = tiny_state(t.session, NULL);
+    uint8_t   *before = arena_push(arena, bytes, 64), *after = arena_push(arena, bytes, 64);
     (void)tiny_state(t.session, before);
     pixels[100] = NAN;
     REQUIRE(tiny_good(&t, stoa_run(t.session, "train", inputs, 4, NULL, 0, &stopped)));

@@ -38,7 +38,7 @@ typedef struct Tiny {
     size_t             state_bytes;
 } Tiny;
 
-/* --- opening and dropping ------------------------------------------------------------------------ */
+/* --- opening and dropping --------------------------------------------------------------------- */
 static inline void tiny_log(void *user, StoaLogLevel level, const char *text) {
     Tiny *t = user;
     if (level != STOA_LOG_WARNING) return;
@@ -169,7 +169,7 @@ static inline StoaStatus tiny_train(Tiny *t, uint64_t stop_at, bool resume) {
     return stoa_train(t->session, t->data, &train, &t->result);
 }
 
-/* --- states -------------------------------------------------------------------------------------- */
+/* --- states ----------------------------------------------------------------------------------- */
 /* Every tensor of the session, one after the other; NULL into: only their bytes. */
 static inline size_t tiny_state(StoaSession *session, uint8_t *into) {
     size_t total = 0;
@@ -205,7 +205,8 @@ static inline bool tiny_expect(Tiny *t) {
     StoaTrainOptions train = t->train;
     if (!tiny_open(t)) return false;
     t->state_bytes = tiny_state(t->session, NULL);
-    for (uint32_t i = 0; i <= TINY_STEPS; i++) t->states[i] = arena_push(t->arena, t->state_bytes, 64);
+    for (uint32_t i = 0; i <= TINY_STEPS; i++)
+        t->states[i] = arena_push(t->arena, t->state_bytes, 64);
     (void)tiny_state(t->session, t->states[0]);
     train.run = NULL;
     train.progress = tiny_record;

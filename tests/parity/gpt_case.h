@@ -1,7 +1,7 @@
 /* The recorded GPT trainings, run on our side: bytes of a text in order, AdamW with clipping, and a
- * cosine rate after ten steps of warm-up, all as the recordings say. For the gradients at step 0 the
- * optimizer is SGD at rate 0 without momentum: its buffer then holds the gradient of the one step
- * that ran, and no weight moved. */
+ * cosine rate after ten steps of warm-up, all as the recordings say. For the gradients at step 0
+ * the optimizer is SGD at rate 0 without momentum: its buffer then holds the gradient of the one
+ * step that ran, and no weight moved. */
 #ifndef STOA_TESTS_PARITY_GPT_CASE_H
 #define STOA_TESTS_PARITY_GPT_CASE_H
 
@@ -41,9 +41,10 @@ static inline bool gpt_case_text(Arena *arena, const Recording *r, const char *p
     if (!EXPECT(!failure_some(files_read(arena, path, RECORDING_BYTES_MAX, &batch->text))))
         return false;
     for (uint32_t i = 0; i < 2; i++)
-        batch->tensors[i] = (StoaTensor){
-            STOA_I32, 2, {batch->rows, batch->length},
-            ARENA_ARRAY(arena, int32_t, batch->rows *batch->length)};
+        batch->tensors[i] = (StoaTensor){STOA_I32,
+                                         2,
+                                         {batch->rows, batch->length},
+                                         ARENA_ARRAY(arena, int32_t, batch->rows * batch->length)};
     return EXPECT(batch->text.count > 1);
 }
 

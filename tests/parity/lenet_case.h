@@ -22,7 +22,7 @@ typedef struct LenetBounds { /* relative */
     double   early_loss;
 } LenetBounds;
 
-/* --- images -------------------------------------------------------------------------------------- */
+/* --- images ----------------------------------------------------------------------------------- */
 static inline LenetItems lenet_case_items(Arena *arena, const Recording *r, uint32_t count) {
     size_t width = r->dtype == STOA_F64 ? sizeof(double) : sizeof(float);
     return (LenetItems){arena_push(arena, count * LENET_PIXELS * width, 64),
@@ -32,8 +32,10 @@ static inline void lenet_case_put(const Recording *r, LenetItems *items, uint32_
                                   const double *image) {
     size_t first = (size_t)item * LENET_PIXELS;
     for (uint32_t k = 0; k < LENET_PIXELS; k++) {
-        if (r->dtype == STOA_F64) ((double *)items->images)[first + k] = image[k];
-        else ((float *)items->images)[first + k] = (float)image[k];
+        if (r->dtype == STOA_F64)
+            ((double *)items->images)[first + k] = image[k];
+        else
+            ((float *)items->images)[first + k] = (float)image[k];
     }
 }
 /* Knuth's MMIX generator, its top bits. */
@@ -49,10 +51,8 @@ static inline LenetItems lenet_case_drawn(Arena *arena, const Recording *r) {
     for (uint32_t i = 0; i < items.count; i++) {
         uint32_t label = lenet_case_bits(&state, 16) % 10;
         items.labels[i] = (int32_t)label;
-        for (uint32_t k = 0; k < LENET_PIXELS; k++)
-            image[k] = lenet_case_bits(&state, 7) / 256.0;
-        for (uint32_t k = 0; k < 64; k++)
-            image[(k / 8 + 2 * label) * 28 + k % 8 + label] += 0.5;
+        for (uint32_t k = 0; k < LENET_PIXELS; k++) image[k] = lenet_case_bits(&state, 7) / 256.0;
+        for (uint32_t k = 0; k < 64; k++) image[(k / 8 + 2 * label) * 28 + k % 8 + label] += 0.5;
         lenet_case_put(r, &items, i, image);
     }
     return items;
@@ -60,7 +60,7 @@ static inline LenetItems lenet_case_drawn(Arena *arena, const Recording *r) {
 /* The first items of Fashion-MNIST, grey levels over 255; count 0 after saying it is missing. */
 static inline LenetItems lenet_case_fashion(Arena *arena, const Recording *r, uint32_t count) {
     static const char *const folder = "/usr/share/datasets/fashion-mnist";
-    String     path = str_format(arena, "%s/train-images-idx3-ubyte.gz", folder);
+    String                   path = str_format(arena, "%s/train-images-idx3-ubyte.gz", folder);
     String     labels_path = str_format(arena, "%s/train-labels-idx1-ubyte.gz", folder);
     LenetItems items = {0};
     Diags      diags;
@@ -86,7 +86,7 @@ static inline LenetItems lenet_case_fashion(Arena *arena, const Recording *r, ui
     return items;
 }
 
-/* --- running ------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 /* The model takes float32 images. The float64 recording has grey levels over 255 in float64, which
  * float32 cannot hold, so there the program is printed, the type of its input changed, and parsed
  * again. */
@@ -150,8 +150,7 @@ static inline void lenet_case_gradients(Arena *arena, const Recording *r, const 
     config.dtype = r->dtype;
     config.optimizer = (StoaOptimizerOptions)STOA_OPTIMIZER_OPTIONS;
     config.optimizer.kind = STOA_SGD;
-    if (lenet_case_open(&engine, r, &config) &&
-        lenet_case_step(&engine, r, items, 0, 0, &loss))
+    if (lenet_case_open(&engine, r, &config) && lenet_case_step(&engine, r, items, 0, 0, &loss))
         compare_norms(arena, r, &engine, "grad_norm_step0", "optimizer.momentum.",
                       bounds->gradient);
     engine_close(&engine);

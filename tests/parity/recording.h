@@ -38,7 +38,7 @@ typedef struct Engine { /* a model of ours, ready to run */
     StoaSession *session;
 } Engine;
 
-/* --- reading ------------------------------------------------------------------------------------- */
+/* --- reading ---------------------------------------------------------------------------------- */
 /* The folder of the large recordings, or NULL after saying that there is none. */
 static inline const char *recording_folder(Arena *arena) {
     const char *folder = getenv("STOA_REFERENCE");
@@ -87,7 +87,7 @@ static inline double *recording_numbers(Arena *arena, const Recording *r, JsonId
     return numbers;
 }
 
-/* --- our side ------------------------------------------------------------------------------------ */
+/* --- our side --------------------------------------------------------------------------------- */
 static inline bool engine_good(const Engine *engine, StoaStatus status) {
     if (status != STOA_OK) printf("\n  %s", stoa_message(engine->context));
     return EXPECT(status == STOA_OK);
@@ -156,7 +156,7 @@ static inline double *engine_state(Arena *arena, Engine *engine, String name, ui
     return numbers;
 }
 
-/* --- comparing ----------------------------------------------------------------------------------- */
+/* --- comparing -------------------------------------------------------------------------------- */
 static inline void compare_told(const Recording *r, const char *what, double worst,
                                 const char *where) {
     printf("\n  %s %s: %s differ by at most %.2e (%s)", r->name, r->run_name, what, worst, where);
@@ -202,8 +202,8 @@ static inline void compare_norms(Arena *arena, const Recording *r, Engine *engin
     for (JsonId at = json_first(&r->json, object); json_id_some(at); at = json_next(&r->json, at)) {
         String key = r->json.key[at.row];
         if (counts_batches(key)) continue;
-        double *ours = engine_state(
-            arena, engine, str_format(arena, "%s%.*s", prefix, STR_ARGS(key)), &count);
+        double *ours =
+            engine_state(arena, engine, str_format(arena, "%s%.*s", prefix, STR_ARGS(key)), &count);
         if (!EXPECT(ours != NULL) || !EXPECT(json_number_of(&r->json, at, &theirs))) return;
         double size = fmax(theirs, 1e-4 * sqrt(total));
         double difference = fabs(norm_of(ours, count) - theirs) / size;
@@ -226,8 +226,8 @@ static inline void compare_gradients(Arena *arena, const Recording *r, Engine *e
         uint32_t count = 0, have = 0;
         String   key = r->json.key[at.row];
         double  *theirs = recording_numbers(arena, r, at, &have), most = 0, off = 0;
-        double  *ours = engine_state(
-            arena, engine, str_format(arena, "%s%.*s", prefix, STR_ARGS(key)), &count);
+        double  *ours =
+            engine_state(arena, engine, str_format(arena, "%s%.*s", prefix, STR_ARGS(key)), &count);
         if (!EXPECT(ours != NULL && count == have)) return;
         for (uint32_t i = 0; i < count; i++) {
             most = fmax(most, fabs(theirs[i]));

@@ -4,8 +4,8 @@
  * Bounds in float64 are what is asked of the engine: 1e-9 for the GPT's losses, 1e-8 through batch
  * norm, 1e-10 for gradients. In float32 one rounding is 6e-8 and 100 updates amplify it: 1e-5 for
  * the GPT. The other network holds 1e-6 for 15 steps; then a rounding error tips one of its kinks
- * (relu, max pool) in the recording: its own float32 losses leave its float64 losses by up to 2.6e-4
- * and a final norm by 2e-3, so no run can be held to less than a few times that. */
+ * (relu, max pool) in the recording: its own float32 losses leave its float64 losses by up to
+ * 2.6e-4 and a final norm by 2e-3, so no run can be held to less than a few times that. */
 #include "gpt_case.h"
 #include "lenet_case.h"
 

@@ -29,7 +29,7 @@ typedef struct Fast {
     bool      repeat[GRAPH_INPUTS_MAX][SHAPE_RANK_MAX]; /* axes of stride 0 */
     double    rel, abs; /* tolerance; rel 0: that of the dtype, abs: of every dtype */
     uint64_t  seed;
-    uint32_t  cases; /* for the use of tests */
+    uint32_t  cases;                    /* for the use of tests */
     int32_t   alias[GRAPH_OUTPUTS_MAX]; /* operand whose memory a result takes, or -1 */
     ArenaMark mark;
 } Fast;
@@ -160,7 +160,8 @@ static inline FastPlan fast_plan(Fast *f, Opcode opcode, OpId op, int layout, co
 /* Results are garbage before a run; operands that a result overwrites are what they were. */
 static inline void fast_refill(Fast *f, FastPlan *p) {
     for (uint32_t i = 0; i < p->outs_count; i++) {
-        if (f->alias[i] < 0) memset(p->outs[i].data, 0x5A, tensor_bytes(&p->outs[i]));
+        if (f->alias[i] < 0)
+            memset(p->outs[i].data, 0x5A, tensor_bytes(&p->outs[i]));
         else
             memcpy(p->outs[i].data, f->g.inputs[f->alias[i]].data, tensor_bytes(&p->outs[i]));
     }
@@ -201,8 +202,8 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
         IsaLevel isa;
         int      workers;
     } runs[] = {{ISA_GENERIC, 2}, {ISA_AVX2, 0}, {ISA_AVX512, 2}, {ISA_AVX512, 0}, {ISA_AVX512, 1}};
-    bool inplace = (op_infos[opcode].flags & OP_INPLACE) != 0;
-    int  layouts_count = f->target.view_need[opcode] == VIEW_ANY && !inplace ? 3 : 1;
+    bool  inplace = (op_infos[opcode].flags & OP_INPLACE) != 0;
+    int   layouts_count = f->target.view_need[opcode] == VIEW_ANY && !inplace ? 3 : 1;
     void *bits[GRAPH_OUTPUTS_MAX] = {NULL};
     bool  ok = EXPECT(f->target.has_kernel[opcode]);
     for (int layout = 0; ok && layout < layouts_count; layout++) {
@@ -212,9 +213,9 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
             Workers   *workers = f->workers[runs[run].workers];
             CpuPlan   *cpu = NULL;
             fast_refill(f, &p);
-            ok &= EXPECT_EQ(cpu_bind_isa(p.plan->arena, p.plan, workers, loops,
-                                         &f->g.world->diags, &cpu),
-                            STATUS_OK);
+            ok &= EXPECT_EQ(
+                cpu_bind_isa(p.plan->arena, p.plan, workers, loops, &f->g.world->diags, &cpu),
+                STATUS_OK);
             if (ok) ok &= EXPECT_EQ(cpu_run(cpu, p.slots, NULL, NULL), 0);
             bool again = f->fused ? run <= 3 : f->by_layout && run == 3 && layout > 0;
             if (ok) ok &= fast_results(f, &p, want, again, bits);

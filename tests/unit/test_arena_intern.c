@@ -17,7 +17,9 @@ typedef struct Keys {
 static uint64_t hash_fair(uint64_t value) { return hash_bytes(&value, sizeof value, 0); }
 static uint64_t hash_one(uint64_t value) { return (void)value, 42; }
 static uint64_t hash_low(uint64_t value) { return value << 52; } /* tags differ, all start at 0 */
-static uint64_t hash_end(uint64_t value) { return value << 52 | 0xfffffull << 32; } /* wraps round */
+static uint64_t hash_end(uint64_t value) {
+    return value << 52 | 0xfffffull << 32;
+} /* wraps round */
 
 static bool keys_same(const void *owner, uint32_t row, const void *key) {
     const Keys *keys = owner;

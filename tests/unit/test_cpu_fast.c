@@ -20,7 +20,8 @@ typedef struct Range {
     double low, high;
 } Range;
 
-/* Every third shape, from another one each time; the second operand repeats an axis in odd cases. */
+/* Every third shape, from another one each time; the second operand repeats an axis in odd
+ * cases. */
 static void check_sizes(Fast *f, Opcode opcode, const uint64_t *attrs, Dtype dtype,
                         uint32_t operands, double low, double high, double rel, double abs) {
     for (size_t i = f->cases++ % 3; i < LENGTH(sizes); i += 3) {

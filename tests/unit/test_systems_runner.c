@@ -1,5 +1,5 @@
-/* The runner refuses systems whose needs are not met, skips what it is told to, bisects by fuel, and
- * verify finds damaged code. */
+/* The runner refuses systems whose needs are not met, skips what it is told to, bisects by fuel,
+ * and verify finds damaged code. */
 #include "harness.h"
 #include "systems/runner.h"
 

@@ -144,3 +144,46 @@ TEST(text_survives_running_out) {
     for (size_t limit = 1 << 17; limit < (1 << 20); limit += 8192) parse_with(limit);
     EXPECT(true);
 }
+
+/* What a text can nest or repeat without end is limited, and the limit is a diagnostic. */
+static bool reports(Arena *arena, String source, DiagKind kind) {
+    World *world = world_open(0, 1 << 14);
+    bool   found = false;
+    if (world == NULL || text_parse(world, source, STR("test"))) return false;
+    for (uint32_t row = 1; row < world->diags.rows.table.count; row++)
+        found |= world->diags.rows.kind[row] == kind;
+    (void)text_diags_in(arena, world, &world->diags, source);
+    (void)text_print(arena, world, (TextOptions){.types = true});
+    world_close(world);
+    return found;
+}
+static String repeated(Arena *arena, const char *before, const char *each, int times,
+                       const char *after) {
+    Text text = text_begin(arena);
+    text_add(&text, str_of(before));
+    for (int i = 0; i < times; i++) text_add(&text, str_of(each));
+    text_add(&text, str_of(after));
+    return text_done(&text);
+}
+TEST(text_limits_nesting) {
+    String blocks = repeated(arena, "graph g(%c: bool) { ", "%x = if %c { ", 100, "");
+    String sizes = repeated(arena, "graph g(%c: f32[", "(", 100000, "B");
+    String minus = repeated(arena, "graph g(%c: f32[", "-", 100000, "B");
+    String calls = repeated(arena, "graph g(%c: f32[", "max(B,", 100000, "B");
+    EXPECT(reports(arena, blocks, DIAG_TEXT_LIMIT));
+    EXPECT(reports(arena, sizes, DIAG_TEXT_LIMIT));
+    EXPECT(reports(arena, minus, DIAG_TEXT_LIMIT));
+    EXPECT(reports(arena, calls, DIAG_TEXT_LIMIT));
+}
+TEST(text_limits_lists_and_errors) {
+    String list = repeated(arena, "graph g(%c: f32) { %x = reduce %c {axes=[", "0, ", 65, "] } }");
+    String operands = repeated(arena, "graph g(%c: f32) { return ", "%c, ", 70000, "%c }");
+    String errors = repeated(arena, "graph g(%c: f32) {\n", "  %y = nothing %c\n", 1000, "}");
+    EXPECT(reports(arena, list, DIAG_TEXT_LIMIT));
+    EXPECT(reports(arena, operands, DIAG_TEXT_LIMIT));
+    World *world = world_open(0, 1 << 12);
+    REQUIRE(world != NULL);
+    EXPECT(!text_parse(world, errors, STR("test")));
+    EXPECT_EQ(world->diags.errors, 100);
+    world_close(world);
+}
