@@ -138,6 +138,9 @@ function(stoa_tidy_tests)
     stoa_add_test(tidy/check_symbols tidy
       COMMAND ${PYTHON3} tools/check_symbols.py --build ${CMAKE_BINARY_DIR})
   endif()
+  if(TARGET stoa_tool_make_ops_header)
+    stoa_add_test(tidy/ops_header tidy COMMAND stoa_tool_make_ops_header)
+  endif()
 endfunction()
 
 # The command line as a user tries it, and the program that README.md shows.

@@ -1,9 +1,10 @@
 /* Stoa: the operators as C functions. Generated from src/tables/opcodes.def by
  * tools/make_ops_header; do not edit.
  *
- * Each appends one operator to the open graph and gives its result. Elementwise operands have
- * equal types: broadcast and conversion are explicit. Lists are pointer and count; an empty list
- * stands for the default where the operator has one. Contracts: docs/ops. */
+ * Each appends one operator to the open graph and gives its result. Elementwise
+ * operands have equal types: broadcast and conversion are explicit. Lists are pointer
+ * and count; an empty list stands for the default where the operator has one.
+ * Contracts: docs/ops. */
 #ifndef STOA_OPS_H
 #define STOA_OPS_H
 

@@ -184,7 +184,6 @@ static inline bool check_differences(Arena *arena, const Form *form, Check *chec
     double  scale = 1, ignored = 0;
     double *worst = form->the_case->tolerance != 0 ? &ignored : &check_worst_difference;
     bool    good = true;
-    if (getenv("GW")) *worst = 0;
     for (uint32_t k = 0, n = 0; k < form->args_count && good; k++) {
         if (!form->wrt[k]) continue;
         const Tensor *gradient = &outs[n++];
@@ -194,7 +193,6 @@ static inline bool check_differences(Arena *arena, const Form *form, Check *chec
                               tolerance, worst);
         }
     }
-    if (getenv("GW") && *worst > 1e-11) printf("WORST %s %.1e\n", form->the_case->name, *worst);
     return good;
 }
 /* The jvp, after the gradients in outs, is their product with the tangents. */

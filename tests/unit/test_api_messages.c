@@ -216,3 +216,43 @@ TEST(interpreter_and_fast_path_agree) {
     stoa_program_destroy(program);
     stoa_context_destroy(context);
 }
+
+/* A loss that is never finite: the step does not count, and the policy decides what happens. */
+TEST(training_on_a_loss_that_is_not_finite_fails_when_asked_to) {
+    static const char text[] =
+        "graph train(%tokens: i32[B,T], %targets: i32[B,T], %rate: f32, %step: f32) {\n"
+        "  %p = parameter {name=\"p\", type=f32, init=ones}\n  %c = constant {value=f32 nan}\n"
+        "  %loss = mul %p, %c\n  %n = is_finite %loss\n  assert %n {message=\"loss\"}\n"
+        "  return %loss {names=[\"loss\"]}\n}\n";
+    StoaContext     *context = open_context();
+    StoaProgram     *program = NULL;
+    StoaSession     *session = NULL;
+    StoaData        *data = NULL;
+    StoaTextOptions  options = STOA_TEXT_OPTIONS;
+    StoaTrainOptions train = STOA_TRAIN_OPTIONS;
+    StoaTrainResult  result;
+    String           path = str_format(arena, "/tmp/stoa-text-%p.txt", (void *)arena);
+    FILE            *file = fopen(path.data, "wb");
+    REQUIRE(file != NULL);
+    for (int i = 0; i < 100; i++) (void)fputs("some words to read, again and again. ", file);
+    REQUIRE(fclose(file) == 0);
+    options.path = path.data;
+    options.tokenizer = "bytes";
+    options.batch = 2;
+    options.context = 8;
+    train.steps = 5;
+    train.learning_rate = 0.1;
+    REQUIRE(parse(context, text, &program) == STOA_OK);
+    REQUIRE(stoa_compile(program, NULL, &session) == STOA_OK);
+    REQUIRE(stoa_data_text(context, &options, &data) == STOA_OK);
+    EXPECT(stoa_train(session, data, &train, &result) == STOA_OK);
+    EXPECT_EQ(result.skipped, 5);
+    train.nonfinite = STOA_FAIL;
+    EXPECT(stoa_train(session, data, &train, &result) == STOA_INVALID);
+    EXPECT_CODE(context, DIAG_NOT_FINITE);
+    EXPECT(remove(path.data) == 0);
+    stoa_data_destroy(data);
+    stoa_session_destroy(session);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
