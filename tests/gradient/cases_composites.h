@@ -27,15 +27,15 @@ CASE(cross_entropy_deep, "%x: f64[B,2,3], %i: u8[B,2]",
 
 /* --- normalisation ---------------------------------------------------------------------------- */
 CASE(layer_norm, "%x: f64[B,4], %w: f64[4], %b: f64[4]", "%z = layer_norm %x, %w, %b",
-     .domain = "x=apart")
+     .domain = "x=apart", .step = 0x1p-11)
 CASE(layer_norm_symbol, "%x: f64[2,B,C], %w: f64[C], %b: f64[C]",
      "%z = layer_norm %x, %w, %b {epsilon=0.1}")
 CASE(layer_norm_x, "%x: f64[B,3], %w: f64[3], %b: f64[3]",
-     "%z = layer_norm %x, %w, %b {epsilon=0.01}", .wrt = "x")
+     "%z = layer_norm %x, %w, %b {epsilon=0.01}", .wrt = "x", .step = 0x1p-11)
 CASE(layer_norm_weight, "%x: f64[B,3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b",
      .wrt = "w b")
 CASE(layer_norm_vector, "%x: f64[3], %w: f64[3], %b: f64[3]", "%z = layer_norm %x, %w, %b",
-     .domain = "x=apart")
+     .domain = "x=apart", .step = 0x1p-11)
 CASE(rms_norm, "%x: f64[B,4], %w: f64[4]", "%z = rms_norm %x, %w")
 CASE(rms_norm_symbol, "%x: f64[B,2,C], %w: f64[C]", "%z = rms_norm %x, %w {epsilon=0.1}")
 CASE(batch_norm, "%x: f64[N,2,T], %w: f64[2], %b: f64[2], %m: f64[2], %v: f64[2]",

@@ -40,7 +40,7 @@ CASE(sub, "%x: f64[B,3], %y: f64[B,3]", "%z = sub %x, %y")
 CASE(sub_second, "%x: f64[B,3], %y: f64[B,3]", "%z = sub %x, %y", .wrt = "y")
 CASE(mul, "%x: f64[B,3], %y: f64[B,3]", "%z = mul %x, %y")
 CASE(mul_itself, "%x: f64[B,3]", "%z = mul %x, %x")
-CASE(div, "%x: f64[B,3], %y: f64[B,3]", "%z = div %x, %y", .domain = "y=pos")
+CASE(div, "%x: f64[B,3], %y: f64[B,3]", "%z = div %x, %y", .domain = "y=pos", .step = 0x1p-10)
 CASE(pow, "%x: f64[B,3], %y: f64[B,3]", "%z = pow %x, %y", .domain = "x=pos")
 CASE(pow_integer, "%x: f64[B,4], %n: i64[B,4]", "%y = convert %n {dtype=f64}  %z = pow %x, %y",
      .domain = "n=3,-2,1,0")

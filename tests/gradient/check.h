@@ -10,7 +10,7 @@
  *
  * Finite differences: central, at steps h and h/2, extrapolated (Richardson), in f64; h = 2^-9.
  * The error left is about h^4/480 of the fifth derivative, 3e-14 for functions of this size, and
- * 1e-16/h of rounding, 5e-14, times the size of the sum s: 1e-8 is met by far (the largest error
+ * 1e-16/h of rounding, 5e-14, times the size of the sum s: 1e-9 is met by far (the largest error
  * seen is printed), and small enough that a wrong term shows. */
 #ifndef STOA_TESTS_GRADIENT_CHECK_H
 #define STOA_TESTS_GRADIENT_CHECK_H
@@ -180,7 +180,7 @@ static inline bool check_near(const Check *check, const char *what, String name,
 /* outs: gradients of the differentiated arguments, in order. */
 static inline bool check_differences(Arena *arena, const Form *form, Check *check,
                                      const Program *value, const Tensor *outs, const char *what) {
-    double  tolerance = form->the_case->tolerance != 0 ? form->the_case->tolerance : 1e-8;
+    double  tolerance = form->the_case->tolerance != 0 ? form->the_case->tolerance : 1e-9;
     double  scale = 1, ignored = 0;
     double *worst = form->the_case->tolerance != 0 ? &ignored : &check_worst_difference;
     bool    good = true;
@@ -397,7 +397,7 @@ static CaseRow *case_rows;
     TEST(largest_errors) {                                                                         \
         printf(": %.1e to differences", check_worst_difference);                                   \
         printf(", %.1e otherwise", check_worst_exact);                                             \
-        EXPECT(check_worst_difference < 1e-8 && check_worst_exact < 1e-10);                        \
+        EXPECT(check_worst_difference < 1e-9 && check_worst_exact < 1e-10);                        \
     }
 #endif
 #define CASE(name_, args_, ...)                                                                    \

@@ -25,7 +25,7 @@ typedef struct Case {
     const char *wrt;        /* what to differentiate; NULL: every float argument */
     const char *domain;     /* see inputs.h; NULL: numbers away from 0 in (-2, 2) */
     const char *dims;       /* facts of the symbols */
-    double      tolerance;  /* of finite differences; 0: 1e-8 */
+    double      tolerance;  /* of finite differences; 0: 1e-9 */
     double      step;       /* of finite differences; 0: 2^-9 */
     bool        first_only; /* the second derivative is tested elsewhere or does not exist */
     bool        no_f32;     /* the text means f64 */
