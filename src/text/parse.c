@@ -92,6 +92,7 @@ static bool parse_results(Parser *p, Statement *s) {
     while (p->token.kind == TOKEN_VALUE) {
         if (s->names_count == UINT16_MAX) return parse_fail_limit(p, "results", UINT16_MAX);
         push_pending(p, p->token);
+        parse_names_expect(&p->values, token_text(&p->token));
         s->names_count++;
         parse_advance(p);
         if (!parse_skip(p, ',')) break;

@@ -36,6 +36,8 @@ ParseNames parse_names_begin(Arena *arena, size_t expected);
 ParseName *parse_names_find(const ParseNames *map, String text); /* NULL if there is none */
 /* The entry with this text, or a new one with line 0; the caller fills it. */
 ParseName *parse_names_add(ParseNames *map, String text);
+/* Asks for the memory that parse_names_add will look at: a new name is nowhere in the cache. */
+void parse_names_expect(const ParseNames *map, String text);
 
 /* --- words of the language: operators and element types
  * ---------------------------------------- */

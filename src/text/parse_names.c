@@ -76,6 +76,10 @@ ParseName *parse_names_find(const ParseNames *map, String text) {
     return name != 0 ? &map->names[name] : NULL;
 }
 
+void parse_names_expect(const ParseNames *map, String text) {
+    __builtin_prefetch(&map->slots[name_hash(text) & map->mask], 1);
+}
+
 ParseName *parse_names_add(ParseNames *map, String text) {
     ASSERT(text.count <= UINT32_MAX);
     if (map->count == map->capacity) grow(map);
