@@ -26,7 +26,7 @@ static const CliCommand commands[] = {
     {"inspect", "FILE...",
      "Says what a file is and what it holds: a program, weights, a checkpoint "
      "folder, a tokenizer, tokens, images.",
-     inspect_command, NULL, "  stoa inspect runs/gpt/checkpoints/step-00000800\n"},
+     inspect_command, NULL, "  stoa inspect runs/gpt/checkpoints/step-00000700\n"},
     {"trace", "RUN", "Summarises where the time of a traced run went (stoa train --trace).",
      trace_command, trace_options, NULL},
     {"bench", "SUITE [options]", "Measures this build; the options are those of the suite.",

@@ -17,7 +17,7 @@ const CliOption sample_options[] = {
     {"run", "RUN", "the newest under runs/", "folder of a finished or stopped run"},
     {"prompt", "TEXT", "a line break", "what the text begins with"},
     {"tokens", "N", "256", "how many tokens to write"},
-    {"temperature", "X", "0.8", "0: always the likeliest token; 1: as the model says"},
+    {"temperature", "X", "0.7", "0: always the likeliest token; 1: as the model says"},
     {"top-k", "N", "50", "choose among the likeliest ones only; 0: among all"},
     {"seed", "N", "1", "another seed, another text"},
     {"lanes", "N", "0: one per core", "worker threads"},
@@ -212,7 +212,7 @@ static int read_flags(Sampler *sampler, int count, char **words, const char **ru
     if (code != CLI_OK) return code;
     *run = stoa_config_text(cli->config, "run", NULL);
     sampler->tokens = (uint32_t)stoa_config_int(cli->config, "tokens", 0, 10000000, 256);
-    sampler->temperature = stoa_config_float(cli->config, "temperature", 0, 100, 0.8);
+    sampler->temperature = stoa_config_float(cli->config, "temperature", 0, 100, 0.7);
     sampler->top_k = (uint32_t)stoa_config_int(cli->config, "top_k", 0, 65535, 50);
     sampler->seed = (uint64_t)stoa_config_int(cli->config, "seed", 0, INT64_MAX, 1);
     *lanes = (uint32_t)stoa_config_int(cli->config, "lanes", 0, 1024, 0);

@@ -102,7 +102,7 @@ static void read_training(Cli *cli, Settings *settings) {
     StoaTrainOptions         train = STOA_TRAIN_OPTIONS;
     StoaConfig              *config = cli->config;
     bool                     gpt = settings->model == SETTINGS_GPT;
-    train.steps = count(cli, "steps", 1, gpt ? 800 : 1000);
+    train.steps = count(cli, "steps", 1, gpt ? 700 : 1000);
     uint64_t tenth = train.steps / 10 ? train.steps / 10 : 1;
     train.learning_rate = stoa_config_float(config, "lr", 0, 1e9, gpt ? 3e-3 : 0.05);
     train.schedule = (StoaScheduleKind)stoa_config_choice(config, "schedule", schedules, 1);

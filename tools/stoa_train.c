@@ -42,7 +42,7 @@ const CliOption train_options[] = {
     {"weights", "FILE", "drawn from the seed",
      "initial values of the tensors it holds (safetensors)"},
     {NULL, NULL, NULL, "Training"},
-    {"steps", "N", "gpt 800, lenet 1000", "updates of the parameters"},
+    {"steps", "N", "gpt 700, lenet 1000", "updates of the parameters"},
     {"batch", "N", "gpt 8, lenet 64", "sequences or images a step"},
     {"accumulate", "N", "1", "gpt: batches whose gradients are added up to one step"},
     {"lr", "RATE", "gpt 3e-3, lenet 0.05", "highest learning rate"},

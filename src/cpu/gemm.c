@@ -31,6 +31,8 @@ typedef struct Gemm {
     GemmTileFn *tile;
     GemmPackFn *pack;
     BlockFn    *store, *read; /* store: f32 to 16 bits; read: integers to i64 */
+    BlockFn    *add, *load;   /* linear: the bias to each row; load: 16 bits to f32 */
+    Ref         bias;
     int64_t     m, n, k;
     int64_t     x_m, x_k, y_n, y_k, z_m; /* strides, elements */
     int64_t     tile_m, tile_n;          /* of the register tile */
@@ -108,6 +110,20 @@ static void multiply(const Gemm *g, const uint8_t *a, const uint8_t *b, const ui
     }
 }
 
+/* z[row][0..ns) += bias[n..n + ns), in the dtype of computation. */
+static void add_bias(const Gemm *g, const KernelCtx *ctx, uint8_t *z, int64_t z_stride, int64_t ms,
+                     int64_t n, int64_t ns, uint8_t *loaded) {
+    const void *bias = (uint8_t *)ref_at(g->bias, ctx) + n * g->width;
+    if (g->load != NULL) {
+        g->load(loaded, &bias, ns, NULL);
+        bias = loaded;
+    }
+    for (int64_t i = 0; i < ms; i++, z += z_stride * g->compute) {
+        const void *in[2] = {z, bias};
+        g->add(z, in, ns, NULL);
+    }
+}
+
 /* A block of one matrix over all slabs, from row m and column (of the chunk) on. panels: the shared
  * panels of the matrix, or NULL. */
 static void gemm_block(const Chunk *c, const KernelCtx *ctx, const Scratch3 *scratch, int64_t batch,
@@ -135,6 +151,7 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, const Scratch3 *scr
         multiply(g, scratch->a, g->direct ? y + slab.y : b, scratch->b, to, z_stride, ms, ns,
                  slab.ks, i > 0);
     }
+    if (g->add != NULL) add_bias(g, ctx, to, z_stride, ms, n, ns, scratch->b);
     for (int64_t i = 0; g->store != NULL && i < ms; i++) {
         const void *row = to + i * z_stride * g->compute;
         g->store(z + i * g->z_m * g->width, &row, ns, NULL);
@@ -197,6 +214,8 @@ static void library_run(const void *params, const KernelCtx *ctx) {
         }
         onednn_sgemm(&s, (const float *)(const void *)x, (const float *)(const void *)y,
                      (float *)(void *)z);
+        int64_t n = l->by_rows ? 0 : first;
+        if (g->add != NULL) add_bias(g, ctx, z, s.z_stride, s.m, n, s.n, NULL);
     }
 }
 
@@ -406,25 +425,54 @@ static void bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
     bind_chunks(b, g);
 }
 
-bool gemm_bind_dot_general(Binder *b) {
-    Dtype dtype = arg_dtype(&b->args[0]), compute = dtype_compute(dtype);
+/* Floats: false if this machine's tables lack the dtype. */
+static bool bind_floats(Binder *b, Gemm *g, Dtype dtype) {
+    if (b->isa->gemm_pack[dtype] == NULL) return false;
+    if (dtype != DTYPE_F32 || !bind_library(b, g)) bind_tiles(b, g, dtype);
+    return true;
+}
+
+static Gemm *gemm_make(Binder *b) {
     Gemm *g = BIND_PARAMS(b, Gemm);
     g->x = ref_of(&b->args[0]);
     g->y = ref_of(&b->args[1]);
     g->z = ref_of(&b->outs[0]);
     g->width = arg_width(&b->args[0]);
-    g->compute = dtype_bytes(compute);
+    g->compute = dtype_bytes(dtype_compute(arg_dtype(&b->args[0])));
+    return g;
+}
+
+bool gemm_bind_dot_general(Binder *b) {
+    Dtype dtype = arg_dtype(&b->args[0]);
+    Gemm *g = gemm_make(b);
     if (!set_axes(g, b)) return false;
     bool nothing = g->k == 0 || g->outer.count == 0;
-    if (dtype_is_float(dtype) && !nothing) {
-        if (b->isa->gemm_pack[dtype] == NULL) return false;
-        if (dtype == DTYPE_F32 && bind_library(b, g)) return true;
-        bind_tiles(b, g, dtype);
-        return true;
-    }
+    if (dtype_is_float(dtype) && !nothing) return bind_floats(b, g, dtype);
     g->read = b->isa->convert[dtype][DTYPE_I64];
     g->store = b->isa->convert[DTYPE_I64][dtype];
     if (g->read == NULL || g->store == NULL) return false;
     bind_step(b, plain_run, g, g->batch.count * g->m * g->n * (1 + g->k * g->outer.count));
     return true;
+}
+
+/* x weight^T + bias: dense operands, so one product and a sum while the block is in cache. */
+bool gemm_bind_linear(Binder *b) {
+    const LaunchArg *x = &b->args[0], *weight = &b->args[1];
+    Dtype            dtype = arg_dtype(x);
+    Gemm            *g = gemm_make(b);
+    g->k = x->dims[x->rank - 1];
+    g->n = weight->dims[0];
+    if (!dtype_is_float(dtype) || g->k == 0) return false;
+    g->m = arg_elements(x) / g->k;
+    g->x_m = g->y_n = g->k;
+    g->x_k = g->y_k = 1;
+    g->z_m = g->n;
+    g->batch = nd_make(0, NULL, 3, NULL, NULL);
+    g->outer = nd_make(0, NULL, 2, NULL, NULL);
+    if (b->operands > 2) {
+        g->bias = ref_of(&b->args[2]);
+        g->add = b->isa->block[OP_ADD][dtype_compute(dtype)];
+        g->load = dtype_is_half(dtype) ? b->isa->convert[dtype][DTYPE_F32] : NULL;
+    }
+    return bind_floats(b, g, dtype);
 }

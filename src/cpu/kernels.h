@@ -159,7 +159,11 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn gemm_bind_dot_general, conv_bind_convolution;
+BindFn kernels_bind_special;
+/* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
+ * is the first scalar attribute that fn is given. */
+bool   kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
+BindFn gemm_bind_dot_general, gemm_bind_linear, conv_bind_convolution;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {

@@ -99,8 +99,7 @@ static void elementwise_run(const void *params, const KernelCtx *ctx) {
           e->extra);
 }
 
-/* Binds fn over the operands; converts: 16-bit floats are computed in f32. */
-static bool bind_loop(Binder *b, BlockFn *fn, bool converts, double extra) {
+bool kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra) {
     const LaunchArg *y = &b->outs[0];
     const int64_t   *strides[ND_SIDES_MAX] = {y->strides};
     int64_t          widths[ND_SIDES_MAX] = {arg_width(y)};
@@ -137,17 +136,18 @@ static bool bind_loop(Binder *b, BlockFn *fn, bool converts, double extra) {
 bool kernels_bind_elementwise(Binder *b) {
     Dtype dtype = dtype_compute(arg_dtype(&b->args[0]));
     if (b->opcode == OP_GELU && b->attrs[ATTR_GELU_tanh] != 0)
-        return bind_loop(b, b->isa->gelu_tanh[dtype], true, 0);
-    return bind_loop(b, b->isa->block[b->opcode][dtype], true, 0);
+        return kernels_bind_loop(b, b->isa->gelu_tanh[dtype], true, 0);
+    BlockFn *fn = b->isa->block[b->opcode][dtype];
+    return fn != NULL ? kernels_bind_loop(b, fn, true, 0) : kernels_bind_special(b);
 }
 bool kernels_bind_compare(Binder *b) {
     Dtype dtype = dtype_compute(arg_dtype(&b->args[0]));
-    return bind_loop(b, b->isa->compare[b->attrs[ATTR_COMPARE_direction]][dtype], true, 0);
+    return kernels_bind_loop(b, b->isa->compare[b->attrs[ATTR_COMPARE_direction]][dtype], true, 0);
 }
 bool kernels_bind_convert(Binder *b) {
-    return bind_loop(b, b->isa->convert[b->args[0].dtype][b->outs[0].dtype], false, 0);
+    return kernels_bind_loop(b, b->isa->convert[b->args[0].dtype][b->outs[0].dtype], false, 0);
 }
 bool kernels_bind_select(Binder *b) {
     int64_t width = arg_width(&b->outs[0]);
-    return width <= 8 && bind_loop(b, b->isa->select_bytes[width], false, 0);
+    return width <= 8 && kernels_bind_loop(b, b->isa->select_bytes[width], false, 0);
 }

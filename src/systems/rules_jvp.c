@@ -333,7 +333,18 @@ bool jvp_RMS_NORM(Emit *e, ValueId *out) {
     return jvp_norm(e, FLOAT_ATTR(RMS_NORM, epsilon), false, out);
 }
 
-/* The running statistics carry no derivative. */
+/* Of statistics that are used as they are, the running ones in inference. */
+static void add_statistics_part(Emit *e, const Normalised *n, double epsilon, ValueId *sum) {
+    ValueId w = build_along(e->build, X(1), X(0), 1);
+    if (value_id_some(e->d[3]))
+        add_part(e, sum, NEG(MUL(MUL(w, n->inverse), build_along(e->build, e->d[3], X(0), 1))));
+    if (value_id_some(e->d[4])) { /* d inverse = -1/2 inverse d var / (var + epsilon) */
+        ValueId width = ADD(X(4), build_splat(e->build, X(4), epsilon));
+        ValueId share = DIV(MUL(e->d[4], build_splat(e->build, X(4), -0.5)), width);
+        add_part(e, sum, MUL(MUL(w, n->hat), build_along(e->build, share, X(0), 1)));
+    }
+}
+/* The statistics that training updates carry no derivative. */
 bool jvp_BATCH_NORM(Emit *e, ValueId *out) {
     int64_t    axes[SHAPE_RANK_MAX];
     uint32_t   count = other_axes(build_rank(e->build, X(0)), 1, axes);
@@ -346,6 +357,9 @@ bool jvp_BATCH_NORM(Emit *e, ValueId *out) {
         ValueId r = RSQRT(ADD(X(4), build_splat(e->build, X(4), epsilon)));
         n.inverse = build_along(e->build, r, X(0), 1);
         n.hat = MUL(SUB(X(0), build_along(e->build, X(3), X(0), 1)), n.inverse);
+        add_statistics_part(e, &n, epsilon, out);
+        out[1] = e->d[3];
+        out[2] = e->d[4];
     }
     if (value_id_some(e->d[0])) {
         ValueId dx = training ? normalised_tangent(e, n, e->d[0], axes, count, true)

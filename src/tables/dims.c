@@ -246,8 +246,8 @@ static DimId poly_intern(Dims *dims, const Poly *poly) {
  * simplify to: setting one forgets. */
 typedef enum DimMaker { MAKE_CONST = 1, MAKE_ADD, MAKE_SUB, MAKE_MUL, MAKE_FLOORDIV } DimMaker;
 static DimMemo *memo_at(Dims *dims, DimMaker maker, uint32_t a, uint32_t b) {
-    uint32_t mixed = (a * 31 + b) * 5 + (uint32_t)maker;
-    return &dims->memo[mixed % DIMS_MEMO];
+    uint32_t mixed = (a * 0x9E3779B1u ^ b) * 0x85EBCA77u + (uint32_t)maker * 0xC2B2AE3Du;
+    return &dims->memo[(mixed >> 16) % DIMS_MEMO];
 }
 static bool memo_has(const DimMemo *memo, DimMaker maker, uint32_t a, uint32_t b) {
     return memo->maker_a == ((uint32_t)maker << 24 | a) && memo->b == b;

@@ -45,8 +45,11 @@ CASE(batch_norm_plane, "%x: f64[N,C], %w: f64[C], %b: f64[C], %m: f64[C], %v: f6
      "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {epsilon=0.1, momentum=0.5}", .wrt = "x w b",
      .domain = "v=pos")
 CASE(batch_norm_inference, "%x: f64[N,2,T], %w: f64[2], %b: f64[2], %m: f64[2], %v: f64[2]",
-     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {training=false}", .wrt = "x w b",
-     .domain = "v=pos")
+     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {training=false}", .outs = "z m2 v2",
+     .domain = "v=pos", .step = 0x1p-10)
+CASE(batch_norm_inference_variance, "%x: f64[N,2], %w: f64[2], %b: f64[2], %m: f64[2], %v: f64[2]",
+     "%z, %m2, %v2 = batch_norm %x, %w, %b, %m, %v {training=false, epsilon=0.5}", .wrt = "v",
+     .domain = "v=pos", .step = 0x1p-10)
 
 /* --- products --------------------------------------------------------------------------------- */
 CASE(linear, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]", "%z = linear %x, %w, %b")

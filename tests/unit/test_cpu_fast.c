@@ -61,6 +61,25 @@ TEST(fast_binary_floats) {
     fast_close(&f);
 }
 
+TEST(fast_special_functions) {
+    Fast f = fast_open(arena);
+    for (size_t d = 0; d < LENGTH(floats); d++) {
+        check_sizes(&f, OP_ERF_INV, NULL, floats[d], 1, -0.99, 0.99, 4, 0);
+        check_sizes(&f, OP_LGAMMA, NULL, floats[d], 1, 2.5, 9, 4, 0);
+        check_sizes(&f, OP_POLYGAMMA, WORDS(1), floats[d], 1, 0.5, 9, 4, 0);
+        check_sizes(&f, OP_BESSEL_IE, WORDS(1), floats[d], 1, 0.5, 9, 4, 0);
+        check_sizes(&f, OP_REM, NULL, floats[d], 2, 1, 9, 4, 0);
+        check_sizes(&f, OP_ATAN2, NULL, floats[d], 2, -3, 3, 4, 0);
+        check_sizes(&f, OP_IGAMMA, NULL, floats[d], 2, 0.5, 5, 8, 0);
+        check_sizes(&f, OP_NEXTAFTER, NULL, floats[d], 2, -3, 3, 0, 0);
+    }
+    fast_begin(&f); /* signs, zeros and numbers that are none */
+    graph_input(&f.g, DTYPE_F16, SHAPE(9), NUMBERS(0, 0, -1, -1, NAN, 1, INFINITY, 1, -0.5));
+    graph_input(&f.g, DTYPE_F16, SHAPE(9), NUMBERS(1, -1, 0, -2, 1, NAN, 0, 1, INFINITY));
+    fast_check(&f, OP_NEXTAFTER, NULL);
+    fast_close(&f);
+}
+
 TEST(fast_ints) {
     static const Opcode unary[] = {OP_NEG, OP_ABS, OP_SIGN, OP_NOT};
     static const Opcode binary[] = {OP_ADD, OP_SUB,       OP_MUL,        OP_DIV, OP_REM,

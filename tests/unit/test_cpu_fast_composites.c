@@ -219,3 +219,30 @@ TEST(fast_global_norm) {
     }
     fast_close(&f);
 }
+
+TEST(fast_linear) {
+    static const int64_t shapes[][3] = {{7, 5, 3}, {64, 130, 70}, {300, 33, 257}, {1, 768, 40}};
+    Fast                 f = fast_open(arena);
+    for (size_t d = 0; d < LENGTH(floats); d++)
+        for (size_t i = 0; i < LENGTH(shapes) * 2; i++) {
+            int64_t m = shapes[i / 2][0], n = shapes[i / 2][1], k = shapes[i / 2][2];
+            bool    biased = i % 2 == 0;
+            fast_begin(&f);
+            loosen(&f, floats[d]);
+            f.fused = true;
+            f.abs = floats[d] == DTYPE_F32 ? 1e-4 : floats[d] == DTYPE_F64 ? 1e-12 : 0.1;
+            fast_random(&f, floats[d], SHAPE(m, k), -1, 1);
+            fast_random(&f, floats[d], SHAPE(n, k), -1, 1);
+            if (biased) fast_random(&f, floats[d], SHAPE(n), -1, 1);
+            Tensor y = graph_tensor(f.arena, floats[d], SHAPE(m, n), NUMBERS(0));
+            for (int64_t at = 0; at < m * n; at++) {
+                double sum = biased ? graph_number(&f.g.inputs[2], at % n) : 0;
+                for (int64_t j = 0; j < k; j++)
+                    sum += graph_number(&f.g.inputs[0], at / n * k + j) *
+                           graph_number(&f.g.inputs[1], at % n * k + j);
+                put(&y, at, sum);
+            }
+            fast_check_composite(&f, OP_LINEAR, NULL, &y, 1);
+        }
+    fast_close(&f);
+}
