@@ -1,6 +1,6 @@
-/* Files that fail: in every phase that touches files but training (test_file_training.c), the
- * n-th operation on a file fails, for every n; an injected write leaves half of its bytes, as a full disk
- * does. phases.h says what must hold afterwards. */
+/* Files that fail: in every phase that touches files except training (test_file_training.c), the
+ * n-th operation on a file fails, for every n; an injected write leaves half of its bytes, as a
+ * full disk does. phases.h says what must hold afterwards. */
 #include "phases.h"
 
 TEST(file_save_and_load_a_program) { sweep(arena, FAULT_FILE, "save and load a program"); }
