@@ -3,6 +3,7 @@
  * inspecting a hostile file is as safe as loading it. */
 #include "api/internal.h"
 
+#include "arena/block.h"
 #include "arena/os.h"
 #include "formats/files.h"
 #include "formats/json.h"
@@ -214,11 +215,9 @@ static uint32_t findings(StoaContext *context, Arena *arena, Finding *out) {
         (Finding){"operators",
                   str_format(arena, "%d declared, %u with a CPU kernel, %u composites kept whole",
                              OP_COUNT - 1, kernels, kept)};
-#ifdef STOA_HAVE_JEMALLOC
-    out[n++] = (Finding){"jemalloc", STR("built in (private)")};
-#else
-    out[n++] = (Finding){"jemalloc", STR("absent: tensor storage comes from the system")};
-#endif
+    out[n++] = (Finding){"jemalloc", block_from_jemalloc()
+                                         ? STR("holds tensors")
+                                         : STR("absent: tensors come from aligned_alloc")};
 #ifdef STOA_HAVE_ONEDNN
     out[n++] = (Finding){"oneDNN", STR("linked")};
 #else
