@@ -227,9 +227,9 @@ static bool matrix_ok(Layout *l, uint32_t old_row, uint32_t operand, ValueId val
     const uint64_t *attrs = op_attrs(world, l->rw.old, (OpId){old_row});
     uint32_t        batch_attr = operand == 0 ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch;
     ListId          batch = {(uint32_t)attrs[batch_attr]};
-    ListId          sum = {
-                 (uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract]};
-    View         view = view_get(l, value);
+    uint32_t sum_attr = operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract;
+    ListId   sum = {(uint32_t)attrs[sum_attr]};
+    View     view = view_get(l, value);
     const DimId *dims = type_dims(&world->types, l->rw.build.code->values.type[value.row]);
     uint32_t     free[SHAPE_RANK_MAX], contracted[SHAPE_RANK_MAX], free_count = 0, sum_count = 0,
                                                                used = 0;

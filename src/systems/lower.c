@@ -21,7 +21,7 @@ typedef struct Stages {
 } Stages;
 
 /* Marks results and reductions, then, from the last row to the first, values that two or more
- * stages would compute again at a cost. users: by value row, the stages that compute it, as bits. */
+ * stages would compute again at a cost. users: by value row, the stages computing it, as bits. */
 static void find_stages(Lowering *l, uint64_t *users, Stages *out) {
     const Code *code = l->code;
     uint32_t    first = code->blocks.op_first[l->block.row];

@@ -1,6 +1,6 @@
 /* Substituting symbols in loop tables: new dims, index lists and expressions in which loop
- * variables are replaced. Let symbols whose values change are replaced by new ones. Everything is interned,
- * so what does not change keeps its id. Each expression is rewritten once per Subst. */
+ * variables are replaced. Let symbols whose values change are replaced by new ones. Everything is
+ * interned, so what does not change keeps its id. Each expression is rewritten once per Subst. */
 #ifndef STOA_SYSTEMS_SUBST_H
 #define STOA_SYSTEMS_SUBST_H
 

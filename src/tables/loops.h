@@ -23,7 +23,7 @@ ID_TYPE(BufferId, buffer_id);
 /* --- buffers ------------------------------------------------------------------------------------
  * Where elements live. ARG: operands then results of the launch. WORK: memory of the whole launch,
  * alive from phase to phase. LANE: memory of one iteration of the PARALLEL loop of a phase (the
- * scratch of a lane, the shared memory of a block). REG: scalars of the innermost thread of execution. */
+ * scratch of a lane, the shared memory of a block). REG: scalars of the innermost thread. */
 typedef enum BufferScope { SCOPE_ARG, SCOPE_WORK, SCOPE_LANE, SCOPE_REG } BufferScope;
 #define LOOP_BUFFERS_COLUMNS(C)                                                                    \
     C(uint8_t, scope, "BufferScope")                                                               \
@@ -146,7 +146,7 @@ typedef struct Loops {
 void loops_open(Loops *loops);
 void loops_close(Loops *loops); /* safe on an all-zero one */
 
-/* --- making. One kernel at a time: rows of params, buffers and nodes go to the newest kernel. --- */
+/* --- making. One kernel at a time: params, buffers and nodes go to the newest kernel. --- */
 KernelId loops_add_kernel(Loops *loops, OpId op);
 /* The symbol that stands for a symbol of the program, with its facts; adds a parameter. */
 DimId    loops_param(Loops *loops, const Dims *world_dims, String name, DimId world);
