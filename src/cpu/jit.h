@@ -63,7 +63,7 @@ typedef struct JitKernel {
 } JitKernel;
 
 /* LLVM is not loaded yet; a build without its headers says JIT_UNAVAILABLE: STATUS_UNSUPPORTED.
- * Everything lives in arena, code in address space of its own. */
+ * The handle lives in arena and pushes nothing to it later; code has address space of its own. */
 MUST_USE Status   jit_open(Arena *arena, const JitOptions *options, Diags *diags, Jit **out_jit);
 void              jit_close(Jit *jit);            /* entries are gone; NULL is allowed */
 bool              jit_level_runs(JitLevel level); /* on this machine */
