@@ -429,7 +429,7 @@ static void bench_size(Suite *s, uint64_t size) {
         (void)fprintf(stderr, "bench_systems: no memory\n");
         exit(1);
     }
-    cpu_describe(&cpu);
+    cpu_describe(&cpu, false);
     s->layers = layers_for(s, size);
     s->program = expanded(s, s->layers, &s->base);
     s->samples = bench_samples(&s->bench, size > 300000 ? 8 : size > 30000 ? 16 : 33);

@@ -243,7 +243,7 @@ static bool run_fast(NumericRun *run, Bound *b, Workers *workers, bool *out_ran)
     Runner   runner;
     CpuPlan *cpu = NULL;
     Diags   *diags = &b->world->diags;
-    cpu_describe(&target);
+    cpu_describe(&target, false);
     runner_open(&runner, b->world, &target);
     bool good = runner_compile(&runner) && bind(run, b);
     if (!good) (void)failed_with(run, "cannot be compiled:\n", b->world);

@@ -120,7 +120,7 @@ static Status open_context(StoaContext *context, const StoaContextOptions *optio
     context->user = options->user;
     context->tensors = (Budget){.name = "tensor storage", .bytes_max = options->memory_max};
     diags_open(&context->diags, NULL);
-    cpu_describe(&context->target);
+    cpu_describe(&context->target, false);
     context->messages = arena_open("messages", (size_t)1 << 28, 0);
     context->reports = arena_open("reports", (size_t)1 << 32, 0);
     if (context->messages == NULL || context->reports == NULL) return STATUS_OUT_OF_MEMORY;

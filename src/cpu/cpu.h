@@ -18,8 +18,9 @@ typedef struct CpuPlan CpuPlan;
 typedef void CpuTraceFn(void *context, uint32_t lane, uint32_t launch, uint64_t start_ns,
                         uint64_t end_ns);
 
-/* Fills the row of the CPU: opcodes with kernels, composites that stay whole, view needs. */
-void cpu_describe(Target *out_target);
+/* Fills the row of the CPU: opcodes with kernels, composites that stay whole, view needs. compiles:
+ * whether kernels can be compiled (emit.h); without, every operator is a launch of its own. */
+void cpu_describe(Target *out_target, bool compiles);
 
 /* Binds each launch to a kernel; parameters and scratch live in arena (which must have a guard,
  * like every push). plan and workers outlive the result. A launch whose opcode and dtypes have

@@ -4,11 +4,13 @@
  * polynomial: terms (integer coefficient x monomial), a monomial being a sorted list of atoms.
  * Atoms are symbols and the operations that are not polynomial: floordiv, mod, min, max (ceildiv is
  * floordiv of a + b - 1). Rows are created after their parts, so one forward sweep over the table
- * evaluates every dim: the table is its own shape program.
+ * evaluates every dim.
  *
- * Facts are columns on atoms: range [lo, hi], congruence (value = residue mod modulus), hint. Known
- * equalities form a union-find that is read on lookup (dims_find); stored expressions never change.
- * Nothing is specialised on 0 or 1. Overflow saturates in ranges and is an error in dims_eval. */
+ * Facts are columns on symbols: range [lo, hi], a symbolic bound, congruence (value = residue mod
+ * modulus), hint; those of expressions are derived and kept. Known equalities form a union-find
+ * that is read on lookup (dims_find); stored expressions never change. Index expressions of loops
+ * are dims too: a loop variable is a symbol below its extent. Nothing is specialised on 0 or 1.
+ * Overflow saturates in ranges and is an error in dims_eval. */
 #ifndef STOA_TABLES_DIMS_H
 #define STOA_TABLES_DIMS_H
 
@@ -40,6 +42,7 @@ typedef enum DimKind {
     C(int64_t, modulus, "value = residue mod modulus; 1 when nothing is known")                    \
     C(int64_t, residue, "see modulus")                                                             \
     C(int64_t, hint, "a typical value for cost models; 0 unknown")                                 \
+    C(uint32_t, below, "DimId of which a symbol is always below; 0 none")                          \
     C(uint32_t, same_as, "union-find parent (DimId), 0 for a root")
 TABLE_TYPE(DimRows, DIMS_COLUMNS);
 #define DIM_TERMS_COLUMNS(C)                                                                       \
@@ -52,6 +55,16 @@ TABLE_TYPE(DimTerms, DIM_TERMS_COLUMNS);
 TABLE_TYPE(Monos, MONOS_COLUMNS);
 #define MONO_ATOMS_COLUMNS(C) C(uint32_t, atom, "DimId of an atom, ascending within a monomial")
 TABLE_TYPE(MonoAtoms, MONO_ATOMS_COLUMNS);
+/* What is known of each row, derived on demand; never saved or cloned. */
+#define DIM_NOTES_COLUMNS(C)                                                                       \
+    C(uint32_t, fact_epoch, "the next four hold when it is the table's")                           \
+    C(int64_t, lo, "range")                                                                        \
+    C(int64_t, hi, "range")                                                                        \
+    C(int64_t, modulus, "congruence; 0: the value is residue")                                     \
+    C(int64_t, residue, "congruence")                                                              \
+    C(uint32_t, mark, "number of the last walk that met the row")                                  \
+    C(uint32_t, made, "what that walk made of it")
+TABLE_TYPE(DimNotes, DIM_NOTES_COLUMNS);
 
 /* Recent results of makers: programs ask for the same few products and differences in every row. */
 enum { DIMS_MEMO = 256 };
@@ -64,8 +77,11 @@ typedef struct Dims {
     DimTerms  terms;
     Monos     monos;
     MonoAtoms atoms;
+    DimNotes  notes;
     Intern    index, mono_index;
-    uint32_t  epoch; /* counts dims_equate calls that changed something */
+    uint32_t  epoch;      /* counts dims_equate calls that changed something */
+    uint32_t  fact_epoch; /* counts changes of facts that others may depend on */
+    uint32_t  walks;      /* so far, see notes.mark */
     DimMemo   memo[DIMS_MEMO];
 } Dims;
 
@@ -74,7 +90,13 @@ void dims_close(Dims *dims);
 void dims_reindex(Dims *dims);
 
 /* Makers. Arguments must be some; an expression with more than 64 terms or an overflowing
- * coefficient gives the nil row, which the caller reports. */
+ * coefficient gives the nil row, which the caller reports. Divisors are positive wherever the
+ * result is used; below 1 the value is some integer. What is simplified:
+ *   (b*q + r) floordiv b = q, (b*q + r) mod b = r   where 0 <= r < b (or -b <= r < 0) is provable
+ *   (k*x) floordiv (k*y) = x floordiv y             (k*x) mod (k*y) = k*(x mod y)
+ *   (x floordiv a) floordiv b = x floordiv (a*b)    (x mod a*b) floordiv a = (x floordiv a) mod b
+ *   (x mod a*b) mod a = x mod a                     d*(x floordiv d) + x mod d = x
+ *   min(a, b) = a                                   where a <= b is provable */
 DimId dims_const(Dims *dims, int64_t size); /* any integer: intermediate results may be negative */
 DimId dims_symbol(Dims *dims, StrId name);  /* the symbol with this name */
 DimId dims_add(Dims *dims, DimId a, DimId b);
@@ -94,15 +116,33 @@ static inline int64_t dims_const_value(const Dims *dims, DimId id) {
     return dims->rows.imm[id.row];
 }
 
-/* Facts. Only symbols take facts from outside; ranges of expressions are derived. */
+/* Facts. Only symbols take facts from outside; those of expressions are derived once and kept.
+ * What has been simplified under a fact stays so: facts narrow, they are not taken back. */
 void dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
 void dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint);
+/* symbol is a loop variable: 0 <= symbol < bound. bound does not contain it. */
+void dims_set_below(Dims *dims, DimId symbol, DimId bound);
 typedef struct DimRange {
     int64_t lo, hi;
 } DimRange;
-DimRange dims_range(const Dims *dims, DimId id);
-bool     dims_divisible(const Dims *dims, DimId id, int64_t by); /* provably */
+DimRange dims_range(Dims *dims, DimId id);
+bool     dims_divisible(Dims *dims, DimId id, int64_t by); /* provably */
+
+/* Whether a < b, or a <= b, for all values that the facts allow; false when that is not provable.
+ * A bounded number of steps: about 0.2 to 5 us. */
+bool dims_provably_below(Dims *dims, DimId a, DimId b);
+bool dims_provably_at_most(Dims *dims, DimId a, DimId b);
+
+/* Structure. */
+/* Whether symbol occurs in id; bounds of other symbols are not looked into. */
+bool dims_contains(Dims *dims, DimId id, DimId symbol);
+/* id with symbols[i] replaced by values[i], all at once, inside atoms too, in canonical form; nil
+ * when that grows too complex. Linear in the rows that id is made of. */
+DimId dims_substitute(Dims *dims, DimId id, const DimId *symbols, const DimId *values,
+                      uint32_t count);
+/* Whether id = coefficient x symbol + rest with no symbol in either; else nothing is set. */
+bool dims_linear_in(Dims *dims, DimId id, DimId symbol, DimId *out_coefficient, DimId *out_rest);
 
 /* Equalities. dims_equate is false when the two are provably different. */
 bool  dims_equate(Dims *dims, DimId a, DimId b);

@@ -39,7 +39,7 @@ static inline Fast fast_open(Arena *arena) {
     Fast                  f = {.arena = arena};
     for (int i = 0; i < FAST_LANES; i++)
         EXPECT_EQ(workers_open(arena, lanes[i], false, &f.workers[i]), STATUS_OK);
-    cpu_describe(&f.target);
+    cpu_describe(&f.target, false);
     f.mark = arena_mark(arena);
     return f;
 }
