@@ -69,13 +69,15 @@ void              jit_close(Jit *jit);            /* entries are gone; NULL is a
 bool              jit_level_runs(JitLevel level); /* on this machine */
 const JitMachine *jit_machine(const Jit *jit);
 
-/* Fills entry of each kernel; the level must run here. workers NULL: all on the caller. A kernel that cannot be compiled adds JIT_FAILED and the others go
- * on; the status is that of the first failure: STATUS_UNSUPPORTED (no LLVM), STATUS_INVALID (the
- * module is wrong), STATUS_OUT_OF_MEMORY. Entries live as long as the Jit. */
+/* Fills entry of each kernel; the level must run here. workers NULL: all on the caller. A kernel
+ * that cannot be compiled adds JIT_FAILED and the others go on; the status is that of the first
+ * failure: STATUS_UNSUPPORTED (no LLVM), STATUS_INVALID (the module is wrong),
+ * STATUS_OUT_OF_MEMORY. Entries live as long as the Jit. */
 MUST_USE Status jit_compile(Jit *jit, Workers *workers, JitKernel *kernels, uint32_t count,
                             Diags *diags);
 
-/* What a kernel becomes, at any level, for inspection: the module as built, after the passes, as assembly. */
+/* What a kernel becomes, at any level, for inspection: the module as built, after the passes, as
+ * assembly. */
 typedef enum JitStage { JIT_STAGE_BUILT, JIT_STAGE_OPTIMISED, JIT_STAGE_ASSEMBLY } JitStage;
 MUST_USE Status jit_text(Jit *jit, const JitKernel *kernel, JitStage stage, Arena *out,
                          Diags *diags, String *out_text);

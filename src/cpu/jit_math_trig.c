@@ -2,11 +2,11 @@
  *
  * Sine and cosine subtract the nearest multiple of pi/2 in f64, also for f32 (whose numbers come
  * within 2^-30 of one), and evaluate in the type of the argument. The subtraction is good up to
- * a bound far beyond what networks need; past it a lane is handed to libm (v_rarely).
+ * a bound far beyond what networks need; past it a lane is handed to libm (jit_rarely).
  *
- * erf of f32 is 1 - e^-r with a polynomial r, good near 0 as well as far. In f64 it is a polynomial near 0 and 1 - erfc beyond
- * 1, erfc being e^(-x^2) times a polynomial; its inverse starts from a guess and takes one
- * step of Halley's method, in f64 always. */
+ * erf of f32 is 1 - e^-r with a polynomial r, good near 0 as well as far. In f64 it is a
+ * polynomial near 0 and 1 - erfc beyond 1, erfc being e^(-x^2) times a polynomial; its inverse
+ * starts from a guess and takes one step of Halley's method, in f64 always. */
 #include <math.h>
 
 #include "cpu/jit_math_inner.h"
@@ -93,11 +93,11 @@ static V far_off(J *j, V a) { return v_compare(j, LLVMRealUGT, a, v_num(a, turn_
 V jit_sin(J *j, V x) {
     V a = v_abs(j, x), sign = i_xor(j, i_bits(j, x), i_bits(j, a));
     V y = v_flip(j, sine_near(j, a, 0), sign);
-    return v_rarely(j, far_off(j, a), y, "sin", &x, 1);
+    return jit_rarely(j, far_off(j, a), y, "sin", &x, 1);
 }
 V jit_cos(J *j, V x) {
     V a = v_abs(j, x);
-    return v_rarely(j, far_off(j, a), sine_near(j, a, 1), "cos", &x, 1);
+    return jit_rarely(j, far_off(j, a), sine_near(j, a, 1), "cos", &x, 1);
 }
 
 /* --- the angle of a point --------------------------------------------------------------------- */
@@ -148,7 +148,7 @@ static V erf_f32(J *j, V x) {
                  0.000160398272151, 0.0191530620371, -0.10277782982, -0.636619382079,
                  -1.12837917161 + 1.125);
     V r = v_fma(j, a, v_num(a, -1.125), v_mul(j, a, q));
-    return v_copysign(j, v_neg(j, v_expm1_short(j, r)), x);
+    return v_copysign(j, v_neg(j, jit_expm1_short(j, r)), x);
 }
 /* erf(a) / a in z = a^2 for a <= 1: 2^-56. */
 static V erf_near(J *j, V z) {
