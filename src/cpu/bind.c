@@ -99,6 +99,7 @@ static const Binding bindings[OP_COUNT] = {
     [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, KEEP_NOT},
     [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, KEEP_NOT},
     [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, KEEP_NOT},
+    [OP_FUSED] = {kernels_bind_fused, VIEW_ANY, KEEP_NOT},
     [OP_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, KEEP_UNLESS_COMPILED},
     [OP_LOG_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, KEEP_UNLESS_COMPILED},
     [OP_LAYER_NORM] = {kernels_bind_norm, VIEW_DENSE, KEEP_UNLESS_COMPILED},
@@ -116,6 +117,7 @@ static bool compiles_op(Opcode opcode, Dtype dtype) {
         [OP_ERF_INV] = true,   [OP_LGAMMA] = true, [OP_POLYGAMMA] = true,
         [OP_BESSEL_IE] = true, [OP_IGAMMA] = true, [OP_NEXTAFTER] = true,
     };
+    if (opcode == OP_BITCAST && dtype_is_half(dtype)) return false; /* computed as f32 */
     return !left_out[opcode] && dtype != DTYPE_NIL && !dtype_is_complex(dtype);
 }
 
@@ -123,7 +125,6 @@ void cpu_describe(Target *out_target, bool compiles) {
     ASSERT(out_target);
     *out_target =
         (Target){.name = "cpu", .align = 64, .compiles = compiles, .compiles_op = compiles_op};
-    out_target->view_need[OP_FUSED] = VIEW_ANY;
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->keep[opcode] = bindings[opcode].keep == KEEP ||
@@ -299,10 +300,10 @@ static Status bind_launches(Binder *b, Diags *diags) {
     return status;
 }
 
-Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa *isa, Diags *diags,
-                    CpuPlan **out_cpu) {
+Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                    const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
     ASSERT(arena && plan && workers && diags && out_cpu);
-    Binder b = {.arena = arena, .plan = plan, .isa = isa, .lanes = workers_lanes(workers)};
+    Binder b = {.arena = arena, .plan = plan, .isa = isa, .module = module, .lanes = workers_lanes(workers)};
     *out_cpu = NULL;
     b.steps_max = plan->launches.table.count + 16;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
@@ -319,6 +320,7 @@ Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa 
     return STATUS_OK;
 }
 
-Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags, CpuPlan **out_cpu) {
-    return cpu_bind_isa(arena, plan, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
+Status cpu_bind(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                Diags *diags, CpuPlan **out_cpu) {
+    return cpu_bind_isa(arena, plan, module, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
 }

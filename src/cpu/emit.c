@@ -162,9 +162,7 @@ static void note_expr(Preparing *p, ExprId root) {
     const LoopExprs *exprs = &p->loops->exprs;
     uint32_t         depth = 0, *stack;
     if (!expr_id_some(root)) return;
-    ArenaMark mark = {0};
-    Scratch   scratch = scratch_begin(&p->arena, 1);
-    (void)mark;
+    Scratch scratch = scratch_begin(&p->arena, 1);
     stack = ARENA_ARRAY(scratch.arena, uint32_t, (size_t)root.row * 3 + 4);
     stack[depth++] = root.row;
     while (depth != 0) {
@@ -193,12 +191,14 @@ static EmitSource *prepare(Arena *arena, Loops *loops, KernelId kernel, uint32_t
     source->places.rows = ARENA_ARRAY_ZERO(arena, EmitPlace, 128);
     uint32_t count = loops->kernels.buffers_count[kernel.row], last = phase + nodes->size[phase];
     source->elements = ARENA_ARRAY(arena, DimId, count + 1);
-    for (uint32_t i = 0; i < count; i++)
-        source->elements[i] =
-            loops_elements(loops, (BufferId){loops->kernels.buffers_first[kernel.row] + i});
     Scratch  scratch = scratch_begin(&arena, 1);
     uint32_t vector_end = 0;
     p.seen = ARENA_ARRAY_ZERO(scratch.arena, uint8_t, loops->exprs.table.count);
+    for (uint32_t i = 0; i < count; i++) {
+        BufferId buffer = {loops->kernels.buffers_first[kernel.row] + i};
+        source->elements[i] = loops_elements(loops, buffer);
+        note_dim(&p, source->elements[i]);
+    }
     for (uint32_t row = phase + 1; row < last; row++) {
         if (row >= vector_end && dim_id_some(p.var)) {
             p.var = (DimId){0};

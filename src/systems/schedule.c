@@ -271,5 +271,6 @@ void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     fuse_outer(&s);
     factor_sums(&s);
     bind_loops(&s);
+    schedule_sharing(&s);
     arena_release(ctx->scratch, mark);
 }

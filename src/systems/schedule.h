@@ -10,6 +10,10 @@
  * earlier one is not scheduled again: its `same` column names the earlier one. */
 void schedule_kernel(SystemCtx *ctx, KernelId kernel);
 
+/* Finds the operands whose memory a result may take: all is read before it is overwritten, in the
+ * same iteration. Fills the `shares` column. */
+void schedule_sharing(Schedule *s);
+
 /* Whether fusing the loop at `at` with the one inside it leaves no division in any place. */
 bool schedule_fuses_cleanly(Schedule *s, uint32_t at);
 

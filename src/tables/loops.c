@@ -126,6 +126,7 @@ BufferId loops_add_buffer(Loops *loops, BufferScope scope, Dtype dtype, const Di
     buffers->dtype[row] = (uint8_t)dtype;
     buffers->written[row] = false;
     buffers->arg[row] = 0;
+    buffers->shares[row] = 0;
     buffers->dims[row] = loops_list(loops, dims, rank);
     buffers->strides[row] = (ListId){0};
     loops->kernels.buffers_count[newest(loops)]++;
@@ -322,4 +323,17 @@ DimId loops_elements(Loops *loops, BufferId buffer) {
         product =
             dims_mul(&loops->dims, product, list_dim(loops, loops->buffers.dims[buffer.row], i));
     return product;
+}
+
+KernelId loops_of_op(const Loops *loops, OpId op) {
+    uint32_t low = 1, high = loops->kernels.table.count; /* kernels stand in the order of rows */
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (loops->kernels.op[middle].row < op.row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < loops->kernels.table.count && loops->kernels.op[low].row == op.row;
+    return (KernelId){found ? low : 0};
 }

@@ -30,6 +30,7 @@ typedef enum BufferScope { SCOPE_ARG, SCOPE_WORK, SCOPE_LANE, SCOPE_REG } Buffer
     C(uint8_t, dtype, "of the stored elements")                                                    \
     C(bool, written, "any statement writes it")                                                    \
     C(uint16_t, arg, "ARG: position among operands and results")                                   \
+    C(uint64_t, shares, "ARG result: operands whose memory it may take, a bit each")               \
     C(ListId, dims, "DimId of each axis, outermost first")                                         \
     C(ListId, strides, "DimId of each stride, elements; nil: row-major")
 TABLE_TYPE(LoopBuffers, LOOP_BUFFERS_COLUMNS);
@@ -198,6 +199,9 @@ DimId loops_stride(Loops *loops, BufferId buffer, uint32_t axis);
 DimId loops_address(Loops *loops, LoopAccess access);
 /* Number of elements of a buffer. */
 DimId loops_elements(Loops *loops, BufferId buffer);
+
+/* The kernel that was lowered from a row; nil if there is none. Logarithmic. */
+KernelId loops_of_op(const Loops *loops, OpId op);
 
 /* Checks a kernel: spans nest, variables are used inside their loops only, ranks fit, reductions
  * have an initial store, dtypes agree, PARALLEL stands outermost. NULL, or what is wrong. */

@@ -194,6 +194,7 @@ static uint64_t hash_kernel(Hashing *h, KernelId kernel) {
         hash = hash_mix(hash, (uint64_t)buffers->scope[buffer.row] << 32 |
                                   (uint64_t)buffers->dtype[buffer.row] << 16 |
                                   buffers->arg[buffer.row]);
+        hash = hash_mix(hash, buffers->shares[buffer.row]);
         for (uint32_t k = 0; k < buffer_rank(loops, buffer); k++) {
             hash = hash_mix(hash, hash_dim(h, list_dim(loops, buffers->dims[buffer.row], k)));
             hash = hash_mix(hash, hash_dim(h, loops_stride(loops, buffer, k)));
