@@ -274,7 +274,7 @@ static void function_begin(JitBuild *build, JitValue function) {
 JitValue jit_function(JitBuild *build, const JitType *parameters, uint32_t count) {
     JitType types[16];
     ASSERT(count <= LENGTH(types));
-    memcpy(types, parameters, count * sizeof *types);
+    for (uint32_t i = 0; i < count; i++) types[i] = parameters[i];
     JitType  type = llvm.FunctionType(llvm.VoidTypeInContext(build->context), types, count, false);
     JitValue function = llvm.AddFunction(build->module, JIT_ENTRY, type);
     function_begin(build, function);
@@ -305,7 +305,7 @@ JitValue jit_intrinsic(JitBuild *build, const char *name, const JitType *types,
                        uint32_t types_count, JitValue *args, uint32_t args_count) {
     JitType overloads[4];
     ASSERT(types_count <= LENGTH(overloads));
-    memcpy(overloads, types, types_count * sizeof *overloads);
+    for (uint32_t i = 0; i < types_count; i++) overloads[i] = types[i];
     unsigned id = llvm.LookupIntrinsicID(name, strlen(name));
     ASSERT(id != 0);
     JitValue function = llvm.GetIntrinsicDeclaration(build->module, id, overloads, types_count);

@@ -368,7 +368,7 @@ JitValue jit_math_combine(JitBuild *j, ReduceKind kind, Dtype dtype, JitValue x,
         [REDUCE_SUM] = OP_ADD, [REDUCE_PROD] = OP_MUL, [REDUCE_MAX] = OP_MAX,
         [REDUCE_MIN] = OP_MIN, [REDUCE_AND] = OP_AND,  [REDUCE_OR] = OP_OR};
     ASSERT(kind < LENGTH(opcodes));
-    return jit_math(j, opcodes[kind], dtype, (V[]){x, y});
+    return jit_math(j, opcodes[kind], dtype, (V[3]){x, y});
 }
 
 /* Halves are combined until one lane is left: the same order on every machine for one width. */

@@ -46,7 +46,7 @@ static V scale(J *j, V y, V shifted, V x) {
                         v_num(y, wide ? 0x1p512 : 0x1p64));
     V    moved = i_add(j, i_bits(j, y), i_shl(j, i_bits(j, shifted), exponent_shift(j, y)));
     moved = i_sub(j, moved, i_bits(j, way));
-    return v_fma(j, v_bits(j, moved, y), way, v_mul(j, x, v_num(x, 0)));
+    return v_fma(j, v_bits(j, moved, y), way, v_sub(j, x, x));
 }
 /* (e^r - 1 - r) / r^2 for |r| <= 0.347: 2^-28.2 and 2^-63 of e^r. */
 static V exp_tail(J *j, V r) {

@@ -25,15 +25,19 @@ typedef struct Turned { /* a = n pi/2 + r */
     V n;                /* the integer n in the low bits, of i64 */
     V r, r_low;         /* f64; their sum is good to 2^-100 or so of pi/2 */
 } Turned;
-/* For |a| up to turn_bound. */
-static Turned turn(J *j, V a) {
+/* For |a| up to turn_bound. is_short: r alone will do, to 2^-70. */
+static Turned turn(J *j, V a, bool is_short) {
     const double *parts = quarter_parts[j->machine->fma ? 0 : 1];
     V             magic = v_num(a, 0x1.8p52);
     V             t = v_fma(j, a, v_num(a, 0x1.45f306dc9c883p-1), magic), n = v_sub(j, t, magic);
     V             first = v_fma(j, n, v_num(a, -parts[0]), a);
-    V             part = v_mul(j, n, v_num(a, parts[1]));
-    V             r = v_sub(j, first, part);
-    V             lost = v_sub(j, v_sub(j, first, r), part); /* of the last subtraction */
+    if (is_short) {
+        V r = v_fma(j, n, v_num(a, -parts[1]), first);
+        return (Turned){i_bits(j, t), r, NULL};
+    }
+    V part = v_mul(j, n, v_num(a, parts[1]));
+    V r = v_sub(j, first, part);
+    V lost = v_sub(j, v_sub(j, first, r), part); /* of the last subtraction */
     if (j->machine->fma) {
         V part_low = v_tight(j, n, v_num(a, parts[1]), v_neg(j, part));
         lost = v_sub(j, lost, part_low);
@@ -71,7 +75,7 @@ static V cosine_f64(J *j, V r, V low, V z) {
 /* sin(a + quarters pi/2) for a >= 0. */
 static V sine_near(J *j, V a, uint64_t quarters) {
     bool   wide = v_wide(j, a);
-    Turned t = turn(j, wide ? a : v_f64(j, a));
+    Turned t = turn(j, wide ? a : v_f64(j, a), !wide);
     V      n = i_add(j, t.n, i_num(t.n, quarters)), s, c;
     if (wide) {
         V z = v_mul(j, t.r, t.r);
