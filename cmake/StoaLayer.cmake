@@ -20,6 +20,22 @@ function(stoa_find_library var name header package)
   set(STOA_LIBS_PRIVATE "${STOA_LIBS_PRIVATE} -l${name}" CACHE INTERNAL "")
 endfunction()
 
+# The headers of LLVM's C interface. The library itself is opened when the first kernel is compiled,
+# never linked, so that a program without it starts, and one with it starts as fast.
+function(stoa_find_llvm)
+  find_path(STOA_LLVM_INCLUDE llvm-c/Transforms/PassBuilder.h
+    PATHS /usr/lib/llvm-19/include /usr/lib64/llvm19/include NO_DEFAULT_PATH)
+  mark_as_advanced(STOA_LLVM_INCLUDE)
+  if(NOT STOA_LLVM_INCLUDE)
+    message(STATUS "kernels will not be compiled: no <llvm-c/Core.h> of LLVM 19 (llvm-19-dev)")
+    return()
+  endif()
+  add_library(stoa_ext_llvm INTERFACE)
+  target_include_directories(stoa_ext_llvm SYSTEM INTERFACE ${STOA_LLVM_INCLUDE})
+  set(STOA_LLVM_HEADERS stoa_ext_llvm PARENT_SCOPE)
+  set(STOA_LLVM_DEFINE STOA_HAVE_LLVM=1 PARENT_SCOPE)
+endfunction()
+
 # jemalloc as one private object: only mallocx and its family stay visible, to Stoa alone. Linked as
 # a shared library it would replace malloc in some programs that embed Stoa and half of it (operator
 # new, but not free) in others, depending on the order of their libraries.

@@ -243,16 +243,16 @@ static bool run_fast(NumericRun *run, Bound *b, Workers *workers, bool *out_ran)
     Runner   runner;
     CpuPlan *cpu = NULL;
     Diags   *diags = &b->world->diags;
-    cpu_describe(&target);
+    cpu_describe(&target, false);
     runner_open(&runner, b->world, &target);
     bool good = runner_compile(&runner) && bind(run, b);
     if (!good) (void)failed_with(run, "cannot be compiled:\n", b->world);
-    Plan *plan = good ? plan_open(b->world, b->graph) : NULL;
+    Plan *plan = good ? plan_open(b->world, NULL, b->graph) : NULL;
     good = plan != NULL &&
            bind_dims(b->world, b->graph, b->inputs, b->inputs_count, plan->dim_values, diags);
     if (good) good = runner_plan(&runner, plan);
     if (plan != NULL && !good) (void)failed_with(run, "cannot be planned:\n", b->world);
-    *out_ran = good && cpu_bind(run->arena, plan, workers, diags, &cpu) == STATUS_OK;
+    *out_ran = good && cpu_bind(run->arena, plan, NULL, workers, diags, &cpu) == STATUS_OK;
     if (*out_ran) {
         OpId end = block_return(&b->world->code, b->world->code.graphs.block[b->graph.row]);
         for (uint32_t i = 0; i < b->outputs_count; i++) {

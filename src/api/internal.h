@@ -8,6 +8,7 @@
 #include "arena/arena.h"
 #include "arena/status.h"
 #include "arena/workers.h"
+#include "cpu/jit.h"
 #include "tables/diags.h"
 #include "tables/target.h"
 #include <stoa/stoa.h>
@@ -18,7 +19,8 @@ struct StoaContext {
     Arena       *reports;  /* text of the last report */
     Diags        diags;    /* of calls that have no world */
     Workers     *workers;
-    Target       target;
+    Target       target, plain; /* with and without compiled kernels */
+    Jit         *jit;           /* NULL: this build has no compiler */
     Budget       tensors;
     const char  *message;
     bool         refused; /* see api_refused */

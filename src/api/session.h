@@ -42,6 +42,7 @@ struct StoaSession {
     StoaContext   *context;
     World         *world;
     Runner         runner;
+    EmitModule    *module; /* compiled kernels; NULL: none */
     Arena         *arena; /* the session, state table */
     Arena         *texts; /* the last report */
     StateTensor   *state;

@@ -8,7 +8,7 @@
 #ifndef STOA_TABLES_PLAN_H
 #define STOA_TABLES_PLAN_H
 
-#include "tables/schema.h"
+#include "tables/loops.h"
 #include "tables/tensor.h"
 
 typedef enum SlotKind {
@@ -62,6 +62,7 @@ TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
 typedef struct Plan {
     const World *world; /* outlives the plan; not rewritten meanwhile */
+    const Loops *loops; /* kernels of its fused rows; outlives the plan */
     GraphId      graph;
     int64_t     *dim_values; /* by DimId row */
     Slots        slots;
@@ -88,7 +89,8 @@ static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
  * long. */
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);
 
-Plan *plan_open(const World *world, GraphId graph); /* NULL when memory is refused */
+/* NULL when memory is refused. loops may be NULL for code without fused rows. */
+Plan *plan_open(const World *world, const Loops *loops, GraphId graph);
 void  plan_close(Plan *plan);                       /* NULL is allowed */
 
 #endif
