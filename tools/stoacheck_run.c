@@ -10,6 +10,7 @@
 #include "tools/stoacheck.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "arena/hash.h"
 #include "cpu/cpu.h"
@@ -283,20 +284,36 @@ static bool near(double a, double b, double tolerance) {
     if (a == b || (isnan(a) && isnan(b))) return true;
     return fabs(a - b) <= tolerance * fmax(1, fmax(fabs(a), fabs(b)));
 }
+static bool compare_tensors(NumericRun *run, const char *with, String what, const Tensor *x,
+                            const Tensor *y) {
+    if (x->dtype != y->dtype || tensor_elements(x) != tensor_elements(y)) {
+        text_addf(run->report, "%.*s: %s gives another type\n", STR_ARGS(what), with);
+        return false;
+    }
+    for (int64_t i = 0; i < tensor_elements(x); i++) {
+        if (near(element(x, i), element(y, i), tolerance_of(run))) continue;
+        text_addf(run->report, "%.*s, element %lld: the interpreter gives %.9g, %s %.9g\n",
+                  STR_ARGS(what), (long long)i, element(x, i), with, element(y, i));
+        return false;
+    }
+    return true;
+}
+/* Outputs by position, parameters as the run left them by name (unused ones may be gone). */
 static bool compare(NumericRun *run, const char *with, const Bound *a, const Bound *b) {
-    double tolerance = tolerance_of(run);
     if (a->outputs_count != b->outputs_count)
         return failed(run, with, STR(" gives another number of outputs"));
     for (uint32_t k = 0; k < a->outputs_count; k++) {
-        const Tensor *x = &a->outputs[k], *y = &b->outputs[k];
-        if (x->dtype != y->dtype || tensor_elements(x) != tensor_elements(y))
-            return failed(run, with, STR(" gives outputs of other types"));
-        for (int64_t i = 0; i < tensor_elements(x); i++) {
-            if (near(element(x, i), element(y, i), tolerance)) continue;
-            text_addf(run->report, "output %u, element %lld: the interpreter gives %.9g, %s %.9g\n",
-                      k, (long long)i, element(x, i), with, element(y, i));
+        char label[32];
+        (void)snprintf(label, sizeof label, "output %u", k);
+        if (!compare_tensors(run, with, str_of(label), &a->outputs[k], &b->outputs[k]))
             return false;
-        }
+    }
+    for (uint32_t k = 0; k < a->state_count; k++) {
+        String name = strings_get(&a->world->strings, a->state[k].name);
+        for (uint32_t i = 0; i < b->state_count; i++)
+            if (str_same(name, strings_get(&b->world->strings, b->state[i].name)) &&
+                !compare_tensors(run, with, name, &a->state[k].tensor, &b->state[i].tensor))
+                return false;
     }
     return true;
 }
