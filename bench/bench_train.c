@@ -141,5 +141,5 @@ int main(int argc, char **argv) {
         ran = measure(&bench, &t, batches[i]);
     }
     trainee_close(&t);
-    return ran ? 0 : 1;
+    return bench_close(&bench, ran ? 0 : 1);
 }

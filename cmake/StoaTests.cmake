@@ -103,14 +103,24 @@ function(stoa_fuzz_tests)
 endfunction()
 
 # bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
-# proves that each still runs (--smoke).
+# proves that each still runs (--smoke). Results name the commit, which is looked up at each build.
 function(stoa_benches)
   file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
   file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
   list(FILTER shared EXCLUDE REGEX "/bench_[^/]*$")
+  set(commit ${CMAKE_BINARY_DIR}/generated/bench/commit.h)
+  add_custom_target(stoa_commit BYPRODUCTS ${commit} VERBATIM COMMAND ${CMAKE_COMMAND}
+    -DOUT=${commit} -DSOURCE=${STOA_SOURCE_DIR} -P ${STOA_SOURCE_DIR}/cmake/commit.cmake)
+  add_library(stoa_bench STATIC ${shared})
+  add_dependencies(stoa_bench stoa_commit)
+  stoa_link_all(stoa_bench)
+  target_include_directories(stoa_bench PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  set_target_properties(stoa_bench PROPERTIES ARCHIVE_OUTPUT_DIRECTORY
+    ${CMAKE_BINARY_DIR}/generated)
   foreach(source ${programs})
     get_filename_component(name ${source} NAME_WE)
-    add_executable(${name} ${source} ${shared})
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE stoa_bench)
     stoa_link_all(${name})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
     stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
