@@ -82,6 +82,22 @@ bool bench_wants(const Bench *bench, const char *name) {
 }
 uint32_t bench_samples(const Bench *bench, uint32_t full) { return bench->smoke ? 1 : full; }
 
+/* --- where a result comes from ---------------------------------------------------------------- */
+
+const char *bench_machine(void) {
+    static char text[MACHINE_BYTES];
+    if (text[0] != 0) return text;
+    Topology t;
+    topology_read(&t);
+    (void)snprintf(text, sizeof text, "%s, %u cores, L2 %llu KiB, L3 %llu KiB, %s", t.cpu_model,
+                   t.cores, (unsigned long long)(t.l2_bytes >> 10),
+                   (unsigned long long)(t.l3_bytes >> 10), t.features);
+    for (char *at = text; *at != 0; at++)
+        if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ') *at = ' ';
+    return text;
+}
+const char *bench_commit(void) { return BENCH_COMMIT; }
+
 /* --- clocks and statistics -------------------------------------------------------------------- */
 
 uint64_t bench_cpu_ns(void) {
@@ -130,20 +146,6 @@ static BenchSpread spread_of(const uint64_t *samples, uint32_t count) {
 
 /* --- printing --------------------------------------------------------------------------------- */
 
-/* What ran it, so that numbers of different machines are not compared unnoticed. */
-static const char *machine(void) {
-    static char text[MACHINE_BYTES];
-    if (text[0] != 0) return text;
-    Topology t;
-    topology_read(&t);
-    (void)snprintf(text, sizeof text, "%s, %u cores, L2 %llu KiB, L3 %llu KiB, %s", t.cpu_model,
-                   t.cores, (unsigned long long)(t.l2_bytes >> 10),
-                   (unsigned long long)(t.l3_bytes >> 10), t.features);
-    for (char *at = text; *at != 0; at++)
-        if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ') *at = ' ';
-    return text;
-}
-
 typedef struct Line {
     char   text[LINE_BYTES];
     size_t count;
@@ -181,7 +183,7 @@ static void json_line(const Bench *bench, const BenchResult *r, BenchSpread s, B
     if (r->goal_share != 0) add(line, ",\"goal_share\":%.6g", r->goal_share);
     for (uint32_t i = 0; (extra = extra_of(r, i)) != NULL; i++)
         add(line, ",\"%s\":%.9g", extra->name, extra->value);
-    add(line, ",\"commit\":\"%s\",\"machine\":\"%s\"}", BENCH_COMMIT, machine());
+    add(line, ",\"commit\":\"%s\",\"machine\":\"%s\"}", bench_commit(), bench_machine());
 }
 
 /* A head for each size; results with a shape have columns for it and for the share of the bound. */

@@ -39,7 +39,9 @@ bool bench_wants(const Bench *bench, const char *name);
 /* `full`, or 1 in a smoke run. */
 uint32_t bench_samples(const Bench *bench, uint32_t full);
 
-uint64_t bench_cpu_ns(void); /* processor time of this thread */
+uint64_t    bench_cpu_ns(void);  /* processor time of this thread */
+const char *bench_machine(void); /* what runs this: model, cores, caches, features; no quotes */
+const char *bench_commit(void);  /* of the tree that was built, "+" if it had changes; or unknown */
 
 typedef struct BenchTimes {
     uint64_t cpu_ns[BENCH_SAMPLES_MAX], wall_ns[BENCH_SAMPLES_MAX];

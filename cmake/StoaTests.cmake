@@ -125,6 +125,15 @@ function(stoa_benches)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
     stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
   endforeach()
+  # The suite `peers` is a script beside them and the process that it talks to.
+  add_executable(peer_stoa bench/peers/stoa.c)
+  target_link_libraries(peer_stoa PRIVATE stoa_bench)
+  stoa_link_all(peer_stoa)
+  set_target_properties(peer_stoa PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  file(CREATE_LINK ${STOA_SOURCE_DIR}/bench/peers/bench_peers.py
+    ${CMAKE_BINARY_DIR}/bench/bench_peers SYMBOLIC)
+  stoa_add_test(unit/bench_peers unit COMMAND ${CMAKE_BINARY_DIR}/bench/bench_peers --smoke)
 endfunction()
 
 # Installs this build to a scratch prefix and builds examples/embed.c against it, out of tree.
