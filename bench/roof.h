@@ -25,7 +25,7 @@ typedef struct RoofSample { /* of all lanes together */
     double flop_ns;         /* an f32 operation; a multiply-add is two */
 } RoofSample;
 
-/* False, with a message on stderr, if there is no memory. Lanes are placed as those of a context. */
+/* False, with a message on stderr, without memory. Lanes are placed as those of a context. */
 bool roof_open(Roof *roof, uint32_t lanes, size_t bytes_max);
 void roof_close(Roof *roof);
 /* Measures a footprint of `bytes` (half of it is copied to the other half); takes some 0.5 ms, more

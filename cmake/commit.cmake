@@ -1,5 +1,6 @@
-# Writes OUT, a header with the commit of the tree at SOURCE ("+" when tracked files differ from it),
-# only when it changed, so that nothing is compiled again for nothing. Run as a script at each build.
+# Writes OUT, a header with the commit of the tree at SOURCE ("+" when tracked files differ from
+# it), only when it changed, so that nothing is compiled again for nothing. A script that runs at
+# each build.
 set(commit unknown)
 execute_process(COMMAND git rev-parse --short=10 HEAD WORKING_DIRECTORY ${SOURCE}
   OUTPUT_VARIABLE found OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET RESULT_VARIABLE failed)

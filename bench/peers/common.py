@@ -1,4 +1,4 @@
-"""What the peers of Stoa share: files of weights and data, and the conversation with bench_peers.py.
+"""What the peers of Stoa share: files of weights and data, and the talk with bench_peers.py.
 
 A peer is started as `PEER.py CONFIG_JSON THREADS DATA WEIGHTS [MODE]`. It prepares a training step,
 runs it once, tells what that took, and then runs as many steps as each line of its input says.
