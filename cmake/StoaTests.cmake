@@ -103,18 +103,37 @@ function(stoa_fuzz_tests)
 endfunction()
 
 # bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
-# proves that each still runs (--smoke).
+# proves that each still runs (--smoke). Results name the commit, which is looked up at each build.
 function(stoa_benches)
   file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
   file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
   list(FILTER shared EXCLUDE REGEX "/bench_[^/]*$")
+  set(commit ${CMAKE_BINARY_DIR}/generated/bench/commit.h)
+  add_custom_target(stoa_commit BYPRODUCTS ${commit} VERBATIM COMMAND ${CMAKE_COMMAND}
+    -DOUT=${commit} -DSOURCE=${STOA_SOURCE_DIR} -P ${STOA_SOURCE_DIR}/cmake/commit.cmake)
+  add_library(stoa_bench STATIC ${shared})
+  add_dependencies(stoa_bench stoa_commit)
+  stoa_link_all(stoa_bench)
+  target_include_directories(stoa_bench PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  set_target_properties(stoa_bench PROPERTIES ARCHIVE_OUTPUT_DIRECTORY
+    ${CMAKE_BINARY_DIR}/generated)
   foreach(source ${programs})
     get_filename_component(name ${source} NAME_WE)
-    add_executable(${name} ${source} ${shared})
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE stoa_bench)
     stoa_link_all(${name})
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
     stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
   endforeach()
+  # The suite `peers` is a script beside them and the process that it talks to.
+  add_executable(peer_stoa bench/peers/stoa.c)
+  target_link_libraries(peer_stoa PRIVATE stoa_bench)
+  stoa_link_all(peer_stoa)
+  set_target_properties(peer_stoa PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  file(CREATE_LINK ${STOA_SOURCE_DIR}/bench/peers/bench_peers.py
+    ${CMAKE_BINARY_DIR}/bench/bench_peers SYMBOLIC)
+  stoa_add_test(unit/bench_peers unit COMMAND ${CMAKE_BINARY_DIR}/bench/bench_peers --smoke)
 endfunction()
 
 # Installs this build to a scratch prefix and builds examples/embed.c against it, out of tree.
