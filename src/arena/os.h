@@ -17,6 +17,9 @@ void os_release(void *memory, size_t bytes); /* gives back a whole reservation *
 void os_decommit(void *memory, size_t bytes); /* drops the pages, keeps the address space */
 void os_advise_huge(void *memory, size_t bytes);
 
+/* A variable of the environment, or NULL; belongs to the process. */
+const char *os_environment(const char *name);
+
 /* --- clock ------------------------------------------------------------------------------------ */
 uint64_t os_clock_ns(void);        /* monotonic */
 uint64_t os_clock_wall_s(void);    /* seconds since 1970 */

@@ -107,6 +107,11 @@ void os_advise_huge(void *memory, size_t bytes) {
     (void)madvise(memory, bytes, MADV_HUGEPAGE);
 }
 
+const char *os_environment(const char *name) {
+    ASSERT(name);
+    return getenv(name);
+}
+
 /* --- clock ------------------------------------------------------------------------------------ */
 
 uint64_t os_clock_ns(void) {
