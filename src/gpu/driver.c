@@ -3,9 +3,11 @@
  *
  * A library is opened from the first folder that holds one of its files and whose file opens; what
  * failed before is told only if nothing works. Versions are read once, when a library is bound. */
+#define _GNU_SOURCE /* dlinfo */
 #include "gpu/driver.h"
 
 #include <dlfcn.h>
+#include <link.h>
 
 #include "arena/os.h"
 
@@ -147,7 +149,12 @@ static bool open_in(GpuLibs *libs, GpuBinding *binding, String folder, String fi
     if (folder.count > 0 && !os_exists(path.data)) return false;
     binding->handle = dlopen(path.data, RTLD_NOW | RTLD_LOCAL);
     binding->path = path;
-    if (binding->handle != NULL) return true;
+    if (binding->handle != NULL) {
+        struct link_map *map = NULL; /* where the system found it */
+        if (folder.count == 0 && dlinfo(binding->handle, RTLD_DI_LINKMAP, &map) == 0)
+            binding->path = str_copy(libs->arena, str_of(map->l_name));
+        return true;
+    }
     const char *reason = dlerror();
     if (folder.count > 0) text_addf(tried, "; %s", reason ? reason : "it does not open");
     return false;
