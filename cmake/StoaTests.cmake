@@ -1,7 +1,7 @@
 # How the tests are found and registered with CTest. A test is a file in the right folder; nothing
-# is listed by hand. Labels: unit gradient parity fault golden fuzz embed tidy, and slow for files
+# is listed by hand. Labels: unit gradient parity fault gpu golden fuzz embed tidy, and slow for files
 # named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted into an
-# editor.
+# editor. A test that exits with 77 was skipped: this machine lacks what it needs.
 set(STOA_TEST_BIN ${CMAKE_BINARY_DIR}/tests)
 
 function(stoa_add_test name labels)
@@ -14,7 +14,8 @@ function(stoa_add_test name labels)
     set(arg_TIMEOUT 900)
   endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND} WORKING_DIRECTORY ${STOA_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT}
+    SKIP_RETURN_CODE 77 ENVIRONMENT
     "ASAN_OPTIONS=detect_stack_use_after_return=1;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
 
@@ -36,12 +37,31 @@ function(stoa_unit_tests)
     endif()
     stoa_test_program(unit_${layer} ${sources} tests/unit/harness.c)
     target_link_libraries(unit_${layer} PRIVATE ${target})
+    if(TARGET fakes_${layer})
+      add_dependencies(unit_${layer} fakes_${layer})
+      target_compile_definitions(unit_${layer} PRIVATE STOA_FAKES="${STOA_TEST_BIN}/fakes")
+    endif()
     foreach(source ${sources})
       get_filename_component(stem ${source} NAME_WE)
       string(REGEX REPLACE "^test_" "" topic ${stem})
       stoa_add_test(unit/${topic} unit COMMAND unit_${layer} --file /${stem}.c)
     endforeach()
   endforeach()
+endfunction()
+
+# tests/fakes/<source>.c as tests/fakes/<folder>/<file> of the build: stand-ins for foreign libraries
+# that the tests of a layer load. Further arguments are compile definitions.
+function(stoa_fake layer folder file source)
+  set(target fake_${folder}_${source})
+  add_library(${target} MODULE ${STOA_SOURCE_DIR}/tests/fakes/${source}.c)
+  target_include_directories(${target} PRIVATE ${STOA_SOURCE_DIR}/src)
+  target_compile_definitions(${target} PRIVATE ${ARGN})
+  set_target_properties(${target} PROPERTIES PREFIX "" SUFFIX "" OUTPUT_NAME ${file}
+    LIBRARY_OUTPUT_DIRECTORY ${STOA_TEST_BIN}/fakes/${folder} LINK_OPTIONS "-Wl,-soname,${file}")
+  if(NOT TARGET fakes_${layer})
+    add_custom_target(fakes_${layer})
+  endif()
+  add_dependencies(fakes_${layer} ${target})
 endfunction()
 
 # tests/<kind>/*.c: one program a file, linked with every layer and the models.
@@ -134,6 +154,27 @@ function(stoa_benches)
   file(CREATE_LINK ${STOA_SOURCE_DIR}/bench/peers/bench_peers.py
     ${CMAKE_BINARY_DIR}/bench/bench_peers SYMBOLIC)
   stoa_add_test(unit/bench_peers unit COMMAND ${CMAKE_BINARY_DIR}/bench/bench_peers --smoke)
+endfunction()
+
+# Compiles tests/abi/*.c against NVIDIA's headers, where STOA_CUDA_INCLUDE names or the usual places
+# hold them: our declarations of their libraries must agree.
+function(stoa_abi_test)
+  find_path(STOA_CUDA_INCLUDE cuda.h PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda
+    PATH_SUFFIXES include)
+  mark_as_advanced(STOA_CUDA_INCLUDE)
+  foreach(header cuda.h nvrtc.h cublasLt.h cudnn.h cupti.h nccl.h nvtx3/nvToolsExt.h)
+    if(NOT EXISTS ${STOA_CUDA_INCLUDE}/${header})
+      return() # no toolkit, or not all of it
+    endif()
+  endforeach()
+  file(STRINGS ${STOA_CUDA_INCLUDE}/cuda.h version REGEX "#define CUDA_VERSION 1[3-9]")
+  if(NOT version)
+    return() # before 13 some symbols have other names in the headers
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/abi/*.c)
+  add_library(abi_cuda OBJECT ${sources})
+  target_include_directories(abi_cuda PRIVATE ${STOA_SOURCE_DIR}/src)
+  target_include_directories(abi_cuda SYSTEM PRIVATE ${STOA_CUDA_INCLUDE})
 endfunction()
 
 # Installs this build to a scratch prefix and builds examples/embed.c against it, out of tree.
