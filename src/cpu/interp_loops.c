@@ -18,8 +18,9 @@ typedef struct Memory { /* a buffer */
     Dtype       dtype;
     uint32_t    rank;
     int64_t     dims[SHAPE_RANK_MAX], strides[SHAPE_RANK_MAX], count;
-    Cell       *cells; /* row-major; REG: as often as a vector has lanes */
-    bool        apart; /* REG: each lane of the current loop has its own */
+    uint64_t    shares; /* operands that are overwritten with it, a bit each */
+    Cell       *cells;  /* row-major; REG: as often as a vector has lanes */
+    bool        apart;  /* REG: each lane of the current loop has its own */
 } Memory;
 typedef struct Run {
     const InterpKernel *in;
@@ -82,7 +83,7 @@ static int64_t dim_value(Run *r, DimId dim) { /* as deep as sizes nest */
     case DIM_SYMBOL: value = symbol_value(r, dim); break;
     case DIM_POLY: value = poly_value(r, row); break;
     case DIM_FLOORDIV: value = floor_div(a, b); break;
-    case DIM_MOD: value = b <= 0 ? 0 : a - floor_div(a, b) * b; break;
+    case DIM_LESS: value = a < b; break;
     case DIM_MIN: value = a < b ? a : b; break;
     default: value = a > b ? a : b; break;
     }
@@ -200,6 +201,8 @@ static void perform(Run *r, uint32_t row, Write write) {
                                      cell->number, write.value);
     }
     bool wide = nodes->kind[row] == NODE_REDUCE && dtype_bytes(m->dtype) > 2;
+    for (uint32_t i = 0; m->shares >> i != 0; i++) /* what stood there cannot be read any more */
+        if (m->shares >> i & 1) r->memory[i].cells[cell - m->cells].writer = 0;
     cell->number = wide ? write.value : interp_round(m->dtype, write.value);
     cell->writer = r->iteration;
 }
@@ -282,6 +285,7 @@ static void open_memory(Run *r, Arena *arena, uint32_t position) {
     Memory            *m = &r->memory[position];
     *m = (Memory){.scope = (BufferScope)buffers->scope[row],
                   .dtype = (Dtype)buffers->dtype[row],
+                  .shares = buffers->shares[row],
                   .rank = list_count(&r->loops->lists, dims),
                   .count = 1};
     r->evaluation++;
@@ -340,11 +344,6 @@ String interp_kernel(Arena *out, const InterpKernel *in) {
 }
 
 /* --- fused rows ------------------------------------------------------------------------------- */
-static KernelId find_kernel(const Loops *loops, OpId op) {
-    for (uint32_t row = 1; row < loops->kernels.table.count; row++)
-        if (loops->kernels.op[row].row == op.row) return (KernelId){row};
-    return (KernelId){0};
-}
 /* An operand as the kernel sees it: laid out by its strides, garbage between its elements. */
 static void *strided_operand(Run *r, Arena *arena, uint32_t position, const Tensor *x) {
     Memory m = {.rank = x->rank, .count = 1};
@@ -366,7 +365,7 @@ static void *strided_operand(Run *r, Arena *arena, uint32_t position, const Tens
 void interp_fused(Interp *it) {
     const Loops       *loops = it->loops->loops;
     const LoopKernels *kernels = &loops->kernels;
-    KernelId           own = find_kernel(loops, it->op), kernel = kernels->same[own.row];
+    KernelId           own = loops_of_op(loops, it->op), kernel = kernels->same[own.row];
     uint32_t           count = kernels->buffers_count[kernel.row], operands = interp_in_count(it);
     uint32_t           first = kernels->buffers_first[kernel.row];
     void             **buffers = ARENA_ARRAY_ZERO(it->arena, void *, count);

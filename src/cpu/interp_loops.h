@@ -8,8 +8,8 @@
  * loop stores to being one scalar a lane.
  *
  * Every access is checked: places outside a buffer, elements read before anything was written,
- * elements that two iterations of a parallel loop touch and one of them writes, results that are
- * not written. What is found is our bug, so it is a text, not a diagnostic. */
+ * elements that two iterations of a parallel loop touch and one of them writes, operands read after
+ * a result that may share their memory, results that are not written. What is found is our bug, so it is a text, not a diagnostic. */
 #ifndef STOA_CPU_INTERP_LOOPS_H
 #define STOA_CPU_INTERP_LOOPS_H
 
