@@ -15,13 +15,15 @@ static String with_dtype(Arena *arena, const char *text, const char *dtype) {
     }
     return text_done(&out);
 }
-static void check_sizes(Check *c) {
+/* All pairs of sizes, or each size once. */
+static void check_sizes(Check *c, bool all) {
     for (size_t i = 0; i < LENGTH(sizes_tried); i++)
         for (size_t k = 0; k < LENGTH(sizes_tried); k++) {
+            if (!all && k != (i * 3 + 1) % LENGTH(sizes_tried)) continue;
             ArenaMark mark = arena_mark(c->arena);
             CheckSize sizes[] = {{"B", sizes_tried[i]}, {"C", sizes_tried[k]}, {NULL, 0}};
             c->seed = i * 8 + k + 1;
-            c->specials = k % 3 == 2;
+            c->specials = (i + k) % 3 == 2;
             if (!EXPECT(check_run(c, sizes))) {
                 check_print(c, sizes);
                 return;
@@ -34,7 +36,7 @@ static void check_program(Arena *arena, const char *text, const char *const *dty
         Check     c;
         ArenaMark mark = arena_mark(arena);
         if (EXPECT(check_open(&c, arena, with_dtype(arena, text, *dtypes))))
-            check_sizes(&c);
+            check_sizes(&c, str_same(str_of(*dtypes), STR("f32")));
         else
             printf("%s\n%.*s\n", c.problem, STR_ARGS(c.text));
         check_close(&c);
@@ -92,13 +94,8 @@ TEST(conversions_between_all_dtypes) {
     static const char *const dtypes[] = {"bool", "u8",  "i8",   "i16", "i32",
                                          "i64",  "f16", "bf16", "f32", "f64"};
     for (size_t i = 0; i < LENGTH(dtypes); i++) {
-        Text text = text_begin(arena);
-        text_add(&text, STR("graph f(%x: $[B,C]) {\n"));
-        text_addf(&text, "  %%y = convert %%x {dtype=%s}\n  %%z = select %%k, %%y, %%y\n",
-                  dtypes[i]);
-        text_add(&text, STR("  return %z\n}\n"));
         String whole = str_format(arena,
-                                  "graph f(%%x: $[B,C], %%k: bool[B,C]) {\n  %%y = convert "
+                                  "graph f(%%x: $[B,C]) {\n  %%y = convert "
                                   "%%x {dtype=%s}\n  %%z = convert %%y {dtype=i32}\n"
                                   "  return %%y, %%z\n}\n",
                                   dtypes[i]);
