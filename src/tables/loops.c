@@ -246,8 +246,11 @@ ExprId loops_identity(Loops *loops, ReduceKind kind, Dtype dtype) {
     bool    floats = dtype_is_float(dtype), low = kind == REDUCE_MAX;
     int64_t bits = (int64_t)dtype_bytes(dtype) * 8, top = (int64_t)(UINT64_MAX >> (65 - bits));
     switch (kind) {
-    case REDUCE_PROD:
-    case REDUCE_AND: return loops_const(loops, dtype, 1);
+    case REDUCE_PROD: return loops_const(loops, dtype, 1);
+    case REDUCE_AND: /* all bits */
+        if (dtype == DTYPE_BOOL) return loops_const_int(loops, dtype, 1);
+        return loops_const_int(loops, dtype,
+                               dtype_infos[dtype].class == DTYPE_CLASS_UINT ? top * 2 + 1 : -1);
     case REDUCE_MAX:
     case REDUCE_MIN:
         if (floats) return loops_const(loops, dtype, low ? -INFINITY : INFINITY);
