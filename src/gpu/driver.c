@@ -178,8 +178,9 @@ static Status open_library(GpuLibs *libs, GpuLibrary library, Diags *diags) {
     if (binding->handle == NULL) {
         text_add(&tried, STR("; looked in:"));
         for (uint32_t i = 0; i < libs->folders_count; i++)
-            text_addf(&tried, " %s", libs->folders[i].count > 0 ? libs->folders[i].data
-                                                                : "(where the system looks)");
+            text_addf(&tried, " %s",
+                      libs->folders[i].count > 0 ? libs->folders[i].data
+                                                 : "(where the system looks)");
         status = refuse(library, STATUS_NOT_FOUND, text_done(&tried), diags);
     }
     scratch_end(scratch);
