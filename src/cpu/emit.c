@@ -6,6 +6,11 @@
 #include "arena/hash.h"
 
 /* --- sizes ------------------------------------------------------------------------------------ */
+static int64_t floor_div(int64_t a, int64_t b) {
+    if (b == 0) return 0;
+    int64_t q = a / b;
+    return q - (a % b != 0 && (a < 0) != (b < 0));
+}
 /* As deep as sizes nest. */
 int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params) {
     const Dims    *dims = &loops->dims;
@@ -32,7 +37,12 @@ int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t 
     }
     int64_t a = emit_size(loops, kernel, (DimId){rows->lhs[row]}, params);
     int64_t b = emit_size(loops, kernel, (DimId){rows->rhs[row]}, params);
-    return dims_atom_value((DimKind)rows->kind[row], a, b);
+    switch ((DimKind)rows->kind[row]) {
+    case DIM_FLOORDIV: return floor_div(a, b);
+    case DIM_MOD: return a - floor_div(a, b) * b;
+    case DIM_MIN: return a < b ? a : b;
+    default: return a > b ? a : b;
+    }
 }
 int64_t emit_buffer_bytes(const Loops *loops, KernelId kernel, BufferId buffer,
                           const int64_t *params) {

@@ -40,7 +40,12 @@ static int64_t guess(const Dims *dims, DimId dim) { // as deep as the text of a 
     }
     a = guess(dims, (DimId){dims->rows.lhs[row]});
     b = guess(dims, (DimId){dims->rows.rhs[row]});
-    return dims_atom_value((DimKind)dims->rows.kind[row], a, b);
+    switch ((DimKind)dims->rows.kind[row]) {
+    case DIM_FLOORDIV: return b != 0 ? a / b : a;
+    case DIM_MOD: return b != 0 ? a % b : 0;
+    case DIM_MIN: return a < b ? a : b;
+    default: return a > b ? a : b;
+    }
 }
 static int64_t value_bytes(const Fuse *f, ValueId value) {
     const Types *types = &f->world->types;

@@ -35,10 +35,11 @@ DimId lower_dim(Lowering *l, DimId world_dim) {
         break;
     }
     case DIM_POLY: made = import_poly(l, from, row); break;
-    default: {
-        DimId a = lower_dim(l, lhs), b = lower_dim(l, rhs);
-        made = dims_atom(dims, (DimKind)from->rows.kind[row], a, b);
-    }
+    case DIM_FLOORDIV: made = dims_floordiv(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
+    case DIM_MOD: made = dims_mod(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
+    case DIM_MIN: made = dims_min(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
+    case DIM_MAX: made = dims_max(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
+    default: break;
     }
     return l->imported[row] = made;
 }
