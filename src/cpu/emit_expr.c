@@ -43,7 +43,8 @@ JitValue emit_splat(Emit *e, JitValue value) {
         return llvm.ConstVector(all, e->lanes);
     }
     JitValue poison = llvm.GetPoison(jit_vector(type, e->lanes));
-    JitValue one = llvm.BuildInsertElement(j->at, poison, value, llvm.ConstInt(j->i32, 0, false), "");
+    JitValue one =
+        llvm.BuildInsertElement(j->at, poison, value, llvm.ConstInt(j->i32, 0, false), "");
     JitValue zeros = llvm.ConstNull(jit_vector(j->i32, e->lanes));
     return llvm.BuildShuffleVector(j->at, one, poison, zeros, "");
 }
@@ -83,7 +84,8 @@ static JitValue less(Emit *e, JitValue a, JitValue b) {
 static JitValue divide(Emit *e, JitValue a, JitValue b, bool rest) {
     LLVMBuilderRef at = e->j->at;
     match(e, &a, &b);
-    JitValue q = llvm.BuildSDiv(at, a, b, ""), r = llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), "");
+    JitValue q = llvm.BuildSDiv(at, a, b, ""),
+             r = llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), "");
     JitValue below = less(e, r, number(e, r, 0));
     if (rest) return llvm.BuildSelect(at, below, llvm.BuildAdd(at, r, b, ""), r, "");
     return llvm.BuildSelect(at, below, llvm.BuildSub(at, q, number(e, q, 1), ""), q, "");
@@ -229,9 +231,9 @@ JitValue emit_load(Emit *e, LoopAccess access, JitValue guard) {
         JitValue from = address(e, access, emit_splat(e, emit_dim(e, place)));
         JitType  types[2] = {vector, jit_vector(j->ptr, e->lanes)};
         if (mask == NULL) mask = llvm.ConstAllOnes(jit_vector(j->i1, e->lanes));
-        loaded = jit_intrinsic(
-            j, "llvm.masked.gather", types, 2,
-            (JitValue[]){from, align_of(e, dtype), mask, llvm.ConstNull(vector)}, 4);
+        loaded =
+            jit_intrinsic(j, "llvm.masked.gather", types, 2,
+                          (JitValue[]){from, align_of(e, dtype), mask, llvm.ConstNull(vector)}, 4);
     }
     tag(e, loaded, access);
     return jit_math_unpack(j, dtype, loaded);
@@ -307,7 +309,7 @@ static JitValue constant(Emit *e, uint32_t row) {
     return llvm.ConstInt(type, word, true);
 }
 
-/* Word element % 4 of Philox4x32-10 (tables/philox.h) with key and counter (element / 4, stream). */
+/* Word element % 4 of Philox4x32-10 (tables/philox.h), key, and counter (element / 4, stream). */
 static JitValue philox(Emit *e, uint32_t row) {
     JitBuild        *j = e->j;
     LLVMBuilderRef   at = j->at;
@@ -318,7 +320,8 @@ static JitValue philox(Emit *e, uint32_t row) {
     bool    vector = is_vector(element);
     JitType words = jit_vector(j->i32, vector ? e->lanes : 1);
     JitType wide = jit_vector(j->i64, vector ? e->lanes : 1);
-#define WORD_(n)  (vector ? emit_splat(e, llvm.ConstInt(j->i32, (n), false)) : llvm.ConstInt(j->i32, (n), false))
+#define WORD_(n)                                                                                   \
+    (vector ? emit_splat(e, llvm.ConstInt(j->i32, (n), false)) : llvm.ConstInt(j->i32, (n), false))
 #define SHIFT_(x) llvm.BuildTrunc(at, llvm.BuildLShr(at, x, number(e, x, 32), ""), words, "")
     JitValue counter = llvm.BuildLShr(at, element, number(e, element, 2), "");
     JitValue which = llvm.BuildAnd(at, llvm.BuildTrunc(at, element, words, ""), WORD_(3), "");
@@ -335,11 +338,10 @@ static JitValue philox(Emit *e, uint32_t row) {
             p[i] = llvm.BuildMul(at, llvm.BuildZExt(at, c[2 * i], wide, ""), factor, "");
         }
         JitValue high0 = SHIFT_(p[0]), high1 = SHIFT_(p[1]);
-        JitValue next[4] = {
-            llvm.BuildXor(at, llvm.BuildXor(at, high1, c[1], ""), k[0], ""),
-            llvm.BuildTrunc(at, p[1], words, ""),
-            llvm.BuildXor(at, llvm.BuildXor(at, high0, c[3], ""), k[1], ""),
-            llvm.BuildTrunc(at, p[0], words, "")};
+        JitValue next[4] = {llvm.BuildXor(at, llvm.BuildXor(at, high1, c[1], ""), k[0], ""),
+                            llvm.BuildTrunc(at, p[1], words, ""),
+                            llvm.BuildXor(at, llvm.BuildXor(at, high0, c[3], ""), k[1], ""),
+                            llvm.BuildTrunc(at, p[0], words, "")};
         for (int i = 0; i < 4; i++) c[i] = next[i];
         k[0] = llvm.BuildAdd(at, k[0], WORD_(0x9E3779B9u), "");
         k[1] = llvm.BuildAdd(at, k[1], WORD_(0xBB67AE85u), "");

@@ -24,12 +24,13 @@ typedef struct VectorLoop {
     uint32_t partials_count, groups;
 } VectorLoop;
 
-static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const VectorLoop *in, uint32_t group);
+static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const VectorLoop *in,
+                       uint32_t group);
 
 static LLVMBasicBlockRef block(Emit *e) {
     return llvm.AppendBasicBlockInContext(e->j->context, e->function, "");
 }
-static void stand_at(Emit *e, LLVMBasicBlockRef at) { llvm.PositionBuilderAtEnd(e->j->at, at); }
+static void     stand_at(Emit *e, LLVMBasicBlockRef at) { llvm.PositionBuilderAtEnd(e->j->at, at); }
 static JitValue known(const Emit *e, int64_t number) {
     return llvm.ConstInt(e->j->i64, (uint64_t)number, true);
 }
@@ -72,8 +73,8 @@ static void emit_reduce(Emit *e, uint32_t row, const VectorLoop *in, uint32_t gr
     if (e->mask != NULL) mask = mask ? llvm.BuildAnd(j->at, mask, e->mask, "") : e->mask;
     value = emit_splat(e, value);
     if (mask != NULL)
-        value = llvm.BuildSelect(j->at, mask, value,
-                                 jit_math_identity(j, kind, dtype, e->lanes), "");
+        value =
+            llvm.BuildSelect(j->at, mask, value, jit_math_identity(j, kind, dtype, e->lanes), "");
     JitValue sum = llvm.BuildLoad2(j->at, vector, partial->memory[group], "");
     llvm.BuildStore(j->at, jit_math_combine(j, kind, dtype, sum, value), partial->memory[group]);
 }
@@ -155,7 +156,7 @@ static void expr_facts(const Loops *loops, ExprId root, BodyFacts *facts, uint8_
 static BodyFacts body_facts(Emit *e, uint32_t row) {
     const LoopNodes *nodes = &e->loops->nodes;
     BodyFacts        facts = {.bytes = 1};
-    uint8_t *seen = ARENA_ARRAY_ZERO(e->j->arena, uint8_t, e->loops->exprs.table.count);
+    uint8_t         *seen = ARENA_ARRAY_ZERO(e->j->arena, uint8_t, e->loops->exprs.table.count);
     for (uint32_t i = row + 1; i < row + nodes->size[row]; i++) {
         expr_facts(e->loops, nodes->value[i], &facts, seen);
         facts.reduces |= nodes->kind[i] == NODE_REDUCE;
@@ -170,8 +171,7 @@ static void emit_vectors(Emit *e, uint32_t row, const VectorLoop *v, uint32_t gr
     e->mask = mask;
     for (uint32_t group = 0; group < groups; group++) {
         uint32_t scope = emit_scope_begin(e);
-        e->base = group == 0 ? at
-                             : llvm.BuildNSWAdd(e->j->at, at, known(e, group * e->lanes), "");
+        e->base = group == 0 ? at : llvm.BuildNSWAdd(e->j->at, at, known(e, group * e->lanes), "");
         emit_nodes(e, row + 1, row + nodes->size[row], v, group);
         emit_scope_end(e, scope);
     }
@@ -183,8 +183,7 @@ static void begin_partials(Emit *e, uint32_t row, VectorLoop *v) {
         if (nodes->kind[i] != NODE_REDUCE || emit_access_varies(e, nodes->access[i])) continue;
         Dtype    dtype = expr_dtype(e->loops, nodes->value[i]);
         JitType  vector = jit_vector(jit_math_type(e->j, dtype), e->lanes);
-        JitValue start =
-            jit_math_identity(e->j, (ReduceKind)nodes->reduce[i], dtype, e->lanes);
+        JitValue start = jit_math_identity(e->j, (ReduceKind)nodes->reduce[i], dtype, e->lanes);
         ASSERT(v->partials_count < PARTIALS_MAX);
         Partial *partial = &v->partials[v->partials_count++];
         partial->node = i;
@@ -208,8 +207,7 @@ static void end_partials(Emit *e, const VectorLoop *v) {
             sums[group] = llvm.BuildLoad2(j->at, vector, partial->memory[group], "");
         for (uint32_t step = 1; step < v->groups; step *= 2)
             for (uint32_t group = 0; group + step < v->groups; group += step * 2)
-                sums[group] =
-                    jit_math_combine(j, kind, dtype, sums[group], sums[group + step]);
+                sums[group] = jit_math_combine(j, kind, dtype, sums[group], sums[group + step]);
         JitValue sum = jit_math_across(j, kind, dtype, sums[0]);
         JitValue before = emit_load(e, nodes->access[row], NULL);
         emit_store(e, nodes->access[row], jit_math_combine(j, kind, dtype, before, sum), NULL);
@@ -223,11 +221,12 @@ static void emit_vector(Emit *e, uint32_t row) {
     BodyFacts        facts = body_facts(e, row);
     VectorLoop      *v = ARENA_NEW(j->arena, VectorLoop);
     uint32_t         bytes = facts.bytes < 4 ? 4 : facts.bytes, scope = emit_scope_begin(e);
-    uint32_t lanes = nodes->factor[row] != 0 ? nodes->factor[row] : j->machine->vector_bytes / bytes;
-    v->groups = nodes->unroll[row] != 0       ? nodes->unroll[row]
-                : facts.cost > HEAVY_COST     ? 1
-                : facts.reduces               ? 4
-                                              : 2;
+    uint32_t         lanes =
+        nodes->factor[row] != 0 ? nodes->factor[row] : j->machine->vector_bytes / bytes;
+    v->groups = nodes->unroll[row] != 0   ? nodes->unroll[row]
+                : facts.cost > HEAVY_COST ? 1
+                : facts.reduces           ? 4
+                                          : 2;
     e->var = nodes->var[row];
     e->lanes = lanes;
     memset(e->varies, 0, e->loops->exprs.table.count);
@@ -246,8 +245,7 @@ static void emit_vector(Emit *e, uint32_t row) {
     JitValue left = llvm.BuildNSWSub(j->at, bounds.high, at, ""), numbers[64];
     for (uint32_t i = 0; i < lanes; i++) numbers[i] = llvm.ConstInt(j->i32, i, false);
     JitValue left32 = emit_splat(e, llvm.BuildTrunc(j->at, left, j->i32, ""));
-    JitValue mask =
-        llvm.BuildICmp(j->at, LLVMIntSLT, llvm.ConstVector(numbers, lanes), left32, "");
+    JitValue mask = llvm.BuildICmp(j->at, LLVMIntSLT, llvm.ConstVector(numbers, lanes), left32, "");
     emit_vectors(e, row, v, 1, at, mask);
     llvm.BuildBr(j->at, done);
     stand_at(e, done);
@@ -280,12 +278,12 @@ static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const VectorLoop 
 /* --- the function ----------------------------------------------------------------------------- */
 /* Metadata that says which buffers never overlap: all but results that may share with operands. */
 static void describe_aliases(Emit *e, uint32_t count) {
-    JitBuild        *j = e->j;
-    LLVMMetadataRef  name = llvm.MDStringInContext2(j->context, "buffers", 7);
-    LLVMMetadataRef  domain = llvm.MDNodeInContext2(j->context, &name, 1);
-    LLVMMetadataRef *scopes = ARENA_ARRAY(j->arena, LLVMMetadataRef, count + 1);
-    LLVMMetadataRef *list = ARENA_ARRAY(j->arena, LLVMMetadataRef, count + 1);
-    uint32_t         first = e->loops->kernels.buffers_first[e->s->kernel.row];
+    JitBuild          *j = e->j;
+    LLVMMetadataRef    name = llvm.MDStringInContext2(j->context, "buffers", 7);
+    LLVMMetadataRef    domain = llvm.MDNodeInContext2(j->context, &name, 1);
+    LLVMMetadataRef   *scopes = ARENA_ARRAY(j->arena, LLVMMetadataRef, count + 1);
+    LLVMMetadataRef   *list = ARENA_ARRAY(j->arena, LLVMMetadataRef, count + 1);
+    uint32_t           first = e->loops->kernels.buffers_first[e->s->kernel.row];
     const LoopBuffers *buffers = &e->loops->buffers;
     for (uint32_t i = 0; i < count; i++) {
         char            text[16];
@@ -297,12 +295,15 @@ static void describe_aliases(Emit *e, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         uint32_t others = 0;
         for (uint32_t k = 0; k < count; k++) {
-            bool shares = i < 64 && k < 64 &&
-                          ((buffers->shares[first + i] >> k & 1) || (buffers->shares[first + k] >> i & 1));
+            bool shares =
+                i < 64 && k < 64 &&
+                ((buffers->shares[first + i] >> k & 1) || (buffers->shares[first + k] >> i & 1));
             if (k != i && !shares) list[others++] = scopes[k];
         }
-        e->scopes[i] = llvm.MetadataAsValue(j->context, llvm.MDNodeInContext2(j->context, &scopes[i], 1));
-        e->others[i] = llvm.MetadataAsValue(j->context, llvm.MDNodeInContext2(j->context, list, others));
+        e->scopes[i] =
+            llvm.MetadataAsValue(j->context, llvm.MDNodeInContext2(j->context, &scopes[i], 1));
+        e->others[i] =
+            llvm.MetadataAsValue(j->context, llvm.MDNodeInContext2(j->context, list, others));
     }
 }
 static void find_buffers(Emit *e, JitValue table, JitValue lane) {
@@ -335,7 +336,7 @@ bool emit_build(JitBuild *build, const void *context) {
     const Loops      *loops = source->loops;
     uint32_t          kernel = source->kernel.row;
     Emit              e = {.j = build, .s = source, .loops = loops, .lanes = 1};
-    JitType  types[5] = {build->ptr, build->ptr, build->i64, build->i64, build->ptr};
+    JitType           types[5] = {build->ptr, build->ptr, build->i64, build->i64, build->ptr};
     uint32_t count = loops->kernels.buffers_count[kernel], dims = loops->dims.rows.table.count,
              exprs = loops->exprs.table.count;
     e.function = jit_function(build, types, 5);

@@ -164,7 +164,7 @@ static void batch_from_disk(Batch *batch) {
 static void compile_job(Batch *batch, Job *job, JitEmitter *emitter) {
     JitEmitted *emitted = &job->emitted;
     const char *why;
-    jit_emit(emitter, job->kernel, emitted);
+    jit_emit(emitter, &batch->jit->machine, job->kernel, emitted);
     job->kernel->build_us = emitted->build_us;
     job->kernel->optimise_us = emitted->optimise_us;
     job->kernel->generate_us = emitted->generate_us;
@@ -195,8 +195,7 @@ static Status batch_compile(Batch *batch, Workers *workers, Diags *diags) {
     Status status = llvm_load(jit->options.library, diags);
     if (status != STATUS_OK) return status;
     for (uint32_t i = 0; i < lanes && i < EMITTERS_MAX && i < batch->misses_count; i++)
-        if (jit->emitters[i] == NULL)
-            jit->emitters[i] = jit_emitter_open(jit->arena, jit->options.level, &jit->machine);
+        if (jit->emitters[i] == NULL) jit->emitters[i] = jit_emitter_open(jit->options.level);
     jit_emit_begin();
     if (lanes == 1 || batch->misses_count == 1)
         compile_lane(batch, 0, 1);
@@ -288,12 +287,12 @@ Status jit_text(Jit *jit, const JitKernel *kernel, JitStage stage, Arena *out, D
     *out_text = (String){0};
     Status status = llvm_load(jit->options.library, diags);
     if (status != STATUS_OK) return status;
-    if (jit->emitters[0] == NULL)
-        jit->emitters[0] = jit_emitter_open(jit->arena, jit->options.level, &jit->machine);
+    if (jit->emitters[0] == NULL) jit->emitters[0] = jit_emitter_open(jit->options.level);
     Job   job = {.kernel = &(JitKernel){.name = kernel->name}};
     Batch batch = {.jit = jit, .jobs = &job, .count = 1};
     jit_emit_begin();
-    status = jit_emit_text(jit->emitters[0], kernel, stage, out, &job.emitted, out_text);
+    status =
+        jit_emit_text(jit->emitters[0], &jit->machine, kernel, stage, out, &job.emitted, out_text);
     jit_emit_end();
     return batch_report(&batch, status, diags);
 }

@@ -63,19 +63,21 @@ typedef struct JitKernel {
 } JitKernel;
 
 /* LLVM is not loaded yet; a build without its headers says JIT_UNAVAILABLE: STATUS_UNSUPPORTED.
- * Everything lives in arena, code in address space of its own. */
+ * The handle lives in arena and pushes nothing to it later; code has address space of its own. */
 MUST_USE Status   jit_open(Arena *arena, const JitOptions *options, Diags *diags, Jit **out_jit);
 void              jit_close(Jit *jit);            /* entries are gone; NULL is allowed */
 bool              jit_level_runs(JitLevel level); /* on this machine */
 const JitMachine *jit_machine(const Jit *jit);
 
-/* Fills entry of each kernel; the level must run here. workers NULL: all on the caller. A kernel that cannot be compiled adds JIT_FAILED and the others go
- * on; the status is that of the first failure: STATUS_UNSUPPORTED (no LLVM), STATUS_INVALID (the
- * module is wrong), STATUS_OUT_OF_MEMORY. Entries live as long as the Jit. */
+/* Fills entry of each kernel; the level must run here. workers NULL: all on the caller. A kernel
+ * that cannot be compiled adds JIT_FAILED and the others go on; the status is that of the first
+ * failure: STATUS_UNSUPPORTED (no LLVM), STATUS_INVALID (the module is wrong),
+ * STATUS_OUT_OF_MEMORY. Entries live as long as the Jit. */
 MUST_USE Status jit_compile(Jit *jit, Workers *workers, JitKernel *kernels, uint32_t count,
                             Diags *diags);
 
-/* What a kernel becomes, at any level, for inspection: the module as built, after the passes, as assembly. */
+/* What a kernel becomes, at any level, for inspection: the module as built, after the passes, as
+ * assembly. */
 typedef enum JitStage { JIT_STAGE_BUILT, JIT_STAGE_OPTIMISED, JIT_STAGE_ASSEMBLY } JitStage;
 MUST_USE Status jit_text(Jit *jit, const JitKernel *kernel, JitStage stage, Arena *out,
                          Diags *diags, String *out_text);

@@ -27,13 +27,8 @@ void jit_emitted_fail(JitEmitted *emitted, Status status, const char *why) {
 #include "cpu/jit_build.h"
 
 const char jit_emit_passes[] =
-    "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),early-cse)";
-
-struct JitEmitter {
-    LLVMTargetMachineRef machine;
-    JitMachine           facts;
-    JitLevel             level;
-};
+    "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),"
+    "early-cse)";
 
 /* --- failures --------------------------------------------------------------------------------- */
 
@@ -76,28 +71,29 @@ static LLVMTargetMachineRef machine_open(JitLevel level, LLVMTargetRef target) {
     return machine;
 }
 
-JitEmitter *jit_emitter_open(Arena *arena, JitLevel level, const JitMachine *facts) {
+/* An emitter is a target machine and nothing else. */
+static LLVMTargetMachineRef machine_of(JitEmitter *emitter) {
+    return (LLVMTargetMachineRef)(void *)emitter;
+}
+JitEmitter *jit_emitter_open(JitLevel level) {
     LLVMTargetRef target = NULL;
     char         *error = NULL;
     if (llvm.GetTargetFromTriple("x86_64-unknown-linux-gnu", &target, &error) != 0) {
         llvm.DisposeMessage(error);
         return NULL;
     }
-    JitEmitter *emitter = ARENA_NEW(arena, JitEmitter);
-    *emitter =
-        (JitEmitter){.machine = machine_open(level, target), .facts = *facts, .level = level};
-    return emitter->machine ? emitter : NULL;
+    return (JitEmitter *)(void *)machine_open(level, target);
 }
 void jit_emitter_close(JitEmitter *emitter) {
-    if (emitter) llvm.DisposeTargetMachine(emitter->machine);
+    if (emitter) llvm.DisposeTargetMachine(machine_of(emitter));
 }
 
 /* --- one module ------------------------------------------------------------------------------- */
 
 typedef struct Emission {
-    JitEmitter *emitter;
-    JitBuild    build;
-    JitEmitted *emitted;
+    LLVMTargetMachineRef machine;
+    JitBuild             build;
+    JitEmitted          *emitted;
 } Emission;
 
 static void emission_open(Emission *e, bool names) {
@@ -109,10 +105,9 @@ static void emission_open(Emission *e, bool names) {
     build->module = llvm.ModuleCreateWithNameInContext("stoa", context);
     build->at = llvm.CreateBuilderInContext(context);
     llvm.SetTarget(build->module, "x86_64-unknown-linux-gnu");
-    LLVMTargetDataRef layout = llvm.CreateTargetDataLayout(e->emitter->machine);
+    LLVMTargetDataRef layout = llvm.CreateTargetDataLayout(e->machine);
     llvm.SetModuleDataLayout(build->module, layout);
     llvm.DisposeTargetData(layout);
-    build->machine = &e->emitter->facts;
     build->i1 = llvm.Int1TypeInContext(context);
     build->i8 = llvm.Int8TypeInContext(context);
     build->i16 = llvm.Int16TypeInContext(context);
@@ -154,8 +149,7 @@ static void module_optimise(Emission *e) {
     llvm.PassBuilderOptionsSetSLPVectorization(options, false);
     llvm.PassBuilderOptionsSetLoopInterleaving(options, false);
     llvm.PassBuilderOptionsSetLoopUnrolling(options, false);
-    LLVMErrorRef error =
-        llvm.RunPasses(e->build.module, jit_emit_passes, e->emitter->machine, options);
+    LLVMErrorRef error = llvm.RunPasses(e->build.module, jit_emit_passes, e->machine, options);
     llvm.DisposePassBuilderOptions(options);
     if (error == NULL) return;
     char *text = llvm.GetErrorMessage(error);
@@ -167,8 +161,8 @@ static void module_generate(Emission *e, LLVMCodeGenFileType type) {
     if (e->emitted->status != STATUS_OK) return;
     LLVMMemoryBufferRef buffer = NULL;
     char               *error = NULL;
-    if (llvm.TargetMachineEmitToMemoryBuffer(e->emitter->machine, e->build.module, type, &error,
-                                             &buffer) != 0) {
+    if (llvm.TargetMachineEmitToMemoryBuffer(e->machine, e->build.module, type, &error, &buffer) !=
+        0) {
         jit_emitted_fail(e->emitted, STATUS_INVALID, error);
         llvm.DisposeMessage(error);
     } else {
@@ -221,9 +215,10 @@ static void emission_guarded(Emission *e, const JitKernel *kernel, JitStage stag
     arena_guard_end(&guard);
 }
 
-void jit_emit(JitEmitter *emitter, const JitKernel *kernel, JitEmitted *out_emitted) {
+void jit_emit(JitEmitter *emitter, const JitMachine *facts, const JitKernel *kernel,
+              JitEmitted *out_emitted) {
     *out_emitted = (JitEmitted){.status = STATUS_OK};
-    Emission e = {.emitter = emitter, .emitted = out_emitted};
+    Emission e = {machine_of(emitter), {.machine = facts}, out_emitted};
     emission_guarded(&e, kernel, JIT_STAGE_ASSEMBLY, true);
     emission_close(&e);
 }
@@ -233,11 +228,11 @@ void jit_emit_free(JitEmitted *emitted) {
     emitted->object = (String){0};
 }
 
-Status jit_emit_text(JitEmitter *emitter, const JitKernel *kernel, JitStage stage, Arena *out,
-                     JitEmitted *out_emitted, String *out_text) {
+Status jit_emit_text(JitEmitter *emitter, const JitMachine *facts, const JitKernel *kernel,
+                     JitStage stage, Arena *out, JitEmitted *out_emitted, String *out_text) {
     *out_emitted = (JitEmitted){.status = STATUS_OK};
     *out_text = (String){0};
-    Emission e = {.emitter = emitter, .emitted = out_emitted};
+    Emission e = {machine_of(emitter), {.machine = facts}, out_emitted};
     emission_guarded(&e, kernel, stage, false);
     if (out_emitted->status == STATUS_OK && stage == JIT_STAGE_ASSEMBLY) {
         *out_text = str_copy(out, out_emitted->object);
@@ -279,7 +274,7 @@ static void function_begin(JitBuild *build, JitValue function) {
 JitValue jit_function(JitBuild *build, const JitType *parameters, uint32_t count) {
     JitType types[16];
     ASSERT(count <= LENGTH(types));
-    memcpy(types, parameters, count * sizeof *types);
+    for (uint32_t i = 0; i < count; i++) types[i] = parameters[i];
     JitType  type = llvm.FunctionType(llvm.VoidTypeInContext(build->context), types, count, false);
     JitValue function = llvm.AddFunction(build->module, JIT_ENTRY, type);
     function_begin(build, function);
@@ -310,7 +305,7 @@ JitValue jit_intrinsic(JitBuild *build, const char *name, const JitType *types,
                        uint32_t types_count, JitValue *args, uint32_t args_count) {
     JitType overloads[4];
     ASSERT(types_count <= LENGTH(overloads));
-    memcpy(overloads, types, types_count * sizeof *overloads);
+    for (uint32_t i = 0; i < types_count; i++) overloads[i] = types[i];
     unsigned id = llvm.LookupIntrinsicID(name, strlen(name));
     ASSERT(id != 0);
     JitValue function = llvm.GetIntrinsicDeclaration(build->module, id, overloads, types_count);
@@ -322,18 +317,17 @@ JitValue jit_intrinsic(JitBuild *build, const char *name, const JitType *types,
 
 const char jit_emit_passes[] = "";
 
-JitEmitter *jit_emitter_open(Arena *arena, JitLevel level, const JitMachine *facts) {
-    return (void)arena, (void)level, (void)facts, NULL;
-}
-void jit_emitter_close(JitEmitter *emitter) { (void)emitter; }
-void jit_emit(JitEmitter *emitter, const JitKernel *kernel, JitEmitted *out_emitted) {
-    (void)emitter, (void)kernel;
-    *out_emitted = (JitEmitted){.status = STATUS_UNSUPPORTED};
+JitEmitter *jit_emitter_open(JitLevel level) { return (void)level, NULL; }
+void        jit_emitter_close(JitEmitter *emitter) { (void)emitter; }
+void        jit_emit(JitEmitter *emitter, const JitMachine *facts, const JitKernel *kernel,
+                     JitEmitted *out_emitted) {
+           (void)emitter, (void)facts, (void)kernel;
+           *out_emitted = (JitEmitted){.status = STATUS_UNSUPPORTED};
 }
 void   jit_emit_free(JitEmitted *emitted) { (void)emitted; }
-Status jit_emit_text(JitEmitter *emitter, const JitKernel *kernel, JitStage stage, Arena *out,
-                     JitEmitted *out_emitted, String *out_text) {
-    (void)emitter, (void)kernel, (void)stage, (void)out;
+Status jit_emit_text(JitEmitter *emitter, const JitMachine *facts, const JitKernel *kernel,
+                     JitStage stage, Arena *out, JitEmitted *out_emitted, String *out_text) {
+    (void)emitter, (void)facts, (void)kernel, (void)stage, (void)out;
     *out_emitted = (JitEmitted){.status = STATUS_UNSUPPORTED};
     *out_text = (String){0};
     return STATUS_UNSUPPORTED;

@@ -60,7 +60,7 @@ bool jit_object_read(String bytes, JitObject *out_object, const char **out_why);
 void jit_object_place(const JitObject *object, uint8_t *to);
 
 /* --- LLVM (jit_emit.c) ------------------------------------------------------------------------ */
-typedef struct JitEmitter JitEmitter; /* a target machine, of one lane */
+typedef struct JitEmitter JitEmitter; /* a target machine of LLVM's; used by one lane at a time */
 typedef struct JitEmitted {
     Status   status;
     char     why[200];
@@ -69,15 +69,16 @@ typedef struct JitEmitted {
     uint32_t build_us, optimise_us, generate_us;
 } JitEmitted;
 /* NULL when LLVM refuses the target. */
-JitEmitter *jit_emitter_open(Arena *arena, JitLevel level, const JitMachine *machine);
+JitEmitter *jit_emitter_open(JitLevel level);
 void        jit_emitter_close(JitEmitter *emitter);
 /* Never unwinds and never ends the process; LLVM's own fatal errors become a status, after which
  * this process compiles nothing any more. */
-void   jit_emit(JitEmitter *emitter, const JitKernel *kernel, JitEmitted *out_emitted);
+void   jit_emit(JitEmitter *emitter, const JitMachine *facts, const JitKernel *kernel,
+                JitEmitted *out_emitted);
 void   jit_emit_free(JitEmitted *emitted);
 void   jit_emitted_fail(JitEmitted *emitted, Status status, const char *why); /* keeps the first */
-Status jit_emit_text(JitEmitter *emitter, const JitKernel *kernel, JitStage stage, Arena *out,
-                     JitEmitted *out_emitted, String *out_text);
+Status jit_emit_text(JitEmitter *emitter, const JitMachine *facts, const JitKernel *kernel,
+                     JitStage stage, Arena *out, JitEmitted *out_emitted, String *out_text);
 /* The list of passes, part of every key. */
 extern const char jit_emit_passes[];
 /* Around a batch: takes LLVM's error handler for this process and gives it back. */

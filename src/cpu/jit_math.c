@@ -13,43 +13,51 @@
 
 /* --- what there is ---------------------------------------------------------------------------- */
 
-enum { TAKES_FLOAT = 1, TAKES_INT = 2, TAKES_BOOL = 4, TAKES_ALL = 7, TAKES_NUMBER = 3 };
+enum { TAKES_FLOAT = 1, TAKES_INT = 2, TAKES_BOOL = 4 };
+#define NUMBER (TAKES_FLOAT | TAKES_INT)
+#define BITS   (TAKES_INT | TAKES_BOOL)
+#define ALL    (TAKES_FLOAT | TAKES_INT | TAKES_BOOL)
+/* Operator, what it takes, how for floats, how for integers. */
+#define MATH_UNARY(F)                                                                              \
+    F(NEG, NUMBER, v_neg, int_neg)                                                                 \
+    F(ABS, NUMBER, v_abs, int_abs)                                                                 \
+    F(SIGN, NUMBER, float_sign, int_sign)                                                          \
+    F(FLOOR, TAKES_FLOAT, jit_floor, NULL)                                                         \
+    F(ROUND_EVEN, TAKES_FLOAT, jit_rint, NULL)                                                     \
+    F(EXP, TAKES_FLOAT, jit_exp, NULL)                                                             \
+    F(EXPM1, TAKES_FLOAT, jit_expm1, NULL)                                                         \
+    F(LOG, TAKES_FLOAT, jit_log, NULL)                                                             \
+    F(LOG1P, TAKES_FLOAT, jit_log1p, NULL)                                                         \
+    F(SQRT, TAKES_FLOAT, v_sqrt, NULL)                                                             \
+    F(RSQRT, TAKES_FLOAT, float_rsqrt, NULL)                                                       \
+    F(SIN, TAKES_FLOAT, jit_sin, NULL)                                                             \
+    F(COS, TAKES_FLOAT, jit_cos, NULL)                                                             \
+    F(TANH, TAKES_FLOAT, jit_tanh, NULL)                                                           \
+    F(LOGISTIC, TAKES_FLOAT, jit_logistic, NULL)                                                   \
+    F(ERF, TAKES_FLOAT, jit_erf, NULL)                                                             \
+    F(ERF_INV, TAKES_FLOAT, jit_erf_inv, NULL)                                                     \
+    F(IS_FINITE, ALL, float_finite, int_finite)                                                    \
+    F(NOT, BITS, NULL, int_not)
+#define MATH_BINARY(F)                                                                             \
+    F(ADD, NUMBER, v_add, int_add)                                                                 \
+    F(SUB, NUMBER, v_sub, int_sub)                                                                 \
+    F(MUL, NUMBER, v_mul, int_mul)                                                                 \
+    F(DIV, NUMBER, v_div, int_div)                                                                 \
+    F(POW, NUMBER, jit_pow, int_pow)                                                               \
+    F(REM, NUMBER, float_rem, int_rem)                                                             \
+    F(MAX, ALL, float_max, int_max)                                                                \
+    F(MIN, ALL, float_min, int_min)                                                                \
+    F(ATAN2, TAKES_FLOAT, jit_atan2, NULL)                                                         \
+    F(AND, BITS, NULL, int_and)                                                                    \
+    F(OR, BITS, NULL, int_or)                                                                      \
+    F(XOR, BITS, NULL, int_xor)                                                                    \
+    F(SHL, TAKES_INT, NULL, int_shl)                                                               \
+    F(SHR_ARITH, TAKES_INT, NULL, int_shr_arith)                                                   \
+    F(SHR_LOGICAL, TAKES_INT, NULL, int_shr_logical)
+
+#define TAKES(NAME, what, on_float, on_int) [OP_##NAME] = (what),
 static const uint8_t takes[OP_COUNT] = {
-    [OP_NEG] = TAKES_NUMBER,
-    [OP_ABS] = TAKES_NUMBER,
-    [OP_SIGN] = TAKES_NUMBER,
-    [OP_FLOOR] = TAKES_FLOAT,
-    [OP_ROUND_EVEN] = TAKES_FLOAT,
-    [OP_EXP] = TAKES_FLOAT,
-    [OP_EXPM1] = TAKES_FLOAT,
-    [OP_LOG] = TAKES_FLOAT,
-    [OP_LOG1P] = TAKES_FLOAT,
-    [OP_SQRT] = TAKES_FLOAT,
-    [OP_RSQRT] = TAKES_FLOAT,
-    [OP_SIN] = TAKES_FLOAT,
-    [OP_COS] = TAKES_FLOAT,
-    [OP_TANH] = TAKES_FLOAT,
-    [OP_LOGISTIC] = TAKES_FLOAT,
-    [OP_ERF] = TAKES_FLOAT,
-    [OP_ERF_INV] = TAKES_FLOAT,
-    [OP_ADD] = TAKES_NUMBER,
-    [OP_SUB] = TAKES_NUMBER,
-    [OP_MUL] = TAKES_NUMBER,
-    [OP_DIV] = TAKES_NUMBER,
-    [OP_POW] = TAKES_NUMBER,
-    [OP_REM] = TAKES_NUMBER,
-    [OP_MAX] = TAKES_ALL,
-    [OP_MIN] = TAKES_ALL,
-    [OP_ATAN2] = TAKES_FLOAT,
-    [OP_AND] = TAKES_INT | TAKES_BOOL,
-    [OP_OR] = TAKES_INT | TAKES_BOOL,
-    [OP_XOR] = TAKES_INT | TAKES_BOOL,
-    [OP_SHL] = TAKES_INT,
-    [OP_SHR_ARITH] = TAKES_INT,
-    [OP_SHR_LOGICAL] = TAKES_INT,
-    [OP_IS_FINITE] = TAKES_ALL,
-    [OP_NOT] = TAKES_INT | TAKES_BOOL,
-    [OP_SELECT] = TAKES_ALL,
+    MATH_UNARY(TAKES) MATH_BINARY(TAKES)[OP_SELECT] = ALL,
 };
 
 static bool is_double_or_less(Dtype dtype) {
@@ -73,15 +81,15 @@ static uint32_t int_bits(V x) { return llvm.GetIntTypeWidth(v_element(x)); }
 
 /* Numbers from this on are integers: 2^23, 2^52. Adding and taking it away rounds smaller ones. */
 static V whole_from(J *j, V x) { return v_num(x, v_wide(j, x) ? 0x1p52 : 0x1p23); }
-V        v_rint(J *j, V x) {
+V        jit_rint(J *j, V x) {
            if (j->machine->rounds) return v_call1(j, "llvm.roundeven", x);
     V a = v_abs(j, x), large = whole_from(j, x);
            V near = v_copysign(j, v_sub(j, v_add(j, a, large), large), x);
            return v_select(j, v_lt(j, a, large), near, x);
 }
-V v_floor(J *j, V x) {
+V jit_floor(J *j, V x) {
     if (j->machine->rounds) return v_call1(j, "llvm.floor", x);
-    V near = v_rint(j, x);
+    V near = jit_rint(j, x);
     V below = v_sub(j, near, v_select(j, v_gt(j, near, x), v_num(x, 1), v_num(x, 0)));
     return v_copysign(j, below, x); /* -0 */
 }
@@ -126,7 +134,7 @@ static V lanes_function(J *j, const char *name, const V *args, uint32_t count, J
     llvm.PositionBuilderAtEnd(j->at, back);
     return function;
 }
-V v_rarely(J *j, V which, V y, const char *name, const V *args, uint32_t count) {
+V jit_rarely(J *j, V which, V y, const char *name, const V *args, uint32_t count) {
     JitType type, mask = llvm.TypeOf(which);
     V       copies[2] = {args[0], count > 1 ? args[1] : NULL}, any = which;
     V       function = lanes_function(j, name, args, count, &type);
@@ -168,7 +176,7 @@ static V float_rem(J *j, V x, V y) {
         wide_a = v_f64(j, a);
         wide_b = v_f64(j, b);
     }
-    V q = v_floor(j, v_div(j, wide_a, wide_b));
+    V q = jit_floor(j, v_div(j, wide_a, wide_b));
     V bound = v_num(q, wide ? 0x1p52 : 0x1p28);
     r = wide && exact ? v_tight(j, v_neg(j, q), wide_b, wide_a)
                       : v_sub(j, wide_a, v_mul(j, q, wide_b));
@@ -178,51 +186,13 @@ static V float_rem(J *j, V x, V y) {
     r = v_copysign(j, r, x);
     V rare =
         exact ? v_compare(j, LLVMRealUGE, q, bound) : v_compare(j, LLVMRealUGE, wide_a, wide_b);
-    return v_rarely(j, rare, r, "fmod", (V[]){x, y}, 2);
+    return jit_rarely(j, rare, r, "fmod", (V[]){x, y}, 2);
 }
 
-static V float_unary(J *j, Opcode opcode, V x) { /* tidy: dispatch */
-    switch (opcode) {
-    case OP_NEG: return v_neg(j, x);
-    case OP_ABS: return v_abs(j, x);
-    case OP_SIGN: return float_sign(j, x);
-    case OP_FLOOR: return v_floor(j, x);
-    case OP_ROUND_EVEN: return v_rint(j, x);
-    case OP_EXP: return jit_exp(j, x);
-    case OP_EXPM1: return jit_expm1(j, x);
-    case OP_LOG: return jit_log(j, x);
-    case OP_LOG1P: return jit_log1p(j, x);
-    case OP_SQRT: return v_sqrt(j, x);
-    case OP_RSQRT: return v_div(j, v_num(x, 1), v_sqrt(j, x));
-    case OP_SIN: return jit_sin(j, x);
-    case OP_COS: return jit_cos(j, x);
-    case OP_TANH: return jit_tanh(j, x);
-    case OP_LOGISTIC: return jit_logistic(j, x);
-    case OP_ERF: return jit_erf(j, x);
-    case OP_ERF_INV: return jit_erf_inv(j, x);
-    default: return float_finite(j, x);
-    }
-}
-static V float_binary(J *j, Opcode opcode, V x, V y) {
-    switch (opcode) {
-    case OP_ADD: return v_add(j, x, y);
-    case OP_SUB: return v_sub(j, x, y);
-    case OP_MUL: return v_mul(j, x, y);
-    case OP_DIV: return v_div(j, x, y);
-    case OP_POW: return jit_pow(j, x, y);
-    case OP_REM: return float_rem(j, x, y);
-    case OP_MAX: return float_max(j, x, y);
-    case OP_MIN: return float_min(j, x, y);
-    default: return jit_atan2(j, x, y);
-    }
-}
+static V float_rsqrt(J *j, V x) { return v_div(j, v_num(x, 1), v_sqrt(j, x)); }
 
 /* --- integers --------------------------------------------------------------------------------- */
 
-static V int_select_extreme(J *j, bool max, bool is_u, V x, V y) {
-    LLVMIntPredicate how = max ? is_u ? LLVMIntUGT : LLVMIntSGT : is_u ? LLVMIntULT : LLVMIntSLT;
-    return v_select(j, i_compare(j, how, x, y), x, y);
-}
 static V int_is(J *j, V x, uint64_t number) { return i_compare(j, LLVMIntEQ, x, i_num(x, number)); }
 /* Truncated quotient for a divisor other than 0 and, if signed, -1. */
 static V int_quotient(J *j, bool is_u, V x, V y) {
@@ -280,57 +250,77 @@ static V int_pow(J *j, bool is_u, V x, V y) {
     V inverse = v_select(j, int_is(j, x, 1), one, minus);
     return v_select(j, negative, inverse, next[2]);
 }
-static V int_shift(J *j, Opcode opcode, bool is_u, V x, V y) {
-    uint32_t bits = int_bits(x);
-    V        last = i_num(y, bits - 1), out = i_compare(j, LLVMIntUGT, y, last);
-    if (opcode == OP_SHR_ARITH && !is_u)
-        return llvm.BuildAShr(j->at, x, v_select(j, out, last, y), "");
-    V by = i_and(j, y, last);
-    V moved = opcode == OP_SHL ? llvm.BuildShl(j->at, x, by, "") : llvm.BuildLShr(j->at, x, by, "");
-    return v_select(j, out, i_num(x, 0), moved);
+static V int_shl(J *j, bool is_u, V x, V y) {
+    V last = i_num(y, int_bits(x) - 1), out = i_compare(j, LLVMIntUGT, y, last);
+    (void)is_u;
+    return v_select(j, out, i_num(x, 0), llvm.BuildShl(j->at, x, i_and(j, y, last), ""));
 }
-static V int_unary(J *j, Opcode opcode, bool is_u, V x) {
-    V zero = i_num(x, 0), minus = i_sub(j, zero, x), positive, negative;
-    switch (opcode) {
-    case OP_NEG: return minus;
-    case OP_NOT: return i_not(j, x);
-    case OP_IS_FINITE: return v_splat(llvm.ConstInt(j->i1, 1, false), v_lanes(x));
-    default: break;
-    }
-    positive = i_compare(j, is_u ? LLVMIntUGT : LLVMIntSGT, x, zero);
-    if (opcode == OP_ABS) return is_u ? x : v_select(j, positive, x, minus);
-    negative =
-        is_u ? zero : v_select(j, i_compare(j, LLVMIntSLT, x, zero), i_num(x, UINT64_MAX), zero);
-    return v_select(j, positive, i_num(x, 1), negative);
+static V int_shr_logical(J *j, bool is_u, V x, V y) {
+    V last = i_num(y, int_bits(x) - 1), out = i_compare(j, LLVMIntUGT, y, last);
+    (void)is_u;
+    return v_select(j, out, i_num(x, 0), llvm.BuildLShr(j->at, x, i_and(j, y, last), ""));
 }
-static V int_binary(J *j, Opcode opcode, bool is_u, V x, V y) { /* tidy: dispatch */
-    switch (opcode) {
-    case OP_ADD: return i_add(j, x, y);
-    case OP_SUB: return i_sub(j, x, y);
-    case OP_MUL: return llvm.BuildMul(j->at, x, y, "");
-    case OP_DIV: return int_div(j, is_u, x, y);
-    case OP_REM: return int_rem(j, is_u, x, y);
-    case OP_POW: return int_pow(j, is_u, x, y);
-    case OP_MAX: return int_select_extreme(j, true, is_u, x, y);
-    case OP_MIN: return int_select_extreme(j, false, is_u, x, y);
-    case OP_AND: return i_and(j, x, y);
-    case OP_OR: return i_or(j, x, y);
-    case OP_XOR: return i_xor(j, x, y);
-    default: return int_shift(j, opcode, is_u, x, y);
+static V int_shr_arith(J *j, bool is_u, V x, V y) {
+    V last = i_num(y, int_bits(x) - 1), out = i_compare(j, LLVMIntUGT, y, last);
+    if (is_u) return int_shr_logical(j, is_u, x, y);
+    return llvm.BuildAShr(j->at, x, v_select(j, out, last, y), "");
+}
+
+#define INT_SIMPLE(name, expression)                                                               \
+    static V int_##name(J *j, bool is_u, V x, V y) {                                               \
+        (void)is_u;                                                                                \
+        return expression;                                                                         \
     }
+INT_SIMPLE(add, i_add(j, x, y))
+INT_SIMPLE(sub, i_sub(j, x, y))
+INT_SIMPLE(mul, llvm.BuildMul(j->at, x, y, ""))
+INT_SIMPLE(and, i_and(j, x, y))
+INT_SIMPLE(or, i_or(j, x, y))
+INT_SIMPLE(xor, i_xor(j, x, y))
+static V int_max(J *j, bool is_u, V x, V y) {
+    return v_select(j, i_compare(j, is_u ? LLVMIntUGT : LLVMIntSGT, x, y), x, y);
+}
+static V int_min(J *j, bool is_u, V x, V y) {
+    return v_select(j, i_compare(j, is_u ? LLVMIntULT : LLVMIntSLT, x, y), x, y);
+}
+
+static V int_neg(J *j, bool is_u, V x) { return (void)is_u, i_sub(j, i_num(x, 0), x); }
+static V int_not(J *j, bool is_u, V x) { return (void)is_u, i_not(j, x); }
+static V int_abs(J *j, bool is_u, V x) {
+    V negative = i_compare(j, LLVMIntSLT, x, i_num(x, 0));
+    return is_u ? x : v_select(j, negative, i_sub(j, i_num(x, 0), x), x);
+}
+static V int_sign(J *j, bool is_u, V x) {
+    V zero = i_num(x, 0), positive = i_compare(j, is_u ? LLVMIntUGT : LLVMIntSGT, x, zero);
+    V other = v_select(j, i_compare(j, LLVMIntSLT, x, zero), i_num(x, UINT64_MAX), zero);
+    return v_select(j, positive, i_num(x, 1), is_u ? zero : other);
+}
+static V int_finite(J *j, bool is_u, V x) {
+    (void)is_u;
+    return v_splat(llvm.ConstInt(j->i1, 1, false), v_lanes(x));
 }
 
 /* --- operators -------------------------------------------------------------------------------- */
 
+typedef V FloatUnary(J *j, V x);
+typedef V FloatBinary(J *j, V x, V y);
+typedef V IntUnary(J *j, bool is_u, V x);
+typedef V IntBinary(J *j, bool is_u, V x, V y);
+#define ON_FLOAT(NAME, what, on_float, on_int) [OP_##NAME] = on_float,
+#define ON_INT(NAME, what, on_float, on_int)   [OP_##NAME] = on_int,
+static FloatUnary *const  float_unary[OP_COUNT] = {MATH_UNARY(ON_FLOAT)};
+static FloatBinary *const float_binary[OP_COUNT] = {MATH_BINARY(ON_FLOAT)};
+static IntUnary *const    int_unary[OP_COUNT] = {MATH_UNARY(ON_INT)};
+static IntBinary *const   int_binary[OP_COUNT] = {MATH_BINARY(ON_INT)};
+
 JitValue jit_math(JitBuild *j, Opcode opcode, Dtype dtype, const JitValue *args) {
     ASSERT(j && args && jit_math_has(opcode, dtype));
-    bool unary = op_infos[opcode].operands_max == 1;
+    bool is_u = is_unsigned(dtype), unary = op_infos[opcode].operands_max == 1;
     if (opcode == OP_SELECT) return v_select(j, args[0], args[1], args[2]);
     if (dtype_is_float(dtype))
-        return unary ? float_unary(j, opcode, args[0]) : float_binary(j, opcode, args[0], args[1]);
-    bool is_u = is_unsigned(dtype);
-    return unary ? int_unary(j, opcode, is_u, args[0])
-                 : int_binary(j, opcode, is_u, args[0], args[1]);
+        return unary ? float_unary[opcode](j, args[0]) : float_binary[opcode](j, args[0], args[1]);
+    return unary ? int_unary[opcode](j, is_u, args[0])
+                 : int_binary[opcode](j, is_u, args[0], args[1]);
 }
 
 JitValue jit_math_compare(JitBuild *j, CompareKind how, Dtype dtype, JitValue x, JitValue y) {
@@ -378,8 +368,7 @@ JitValue jit_math_combine(JitBuild *j, ReduceKind kind, Dtype dtype, JitValue x,
         [REDUCE_SUM] = OP_ADD, [REDUCE_PROD] = OP_MUL, [REDUCE_MAX] = OP_MAX,
         [REDUCE_MIN] = OP_MIN, [REDUCE_AND] = OP_AND,  [REDUCE_OR] = OP_OR};
     ASSERT(kind < LENGTH(opcodes));
-    if (dtype_is_float(dtype)) return float_binary(j, opcodes[kind], x, y);
-    return int_binary(j, opcodes[kind], is_unsigned(dtype), x, y);
+    return jit_math(j, opcodes[kind], dtype, (V[3]){x, y});
 }
 
 /* Halves are combined until one lane is left: the same order on every machine for one width. */

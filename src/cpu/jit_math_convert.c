@@ -157,8 +157,11 @@ JitValue jit_math_convert(JitBuild *j, Dtype from, Dtype to, JitValue x) {
     if (from_float) return float_to_int(j, to, x);
     return to_float ? int_to_float(j, from, to, x) : int_to_int(j, from, to, x);
 }
+/* A bf16 is cut off instead of rounded: it is one already, and a NaN keeps all its bits. */
 JitValue jit_math_bitcast(JitBuild *j, Dtype from, Dtype to, JitValue x) {
-    V stored = jit_math_pack(j, from, x);
+    V stored = from == DTYPE_BF16
+                   ? llvm.BuildTrunc(j->at, i_shr(j, i_bits(j, x), 16), v_as(x, j->i16), "")
+                   : jit_math_pack(j, from, x);
     V other = llvm.BuildBitCast(j->at, stored, v_as(x, jit_math_memory(j, to)), "");
     return jit_math_unpack(j, to, other);
 }

@@ -46,7 +46,7 @@ static V scale(J *j, V y, V shifted, V x) {
                         v_num(y, wide ? 0x1p512 : 0x1p64));
     V    moved = i_add(j, i_bits(j, y), i_shl(j, i_bits(j, shifted), exponent_shift(j, y)));
     moved = i_sub(j, moved, i_bits(j, way));
-    return v_fma(j, v_bits(j, moved, y), way, v_mul(j, x, v_num(x, 0)));
+    return v_fma(j, v_bits(j, moved, y), way, v_sub(j, x, x));
 }
 /* (e^r - 1 - r) / r^2 for |r| <= 0.347: 2^-28.2 and 2^-63 of e^r. */
 static V exp_tail(J *j, V r) {
@@ -76,7 +76,7 @@ static V expm1_scaled(J *j, V x, uint32_t k) {
     V       two = power(j, k ? v_sub(j, e.shifted, v_num(x, k)) : e.shifted);
     return v_fma(j, two, exp_near(j, e.r), v_sub(j, two, v_num(x, ldexp(1, -(int)k))));
 }
-V v_expm1_short(J *j, V x) { return expm1_scaled(j, x, 0); }
+V jit_expm1_short(J *j, V x) { return expm1_scaled(j, x, 0); }
 
 V jit_expm1(J *j, V x) {
     bool wide = v_wide(j, x);
@@ -179,7 +179,7 @@ V jit_logistic(J *j, V x) {
 /* t / (t + 2) for t = e^2|x| - 1: the error of t counts less the larger it is. */
 V jit_tanh(J *j, V x) {
     V a = v_least(j, v_num(x, v_wide(j, x) ? 22 : 10), v_abs(j, x));
-    V t = v_expm1_short(j, v_add(j, a, a));
+    V t = jit_expm1_short(j, v_add(j, a, a));
     return v_copysign(j, v_div(j, t, v_add(j, t, v_num(x, 2))), x);
 }
 
@@ -284,8 +284,8 @@ V jit_pow(J *j, V x, V y) {
     bool wide = v_wide(j, x);
     V    power = wide ? pow_f64(j, a, y) : pow_f32(j, a, y);
     V    halved = v_mul(j, y, half);
-    V    whole = v_eq(j, v_floor(j, y), y); /* infinities too, which are even */
-    V    odd = i_and(j, whole, v_compare(j, LLVMRealUNE, v_floor(j, halved), halved));
+    V    whole = v_eq(j, jit_floor(j, y), y); /* infinities too, which are even */
+    V    odd = i_and(j, whole, v_compare(j, LLVMRealUNE, jit_floor(j, halved), halved));
     V    sign = i_and(j, i_bits(j, x), i_num(i_bits(j, x), wide ? (uint64_t)1 << 63 : 1u << 31));
     power = v_select(j, odd, v_flip(j, power, sign), power);
     V real = i_or(j, whole, v_ge(j, x, zero));

@@ -120,13 +120,13 @@ static inline V v_flip(J *j, V x, V sign_bits) {
 }
 
 /* --- functions that others are made of -------------------------------------------------------- */
-V v_floor(J *j, V x);
-V v_rint(J *j, V x); /* ties to even */
+V jit_floor(J *j, V x);
+V jit_rint(J *j, V x); /* ties to even */
 /* Where `which` holds, a function of libm on each lane (as f64); elsewhere y. Adds blocks; for
  * arguments that are rare. */
-V v_rarely(J *j, V which, V y, const char *function, const V *args, uint32_t count);
+V jit_rarely(J *j, V which, V y, const char *function, const V *args, uint32_t count);
 
-V v_expm1_short(J *j, V x); /* for results of normal size and |x| < 80; subnormals become 0 */
+V jit_expm1_short(J *j, V x); /* for results of normal size and |x| < 80; subnormals become 0 */
 
 V jit_exp(J *j, V x);
 V jit_expm1(J *j, V x);

@@ -2,11 +2,11 @@
  *
  * Sine and cosine subtract the nearest multiple of pi/2 in f64, also for f32 (whose numbers come
  * within 2^-30 of one), and evaluate in the type of the argument. The subtraction is good up to
- * a bound far beyond what networks need; past it a lane is handed to libm (v_rarely).
+ * a bound far beyond what networks need; past it a lane is handed to libm (jit_rarely).
  *
- * erf of f32 is 1 - e^-r with a polynomial r, good near 0 as well as far. In f64 it is a polynomial near 0 and 1 - erfc beyond
- * 1, erfc being e^(-x^2) times a polynomial; its inverse starts from a guess and takes one
- * step of Halley's method, in f64 always. */
+ * erf of f32 is 1 - e^-r with a polynomial r, good near 0 as well as far. In f64 it is a
+ * polynomial near 0 and 1 - erfc beyond 1, erfc being e^(-x^2) times a polynomial; its inverse
+ * starts from a guess and takes one step of Halley's method, in f64 always. */
 #include <math.h>
 
 #include "cpu/jit_math_inner.h"
@@ -25,15 +25,19 @@ typedef struct Turned { /* a = n pi/2 + r */
     V n;                /* the integer n in the low bits, of i64 */
     V r, r_low;         /* f64; their sum is good to 2^-100 or so of pi/2 */
 } Turned;
-/* For |a| up to turn_bound. */
-static Turned turn(J *j, V a) {
+/* For |a| up to turn_bound. is_short: r alone will do, to 2^-70. */
+static Turned turn(J *j, V a, bool is_short) {
     const double *parts = quarter_parts[j->machine->fma ? 0 : 1];
     V             magic = v_num(a, 0x1.8p52);
     V             t = v_fma(j, a, v_num(a, 0x1.45f306dc9c883p-1), magic), n = v_sub(j, t, magic);
     V             first = v_fma(j, n, v_num(a, -parts[0]), a);
-    V             part = v_mul(j, n, v_num(a, parts[1]));
-    V             r = v_sub(j, first, part);
-    V             lost = v_sub(j, v_sub(j, first, r), part); /* of the last subtraction */
+    if (is_short) {
+        V r = v_fma(j, n, v_num(a, -parts[1]), first);
+        return (Turned){i_bits(j, t), r, NULL};
+    }
+    V part = v_mul(j, n, v_num(a, parts[1]));
+    V r = v_sub(j, first, part);
+    V lost = v_sub(j, v_sub(j, first, r), part); /* of the last subtraction */
     if (j->machine->fma) {
         V part_low = v_tight(j, n, v_num(a, parts[1]), v_neg(j, part));
         lost = v_sub(j, lost, part_low);
@@ -71,7 +75,7 @@ static V cosine_f64(J *j, V r, V low, V z) {
 /* sin(a + quarters pi/2) for a >= 0. */
 static V sine_near(J *j, V a, uint64_t quarters) {
     bool   wide = v_wide(j, a);
-    Turned t = turn(j, wide ? a : v_f64(j, a));
+    Turned t = turn(j, wide ? a : v_f64(j, a), !wide);
     V      n = i_add(j, t.n, i_num(t.n, quarters)), s, c;
     if (wide) {
         V z = v_mul(j, t.r, t.r);
@@ -93,11 +97,11 @@ static V far_off(J *j, V a) { return v_compare(j, LLVMRealUGT, a, v_num(a, turn_
 V jit_sin(J *j, V x) {
     V a = v_abs(j, x), sign = i_xor(j, i_bits(j, x), i_bits(j, a));
     V y = v_flip(j, sine_near(j, a, 0), sign);
-    return v_rarely(j, far_off(j, a), y, "sin", &x, 1);
+    return jit_rarely(j, far_off(j, a), y, "sin", &x, 1);
 }
 V jit_cos(J *j, V x) {
     V a = v_abs(j, x);
-    return v_rarely(j, far_off(j, a), sine_near(j, a, 1), "cos", &x, 1);
+    return jit_rarely(j, far_off(j, a), sine_near(j, a, 1), "cos", &x, 1);
 }
 
 /* --- the angle of a point --------------------------------------------------------------------- */
@@ -148,7 +152,7 @@ static V erf_f32(J *j, V x) {
                  0.000160398272151, 0.0191530620371, -0.10277782982, -0.636619382079,
                  -1.12837917161 + 1.125);
     V r = v_fma(j, a, v_num(a, -1.125), v_mul(j, a, q));
-    return v_copysign(j, v_neg(j, v_expm1_short(j, r)), x);
+    return v_copysign(j, v_neg(j, jit_expm1_short(j, r)), x);
 }
 /* erf(a) / a in z = a^2 for a <= 1: 2^-56. */
 static V erf_near(J *j, V z) {

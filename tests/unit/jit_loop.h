@@ -17,7 +17,7 @@ typedef struct JitLoop {
     JitLoopEmit *emit;
     const void  *parameter;
     JitType (*in)(JitBuild *build), (*out)(JitBuild *build); /* elements in memory */
-    uint32_t lanes;                                         /* 0: as many as fit a register */
+    uint32_t lanes;                                          /* 0: as many as fit a register */
     uint32_t unroll;
 } JitLoop;
 
@@ -64,7 +64,7 @@ static inline JitValue loop_add(JitBuild *build, const JitLoop *loop, JitValue f
     LLVMBasicBlockRef head = llvm.AppendBasicBlockInContext(build->context, function, "head");
     LLVMBasicBlockRef body = llvm.AppendBasicBlockInContext(build->context, function, "body");
     LLVMBasicBlockRef after = llvm.AppendBasicBlockInContext(build->context, function, "after");
-    JitValue step = llvm.ConstInt(build->i64, (unsigned long long)lanes * unroll, false);
+    JitValue          step = llvm.ConstInt(build->i64, (unsigned long long)lanes * unroll, false);
     llvm.BuildBr(build->at, head);
     llvm.PositionBuilderAtEnd(build->at, head);
     JitValue at = llvm.BuildPhi(build->at, build->i64, "at");
@@ -99,6 +99,11 @@ static inline JitKernel loop_kernel(const char *name, const JitLoop *loop) {
                        .content = {hash_bytes(name, strlen(name), 1), loop->lanes},
                        .build = loop_build,
                        .context = loop};
+}
+static inline JitLoopFn *loop_entry(const JitKernel *kernel) {
+    JitLoopFn *entry;
+    memcpy(&entry, &kernel->entry, sizeof entry);
+    return entry;
 }
 #endif
 #endif
