@@ -42,7 +42,7 @@ static int64_t guess(const Dims *dims, DimId dim) { // as deep as the text of a 
     b = guess(dims, (DimId){dims->rows.rhs[row]});
     switch ((DimKind)dims->rows.kind[row]) {
     case DIM_FLOORDIV: return b != 0 ? a / b : a;
-    case DIM_MOD: return b != 0 ? a % b : 0;
+    case DIM_LESS: return a < b;
     case DIM_MIN: return a < b ? a : b;
     default: return a > b ? a : b;
     }
