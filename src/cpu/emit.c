@@ -257,10 +257,11 @@ static void add_kernel(Arena *arena, Loops *loops, uint32_t kernel, EmitKernel *
             phases[i].extent = loops->nodes.extent[loop];
             phases[i].inside = work_inside(loops, loop);
         }
-        jobs[i] = (JitKernel){.name = "kernel",
-                              .content = {hash_mix(hash.low, i + 1), hash_mix(hash.high, EMIT_VERSION)},
-                              .build = emit_build,
-                              .context = prepare(arena, loops, (KernelId){kernel}, row)};
+        jobs[i] =
+            (JitKernel){.name = "kernel",
+                        .content = {hash_mix(hash.low, i + 1), hash_mix(hash.high, EMIT_VERSION)},
+                        .build = emit_build,
+                        .context = prepare(arena, loops, (KernelId){kernel}, row)};
     }
     *out = (EmitKernel){count, phases};
 }

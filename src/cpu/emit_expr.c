@@ -43,7 +43,8 @@ JitValue emit_splat(Emit *e, JitValue value) {
         return llvm.ConstVector(all, e->lanes);
     }
     JitValue poison = llvm.GetPoison(jit_vector(type, e->lanes));
-    JitValue one = llvm.BuildInsertElement(j->at, poison, value, llvm.ConstInt(j->i32, 0, false), "");
+    JitValue one =
+        llvm.BuildInsertElement(j->at, poison, value, llvm.ConstInt(j->i32, 0, false), "");
     JitValue zeros = llvm.ConstNull(jit_vector(j->i32, e->lanes));
     return llvm.BuildShuffleVector(j->at, one, poison, zeros, "");
 }
@@ -52,7 +53,7 @@ static JitValue ramp(Emit *e, int64_t step) {
     JitValue all[64];
     for (uint32_t i = 0; i < e->lanes; i++)
         all[i] = llvm.ConstInt(e->j->i64, (uint64_t)(step * (int64_t)i), true);
-    return llvm.ConstVector(all, e->lanes);
+    return e->lanes == 1 ? all[0] : llvm.ConstVector(all, e->lanes);
 }
 static JitValue number(const Emit *e, JitValue like, int64_t n) {
     JitValue all[64], one = llvm.ConstInt(e->j->i64, (uint64_t)n, true);
@@ -83,7 +84,8 @@ static JitValue less(Emit *e, JitValue a, JitValue b) {
 static JitValue divide(Emit *e, JitValue a, JitValue b, bool rest) {
     LLVMBuilderRef at = e->j->at;
     match(e, &a, &b);
-    JitValue q = llvm.BuildSDiv(at, a, b, ""), r = llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), "");
+    JitValue q = llvm.BuildSDiv(at, a, b, ""),
+             r = llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), "");
     JitValue below = less(e, r, number(e, r, 0));
     if (rest) return llvm.BuildSelect(at, below, llvm.BuildAdd(at, r, b, ""), r, "");
     return llvm.BuildSelect(at, below, llvm.BuildSub(at, q, number(e, q, 1), ""), q, "");
@@ -201,7 +203,8 @@ JitValue emit_load(Emit *e, LoopAccess access, JitValue guard) {
     JitType   element = jit_math_memory(j, dtype), vector = jit_vector(element, e->lanes);
     DimId     place = emit_address(e->s, access);
     JitValue  loaded, start, mask;
-    if (!emit_access_varies(e, access) && (guard == NULL || !is_vector(guard))) {
+    bool      varies = e->lanes > 1 && emit_access_varies(e, access);
+    if (!varies && (guard == NULL || !is_vector(guard))) {
         JitValue from = address(e, access, emit_dim(e, place));
         if (guard != NULL) { /* zero instead, from memory of our own */
             JitValue zero = emit_alloca(e, element, 16);
@@ -229,9 +232,9 @@ JitValue emit_load(Emit *e, LoopAccess access, JitValue guard) {
         JitValue from = address(e, access, emit_splat(e, emit_dim(e, place)));
         JitType  types[2] = {vector, jit_vector(j->ptr, e->lanes)};
         if (mask == NULL) mask = llvm.ConstAllOnes(jit_vector(j->i1, e->lanes));
-        loaded = jit_intrinsic(
-            j, "llvm.masked.gather", types, 2,
-            (JitValue[]){from, align_of(e, dtype), mask, llvm.ConstNull(vector)}, 4);
+        loaded =
+            jit_intrinsic(j, "llvm.masked.gather", types, 2,
+                          (JitValue[]){from, align_of(e, dtype), mask, llvm.ConstNull(vector)}, 4);
     }
     tag(e, loaded, access);
     return jit_math_unpack(j, dtype, loaded);
@@ -242,7 +245,7 @@ void emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard) {
     Dtype     dtype = buffer_dtype(e, access);
     DimId     place = emit_address(e->s, access);
     JitValue  stored, start;
-    if (!emit_access_varies(e, access)) {
+    if (e->lanes == 1 || !emit_access_varies(e, access)) {
         ASSERT(!is_vector(value) && (guard == NULL || !is_vector(guard)));
         JitValue to = address(e, access, emit_dim(e, place));
         if (guard != NULL) { /* elsewhere instead */
@@ -318,7 +321,8 @@ static JitValue philox(Emit *e, uint32_t row) {
     bool    vector = is_vector(element);
     JitType words = jit_vector(j->i32, vector ? e->lanes : 1);
     JitType wide = jit_vector(j->i64, vector ? e->lanes : 1);
-#define WORD_(n)  (vector ? emit_splat(e, llvm.ConstInt(j->i32, (n), false)) : llvm.ConstInt(j->i32, (n), false))
+#define WORD_(n)                                                                                   \
+    (vector ? emit_splat(e, llvm.ConstInt(j->i32, (n), false)) : llvm.ConstInt(j->i32, (n), false))
 #define SHIFT_(x) llvm.BuildTrunc(at, llvm.BuildLShr(at, x, number(e, x, 32), ""), words, "")
     JitValue counter = llvm.BuildLShr(at, element, number(e, element, 2), "");
     JitValue which = llvm.BuildAnd(at, llvm.BuildTrunc(at, element, words, ""), WORD_(3), "");
@@ -335,11 +339,10 @@ static JitValue philox(Emit *e, uint32_t row) {
             p[i] = llvm.BuildMul(at, llvm.BuildZExt(at, c[2 * i], wide, ""), factor, "");
         }
         JitValue high0 = SHIFT_(p[0]), high1 = SHIFT_(p[1]);
-        JitValue next[4] = {
-            llvm.BuildXor(at, llvm.BuildXor(at, high1, c[1], ""), k[0], ""),
-            llvm.BuildTrunc(at, p[1], words, ""),
-            llvm.BuildXor(at, llvm.BuildXor(at, high0, c[3], ""), k[1], ""),
-            llvm.BuildTrunc(at, p[0], words, "")};
+        JitValue next[4] = {llvm.BuildXor(at, llvm.BuildXor(at, high1, c[1], ""), k[0], ""),
+                            llvm.BuildTrunc(at, p[1], words, ""),
+                            llvm.BuildXor(at, llvm.BuildXor(at, high0, c[3], ""), k[1], ""),
+                            llvm.BuildTrunc(at, p[0], words, "")};
         for (int i = 0; i < 4; i++) c[i] = next[i];
         k[0] = llvm.BuildAdd(at, k[0], WORD_(0x9E3779B9u), "");
         k[1] = llvm.BuildAdd(at, k[1], WORD_(0xBB67AE85u), "");

@@ -25,7 +25,7 @@ typedef struct EmitSource { /* what building one function reads */
     KernelId     kernel;
     uint32_t     phase; /* its node */
     EmitPlaces   places;
-    DimId       *addresses;      /* by access, in the order of access_keys */
+    DimId       *addresses; /* by access, in the order of access_keys */
     LoopAccess  *access_keys;
     uint32_t     accesses_count;
     DimId       *elements; /* by buffer of the kernel */
@@ -42,25 +42,25 @@ typedef struct Emit {
     const EmitSource *s;
     const Loops      *loops;
     JitValue          function, params, first, last;
-    LLVMBasicBlockRef entry; /* allocas go there; it has no terminator until the end */
-    JitValue         *buffers; /* by position: base addresses */
-    JitValue         *symbols; /* by dim row: parameters and variables of open loops */
+    LLVMBasicBlockRef entry;        /* allocas go there; it has no terminator until the end */
+    JitValue         *buffers;      /* by position: base addresses */
+    JitValue         *symbols;      /* by dim row: parameters and variables of open loops */
     JitValue         *dims, *exprs; /* known values, by row */
     EmitLog          *log;
     uint32_t          logged, log_max;
     LLVMValueRef     *scopes, *others; /* by position: alias metadata */
     /* the vector loop that is being written */
-    DimId    var;      /* nil: none */
-    uint32_t lanes;    /* elements at once; 1 outside */
-    JitValue base;     /* value of var in lane 0 */
-    JitValue mask;     /* lanes that run; NULL: all */
-    uint8_t *varies;   /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
+    DimId    var;    /* nil: none */
+    uint32_t lanes;  /* elements at once; 1 outside */
+    JitValue base;   /* value of var in lane 0 */
+    JitValue mask;   /* lanes that run; NULL: all */
+    uint8_t *varies; /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
 } Emit;
 
 /* emit_expr.c */
 bool     emit_varies(Emit *e, ExprId expr);
-JitValue emit_dim(Emit *e, DimId dim);      /* i64, or a vector of them if it varies */
-JitValue emit_expr(Emit *e, ExprId expr);   /* a scalar, or a vector if it varies */
+JitValue emit_dim(Emit *e, DimId dim);        /* i64, or a vector of them if it varies */
+JitValue emit_expr(Emit *e, ExprId expr);     /* a scalar, or a vector if it varies */
 JitValue emit_splat(Emit *e, JitValue value); /* a vector of lanes, whatever it was */
 /* Stores a value, unpacked, at a place; guard: NULL or a bool. */
 void     emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard);

@@ -234,6 +234,8 @@ DimId loops_let(Loops *loops, ExprId value) {
     uint32_t row = table_add(&lets->table);
     lets->symbol[row] = loops_fresh(loops, 'v');
     lets->value[row] = value;
+    /* an integer of the data, not a size: nothing is known of it */
+    dims_set_range(&loops->dims, lets->symbol[row], INT64_MIN, INT64_MAX);
     return lets->symbol[row];
 }
 ExprId loops_let_value(const Loops *loops, DimId symbol) {
@@ -246,8 +248,8 @@ ExprId loops_identity(Loops *loops, ReduceKind kind, Dtype dtype) {
     bool    floats = dtype_is_float(dtype), low = kind == REDUCE_MAX;
     int64_t bits = (int64_t)dtype_bytes(dtype) * 8, top = (int64_t)(UINT64_MAX >> (65 - bits));
     switch (kind) {
-    case REDUCE_PROD:
-    case REDUCE_AND: return loops_const(loops, dtype, 1);
+    case REDUCE_PROD: return loops_const(loops, dtype, 1);
+    case REDUCE_AND: return loops_const_int(loops, dtype, dtype == DTYPE_BOOL ? 1 : -1);
     case REDUCE_MAX:
     case REDUCE_MIN:
         if (floats) return loops_const(loops, dtype, low ? -INFINITY : INFINITY);
