@@ -459,5 +459,5 @@ int main(int argc, char **argv) {
         bench_size(&suite, suite.bench.size);
     else
         for (uint32_t i = 0; i < LENGTH(sizes); i++) bench_size(&suite, sizes[i]);
-    return 0;
+    return bench_close(&suite.bench, 0);
 }

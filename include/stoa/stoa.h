@@ -49,7 +49,8 @@ typedef enum StoaStatus {
     STOA_CORRUPT,       /* a file is damaged or hostile */
     STOA_UNSUPPORTED,   /* well-formed, but this build cannot do it */
     STOA_NOT_FOUND,
-    STOA_CANCELLED /* a callback asked to stop */
+    STOA_CANCELLED,    /* a callback asked to stop */
+    STOA_DEVICE_FAILED /* a GPU, its driver or one of its libraries failed */
 } StoaStatus;
 
 typedef enum StoaDtype { /* numbers are stable */

@@ -51,7 +51,7 @@ void api_misuse(StoaContext *context, const char *function, const char *problem)
 void *api_block_open(StoaContext *context, size_t bytes);
 void  api_block_close(StoaContext *context, void *block, size_t bytes);
 
-static_assert((int)STOA_CANCELLED == (int)STATUS_CANCELLED, "ORDER Status");
+static_assert((int)STOA_DEVICE_FAILED == (int)STATUS_DEVICE, "ORDER Status");
 static_assert((int)STOA_F64 == (int)DTYPE_F64, "ORDER DTYPES");
 
 #endif

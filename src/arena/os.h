@@ -19,6 +19,9 @@ void os_advise_huge(void *memory, size_t bytes);
 /* Committed pages become readable and executable, no longer writable; false on refusal. */
 MUST_USE bool os_seal_code(void *memory, size_t bytes);
 
+/* A variable of the environment, or NULL; belongs to the process. */
+const char *os_environment(const char *name);
+
 /* --- clock ------------------------------------------------------------------------------------ */
 uint64_t os_clock_ns(void);        /* monotonic */
 uint64_t os_clock_wall_s(void);    /* seconds since 1970 */

@@ -113,6 +113,10 @@ bool os_seal_code(void *memory, size_t bytes) {
     if (fault_next(&fault_commit)) return false;
     return mprotect(memory, bytes, PROT_READ | PROT_EXEC) == 0;
 }
+const char *os_environment(const char *name) {
+    ASSERT(name);
+    return getenv(name);
+}
 
 /* --- clock ------------------------------------------------------------------------------------ */
 

@@ -303,7 +303,11 @@ static Status bind_launches(Binder *b, Diags *diags) {
 Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
                     const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
     ASSERT(arena && plan && workers && diags && out_cpu);
-    Binder b = {.arena = arena, .plan = plan, .isa = isa, .module = module, .lanes = workers_lanes(workers)};
+    Binder b = {.arena = arena,
+                .plan = plan,
+                .isa = isa,
+                .module = module,
+                .lanes = workers_lanes(workers)};
     *out_cpu = NULL;
     b.steps_max = plan->launches.table.count + 16;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);

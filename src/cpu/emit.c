@@ -1,4 +1,5 @@
-/* Preparing phases, compiling them through the jit, and evaluating sizes for binding. */
+/* Preparing phases, compiling them through the jit, and evaluating sizes for binding. Preparing is
+ * serial, since it asks the dim algebra; building the functions is not. */
 #include "cpu/emit_inner.h"
 
 #include <string.h>
@@ -39,7 +40,7 @@ int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t 
     int64_t b = emit_size(loops, kernel, (DimId){rows->rhs[row]}, params);
     switch ((DimKind)rows->kind[row]) {
     case DIM_FLOORDIV: return floor_div(a, b);
-    case DIM_MOD: return a - floor_div(a, b) * b;
+    case DIM_LESS: return a < b;
     case DIM_MIN: return a < b ? a : b;
     default: return a > b ? a : b;
     }

@@ -80,14 +80,13 @@ static JitValue less(Emit *e, JitValue a, JitValue b) {
     match(e, &a, &b);
     return llvm.BuildICmp(e->j->at, LLVMIntSLT, a, b, "");
 }
-/* Quotient towards minus infinity, and what is left; b > 0. */
-static JitValue divide(Emit *e, JitValue a, JitValue b, bool rest) {
+/* Quotient towards minus infinity; b > 0. */
+static JitValue divide(Emit *e, JitValue a, JitValue b) {
     LLVMBuilderRef at = e->j->at;
     match(e, &a, &b);
-    JitValue q = llvm.BuildSDiv(at, a, b, ""),
-             r = llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), "");
-    JitValue below = less(e, r, number(e, r, 0));
-    if (rest) return llvm.BuildSelect(at, below, llvm.BuildAdd(at, r, b, ""), r, "");
+    JitValue q = llvm.BuildSDiv(at, a, b, "");
+    JitValue below =
+        less(e, llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), ""), number(e, q, 0));
     return llvm.BuildSelect(at, below, llvm.BuildSub(at, q, number(e, q, 1), ""), q, "");
 }
 static JitValue symbol_value(Emit *e, DimId symbol) {
@@ -127,9 +126,12 @@ static JitValue dim_value(Emit *e, DimId dim) { // as deep as sizes nest
     }
     JitValue a = dim_value(e, (DimId){rows->lhs[row]}), b = dim_value(e, (DimId){rows->rhs[row]});
     DimKind  kind = (DimKind)rows->kind[row];
-    if (kind == DIM_FLOORDIV || kind == DIM_MOD) return divide(e, a, b, kind == DIM_MOD);
+    if (kind == DIM_FLOORDIV) return divide(e, a, b);
     match(e, &a, &b);
     JitValue smaller = less(e, a, b);
+    if (kind == DIM_LESS)
+        return llvm.BuildZExt(e->j->at, smaller,
+                              jit_vector(e->j->i64, is_vector(smaller) ? e->lanes : 1), "");
     return kind == DIM_MIN ? llvm.BuildSelect(e->j->at, smaller, a, b, "")
                            : llvm.BuildSelect(e->j->at, smaller, b, a, "");
 }
@@ -310,7 +312,7 @@ static JitValue constant(Emit *e, uint32_t row) {
     return llvm.ConstInt(type, word, true);
 }
 
-/* Word element % 4 of Philox4x32-10 (tables/philox.h) with key and counter (element / 4, stream). */
+/* Word element % 4 of Philox4x32-10 (tables/philox.h), key, and counter (element / 4, stream). */
 static JitValue philox(Emit *e, uint32_t row) {
     JitBuild        *j = e->j;
     LLVMBuilderRef   at = j->at;

@@ -149,9 +149,6 @@ static inline bool arg_dense(const LaunchArg *arg) {
     }
     return true;
 }
-static inline bool dtype_is_half(Dtype dtype) { return dtype == DTYPE_F16 || dtype == DTYPE_BF16; }
-/* What 16-bit floats are computed in: f32; other dtypes in themselves. */
-static inline Dtype dtype_compute(Dtype dtype) { return dtype_is_half(dtype) ? DTYPE_F32 : dtype; }
 
 BindFn kernels_bind_elementwise, kernels_bind_compare, kernels_bind_convert, kernels_bind_select;
 BindFn kernels_bind_copy, kernels_bind_broadcast, kernels_bind_transpose, kernels_bind_slice;

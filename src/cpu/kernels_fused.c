@@ -7,7 +7,7 @@
 
 enum { VECTOR_GRAIN = 64, BYTES_A_TURN = 8 };
 
-typedef struct Fused { /* what the phases of one launch share */
+typedef struct Fused {      /* what the phases of one launch share */
     const Ref     *refs;    /* by buffer of the kernel; of ARG buffers */
     const int64_t *work_at; /* by buffer: offset in shared memory; -1: no WORK buffer */
     const int64_t *params;
@@ -26,8 +26,8 @@ static void fused_run(const void *params, const KernelCtx *ctx) {
     Part              part = part_of(phase->extent, phase->grain, ctx);
     if (part.first >= part.last) return;
     for (uint32_t i = 0; i < f->count; i++)
-        buffers[i] = f->work_at[i] >= 0 ? (void *)(ctx->shared + f->work_at[i])
-                                        : ref_at(f->refs[i], ctx);
+        buffers[i] =
+            f->work_at[i] >= 0 ? (void *)(ctx->shared + f->work_at[i]) : ref_at(f->refs[i], ctx);
     phase->run(buffers, f->params, part.first, part.last, ctx->scratch);
 }
 

@@ -42,7 +42,7 @@ static int64_t guess(const Dims *dims, DimId dim) { // as deep as the text of a 
     b = guess(dims, (DimId){dims->rows.rhs[row]});
     switch ((DimKind)dims->rows.kind[row]) {
     case DIM_FLOORDIV: return b != 0 ? a / b : a;
-    case DIM_MOD: return b != 0 ? a % b : 0;
+    case DIM_LESS: return a < b;
     case DIM_MIN: return a < b ? a : b;
     default: return a > b ? a : b;
     }
@@ -219,8 +219,17 @@ static void join_members(Fuse *f, Group *into, const Group *from) {
     into->tail = tail;
     into->count += from->count;
 }
+/* Whether a reduction sums over the axis that is contiguous in memory. */
+static bool sums_inside(const Fuse *f, uint32_t row) {
+    ListId   axes = {(uint32_t)op_attrs(f->world, f->code, (OpId){row})[ATTR_REDUCE_axes]};
+    ValueId  x = op_operand(f->code, (OpId){row}, 0);
+    uint32_t rank = type_rank(&f->world->types, f->code->values.type[x.row]);
+    for (uint32_t i = 0; i < list_count(&f->world->attrs, axes); i++)
+        if (list_numbers(&f->world->attrs, axes)[i] + 1 == rank) return true;
+    return false;
+}
 /* Merges the group at the earlier place into the later one; a and b are representatives. */
-static bool try_merge(Fuse *f, uint32_t a, uint32_t b, bool from_a, uint32_t *stack) {
+static bool try_merge(Fuse *f, uint32_t a, uint32_t b, uint32_t *stack) {
     if (f->groups[a - f->first].place > f->groups[b - f->first].place) {
         uint32_t swap = a;
         a = b;
@@ -231,8 +240,8 @@ static bool try_merge(Fuse *f, uint32_t a, uint32_t b, bool from_a, uint32_t *st
         !stamp_between(f, a, b, stack) || !system_burn(f->ctx))
         return false;
     reorder_between(f, a, b, stack);
-    bool keep_first = first->reduce != 0 && (second->reduce == 0 || from_a);
-    if (keep_first) {
+    /* of crossed reductions, that of the rows leads */
+    if (first->reduce != 0 && (second->reduce == 0 || !sums_inside(f, second->reduce))) {
         second->elements = first->elements;
         second->kept = first->kept;
         second->reduce = first->reduce;
@@ -304,7 +313,7 @@ static bool consider(Fuse *f, const Candidate *c, uint32_t *stack) {
     bool agrees = c->edge != UINT32_MAX
                       ? edge_agrees(f, &f->edges[c->edge])
                       : spaces_agree(f, &f->groups[a - f->first], &f->groups[b - f->first]);
-    return agrees && try_merge(f, a, b, true, stack);
+    return agrees && try_merge(f, a, b, stack);
 }
 
 uint32_t fuse_merge_groups(Fuse *f) {

@@ -115,7 +115,8 @@ static uint32_t reduced_axes(const Lowering *l, OpId op) {
         bits |= 1u << list_numbers(&l->world->attrs, axes)[i];
     return bits;
 }
-/* The finest shape: that of the operand of a reduction if there is one, else of a result. */
+/* The finest shape: that of the operand of a reduction if there is one, else of a result. Of
+ * crossed reductions, the one over the contiguous axis says what is kept. */
 static Frame find_frame(Lowering *l, const Stages *stages) {
     Frame frame = {0};
     bool  reduces = false;
@@ -125,8 +126,10 @@ static Frame find_frame(Lowering *l, const Stages *stages) {
         bool     is_reduce = l->code->ops.opcode[op.row] == OP_REDUCE;
         ValueId  over = is_reduce ? op_operand(l->code, op, 0) : stages->values[i];
         uint32_t rank = lower_dims(l, over, dims);
+        bool     better = is_reduce && reduces && frame.rank == rank && rank != 0 &&
+                      (reduced_axes(l, op) >> (rank - 1) & 1) && !(frame.reduced >> (rank - 1) & 1);
         if (reduces && !is_reduce) continue;
-        if (frame.rank >= rank && reduces == is_reduce && i != 0) continue;
+        if (frame.rank >= rank && reduces == is_reduce && i != 0 && !better) continue;
         frame.rank = rank;
         memcpy(frame.dims, dims, sizeof dims);
         frame.reduced = is_reduce ? reduced_axes(l, op) : 0;

@@ -36,7 +36,7 @@ DimId lower_dim(Lowering *l, DimId world_dim) {
     }
     case DIM_POLY: made = import_poly(l, from, row); break;
     case DIM_FLOORDIV: made = dims_floordiv(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
-    case DIM_MOD: made = dims_mod(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
+    case DIM_LESS: made = dims_less(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
     case DIM_MIN: made = dims_min(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
     case DIM_MAX: made = dims_max(dims, lower_dim(l, lhs), lower_dim(l, rhs)); break;
     default: break;

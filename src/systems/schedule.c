@@ -46,10 +46,10 @@ static uint32_t depth_at(Schedule *s, uint32_t at) {
 }
 
 /* --- order ------------------------------------------------------------------------------------ */
-/* Whether the reduction at the end of a perfect nest sums over the loop at `at`. */
+/* Whether iterations of the loop at `at` may meet in one element of what a statement writes. */
 static bool sums_over(Schedule *s, uint32_t at, uint32_t statement) {
     LoopAccess access = nodes_of(s)->access[schedule_node(s, statement)];
-    return !dims_contains(&s->loops->dims, loops_address(s->loops, access), var_at(s, at));
+    return !transform_separates(s->loops, loops_address(s->loops, access), var_at(s, at));
 }
 typedef struct Order { /* the axes of the frame: extents, and which are summed over */
     uint32_t depth, summed;
@@ -181,9 +181,7 @@ static void fuse_cleanly(Schedule *s) {
  * stays apart. */
 static void fuse_outer(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
-        while (depth_at(s, at + 1) > 2 ||
-               (depth_at(s, at + 1) == 2 &&
-                size_at(s, at + 2) > 1 + size_at(s, at + 3) /* several things inside */))
+        while (depth_at(s, at + 1) > 2 || (depth_at(s, at + 1) == 2 && !is_leaf(s, at + 2)))
             if (!transform_fuse(s, at + 1)) break;
 }
 

@@ -35,7 +35,7 @@ static void check_loads(Sharing *h, ExprId root, bool beside) {
         h->seen[row] = 1;
         if (exprs->kind[row] == EXPR_LOAD) {
             uint32_t at = access_buffer(exprs->word[row]).row - first;
-            bool same = beside && loops_address(loops, exprs->word[row]).row == h->place.row;
+            bool     same = beside && loops_address(loops, exprs->word[row]).row == h->place.row;
             if (at < OPERANDS_MAX && !same) h->allowed &= ~((uint64_t)1 << at);
         }
         stack[depth++] = exprs->a[row].row;

@@ -156,6 +156,25 @@ bool transform_reorder(Schedule *s, uint32_t at, uint32_t from) {
     return true;
 }
 
+bool transform_separates(Loops *loops, DimId address, DimId var) {
+    Dims *dims = &loops->dims;
+    DimId step, rest;
+    if (!dims_linear_in(dims, address, var, &step, &rest)) return false;
+    return !dims_is_const(dims, step) || dims_const_value(dims, step) != 0;
+}
+/* Side by side, iterations may add to one element all together, or each to its own. */
+static bool vectors_meet(Schedule *s, uint32_t loop) {
+    Loops           *loops = s->loops;
+    const LoopNodes *nodes = &loops->nodes;
+    for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++) {
+        if (nodes->kind[row] != NODE_REDUCE) continue;
+        DimId address = loops_address(loops, nodes->access[row]);
+        if (dims_contains(&loops->dims, address, nodes->var[loop]) &&
+            !transform_separates(loops, address, nodes->var[loop]))
+            return true;
+    }
+    return false;
+}
 bool transform_bind(Schedule *s, uint32_t at, uint32_t bind, uint32_t factor, uint32_t unroll) {
     LoopNodes *nodes = &s->loops->nodes;
     if (!is_loop(s, at) || factor > UINT16_MAX || unroll > UINT8_MAX) return false;
@@ -166,7 +185,7 @@ bool transform_bind(Schedule *s, uint32_t at, uint32_t bind, uint32_t factor, ui
     for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++)
         leaf &= nodes->kind[row] != NODE_LOOP;
     if ((bind & BIND_PARALLEL) && !outermost) return false;
-    if ((bind & BIND_VECTOR) && !leaf) return false;
+    if ((bind & BIND_VECTOR) && (!leaf || vectors_meet(s, loop))) return false;
     Rewriting rw = begin(s);
     copy(&rw, NULL, rw.old, rw.old + rw.old_count);
     uint32_t row = rw.first + at;

@@ -65,6 +65,9 @@ bool transform_scope(Schedule *s, BufferId buffer, BufferScope scope);
  * iteration, in WORK memory, and a phase of their own that combines them in order. */
 bool transform_rfactor(Schedule *s, uint32_t at);
 
+/* Whether different values of a variable always give different addresses. */
+bool transform_separates(Loops *loops, DimId address, DimId var);
+
 /* Applies a recorded step. */
 bool transform_apply(Schedule *s, Transform transform, const int64_t *numbers);
 

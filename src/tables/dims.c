@@ -1,8 +1,7 @@
 /* Rows, monomials and sums. A Poly is the working form of a sum: a short sorted array of terms on
  * the stack; makers turn their arguments into Polys, combine, and intern the result. Canonical
  * form: terms sorted by monomial row, no zero coefficient, at least two terms or a coefficient
- * other than one (otherwise the dim is the constant or the atom itself), and no
- * d*(x floordiv d) + x mod d, which is x. */
+ * other than one (otherwise the dim is the constant or the atom itself). */
 #include "arena/hash.h"
 #include "tables/dims_inner.h"
 
@@ -61,10 +60,12 @@ uint32_t dims_mono_mul(Dims *dims, uint32_t a, uint32_t b) {
     const uint32_t *y = dims->atoms.atom + dims->monos.first[b];
     uint32_t        merged[DIM_DEGREE_MAX];
     while (na != 0 || nb != 0) {
-        if (nb == 0 || (na != 0 && *x <= *y))
-            merged[n++] = *x++, na--;
-        else
-            merged[n++] = *y++, nb--;
+        bool     left = nb == 0 || (na != 0 && *x <= *y);
+        uint32_t atom = left ? *x++ : *y++;
+        na -= left;
+        nb -= !left;
+        bool again = n != 0 && merged[n - 1] == atom && dims->rows.kind[atom] == DIM_LESS;
+        if (!again) merged[n++] = atom; /* 0 and 1 are their own squares */
     }
     return dims_mono_add(dims, merged, n);
 }
@@ -153,11 +154,6 @@ DimId dims_atom_add(Dims *dims, DimKind kind, uint32_t lhs, uint32_t rhs) {
     ASSERT(kind >= DIM_FLOORDIV && lhs != 0 && rhs != 0);
     return dim_intern(dims, (DimKey){.kind = kind, .lhs = lhs, .rhs = rhs});
 }
-DimId dims_atom_find(const Dims *dims, DimKind kind, uint32_t lhs, uint32_t rhs) {
-    DimKey key = {.kind = kind, .lhs = lhs, .rhs = rhs};
-    return (DimId){intern_find(&dims->index, key_hash(&key), dim_same, dims, &key)};
-}
-
 void dims_open(Dims *dims, uint32_t rows_max, Budget *budget) {
     ASSERT(rows_max <= 1u << 24); /* dim_memo_at */
     memset(dims, 0, sizeof *dims);
@@ -286,57 +282,63 @@ bool dims_poly_linear(Dims *dims, const Poly *poly, uint32_t atom, Poly *quotien
     return true;
 }
 
-/* --- d*(x floordiv d) + x mod d = x ----------------------------------------------------------- */
-static uint32_t poly_find(const Poly *poly, uint32_t mono) { /* its term, or count */
-    uint32_t at = 0;
-    while (at < poly->count && poly->mono[at] != mono) at++;
-    return at;
-}
-/* Where poly holds scale*(x mod d) and all of scale*d*(x floordiv d), replaces them by scale*x.
- * The first is a term, its atom is given. */
-static bool join_mod(Dims *dims, Poly *poly, uint32_t term, uint32_t atom) {
-    DimId x = {dims->rows.lhs[atom]}, d = {dims->rows.rhs[atom]};
-    DimId quotient = dims_atom_find(dims, DIM_FLOORDIV, x.row, d.row);
-    if (!dim_id_some(quotient)) return false;
-    Poly scale = {.count = 1, .coef = {poly->coef[term]}}, divisor, part, whole, joined = *poly;
-    scale.mono[0] = dims_mono_div(dims, poly->mono[term], dims_mono_add(dims, &atom, 1));
-    dims_poly_of(dims, &divisor, d);
-    dims_poly_mul(dims, &divisor, &scale, &part);
-    dims_poly_of(dims, &divisor, quotient);
-    dims_poly_mul(dims, &part, &divisor, &whole);
-    if (poly_failed(&whole)) return false;
-    for (uint32_t i = 0; i < whole.count; i++) {
-        uint32_t at = poly_find(poly, whole.mono[i]);
-        if (at == poly->count || poly->coef[at] != whole.coef[i]) return false;
+uint32_t dims_poly_atom(const Dims *dims, const Poly *poly, uint32_t kinds, uint32_t before) {
+    uint32_t youngest = 0;
+    for (uint32_t i = 0; i < poly->count; i++) {
+        uint32_t first = dims->monos.first[poly->mono[i]];
+        for (uint32_t k = first; k < first + dims->monos.count[poly->mono[i]]; k++) {
+            uint32_t atom = dims->atoms.atom[k];
+            bool     wanted = (kinds >> dims->rows.kind[atom] & 1) != 0;
+            if (wanted && atom < before && atom > youngest) youngest = atom;
+        }
     }
-    dims_poly_sum(&joined, &whole, -1);
-    dims_poly_push(&joined, -poly->coef[term], poly->mono[term]);
-    dims_poly_of(dims, &part, x);
-    dims_poly_mul(dims, &part, &scale, &whole);
-    dims_poly_sum(&joined, &whole, 1);
-    if (poly_failed(&joined)) return false;
-    *poly = joined;
+    return youngest;
+}
+bool dims_poly_divides(Dims *dims, const Poly *poly, DimId id, Poly *quotient) {
+    Poly divisor;
+    dims_poly_of(dims, &divisor, id);
+    if (divisor.count != 1) return false;
+    quotient->count = 0;
+    for (uint32_t i = 0; i < poly->count; i++) {
+        uint32_t mono = dims_mono_div(dims, poly->mono[i], divisor.mono[0]);
+        if (mono == 0 || poly->coef[i] % divisor.coef[0] != 0) return false;
+        dims_poly_push(quotient, poly->coef[i] / divisor.coef[0], mono);
+    }
     return true;
 }
-/* The first atom of this kind in terms from *term on; 0 when there is none. */
-static uint32_t find_kind(const Dims *dims, const Poly *poly, DimKind kind, uint32_t *term) {
-    for (; *term < poly->count; (*term)++) {
-        uint32_t mono = poly->mono[*term], first = dims->monos.first[mono];
-        for (uint32_t k = first; k < first + dims->monos.count[mono]; k++)
-            if (dims->rows.kind[dims->atoms.atom[k]] == kind) return dims->atoms.atom[k];
+
+/* --- exact quotients -------------------------------------------------------------------------- */
+/* scale*d*(x floordiv d) = scale*(x - r) where the facts of x say that x = r mod d. Makes the first
+ * such term of poly into that. */
+static bool open_exact(Dims *dims, Poly *poly) {
+    for (uint32_t i = 0; i < poly->count; i++) {
+        uint32_t first = dims->monos.first[poly->mono[i]];
+        for (uint32_t k = first; k < first + dims->monos.count[poly->mono[i]]; k++) {
+            uint32_t atom = dims->atoms.atom[k];
+            if (dims->rows.kind[atom] != DIM_FLOORDIV) continue;
+            DimId   x = {dims->rows.lhs[atom]}, d = {dims->rows.rhs[atom]};
+            int64_t by = dims_is_const(dims, d) ? dims_const_value(dims, d) : 0, residue;
+            if (by <= 0 || poly->coef[i] % by != 0 ||
+                !dims_fact_residue(dims_fact(dims, x.row), by, &residue))
+                continue;
+            Poly scale = {.count = 1, .coef = {poly->coef[i] / by}}, part, opened;
+            scale.mono[0] = dims_mono_div(dims, poly->mono[i], dims_mono_add(dims, &atom, 1));
+            dims_poly_of(dims, &part, x);
+            dims_poly_push(&part, -residue, DIM_MONO_ONE);
+            dims_poly_mul(dims, &part, &scale, &opened);
+            dims_poly_sum(&opened, poly, 1);
+            dims_poly_push(&opened, -poly->coef[i], poly->mono[i]);
+            if (poly_failed(&opened)) continue;
+            *poly = opened;
+            return true;
+        }
     }
-    return 0;
-}
-static void poly_join(Dims *dims, Poly *poly) {
-    uint32_t term = 0, first = 0, atom;
-    if (poly->count < 2 || find_kind(dims, poly, DIM_FLOORDIV, &first) == 0) return;
-    while ((atom = find_kind(dims, poly, DIM_MOD, &term)) != 0)
-        term = join_mod(dims, poly, term, atom) ? 0 : term + 1; /* each join drops two atoms */
+    return false;
 }
 
 DimId dims_poly_intern(Dims *dims, Poly *poly) {
     if (poly_failed(poly)) return (DimId){0};
-    poly_join(dims, poly);
+    while (open_exact(dims, poly)) continue; /* each opens an atom into older ones */
     if (poly->count == 0) return dims_const(dims, 0);
     if (poly->count == 1 && poly->mono[0] == DIM_MONO_ONE) return dims_const(dims, poly->coef[0]);
     if (poly->count == 1 && poly->coef[0] == 1 && dims->monos.count[poly->mono[0]] == 1)

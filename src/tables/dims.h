@@ -1,16 +1,15 @@
 /* Dims: sizes as interned expressions in canonical form, so equality is an id compare.
  *
- * A dim is a constant, a symbol, or an expression over them. Sums and products are held as a
- * polynomial: terms (integer coefficient x monomial), a monomial being a sorted list of atoms.
- * Atoms are symbols and the operations that are not polynomial: floordiv, mod, min, max (ceildiv is
- * floordiv of a + b - 1). Rows are created after their parts, so one forward sweep over the table
- * evaluates every dim.
+ * A dim is a constant, a symbol, or an expression over them, held as a polynomial: terms (integer
+ * coefficient x monomial), a monomial being a sorted list of atoms. Atoms are symbols, floordiv,
+ * min, max and less. All else is a sum of these and obeys the laws of sums: a mod b is
+ * a - b*floordiv(a, b), ceildiv a floordiv of a + b - 1, select(a < b, x, y) is
+ * y + less(a, b)*(x - y). Rows come after their parts, so one forward sweep evaluates all.
  *
- * Facts are columns on symbols: range [lo, hi], a symbolic bound, congruence (value = residue mod
- * modulus), hint; those of expressions are derived and kept. Known equalities form a union-find
- * that is read on lookup (dims_find); stored expressions never change. Index expressions of loops
- * are dims too: a loop variable is a symbol below its extent. Nothing is specialised on 0 or 1.
- * Overflow saturates in ranges and is an error in dims_eval. */
+ * Facts are columns on symbols (range, a symbolic bound, congruence, hint); those of expressions
+ * are derived. Known equalities form a union-find that is read on lookup; stored expressions never
+ * change. Index expressions of loops are dims too: a loop variable is a symbol below its extent.
+ * Nothing is specialised on 0 or 1. Overflow saturates in ranges and is an error in dims_eval. */
 #ifndef STOA_TABLES_DIMS_H
 #define STOA_TABLES_DIMS_H
 
@@ -24,9 +23,9 @@ typedef enum DimKind {
     DIM_SYMBOL,   /* imm: StrId of its name */
     DIM_POLY,     /* span of dim_terms */
     DIM_FLOORDIV, /* lhs, rhs; rhs > 0 */
-    DIM_MOD,      /* lhs, rhs; 0 <= result < rhs */
     DIM_MIN,
     DIM_MAX,
+    DIM_LESS, /* 1 where lhs < rhs, else 0 */
     DIM_KIND_COUNT
 } DimKind;
 
@@ -92,11 +91,12 @@ void dims_reindex(Dims *dims);
 /* Makers. Arguments must be some; an expression with more than 64 terms or an overflowing
  * coefficient gives the nil row, which the caller reports. Divisors are positive wherever the
  * result is used; below 1 the value is some integer. What is simplified:
- *   (b*q + r) floordiv b = q, (b*q + r) mod b = r   where 0 <= r < b (or -b <= r < 0) is provable
- *   (k*x) floordiv (k*y) = x floordiv y             (k*x) mod (k*y) = k*(x mod y)
- *   (x floordiv a) floordiv b = x floordiv (a*b)    (x mod a*b) floordiv a = (x floordiv a) mod b
- *   (x mod a*b) mod a = x mod a                     d*(x floordiv d) + x mod d = x
- *   min(a, b) = a                                   where a <= b is provable */
+ *   (b*q + r) floordiv b = q                       where 0 <= r < b (or -b <= r < 0) is provable
+ *   (k*x) floordiv (k*y) = x floordiv y
+ *   (x floordiv a) floordiv b = x floordiv (a*b)
+ *   b*(x floordiv b) = x - r                        where x = r mod b is a fact of x
+ *   min(a, b) = a                                   where a <= b is provable
+ * and by the laws of sums: (x mod a*b) mod a = x mod a, b*(x floordiv b) + x mod b = x. */
 DimId dims_const(Dims *dims, int64_t size); /* any integer: intermediate results may be negative */
 DimId dims_symbol(Dims *dims, StrId name);  /* the symbol with this name */
 DimId dims_add(Dims *dims, DimId a, DimId b);
@@ -107,6 +107,8 @@ DimId dims_ceildiv(Dims *dims, DimId a, DimId b);
 DimId dims_mod(Dims *dims, DimId a, DimId b);
 DimId dims_min(Dims *dims, DimId a, DimId b);
 DimId dims_max(Dims *dims, DimId a, DimId b);
+DimId dims_less(Dims *dims, DimId a, DimId b);                     /* 1 or 0 */
+DimId dims_select(Dims *dims, DimId a, DimId b, DimId x, DimId y); /* a < b ? x : y */
 
 static inline bool dims_is_const(const Dims *dims, DimId id) {
     return dims->rows.kind[id.row] == DIM_CONST;

@@ -49,12 +49,12 @@ DimId dims_find(Dims *dims, DimId id) {
     }
     case DIM_FLOORDIV:
         return dims_floordiv(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
-    case DIM_MOD:
-        return dims_mod(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
     case DIM_MIN:
         return dims_min(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
     case DIM_MAX:
         return dims_max(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
+    case DIM_LESS:
+        return dims_less(dims, dims_find(dims, (DimId){lhs}), dims_find(dims, (DimId){rhs}));
     default: return (DimId){row};
     }
 }

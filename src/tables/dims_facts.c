@@ -5,16 +5,21 @@
 #include "tables/dims_inner.h"
 
 /* --- intervals -------------------------------------------------------------------------------- */
+/* The ends of int64 stand for what lies beyond: they stay what they are in sums and products. */
+static bool    beyond(int64_t a) { return a == INT64_MIN || a == INT64_MAX; }
 static int64_t mul_saturated(int64_t a, int64_t b) {
     int64_t product;
-    if (!__builtin_mul_overflow(a, b, &product)) return product;
+    bool    infinite = (beyond(a) || beyond(b)) && a != 0 && b != 0;
+    if (!infinite && !__builtin_mul_overflow(a, b, &product)) return product;
     return (a < 0) == (b < 0) ? INT64_MAX : INT64_MIN;
 }
-static int64_t add_saturated(int64_t a, int64_t b) {
+static int64_t add_saturated(int64_t a, int64_t b, int64_t end) { /* towards this end */
     int64_t sum;
+    if (a == end || b == end) return end;
     if (!__builtin_add_overflow(a, b, &sum)) return sum;
     return a < 0 ? INT64_MIN : INT64_MAX;
 }
+static int64_t div_saturated(int64_t a, int64_t b) { return beyond(a) ? a : dim_floor_div(a, b); }
 static int64_t min2(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max2(int64_t a, int64_t b) { return a > b ? a : b; }
 static DimFact hull(int64_t a, int64_t b, int64_t c, int64_t d) {
@@ -22,14 +27,6 @@ static DimFact hull(int64_t a, int64_t b, int64_t c, int64_t d) {
 }
 
 /* --- congruences ------------------------------------------------------------------------------ */
-static int64_t gcd(int64_t a, int64_t b) { /* of numbers above INT64_MIN; not negative */
-    while (b != 0) {
-        int64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a < 0 ? -a : a;
-}
 static int64_t floor_mod(int64_t a, int64_t b) { return a % b < 0 ? a % b + b : a % b; }
 static void    set_congruence(DimFact *fact, int64_t modulus, int64_t residue) {
        fact->modulus = modulus;
@@ -63,10 +60,11 @@ static DimFact settled(DimFact fact) {
 static DimFact exact(int64_t value) { return (DimFact){value, value, 0, value}; }
 
 static DimFact fact_add(DimFact a, DimFact b) {
-    DimFact sum = {add_saturated(a.lo, b.lo), add_saturated(a.hi, b.hi), 1, 0};
+    DimFact sum = {add_saturated(a.lo, b.lo, INT64_MIN), add_saturated(a.hi, b.hi, INT64_MAX), 1,
+                   0};
     int64_t residue;
     if (add_checked(a.residue, b.residue, &residue))
-        set_congruence(&sum, gcd(a.modulus, b.modulus), residue);
+        set_congruence(&sum, dim_gcd(a.modulus, b.modulus), residue);
     return sum;
 }
 static DimFact fact_mul(DimFact a, DimFact b) {
@@ -75,24 +73,15 @@ static DimFact fact_mul(DimFact a, DimFact b) {
     int64_t both, left, right, residue;
     if (mul_checked(a.modulus, b.modulus, &both) && mul_checked(a.modulus, b.residue, &left) &&
         mul_checked(b.modulus, a.residue, &right) && mul_checked(a.residue, b.residue, &residue))
-        set_congruence(&product, gcd(both, gcd(left, right)), residue);
+        set_congruence(&product, dim_gcd(both, dim_gcd(left, right)), residue);
     return product;
 }
 static DimFact fact_floordiv(DimFact a, DimFact b) {
     int64_t lo = max2(b.lo, 1), hi = max2(b.hi, 1);
-    DimFact fact = hull(dim_floor_div(a.lo, lo), dim_floor_div(a.lo, hi), dim_floor_div(a.hi, lo),
-                        dim_floor_div(a.hi, hi));
+    DimFact fact = hull(div_saturated(a.lo, lo), div_saturated(a.lo, hi), div_saturated(a.hi, lo),
+                        div_saturated(a.hi, hi));
     if (b.modulus == 0 && b.residue > 0 && a.modulus % b.residue == 0)
         set_congruence(&fact, a.modulus / b.residue, dim_floor_div(a.residue, b.residue));
-    return fact;
-}
-static DimFact fact_mod(DimFact a, DimFact b) {
-    DimFact fact = {0, max2(b.hi, 1) - 1, 1, 0};
-    if (a.lo >= 0) fact.hi = min2(fact.hi, a.hi);
-    if (b.modulus == 0 && b.residue > 0 && a.modulus % b.residue == 0)
-        set_congruence(&fact, 0, floor_mod(a.residue, b.residue));
-    else
-        set_congruence(&fact, gcd(a.modulus, gcd(b.modulus, b.residue)), a.residue);
     return fact;
 }
 /* One of the two. */
@@ -100,7 +89,7 @@ static DimFact fact_either(DimFact a, DimFact b) {
     DimFact fact = {min2(a.lo, b.lo), max2(a.hi, b.hi), 1, 0};
     int64_t apart;
     if (add_checked(a.residue, -b.residue, &apart))
-        set_congruence(&fact, gcd(gcd(a.modulus, b.modulus), apart), a.residue);
+        set_congruence(&fact, dim_gcd(dim_gcd(a.modulus, b.modulus), apart), a.residue);
     return fact;
 }
 /* Both hold of one value. */
@@ -142,22 +131,68 @@ static DimFact mono_fact(Dims *dims, int64_t coef, uint32_t mono) {
         fact = fact_mul(fact, dims_fact(dims, dims->atoms.atom[k]));
     return fact;
 }
+static DimFact sum_fact(Dims *dims, const Poly *poly) {
+    DimFact sum = exact(0);
+    for (uint32_t i = 0; i < poly->count; i++)
+        sum = fact_add(sum, mono_fact(dims, poly->coef[i], poly->mono[i]));
+    return settled(sum);
+}
+/* Kinds of atoms that are more than the interval of their parts: quotients, whose multiples go with
+ * their dividends, and comparisons, whose products are choices. */
+static const uint32_t related = 1u << DIM_FLOORDIV | 1u << DIM_LESS;
+static DimFact        fact_near(Dims *dims, const Poly *poly, uint32_t depth);
+
+/* Of scale*d*(x floordiv d) + rest, which is scale*x + rest - scale*r with 0 <= r < d. */
+static DimFact quotient_fact(Dims *dims, uint32_t atom, const Poly *quotient, const Poly *rest,
+                             uint32_t depth) {
+    Poly  scale, x, moved;
+    DimId d = {dims->rows.rhs[atom]};
+    if (!dims_poly_divides(dims, quotient, d, &scale)) return (DimFact){INT64_MIN, INT64_MAX, 1, 0};
+    dims_poly_of(dims, &x, (DimId){dims->rows.lhs[atom]});
+    dims_poly_mul(dims, &scale, &x, &moved);
+    dims_poly_sum(&moved, rest, 1);
+    if (poly_failed(&moved)) return (DimFact){INT64_MIN, INT64_MAX, 1, 0};
+    DimFact remainder = {0, max2(dims_fact(dims, d.row).hi, 1) - 1, 1, 0};
+    DimFact whole = fact_mul(fact_near(dims, &scale, depth), remainder);
+    return fact_add(fact_near(dims, &moved, depth), fact_mul(whole, exact(-1)));
+}
+/* Deeper relations than these are not looked into. */
+enum { FACT_DEPTH = 4 };
+static DimFact fact_near(Dims *dims, const Poly *poly, uint32_t depth) {
+    DimFact  fact = sum_fact(dims, poly);
+    uint32_t atom = depth == FACT_DEPTH ? 0 : dims_poly_atom(dims, poly, related, UINT32_MAX);
+    Poly     quotient, rest;
+    if (atom == 0 || !dims_poly_linear(dims, poly, atom, &quotient, &rest)) return fact;
+    if (dims->rows.kind[atom] == DIM_FLOORDIV) {
+        DimFact apart = quotient_fact(dims, atom, &quotient, &rest, depth + 1);
+        return settled(fact_both(fact, apart));
+    }
+    dims_poly_sum(&quotient, &rest, 1);
+    if (poly_failed(&quotient)) return fact;
+    DimFact chosen =
+        fact_either(fact_near(dims, &quotient, depth + 1), fact_near(dims, &rest, depth + 1));
+    return settled(fact_both(fact, chosen));
+}
+DimFact dims_fact_poly(Dims *dims, const Poly *poly) {
+    ASSERT(!poly_failed(poly));
+    return fact_near(dims, poly, 0);
+}
+
 static DimFact derived_fact(Dims *dims, uint32_t row) {
     const DimRows *r = &dims->rows;
-    DimFact        sum = exact(0);
     if (r->kind[row] == DIM_POLY) {
-        for (uint32_t i = r->lhs[row]; i < r->lhs[row] + r->rhs[row]; i++)
-            sum = fact_add(sum, mono_fact(dims, dims->terms.coef[i], dims->terms.mono[i]));
-        return settled(sum);
+        Poly poly;
+        dims_poly_of(dims, &poly, (DimId){row});
+        return dims_fact_poly(dims, &poly);
     }
     if (!dim_is_pair(dims, row)) return given_fact(dims, row);
     DimFact a = noted_fact(dims, r->lhs[row]), b = noted_fact(dims, r->rhs[row]);
     DimFact either = fact_either(a, b);
     switch ((DimKind)r->kind[row]) {
     case DIM_FLOORDIV: return settled(fact_floordiv(a, b));
-    case DIM_MOD: return settled(fact_mod(a, b));
     case DIM_MIN: either.hi = min2(a.hi, b.hi); break;
     case DIM_MAX: either.lo = max2(a.lo, b.lo); break;
+    case DIM_LESS: return settled((DimFact){a.hi < b.lo, a.lo < b.hi, 1, 0});
     default: NEVER(true); break;
     }
     return settled(either);
@@ -192,12 +227,10 @@ DimFact dims_fact(Dims *dims, uint32_t row) {
     dims_walk(&walk, row);
     return noted_fact(dims, row);
 }
-DimFact dims_fact_poly(Dims *dims, const Poly *poly) {
-    ASSERT(!poly_failed(poly));
-    DimFact sum = exact(0);
-    for (uint32_t i = 0; i < poly->count; i++)
-        sum = fact_add(sum, mono_fact(dims, poly->coef[i], poly->mono[i]));
-    return settled(sum);
+bool dims_fact_residue(DimFact fact, int64_t by, int64_t *out) {
+    if (by <= 0 || fact.modulus % by != 0) return false;
+    *out = floor_mod(fact.residue, by);
+    return true;
 }
 
 /* --- public ----------------------------------------------------------------------------------- */

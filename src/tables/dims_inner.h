@@ -2,7 +2,8 @@
  * monomials, derived facts, and walks over expressions.
  *
  *   dims.c         rows and their index, monomials, polynomials, sums and products
- *   dims_divide.c  quotients, remainders, extremes
+ *   dims_divide.c  quotients, remainders
+ *   dims_choose.c  extremes, comparisons
  *   dims_facts.c   ranges and congruences of expressions
  *   dims_prove.c   inequalities between expressions
  *   dims_walk.c    walks, substitution, structure
@@ -33,15 +34,15 @@ void dims_poly_mul(Dims *dims, const Poly *x, const Poly *y, Poly *out);
 /* poly = quotient x atom + rest; false if the atom stands in a higher power. */
 bool  dims_poly_linear(Dims *dims, const Poly *poly, uint32_t atom, Poly *quotient, Poly *rest);
 DimId dims_poly_intern(Dims *dims, Poly *poly);
+/* The youngest atom of these kinds (bits) that is older than `before`; 0 when there is none. */
+uint32_t dims_poly_atom(const Dims *dims, const Poly *poly, uint32_t kinds, uint32_t before);
 
 /* --- monomials and atoms ---------------------------------------------------------------------- */
 uint32_t dims_mono_add(Dims *dims, const uint32_t *atoms, uint32_t count);
 uint32_t dims_mono_mul(Dims *dims, uint32_t a, uint32_t b); /* 0 when the degree is too high */
 uint32_t dims_mono_div(Dims *dims, uint32_t a, uint32_t b); /* 0 when b does not divide a */
-/* The interned atom, as it stands; 0 in find when there is none. */
-DimId dims_atom_add(Dims *dims, DimKind kind, uint32_t lhs, uint32_t rhs);
-DimId dims_atom_find(const Dims *dims, DimKind kind, uint32_t lhs, uint32_t rhs);
-void  dims_forget(Dims *dims); /* results of makers, after a fact or an equality */
+DimId    dims_atom_add(Dims *dims, DimKind kind, uint32_t lhs, uint32_t rhs);
+void     dims_forget(Dims *dims); /* results of makers, after a fact or an equality */
 
 static inline bool dim_is_atom(const Dims *dims, uint32_t row) {
     DimKind kind = (DimKind)dims->rows.kind[row];
@@ -53,6 +54,14 @@ static inline bool dim_is_pair(const Dims *dims, uint32_t row) { /* an atom of l
 static inline int64_t dim_floor_div(int64_t a, int64_t b) {
     return a / b - (a % b != 0 && (a < 0) != (b < 0));
 }
+static inline int64_t dim_gcd(int64_t a, int64_t b) { /* of numbers above INT64_MIN; 0 or more */
+    while (b != 0) {
+        int64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a < 0 ? -a : a;
+}
 
 /* --- recent results --------------------------------------------------------------------------- */
 /* Rows are below 2^24, so a maker fits above the first argument. Facts change what quotients
@@ -63,9 +72,9 @@ typedef enum DimMaker {
     MAKE_SUB,
     MAKE_MUL,
     MAKE_FLOORDIV,
-    MAKE_MOD,
     MAKE_MIN,
-    MAKE_MAX
+    MAKE_MAX,
+    MAKE_LESS
 } DimMaker;
 static inline DimMemo *dim_memo_at(Dims *dims, DimMaker maker, uint32_t a, uint32_t b) {
     uint32_t mixed = (a * 0x9E3779B1u ^ b) * 0x85EBCA77u + (uint32_t)maker * 0xC2B2AE3Du;
@@ -87,8 +96,11 @@ typedef struct DimFact {
 } DimFact;
 DimFact dims_fact(Dims *dims, uint32_t row);
 DimFact dims_fact_poly(Dims *dims, const Poly *poly);
-bool    dims_prove_below(Dims *dims, const Poly *a, const Poly *b);
-bool    dims_prove_not_negative(Dims *dims, const Poly *poly);
+bool    dims_fact_residue(DimFact fact, int64_t by, int64_t *out); /* value mod by, where known */
+/* quotient = poly / id where id is one term that divides every term of poly; else false. */
+bool dims_poly_divides(Dims *dims, const Poly *poly, DimId id, Poly *quotient);
+bool dims_prove_below(Dims *dims, const Poly *a, const Poly *b);
+bool dims_prove_not_negative(Dims *dims, const Poly *poly);
 
 /* --- walks ------------------------------------------------------------------------------------ */
 /* Visits rows in depth-first order: enter is asked once a push, and says whether to go on, having

@@ -3,10 +3,10 @@
  * The youngest atom that the sum is linear in goes first. A linear function over an interval is
  * least at one of its ends, so the atom is replaced by its ends (by the one that the sign of its
  * coefficient picks, where that is known), and what is left is proved in turn. The ends of an atom
- * may be expressions: a loop variable lies between 0 and its bound - 1, x mod d between 0 and
- * d - 1, min(x, y) is x or y; and d*(x floordiv d) is x - x mod d, after the whole sum is
- * multiplied by d where that is needed. Expressions at the ends are older than the atom, so this
- * ends; the number of steps is limited all the same. What remains is judged by its interval.
+ * may be expressions: a loop variable lies between 0 and its bound - 1, min(x, y) is x or y, and
+ * d*(x floordiv d) lies between x - d + 1 and x, after the whole sum is multiplied by d where that
+ * is needed. Expressions at the ends are older than the atom, so this ends; the number of steps is
+ * limited all the same. What remains is judged by its interval.
  *
  * That a loop variable has a value says that its bound is 1 or more. */
 #include "tables/dims_inner.h"
@@ -66,31 +66,41 @@ static bool prove_extreme(Proof *p, uint32_t atom, Sign sign, const Poly *quotie
     if (held == any) return held;
     return prove_at_dim(p, quotient, rest, r->rhs[atom], 0);
 }
-/* d*(x floordiv d) = x - x mod d. Where d does not divide the coefficient, the sum is multiplied
- * by d, which is positive. */
-static bool prove_floordiv(Proof *p, uint32_t atom, const Poly *quotient, const Poly *rest) {
+/* x - d < d*(x floordiv d) <= x. Where d does not divide the coefficient, the sum is multiplied by
+ * d, which is positive. */
+static bool prove_floordiv(Proof *p, uint32_t atom, Sign sign, const Poly *quotient,
+                           const Poly *rest) {
     Dims *dims = p->dims;
     DimId x = {dims->rows.lhs[atom]}, d = {dims->rows.rhs[atom]};
-    DimId remainder = dims_mod(dims, x, d);
-    if (!dim_id_some(remainder)) return false;
-    Poly divisor, replaced, scaled = *quotient, left = *rest;
+    Poly  scale, whole = *rest, divisor, most, least;
     dims_poly_of(dims, &divisor, d);
-    bool divides = divisor.count == 1;
-    for (uint32_t i = 0; i < quotient->count && divides; i++) {
-        uint32_t mono = dims_mono_div(dims, quotient->mono[i], divisor.mono[0]);
-        divides = mono != 0 && quotient->coef[i] % divisor.coef[0] == 0;
+    if (!dims_poly_divides(dims, quotient, d, &scale)) {
+        scale = *quotient;
+        dims_poly_mul(dims, rest, &divisor, &whole);
     }
-    if (divides) {
-        scaled.count = 0;
-        for (uint32_t i = 0; i < quotient->count; i++)
-            dims_poly_push(&scaled, quotient->coef[i] / divisor.coef[0],
-                           dims_mono_div(dims, quotient->mono[i], divisor.mono[0]));
-    } else {
-        dims_poly_mul(dims, rest, &divisor, &left);
-    }
-    dims_poly_of(dims, &replaced, x);
-    dims_poly_add(dims, &replaced, remainder, -1);
-    return !poly_failed(&left) && !poly_failed(&replaced) && prove_at(p, &scaled, &left, &replaced);
+    dims_poly_of(dims, &most, x);
+    least = most;
+    dims_poly_sum(&least, &divisor, -1);
+    dims_poly_push(&least, 1, DIM_MONO_ONE);
+    if (poly_failed(&whole) || poly_failed(&least)) return false;
+    if (sign != SIGN_DOWN && !prove_at(p, &scale, &whole, &least)) return false;
+    return sign == SIGN_UP || prove_at(p, &scale, &whole, &most);
+}
+/* rest, or quotient + rest: in each case what the comparison says may be taken off, since it is
+ * not negative. */
+static bool prove_case(Proof *p, const Poly *sum, DimId smaller, DimId larger, int64_t apart) {
+    Poly known = *sum;
+    dims_poly_add(p->dims, &known, larger, -1);
+    dims_poly_add(p->dims, &known, smaller, 1);
+    dims_poly_push(&known, apart, DIM_MONO_ONE); /* sum - (larger - smaller - apart) */
+    return prove(p, sum) || (!poly_failed(&known) && prove(p, &known));
+}
+static bool prove_less(Proof *p, uint32_t atom, const Poly *quotient, const Poly *rest) {
+    DimId a = {p->dims->rows.lhs[atom]}, b = {p->dims->rows.rhs[atom]};
+    Poly  chosen = *quotient;
+    dims_poly_sum(&chosen, rest, 1);
+    if (poly_failed(&chosen)) return false;
+    return prove_case(p, &chosen, a, b, 1) && prove_case(p, rest, b, a, 0);
 }
 static bool prove_atom(Proof *p, uint32_t atom, const Poly *quotient, const Poly *rest) {
     DimFact fact = dims_fact_poly(p->dims, quotient);
@@ -99,27 +109,21 @@ static bool prove_atom(Proof *p, uint32_t atom, const Poly *quotient, const Poly
     case DIM_SYMBOL: return prove_symbol(p, atom, sign, quotient, rest);
     case DIM_MIN:
     case DIM_MAX: return prove_extreme(p, atom, sign, quotient, rest);
-    case DIM_FLOORDIV: return prove_floordiv(p, atom, quotient, rest);
-    case DIM_MOD:
-        if (sign != SIGN_DOWN && !prove_at_const(p, quotient, rest, 0)) return false;
-        return sign == SIGN_UP || prove_at_dim(p, quotient, rest, p->dims->rows.rhs[atom], -1);
+    case DIM_FLOORDIV: return prove_floordiv(p, atom, sign, quotient, rest);
+    case DIM_LESS: return prove_less(p, atom, quotient, rest);
     default: break;
     }
     NEVER(true);
     return false;
 }
 
-/* The youngest atom of the sum that is older than `before`; 0 when there is none. */
-static uint32_t next_atom(const Dims *dims, const Poly *sum, uint32_t before) {
-    uint32_t youngest = 0;
-    for (uint32_t i = 0; i < sum->count; i++) {
-        uint32_t first = dims->monos.first[sum->mono[i]];
-        for (uint32_t k = first; k < first + dims->monos.count[sum->mono[i]]; k++) {
-            uint32_t atom = dims->atoms.atom[k];
-            if (atom < before && atom > youngest) youngest = atom;
-        }
-    }
-    return youngest;
+/* Comparisons first: either case may want another end of the rest. */
+static uint32_t first_linear(Proof *p, const Poly *sum, uint32_t kinds, Poly *quotient,
+                             Poly *rest) {
+    uint32_t atom = dims_poly_atom(p->dims, sum, kinds, UINT32_MAX);
+    while (atom != 0 && !dims_poly_linear(p->dims, sum, atom, quotient, rest))
+        atom = dims_poly_atom(p->dims, sum, kinds, atom);
+    return atom;
 }
 static bool prove(Proof *p, const Poly *sum) {
     DimFact fact = dims_fact_poly(p->dims, sum);
@@ -128,9 +132,8 @@ static bool prove(Proof *p, const Poly *sum) {
     p->steps--;
     p->depth++;
     Poly     quotient, rest;
-    uint32_t atom = next_atom(p->dims, sum, UINT32_MAX);
-    while (atom != 0 && !dims_poly_linear(p->dims, sum, atom, &quotient, &rest))
-        atom = next_atom(p->dims, sum, atom);
+    uint32_t atom = first_linear(p, sum, 1u << DIM_LESS, &quotient, &rest);
+    if (atom == 0) atom = first_linear(p, sum, UINT32_MAX, &quotient, &rest);
     bool held = atom != 0 && prove_atom(p, atom, &quotient, &rest);
     p->depth--;
     return held;

@@ -150,9 +150,9 @@ static DimId remake(Dims *dims, uint32_t row) {
     if (a.row == dims->rows.lhs[row] && b.row == dims->rows.rhs[row]) return (DimId){row};
     switch ((DimKind)dims->rows.kind[row]) {
     case DIM_FLOORDIV: return dims_floordiv(dims, a, b);
-    case DIM_MOD: return dims_mod(dims, a, b);
     case DIM_MIN: return dims_min(dims, a, b);
     case DIM_MAX: return dims_max(dims, a, b);
+    case DIM_LESS: return dims_less(dims, a, b);
     default: break;
     }
     NEVER(true);

@@ -28,15 +28,17 @@ typedef enum SlotKind {
 TABLE_TYPE(Slots, SLOTS_COLUMNS);
 
 /* One operand or result: the first element is at slots[slot] + offset; element (i0,i1,..) is
- * sum(i * strides) elements further. Results are always dense. */
+ * sum(i * strides) elements further. Results are always dense. Arguments of one type share their
+ * sizes, and those with one list of strides share it: a step of a model has few of either. */
 typedef struct LaunchArg {
-    uint64_t offset; /* bytes */
-    uint32_t slot;
-    uint8_t  dtype, rank;
-    bool     dense; /* strides are the row-major ones */
-    int64_t  dims[SHAPE_RANK_MAX];
-    int64_t  strides[SHAPE_RANK_MAX]; /* elements; 0 where an axis repeats */
+    uint64_t       offset; /* bytes */
+    uint32_t       slot;
+    uint8_t        dtype, rank;
+    bool           dense;   /* strides are the row-major ones */
+    const int64_t *dims;    /* rank long, in the plan's arena */
+    const int64_t *strides; /* the same; elements; 0 where an axis repeats */
 } LaunchArg;
+static_assert(sizeof(LaunchArg) <= 32, "two arguments a cache line");
 
 #define LAUNCHES_COLUMNS(C)                                                                        \
     C(uint16_t, opcode, "Opcode")                                                                  \
@@ -56,8 +58,8 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
     C(uint32_t, slot, "row of slots")                                                              \
     C(uint64_t, offset, "in slot 0; 0 elsewhere")                                                  \
     C(uint64_t, bytes, "size")                                                                     \
-    C(uint32_t, first, "launch that writes it")                                                    \
-    C(uint32_t, last, "last launch that reads it or a view of it")
+    C(uint32_t, first, "launch that writes it, UINT32_MAX if none")                                \
+    C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")
 TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
 typedef struct Plan {
@@ -72,7 +74,7 @@ typedef struct Plan {
     uint64_t     arena_bytes; /* of slot 0 */
     uint64_t     floor_bytes; /* most bytes alive at once: no plan can need less */
     uint32_t     inputs, outputs;
-    Arena       *arena; /* dim_values and what back ends bind */
+    Arena       *arena; /* dim_values, sizes of arguments, and what back ends bind */
     Budget       budget;
 } Plan;
 

@@ -38,7 +38,9 @@ typedef enum OpFlag {
     OP_STATE = 256,     /* reads persistent state: merged only by name */
     OP_EXPANDS = 512,   /* composite: has an expansion into primitives */
     OP_DERIVES = 1024,  /* consumed by the differentiate system */
-    OP_INPLACE = 2048   /* result i may take the memory of the operand with its name */
+    OP_INPLACE = 2048,  /* result i may take the memory of the operand with its name */
+    OP_AUX = 4096,      /* results after the first serve derivatives: builders give the first */
+    OP_DERIVED = 8192   /* emitted by derivative rules: no public builder */
 } OpFlag;
 
 typedef enum AttrKind {
@@ -148,10 +150,11 @@ struct InferCtx {
     uint32_t        op; /* row for diagnostics, 0 when not appended yet */
     const ValueId  *operands;
     uint32_t        operands_count;
-    const uint64_t *attrs;
+    AttrsId         record; /* its attributes */
     uint32_t        results_count;
     TypeId         *out_types;
-    const Code     *code; /* whose values the operands are */
+    const Code     *code;  /* whose values the operands are */
+    const uint64_t *attrs; /* words of the record; set by schema_infer */
 };
 /* Runs the rule; silent when an operand's type is nil (one error, one message). */
 void schema_infer(InferCtx *ctx);

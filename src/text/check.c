@@ -152,11 +152,11 @@ static bool check_expression(const Check *c, DimCost *costs, uint32_t row) {
     case DIM_SYMBOL: return imm > 0 && imm < c->world->strings.rows.table.count;
     case DIM_POLY: return check_poly(c, costs, row);
     case DIM_FLOORDIV:
-    case DIM_MOD:
         if (!add_part(costs, row, lhs) || !add_part(costs, row, rhs)) return false;
         return dims->rows.kind[rhs] != DIM_CONST || dims->rows.imm[rhs] > 0;
     case DIM_MIN:
-    case DIM_MAX: return add_part(costs, row, lhs) && add_part(costs, row, rhs);
+    case DIM_MAX:
+    case DIM_LESS: return add_part(costs, row, lhs) && add_part(costs, row, rhs);
     default: return false;
     }
 }

@@ -244,7 +244,7 @@ static void infer_types(Parser *p, OpId op, const Statement *s) {
                     .op = op.row,
                     .operands = op_operands(code, op),
                     .operands_count = s->operands_count,
-                    .attrs = attrs_words(&p->world->attrs, code->ops.attrs[op.row]),
+                    .record = code->ops.attrs[op.row],
                     .results_count = s->names_count,
                     .out_types = types,
                     .code = code};

@@ -108,9 +108,9 @@ static String render(ShapeTexts *texts, uint32_t row) {
         break;
     case DIM_POLY: text = poly_text(texts, row); break;
     case DIM_FLOORDIV: text = call_text(texts, "floordiv", row, true); break;
-    case DIM_MOD: text = call_text(texts, "mod", row, true); break;
     case DIM_MIN: text = call_text(texts, "min", row, false); break;
     case DIM_MAX: text = call_text(texts, "max", row, false); break;
+    case DIM_LESS: text = call_text(texts, "less", row, true); break;
     default: break;
     }
     return text.count <= SHAPES_DIM_BYTES_MAX ? text : STR("...");

@@ -95,15 +95,19 @@ static inline int64_t fast_offset(const LaunchArg *arg, int64_t element) {
 /* layout 0: dense; 1: axes in reverse order; 2: rotated axes and gaps. Memory in *out_memory. */
 static inline LaunchArg fast_arg(Fast *f, const Tensor *x, uint32_t slot, int layout,
                                  const bool *repeat, void **out_memory) {
-    LaunchArg arg = {.slot = slot, .dtype = (uint8_t)x->dtype, .rank = (uint8_t)x->rank};
+    int64_t  *strides = ARENA_ARRAY(f->arena, int64_t, x->rank);
+    LaunchArg arg = {.slot = slot,
+                     .dtype = (uint8_t)x->dtype,
+                     .rank = (uint8_t)x->rank,
+                     .dims = x->shape,
+                     .strides = strides};
     int64_t   stride = layout == 2 ? 3 : 1, elements = tensor_elements(x);
-    for (uint32_t i = 0; i < x->rank; i++) arg.dims[i] = x->shape[i];
     for (uint32_t i = 0; i < x->rank; i++) {
         uint32_t axis = layout == 0   ? x->rank - 1 - i
                         : layout == 1 ? i
                                       : (x->rank - 1 - i + 1) % x->rank;
-        arg.strides[axis] = layout > 0 && repeat[axis] ? 0 : stride;
-        if (arg.strides[axis] > 0) stride *= x->shape[axis] + (layout == 2 ? 1 : 0);
+        strides[axis] = layout > 0 && repeat[axis] ? 0 : stride;
+        if (strides[axis] > 0) stride *= x->shape[axis] + (layout == 2 ? 1 : 0);
     }
     arg.dense = arg_dense(&arg);
     arg.offset = layout == 2 ? 2 * dtype_bytes(x->dtype) : 0;

@@ -140,6 +140,36 @@ TEST(dims_join_quotient_and_remainder) {
     EXPECT(!same(add(a, mul(a, num(a, 4), divide(a, n, five)), mod(a, n, five)), n));
     algebra_close(a);
 }
+// An index into two arrays that are one after the other: i < N reads the first.
+TEST(dims_select_between_expressions) {
+    Algebra *a = algebra_open(arena);
+    Dims    *d = &a->dims;
+    DimId    n = a->n, m = a->c, l = symbol(a, 7), zero = num(a, 0);
+    dims_set_below(d, l, add(a, n, m));
+    DimId at = dims_select(d, l, n, l, sub(a, l, n));
+    EXPECT(dims_provably_at_most(d, zero, at));
+    EXPECT(below(a, at, dims_max(d, n, m)));
+    EXPECT(!below(a, at, n));
+    EXPECT(same(dims_select(d, l, n, m, m), m));
+    EXPECT(same(dims_select(d, a->i, n, m, zero), m));
+    EXPECT(same(dims_select(d, n, a->i, m, zero), zero));
+    DimId first = dims_less(d, l, n);
+    EXPECT(same(mul(a, first, first), first));
+    EXPECT(same(dims_less(d, mul(a, num(a, 2), l), mul(a, num(a, 2), n)), first));
+    EXPECT_EQ(dims_range(d, dims_select(d, n, m, num(a, 3), num(a, 5))).lo, 3);
+    EXPECT_EQ(dims_range(d, dims_select(d, n, m, num(a, 3), num(a, 5))).hi, 5);
+    algebra_close(a);
+}
+TEST(dims_extremes_share_terms) {
+    Algebra *a = algebra_open(arena);
+    Dims    *d = &a->dims;
+    DimId    n = a->n, m = a->c, one = num(a, 1), least = dims_min(d, n, m);
+    EXPECT(same(dims_min(d, add(a, n, one), add(a, m, one)), add(a, least, one)));
+    EXPECT(same(dims_min(d, add(a, n, a->d), add(a, a->d, m)), add(a, least, a->d)));
+    EXPECT(same(dims_min(d, mul(a, num(a, 6), n), mul(a, num(a, 6), m)), mul(a, num(a, 6), least)));
+    EXPECT_EQ(dims_range(d, dims_max(d, sub(a, n, one), num(a, 0))).lo, 0);
+    algebra_close(a);
+}
 TEST(dims_congruence_decides_remainders) {
     Algebra *a = algebra_open(arena);
     DimId    m = symbol(a, 7), e = symbol(a, 8);
