@@ -234,6 +234,8 @@ DimId loops_let(Loops *loops, ExprId value) {
     uint32_t row = table_add(&lets->table);
     lets->symbol[row] = loops_fresh(loops, 'v');
     lets->value[row] = value;
+    /* an integer of the data, not a size: nothing is known of it */
+    dims_set_range(&loops->dims, lets->symbol[row], INT64_MIN, INT64_MAX);
     return lets->symbol[row];
 }
 ExprId loops_let_value(const Loops *loops, DimId symbol) {
