@@ -1,7 +1,7 @@
 # How the tests are found and registered with CTest. A test is a file in the right folder; nothing
-# is listed by hand. Labels: unit gradient parity fault gpu golden fuzz embed tidy, and slow for files
-# named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted into an
-# editor. A test that exits with 77 was skipped: this machine lacks what it needs.
+# is listed by hand. Labels: unit gradient parity fault gpu golden fuzz embed tidy, and slow for
+# files named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted
+# into an editor. A test that exits with 77 was skipped: this machine lacks what it needs.
 set(STOA_TEST_BIN ${CMAKE_BINARY_DIR}/tests)
 
 function(stoa_add_test name labels)
@@ -49,8 +49,8 @@ function(stoa_unit_tests)
   endforeach()
 endfunction()
 
-# tests/fakes/<source>.c as tests/fakes/<folder>/<file> of the build: stand-ins for foreign libraries
-# that the tests of a layer load. Further arguments are compile definitions.
+# tests/fakes/<source>.c as tests/fakes/<folder>/<file> of the build: stand-ins for foreign
+# libraries that the tests of a layer load. Further arguments are compile definitions.
 function(stoa_fake layer folder file source)
   set(target fake_${folder}_${source})
   add_library(${target} MODULE ${STOA_SOURCE_DIR}/tests/fakes/${source}.c)
@@ -64,14 +64,19 @@ function(stoa_fake layer folder file source)
   add_dependencies(fakes_${layer} ${target})
 endfunction()
 
-# tests/<kind>/*.c: one program a file, linked with every layer and the models.
+# tests/<kind>/*.c: one program a file, linked with every layer and the models. Those of `gpu` need
+# a device and are skipped without one.
 function(stoa_program_tests kind)
   file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/${kind}/*.c)
   foreach(source ${sources})
     get_filename_component(stem ${source} NAME_WE)
     string(REGEX REPLACE "^test_" "" stem ${stem})
     stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
-    stoa_link_all(${kind}_${stem})
+    if(kind STREQUAL gpu) # carried to a machine with a GPU: no more than they need
+      target_link_libraries(gpu_${stem} PRIVATE stoa_gpu stoa_text m)
+    else()
+      stoa_link_all(${kind}_${stem})
+    endif()
     stoa_add_test(${kind}/${stem} ${kind} COMMAND ${kind}_${stem})
   endforeach()
 endfunction()
@@ -124,6 +129,8 @@ endfunction()
 
 # bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
 # proves that each still runs (--smoke). Results name the commit, which is looked up at each build.
+# bench_gpu_* need the layers below the session only, so that they can be carried to a machine with
+# a GPU.
 function(stoa_benches)
   file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
   file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
@@ -139,11 +146,20 @@ function(stoa_benches)
     ${CMAKE_BINARY_DIR}/generated)
   foreach(source ${programs})
     get_filename_component(name ${source} NAME_WE)
-    add_executable(${name} ${source})
-    target_link_libraries(${name} PRIVATE stoa_bench)
-    stoa_link_all(${name})
+    if(name MATCHES "^bench_gpu_")
+      add_executable(${name} ${source} ${shared})
+      add_dependencies(${name} stoa_commit)
+      target_link_libraries(${name} PRIVATE stoa_gpu stoa_text m)
+      target_include_directories(${name} PRIVATE ${STOA_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+      set(labels gpu)
+    else()
+      add_executable(${name} ${source})
+      target_link_libraries(${name} PRIVATE stoa_bench)
+      stoa_link_all(${name})
+      set(labels unit)
+    endif()
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
-    stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
+    stoa_add_test(${labels}/${name} ${labels} COMMAND ${name} --smoke)
   endforeach()
   # The suite `peers` is a script beside them and the process that it talks to.
   add_executable(peer_stoa bench/peers/stoa.c)

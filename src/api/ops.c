@@ -697,12 +697,17 @@ StoaValue stoa_cross_entropy(StoaProgram *program, StoaValue logits, StoaValue l
     return api_op(program, 113, operands, 2, NULL);
 }
 
+StoaValue stoa_linear_cross_entropy(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue labels) {
+    StoaValue operands[] = {x, weight, labels};
+    return api_op(program, 114, operands, 3, NULL);
+}
+
 StoaValue stoa_layer_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, double epsilon) {
     StoaValue operands[] = {x, weight, bias};
     ApiAttr attrs[] = {
         {.number = epsilon},
     };
-    return api_op(program, 114, operands, 3, attrs);
+    return api_op(program, 117, operands, 3, attrs);
 }
 
 StoaValue stoa_rms_norm(StoaProgram *program, StoaValue x, StoaValue weight, double epsilon) {
@@ -710,7 +715,7 @@ StoaValue stoa_rms_norm(StoaProgram *program, StoaValue x, StoaValue weight, dou
     ApiAttr attrs[] = {
         {.number = epsilon},
     };
-    return api_op(program, 115, operands, 2, attrs);
+    return api_op(program, 118, operands, 2, attrs);
 }
 
 void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, StoaValue mean, StoaValue var, double epsilon, double momentum, bool training, StoaValue *out_y, StoaValue *out_new_mean, StoaValue *out_new_var) {
@@ -721,7 +726,7 @@ void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaVa
         {.integer = (int64_t)training},
     };
     StoaValue outs[3];
-    api_op_many(program, 116, operands, 5, attrs, outs, 3);
+    api_op_many(program, 119, operands, 5, attrs, outs, 3);
     *out_y = outs[0];
     *out_new_mean = outs[1];
     *out_new_var = outs[2];
@@ -729,17 +734,17 @@ void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaVa
 
 StoaValue stoa_linear(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias) {
     StoaValue operands[] = {x, weight, bias};
-    return api_op(program, 117, operands, 3, NULL);
+    return api_op(program, 120, operands, 3, NULL);
 }
 
 StoaValue stoa_matmul(StoaProgram *program, StoaValue x, StoaValue y) {
     StoaValue operands[] = {x, y};
-    return api_op(program, 118, operands, 2, NULL);
+    return api_op(program, 121, operands, 2, NULL);
 }
 
 StoaValue stoa_embedding(StoaProgram *program, StoaValue table, StoaValue indices) {
     StoaValue operands[] = {table, indices};
-    return api_op(program, 119, operands, 2, NULL);
+    return api_op(program, 122, operands, 2, NULL);
 }
 
 StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaValue v, double scale, bool causal) {
@@ -748,7 +753,7 @@ StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaVal
         {.number = scale},
         {.integer = (int64_t)causal},
     };
-    return api_op(program, 120, operands, 3, attrs);
+    return api_op(program, 123, operands, 3, attrs);
 }
 
 StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double rate, int64_t stream) {
@@ -757,7 +762,7 @@ StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double
         {.number = rate},
         {.integer = (int64_t)stream},
     };
-    return api_op(program, 121, operands, 2, attrs);
+    return api_op(program, 126, operands, 2, attrs);
 }
 
 StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -768,7 +773,7 @@ StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 122, operands, 1, attrs);
+    return api_op(program, 127, operands, 1, attrs);
 }
 
 StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -779,11 +784,11 @@ StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 123, operands, 1, attrs);
+    return api_op(program, 128, operands, 1, attrs);
 }
 
 StoaValue stoa_global_norm(StoaProgram *program, const StoaValue *xs, uint32_t xs_count) {
-    return api_op(program, 124, xs, xs_count, NULL);
+    return api_op(program, 129, xs, xs_count, NULL);
 }
 
 void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, StoaValue momentum_buffer, StoaValue rate, double momentum, double decay, bool nesterov, StoaValue *out_parameter, StoaValue *out_momentum_buffer) {
@@ -794,7 +799,7 @@ void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, Sto
         {.integer = (int64_t)nesterov},
     };
     StoaValue outs[2];
-    api_op_many(program, 125, operands, 4, attrs, outs, 2);
+    api_op_many(program, 130, operands, 4, attrs, outs, 2);
     *out_parameter = outs[0];
     *out_momentum_buffer = outs[1];
 }
@@ -808,7 +813,7 @@ void stoa_adamw(StoaProgram *program, StoaValue parameter, StoaValue gradient, S
         {.number = decay},
     };
     StoaValue outs[3];
-    api_op_many(program, 126, operands, 6, attrs, outs, 3);
+    api_op_many(program, 131, operands, 6, attrs, outs, 3);
     *out_parameter = outs[0];
     *out_first = outs[1];
     *out_second = outs[2];

@@ -158,7 +158,7 @@ static Nest open_nest(Lowering *l, const DimId *dims, uint32_t rank, uint32_t wi
     Nest  nest = {.phase = loops_phase(l->loops)};
     for (uint32_t i = 0; i < rank; i++) {
         nest.index[i] = dims_const(d, 0);
-        if (without >> i & 1) continue;
+        if ((without >> i & 1) || dims[i].row == dims_const(d, 1).row) continue;
         nest.index[i] = loops_fresh(l->loops, 'i');
         dims_set_below(d, nest.index[i], dims[i]);
         nest.loops[nest.depth++] = loops_loop(l->loops, nest.index[i], dims[i], BIND_SERIAL);

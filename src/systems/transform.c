@@ -162,15 +162,17 @@ bool transform_separates(Loops *loops, DimId address, DimId var) {
     if (!dims_linear_in(dims, address, var, &step, &rest)) return false;
     return !dims_is_const(dims, step) || dims_const_value(dims, step) != 0;
 }
-/* Side by side, iterations may add to one element all together, or each to its own. */
+/* Side by side, iterations may add to one element all together, or each to its own; they may not
+ * store into one. */
 static bool vectors_meet(Schedule *s, uint32_t loop) {
     Loops           *loops = s->loops;
     const LoopNodes *nodes = &loops->nodes;
     for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++) {
-        if (nodes->kind[row] != NODE_REDUCE) continue;
+        if (nodes->kind[row] == NODE_LOOP) continue;
         DimId address = loops_address(loops, nodes->access[row]);
-        if (dims_contains(&loops->dims, address, nodes->var[loop]) &&
-            !transform_separates(loops, address, nodes->var[loop]))
+        bool  moves = dims_contains(&loops->dims, address, nodes->var[loop]);
+        bool  adds = nodes->kind[row] == NODE_REDUCE;
+        if (adds ? moves && !transform_separates(loops, address, nodes->var[loop]) : !moves)
             return true;
     }
     return false;
