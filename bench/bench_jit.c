@@ -208,7 +208,7 @@ int main(int argc, char **argv) {
     diags_close(&s.diags);
     arena_guard_end(&guard);
     arena_close(s.arena);
-    return 0;
+    return bench_close(&s.bench, 0);
 }
 
 #else
