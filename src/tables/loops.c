@@ -31,10 +31,8 @@ TABLE_INFO(LoopSteps, loop_steps_info, "loop_steps", LOOP_STEPS_COLUMNS);
 
 enum { ROWS_MAX = 1 << 20 };
 
-void loops_open(Loops *loops) {
+void loops_open(Loops *loops, Budget *budget) {
     memset(loops, 0, sizeof *loops);
-    loops->budget = (Budget){.name = "loops"};
-    Budget *budget = &loops->budget;
     strings_open(&loops->strings, ROWS_MAX, budget);
     dims_open(&loops->dims, ROWS_MAX, budget);
     attrs_open(&loops->lists, ROWS_MAX, budget);
@@ -49,7 +47,6 @@ void loops_open(Loops *loops) {
 }
 
 void loops_close(Loops *loops) {
-    if (loops->budget.name == NULL) return;
     strings_close(&loops->strings);
     dims_close(&loops->dims);
     attrs_close(&loops->lists);
