@@ -38,8 +38,8 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 static int usage(const char *what, const char *which) {
     fprintf(stderr, "stoac: %s%s\n", what, which);
     fprintf(stderr, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-                    "             [--binary] [--check] [--target cpu] [--mem] [--time] [--kernels]\n"
-                    "             [--fuel N] [--bisect] [--expect TEXT]\n");
+                    "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
+                    "             [--kernels] [--fuel N] [--bisect] [--expect TEXT]\n");
     return 2;
 }
 
