@@ -2,7 +2,8 @@
 # every src/<name>/*.c; a folder without a .c file makes no target and is left out of the lists of
 # those that depend on it, so that the tree builds while it grows.
 set(STOA_LAYERS "" CACHE INTERNAL "targets of the layers that exist, lowest first")
-set(STOA_LIBS_PRIVATE "-lm -lpthread" CACHE INTERNAL "what a static link needs besides libstoa.a")
+set(STOA_LIBS_PRIVATE "-lm -lpthread -ldl" CACHE INTERNAL
+  "what a static link needs besides libstoa.a")
 set(STOA_SOURCE_DIR ${PROJECT_SOURCE_DIR})
 
 # Sets STOA_<VAR> to an imported library, or stops with the name of the Debian package that has it.
@@ -18,6 +19,22 @@ function(stoa_find_library var name header package)
   target_link_libraries(stoa_ext_${name} INTERFACE ${STOA_${var}_LIBRARY})
   set(STOA_${var} stoa_ext_${name} PARENT_SCOPE)
   set(STOA_LIBS_PRIVATE "${STOA_LIBS_PRIVATE} -l${name}" CACHE INTERNAL "")
+endfunction()
+
+# The headers of LLVM's C interface. The library itself is opened when the first kernel is compiled,
+# never linked, so that a program without it starts, and one with it starts as fast.
+function(stoa_find_llvm)
+  find_path(STOA_LLVM_INCLUDE llvm-c/Transforms/PassBuilder.h
+    PATHS /usr/lib/llvm-19/include /usr/lib64/llvm19/include NO_DEFAULT_PATH)
+  mark_as_advanced(STOA_LLVM_INCLUDE)
+  if(NOT STOA_LLVM_INCLUDE)
+    message(STATUS "kernels will not be compiled: no <llvm-c/Core.h> of LLVM 19 (llvm-19-dev)")
+    return()
+  endif()
+  add_library(stoa_ext_llvm INTERFACE)
+  target_include_directories(stoa_ext_llvm SYSTEM INTERFACE ${STOA_LLVM_INCLUDE})
+  set(STOA_LLVM_HEADERS stoa_ext_llvm PARENT_SCOPE)
+  set(STOA_LLVM_DEFINE STOA_HAVE_LLVM=1 PARENT_SCOPE)
 endfunction()
 
 # jemalloc as one private object: only mallocx and its family stay visible, to Stoa alone. Linked as

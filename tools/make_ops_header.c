@@ -11,10 +11,13 @@
 
 static bool has_builder(int opcode) {
     const OpInfo *info = &op_infos[opcode];
-    if (info->flags & (OP_TERMINATOR | OP_BLOCKS | OP_STATE | OP_DERIVES)) return false;
+    if (info->flags & (OP_TERMINATOR | OP_BLOCKS | OP_STATE | OP_DERIVES | OP_DERIVED))
+        return false;
     return opcode != OP_CONSTANT && opcode != OP_CALL && opcode != OP_CUSTOM_GRAD &&
            opcode != OP_ALL_TO_ALL;
 }
+/* Gives its (first) result instead of filling out parameters. */
+static bool is_single(const OpInfo *info) { return info->results == 1 || (info->flags & OP_AUX); }
 static const char *c_type(AttrKind kind) {
     switch (kind) {
     case ATTR_INT: return "int64_t ";
@@ -52,7 +55,7 @@ static void signature(FILE *f, int opcode, bool api) {
     const OpInfo *info = &op_infos[opcode];
     char          names[16][32], outs[16][32];
     int           count = split(info->operands, names), results = split(info->outs, outs);
-    bool          many = info->operands_max == OP_MANY, single = info->results == 1;
+    bool          many = info->operands_max == OP_MANY, single = is_single(info);
     fprintf(f, "%s%s stoa_%s(StoaProgram *program", api ? "STOA_API " : "",
             single ? "StoaValue" : "void", info->name);
     if (many) fprintf(f, ", const StoaValue *%s, uint32_t %s_count", names[0], names[0]);
@@ -113,7 +116,7 @@ static void body(FILE *f, int opcode) {
     const OpInfo *info = &op_infos[opcode];
     char          names[16][32], outs[16][32];
     int           count = split(info->operands, names), results = split(info->outs, outs);
-    bool          many = info->operands_max == OP_MANY, single = info->results == 1;
+    bool          many = info->operands_max == OP_MANY, single = is_single(info);
     signature(f, opcode, false);
     fprintf(f, " {\n");
     if (!many && count > 0) {

@@ -6,6 +6,7 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
+ *     --kernels        print the loops of each kernel, with its schedule steps under --time
  *     --bisect         find the first rewrite that makes the result fail --check or --expect
  *     --expect TEXT    fail unless TEXT appears in the printed result
  *
@@ -21,12 +22,13 @@
 #include "text/messages.h"
 #include "text/parse.h"
 #include "text/print.h"
+#include "text/print_loops.h"
 
 typedef struct Options {
     const char *file, *out, *steps, *expect;
     uint64_t    dump, skip; /* bit per SystemKind */
     uint32_t    fuel;
-    bool        types, binary, check, mem, time, target, bisect;
+    bool        types, binary, check, mem, time, target, bisect, kernels;
 } Options;
 
 static Arena *arena;
@@ -37,7 +39,7 @@ static int usage(const char *what, const char *which) {
     fprintf(stderr, "stoac: %s%s\n", what, which);
     fprintf(stderr, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                     "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
-                    "             [--fuel N] [--bisect] [--expect TEXT]\n");
+                    "             [--kernels] [--fuel N] [--bisect] [--expect TEXT]\n");
     return 2;
 }
 
@@ -51,8 +53,9 @@ static bool read_flag(Options *o, String flag) {
     struct {
         const char *name;
         bool       *flag;
-    } flags[] = {{"--types", &o->types}, {"--binary", &o->binary}, {"--check", &o->check},
-                 {"--mem", &o->mem},     {"--time", &o->time},     {"--bisect", &o->bisect}};
+    } flags[] = {{"--types", &o->types},    {"--binary", &o->binary}, {"--check", &o->check},
+                 {"--mem", &o->mem},        {"--time", &o->time},     {"--bisect", &o->bisect},
+                 {"--kernels", &o->kernels}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
@@ -175,13 +178,17 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
                       uint32_t *out_fuel) {
     Target target;
     Runner runner;
-    if (o->target) cpu_describe(&target);
+    if (o->target) { cpu_describe(&target, true); }
     runner_open(&runner, world, o->target ? &target : NULL);
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
+    for (uint32_t row = 1; good && o->kernels && row < runner.loops.kernels.table.count; row++) {
+        String name = str_format(arena, "k%u", row);
+        put(stdout, text_print_kernel(arena, &runner.loops, (KernelId){row}, name.data, o->time));
+    }
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;

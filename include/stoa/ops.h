@@ -221,6 +221,8 @@ STOA_API StoaValue stoa_logsumexp(StoaProgram *program, StoaValue x, const int64
 STOA_API StoaValue stoa_one_hot(StoaProgram *program, StoaValue indices, StoaDim size, StoaDtype dtype);
 /* -log softmax(logits)[label] for each row; labels are integers; a label outside the classes gives loss 0 */
 STOA_API StoaValue stoa_cross_entropy(StoaProgram *program, StoaValue logits, StoaValue labels);
+/* cross_entropy(linear(x, weight), labels) without the logits in memory; x[...,C], weight[V,C]; lse: logsumexp of each row of logits, in f32 for 16-bit floats */
+STOA_API StoaValue stoa_linear_cross_entropy(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue labels);
 /* (x - mean) / sqrt(var + epsilon) weight + bias over the last axis; Ba et al. 2016 */
 STOA_API StoaValue stoa_layer_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, double epsilon);
 /* x / sqrt(mean x^2 + epsilon) weight over the last axis; Zhang and Sennrich 2019 */
@@ -233,7 +235,7 @@ STOA_API StoaValue stoa_linear(StoaProgram *program, StoaValue x, StoaValue weig
 STOA_API StoaValue stoa_matmul(StoaProgram *program, StoaValue x, StoaValue y);
 /* rows of table[V,C] at integer indices; an index outside gives zeros */
 STOA_API StoaValue stoa_embedding(StoaProgram *program, StoaValue table, StoaValue indices);
-/* softmax(scale q k^T) v over the last two axes: q[...,T,D], k[...,S,D], v[...,S,E]; Vaswani et al. 2017. scale: 0: 1 / sqrt(last axis of q); causal: query i sees keys up to i + keys - queries */
+/* softmax(scale q k^T) v over the last two axes: q[...,H,T,D], k[...,G,S,D], v[...,G,S,E] where G divides H: key head h G / H serves query head h; a query that sees no key gives zeros; lse[...,H,T]: log of the sum of e^score, in f32 for 16-bit floats; Vaswani et al. 2017, Ainslie et al. 2023. scale: 0: 1 / sqrt(last axis of q); causal: query i sees keys up to i + keys - queries */
 STOA_API StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaValue v, double scale, bool causal);
 /* zeroes elements at random, divides the rest by 1 - rate; Srivastava et al. 2014. rate: probability of zero; stream: distinguishes uses of one seed */
 STOA_API StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double rate, int64_t stream);

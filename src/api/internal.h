@@ -8,6 +8,7 @@
 #include "arena/arena.h"
 #include "arena/status.h"
 #include "arena/workers.h"
+#include "cpu/jit.h"
 #include "tables/diags.h"
 #include "tables/target.h"
 #include <stoa/stoa.h>
@@ -18,7 +19,8 @@ struct StoaContext {
     Arena       *reports;  /* text of the last report */
     Diags        diags;    /* of calls that have no world */
     Workers     *workers;
-    Target       target;
+    Target       target, plain; /* with and without compiled kernels */
+    Jit         *jit;           /* NULL: this build has no compiler */
     Budget       tensors;
     const char  *message;
     bool         refused; /* see api_refused */
@@ -49,7 +51,7 @@ void api_misuse(StoaContext *context, const char *function, const char *problem)
 void *api_block_open(StoaContext *context, size_t bytes);
 void  api_block_close(StoaContext *context, void *block, size_t bytes);
 
-static_assert((int)STOA_CANCELLED == (int)STATUS_CANCELLED, "ORDER Status");
+static_assert((int)STOA_DEVICE_FAILED == (int)STATUS_DEVICE, "ORDER Status");
 static_assert((int)STOA_F64 == (int)DTYPE_F64, "ORDER DTYPES");
 
 #endif

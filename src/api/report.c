@@ -8,6 +8,7 @@
 #include "formats/files.h"
 #include "formats/json.h"
 #include "formats/safetensors.h"
+#include "gpu/doctor.h"
 #include "text/binary.h"
 #include "text/print.h"
 #include "train/checkpoint.h"
@@ -223,12 +224,14 @@ static uint32_t findings(StoaContext *context, Arena *arena, Finding *out) {
 #else
     out[n++] = (Finding){"oneDNN", STR("absent: matrix products use the built-in kernels")};
 #endif
-    out[n++] = (Finding){"gpu", STR("not in this build")};
+    GpuFinding gpu[GPU_FINDINGS_MAX];
+    uint32_t   gpu_count = gpu_findings(arena, gpu);
+    for (uint32_t i = 0; i < gpu_count; i++) out[n++] = (Finding){gpu[i].key, gpu[i].value};
     return n;
 }
 
 static const char *doctor(StoaContext *context, bool json) {
-    Finding list[32];
+    Finding list[16 + GPU_FINDINGS_MAX];
     arena_release(context->reports, (ArenaMark){0});
     Scratch  scratch = scratch_begin(&context->reports, 1);
     uint32_t count = findings(context, scratch.arena, list);

@@ -334,7 +334,7 @@ static String progress_json(Training *t, const StoaProgress *p) {
     text_addf(
         &text,
         "{\"step\":%llu,\"steps\":%llu,\"lr\":%.7g,\"items_per_second\":%.7g,\"skipped\":%llu,"
-              "\"seconds\":%.4g",
+        "\"seconds\":%.4g",
         (unsigned long long)p->step, (unsigned long long)p->steps, p->learning_rate,
         p->items_per_second, (unsigned long long)p->skipped, p->seconds);
     if (isfinite(p->loss))

@@ -14,6 +14,7 @@
 #define STOA_CPU_KERNELS_H
 
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 
 /* --- calling ---------------------------------------------------------------------------------- */
 typedef struct KernelCtx {
@@ -58,7 +59,7 @@ typedef void RowFn(void *y, const void *x, const void *weight, const void *bias,
 typedef void GemmTileFn(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
                         int64_t k, int64_t rows, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
-                        int64_t width, int64_t count, int64_t k);
+                        int64_t width, int64_t count, int64_t k); /* any number of panels */
 /* Patches of a convolution: out[k][width], for each run  out[k][col + i] = x[from + offsets[k] +
  * i stride]  for i < count; columns beyond the last run are zero. */
 typedef struct PatchRun {
@@ -66,26 +67,42 @@ typedef struct PatchRun {
 } PatchRun;
 typedef void PatchFn(void *out, int64_t width, const void *x, const PatchRun *runs,
                      int64_t runs_count, int64_t stride, const int64_t *offsets, int64_t k);
+/* Strips of attention and the fused loss; see kernels_strip.def. */
+typedef void StripSoftmaxFn(void *strip, int64_t n, int64_t first, double factor, void *max,
+                            void *sum, void *shrink);
+typedef void StripEndFn(const void *max, const void *sum, void *lse, void *inverse);
+typedef void StripBackFn(void *strip, void *back, int64_t n, int64_t first, double factor,
+                         const void *lse, const void *delta);
+typedef void StripLossFn(void *strip, int64_t n, const void *lse, const void *all, const void *mine,
+                         const int64_t *label);
+typedef void StripScaleFn(void *strip, int64_t n, const void *by);
+typedef void StripDotFn(const void *a, const void *b, int64_t n, void *out);
 typedef struct GemmShape {
     int32_t rows, cols; /* of a register tile */
 } GemmShape;
 
 typedef struct Isa {
-    const char   *name;
-    BlockFn      *block[OP_COUNT][DTYPE_COUNT];
-    BlockFn      *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
-    BlockFn      *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
-    BlockFn      *select_bytes[9], *copy_bytes[9];   /* by element size */
-    ReduceRowFn  *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceColsFn *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceRowFn  *square_row[DTYPE_COUNT];
-    RowFn        *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
-    RowFn        *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
-    BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
-    GemmTileFn   *gemm_tile[DTYPE_COUNT];
-    GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
-    PatchFn      *conv_patch[DTYPE_COUNT];
-    GemmShape     gemm_shape[DTYPE_COUNT];
+    const char     *name;
+    BlockFn        *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn        *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn        *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn        *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn    *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn   *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn    *square_row[DTYPE_COUNT];
+    RowFn          *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn          *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn        *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn     *gemm_tile[DTYPE_COUNT];
+    GemmPackFn     *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    PatchFn        *conv_patch[DTYPE_COUNT];
+    GemmShape       gemm_shape[DTYPE_COUNT];
+    StripSoftmaxFn *strip_softmax[DTYPE_COUNT]; /* those of the strips: f32 and f64 */
+    StripEndFn     *strip_end[DTYPE_COUNT];
+    StripBackFn    *strip_back[DTYPE_COUNT];
+    StripLossFn    *strip_loss_back[DTYPE_COUNT];
+    StripScaleFn   *strip_scale[DTYPE_COUNT];
+    StripDotFn     *strip_dot[DTYPE_COUNT];
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
@@ -108,6 +125,7 @@ typedef struct Binder {
     Arena           *arena;
     const Plan      *plan;
     const Isa       *isa;
+    const EmitModule *module; /* compiled kernels; NULL: none */
     uint32_t         lanes;
     uint32_t         launch; /* row */
     Opcode           opcode;
@@ -147,9 +165,6 @@ static inline bool arg_dense(const LaunchArg *arg) {
     }
     return true;
 }
-static inline bool dtype_is_half(Dtype dtype) { return dtype == DTYPE_F16 || dtype == DTYPE_BF16; }
-/* What 16-bit floats are computed in: f32; other dtypes in themselves. */
-static inline Dtype dtype_compute(Dtype dtype) { return dtype_is_half(dtype) ? DTYPE_F32 : dtype; }
 
 BindFn kernels_bind_elementwise, kernels_bind_compare, kernels_bind_convert, kernels_bind_select;
 BindFn kernels_bind_copy, kernels_bind_broadcast, kernels_bind_transpose, kernels_bind_slice;
@@ -159,11 +174,13 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn kernels_bind_special;
+BindFn kernels_bind_special, kernels_bind_fused;
+enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */
 bool   kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
 BindFn gemm_bind_dot_general, gemm_bind_linear, conv_bind_convolution;
+BindFn attention_bind, attention_grad_bind;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {
@@ -175,8 +192,8 @@ struct CpuPlan {
     uint8_t    *shared;
 };
 /* cpu_bind with the inner loops of a given instruction set, for tests. */
-MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa *isa,
-                             Diags *diags, CpuPlan **out_cpu);
+MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module,
+                             Workers *workers, const Isa *isa, Diags *diags, CpuPlan **out_cpu);
 
 /* Bits of the accumulator (f64 for floats, else i64) that nothing has been reduced into. */
 uint64_t kernels_reduce_start(ReduceKind kind, Dtype dtype);

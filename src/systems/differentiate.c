@@ -1,13 +1,13 @@
 /* differentiate: gradient and jvp rows become derivative programs.
  *
  * Rows are handled in order, so a gradient of a gradient sees ordinary rows: any order is
- * repetition.
- *   jvp       walk the rows between the inputs and y once and emit their tangents (rules/jvp.def).
- *   gradient  the same from placeholder tangents, then walk the emitted rows backwards and transpose
- *             those that are linear in the tangents (rules/transpose.def), adding up contributions.
- * There is no table of backward operators. The tangent rows of a gradient are unused afterwards,
- * for `dead` to drop; their coefficients are what the backward program uses. A placeholder is
- * stop_gradient of its x: a row of the right type that no further gradient passes through.
+ * repetition. For jvp, the rows between the inputs and y are walked once and emit their tangents
+ * (rules/jvp.def). For gradient, the same from placeholder tangents; then the emitted rows are
+ * walked backwards and those linear in the tangents transposed (rules/transpose.def), adding up
+ * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
+ * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
+ * composite without a derivative rule takes that of its expansion, whose rows are appended for the
+ * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
@@ -22,8 +22,9 @@ typedef struct Derive {
     OpId       op;       /* the derivative row, in the old code */
     uint32_t   rows;     /* of the new code when the derivative row was reached */
     uint8_t   *active;   /* by new value row: depends on an x and matters to y */
-    ValueId   *tangents; /* by new value row below the limit */
-    uint32_t   errors;   /* when the derivative row was reached; one more ends the work */
+    ValueId   *tangents; /* by new value row below tangents_max; nil: zero */
+    uint32_t   tangents_max;
+    uint32_t   errors; /* when the derivative row was reached; one more ends the work */
     bool       failed;
 } Derive;
 
@@ -72,66 +73,97 @@ static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y)
     }
 }
 
+static ValueId tangent_of(const Derive *d, ValueId value) {
+    return value.row < d->tangents_max ? d->tangents[value.row] : (ValueId){0};
+}
+static void set_tangent(Derive *d, ValueId value, ValueId tangent) {
+    if (value.row >= d->tangents_max) { /* a value of an expansion */
+        uint32_t max = d->build->code->values.table.count * 2;
+        ValueId *more = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, max);
+        memcpy(more, d->tangents, d->tangents_max * sizeof *more);
+        d->tangents = more;
+        d->tangents_max = max;
+    }
+    d->tangents[value.row] = tangent;
+}
+
+static void push_row(Derive *d, OpId op, OpId user);
+
+/* The tangents of a composite by way of its expansion. Nesting is that of the rules, four deep. */
+static bool push_expansion(Derive *d, OpId op, OpId user, ValueId *out) {
+    const Code *code = d->build->code;
+    Emit        e = emit_at(d->build, op);
+    ExpandFn   *expand = expand_rules[code->ops.opcode[op.row]];
+    uint32_t    results = code->ops.results_count[op.row], first = code->ops.table.count;
+    ValueId    *values = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
+    if (expand == NULL || !expand(&e, values)) return false;
+    uint32_t last = code->ops.table.count; /* tangents follow */
+    for (uint32_t row = first; row < last && !d->failed; row++) push_row(d, (OpId){row}, user);
+    for (uint32_t i = 0; i < results; i++) out[i] = tangent_of(d, values[i]);
+    return true;
+}
+
+/* Emits the tangents of a row, if any operand has one. user: the row it comes from. */
+static void push_row(Derive *d, OpId op, OpId user) {
+    const Code *code = d->build->code;
+    uint32_t    results = code->ops.results_count[op.row], count = code->ops.operands_count[op.row];
+    ValueId    *tangents = ARENA_ARRAY(d->ctx->scratch, ValueId, count);
+    ValueId    *out = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
+    bool        moved = false;
+    for (uint32_t i = 0; i < count; i++) {
+        tangents[i] = tangent_of(d, op_operand(code, op, i));
+        moved |= value_id_some(tangents[i]);
+    }
+    if (!moved) return;
+    Emit e = emit_at(d->build, op);
+    e.d = tangents;
+    if (!emit_jvp(&e, out) && !push_expansion(d, op, user, out))
+        (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, user),
+                        code->ops.opcode[op.row], 0, 0, 0);
+    for (uint32_t i = 0; i < results; i++) {
+        ValueId y = op_result(code, op, i);
+        if (value_id_some(out[i]) && !value_id_some(tangent_of(d, y)))
+            set_tangent(d, y, out[i]); /* an x keeps its seed */
+    }
+    check_errors(d);
+}
+
 /* Emits the tangent rows of every active operator. tangents[] holds the seeds on entry. */
 static void push_forward(Derive *d) {
     const Code *code = d->build->code;
-    uint32_t    operands_max = 8;
-    ValueId    *operand_tangents = ARENA_ARRAY(d->ctx->scratch, ValueId, operands_max);
     for (uint32_t row = 1; row < d->rows && !d->failed; row++) {
-        uint32_t results = code->ops.results_count[row], count = code->ops.operands_count[row];
-        bool     wanted = false, moved = false;
-        for (uint32_t i = 0; i < results; i++)
+        bool wanted = false;
+        for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             wanted |= d->active[op_result(code, (OpId){row}, i).row] == 3;
-        if (!wanted) continue;
-        if (count > operands_max || results > operands_max) {
-            operands_max = (count > results ? count : results) * 2;
-            operand_tangents = ARENA_ARRAY(d->ctx->scratch, ValueId, operands_max);
-        }
-        for (uint32_t i = 0; i < count; i++) {
-            operand_tangents[i] = d->tangents[op_operands(code, (OpId){row})[i].row];
-            moved |= value_id_some(operand_tangents[i]);
-        }
-        if (!moved) continue;
-        Emit     e = emit_at(d->build, (OpId){row});
-        ValueId *out = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
-        e.d = operand_tangents;
-        if (!emit_jvp(&e, out)) {
-            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, e.op),
-                            code->ops.opcode[row], 0, 0, 0);
-        }
-        for (uint32_t i = 0; i < results; i++) {
-            ValueId y = op_result(code, (OpId){row}, i);
-            if (!value_id_some(d->tangents[y.row]))
-                d->tangents[y.row] = out[i]; /* an x keeps its seed */
-        }
-        check_errors(d);
+        if (wanted) push_row(d, (OpId){row}, (OpId){row});
     }
 }
 
-/* Walks the tangent rows [first, last) backwards. cotangents: by value row, grown as rows
- * appear. */
+/* Walks the tangent rows [first, last) backwards. cotangents: by value row, of rows up to last. */
 static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *is_tangent,
                       ValueId *cotangents) {
     const Code *code = d->build->code;
+    uint32_t    parts_max = 8;
+    ValueId    *parts = ARENA_ARRAY(d->ctx->scratch, ValueId, parts_max);
     for (uint32_t row = last; row-- > first && !d->failed;) {
-        OpId op = {row};
-        if (code->ops.results_count[row] == 0) continue;
-        ValueId result = op_result(code, op, 0);
-        if (!is_tangent[result.row] || !value_id_some(cotangents[result.row])) continue;
-        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+        OpId     op = {row};
+        uint32_t results = code->ops.results_count[row], count = code->ops.operands_count[row];
+        bool     wanted = false;
+        if (results == 0 || !is_tangent[op_result(code, op, 0).row]) continue;
+        Emit e = emit_at(d->build, op);
+        e.ct = &cotangents[e.y.row]; /* results are consecutive */
+        for (uint32_t i = 0; i < results; i++) wanted |= value_id_some(e.ct[i]);
+        if (!wanted) continue;
+        if (count > parts_max) parts = ARENA_ARRAY(d->ctx->scratch, ValueId, parts_max = count * 2);
+        if (!emit_transpose(&e, is_tangent, parts))
+            (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, d->op.row,
+                            code->ops.opcode[row], e.operand, 0, 0);
+        check_errors(d);
+        for (uint32_t i = 0; i < count && !d->failed; i++) {
             ValueId operand = op_operand(code, op, i);
-            if (!is_tangent[operand.row]) continue;
-            Emit e = emit_at(d->build, op);
-            e.ct = cotangents[result.row];
-            e.operand = i;
-            ValueId part = emit_transpose(&e);
-            if (!value_id_some(part))
-                (void)diags_add(&d->ctx->world->diags, DIAG_NOT_TRANSPOSABLE, d->op.row,
-                                code->ops.opcode[row], i, 0, 0);
-            check_errors(d);
-            if (d->failed) return;
+            if (!is_tangent[operand.row] || !value_id_some(parts[i])) continue;
             ValueId *sum = &cotangents[operand.row];
-            *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, part) : part;
+            *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, parts[i]) : parts[i];
         }
     }
 }
@@ -161,7 +193,8 @@ static Derive derive_begin(SystemCtx *ctx, Rewrite *rw, OpId op) {
                      .rows = code->ops.table.count,
                      .errors = ctx->world->diags.errors};
     d.active = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->values.table.count);
-    d.tangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, code->values.table.count);
+    d.tangents_max = code->values.table.count;
+    d.tangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, d.tangents_max);
     return d;
 }
 

@@ -36,6 +36,10 @@ static TransposeFn *const transpose_functions[OP_COUNT] = {
 #define TRANSPOSE_FN(NAME) [OP_##NAME] = transpose_##NAME,
 #include "tables/rules/transpose.def"
 };
+static TransposeAllFn *const transpose_all[OP_COUNT] = {
+#define TRANSPOSE_ALL(NAME) [OP_##NAME] = transpose_##NAME,
+#include "tables/rules/transpose.def"
+};
 
 Emit emit_at(Build *build, OpId op) {
     const Code *code = build->code;
@@ -129,12 +133,31 @@ bool emit_jvp(Emit *e, ValueId *out_tangents) {
     return true;
 }
 
-ValueId emit_transpose(Emit *e) {
-    Opcode opcode = (Opcode)e->build->code->ops.opcode[e->op.row];
+static ValueId transpose_operand(Emit *e, Opcode opcode) {
     if (transpose_functions[opcode] != NULL) return transpose_functions[opcode](e);
     if (e->operand < EXPRESSION_OPERANDS && transpose_expressions[opcode][e->operand] != NULL)
         return transpose_expressions[opcode][e->operand](e);
     return (ValueId){0};
+}
+bool emit_transpose(Emit *e, const uint8_t *is_tangent, ValueId *out_parts) {
+    Opcode opcode = (Opcode)e->build->code->ops.opcode[e->op.row];
+    memset(out_parts, 0, e->count * sizeof *out_parts);
+    if (transpose_all[opcode] != NULL) {
+        transpose_all[opcode](e, out_parts);
+        return true;
+    }
+    for (e->operand = 0; e->operand < e->count; e->operand++) {
+        if (!is_tangent[X(e->operand).row]) continue;
+        out_parts[e->operand] = transpose_operand(e, opcode);
+        if (!value_id_some(out_parts[e->operand])) return false;
+    }
+    return true;
+}
+bool emit_has_transpose(Opcode opcode) {
+    bool any = transpose_functions[opcode] != NULL || transpose_all[opcode] != NULL;
+    for (uint32_t i = 0; i < EXPRESSION_OPERANDS; i++)
+        any |= transpose_expressions[opcode][i] != NULL;
+    return any;
 }
 
 /* --- words ------------------------------------------------------------------------------------ */

@@ -5,7 +5,7 @@
  *
  *   X(i), Y, T(i)   operands, first result, type of operand i
  *   D               tangent of the operand that a jvp rule is about (never nil)
- *   CT              cotangent of the result in a transpose rule
+ *   CT              cotangent of the first result in a transpose rule
  *   NUM(c)          the number c in every element of the type of X(0)
  *   INT_ATTR(NAME, attr), FLOAT_ATTR(NAME, attr)  attributes of the row */
 #ifndef STOA_SYSTEMS_EMIT_H
@@ -21,7 +21,7 @@ typedef struct Emit {
     ValueId         y; /* first result */
     const uint64_t *attrs;
     const ValueId  *d;       /* jvp: tangent of each operand, nil when zero */
-    ValueId         ct;      /* transpose: cotangent of the first result */
+    const ValueId  *ct;      /* transpose: cotangent of each result, nil when zero */
     uint32_t        operand; /* that a jvp or transpose expression is about */
 } Emit;
 
@@ -29,19 +29,26 @@ typedef struct Emit {
  * no derivative in an operand that has a tangent. Expansion functions fill out_values likewise. */
 typedef bool    JvpFn(Emit *e, ValueId *out_tangents);
 typedef ValueId TransposeFn(Emit *e);
-typedef bool    ExpandFn(Emit *e, ValueId *out_values);
+/* Fills out_parts, one per operand (nil: not linear in it, or zero). */
+typedef void TransposeAllFn(Emit *e, ValueId *out_parts);
+typedef bool ExpandFn(Emit *e, ValueId *out_values);
 
 /* By opcode; NULL where there is none. jvp_row applies whatever rule the opcode has. */
 extern ExpandFn *const expand_rules[OP_COUNT];
 #define JVP_FN(NAME) JvpFn jvp_##NAME;
 #include "tables/rules/jvp.def"
-#define TRANSPOSE_FN(NAME) TransposeFn transpose_##NAME;
+#define TRANSPOSE_FN(NAME)  TransposeFn transpose_##NAME;
+#define TRANSPOSE_ALL(NAME) TransposeAllFn transpose_##NAME;
 #include "tables/rules/transpose.def"
 #define EXPAND_FN(NAME) ExpandFn expand_##NAME;
 #include "tables/rules/expand.def"
+/* False: the row has no rule for an operand that moves. */
 bool emit_jvp(Emit *e, ValueId *out_tangents);
-/* Contribution of CT to operand e->operand; nil when the row has no transpose there. */
-ValueId emit_transpose(Emit *e);
+/* The contributions of e->ct to the operands that are tangents, by value row. False when the row
+ * has no transpose in e->operand. */
+bool emit_transpose(Emit *e, const uint8_t *is_tangent, ValueId *out_parts);
+/* Whether rules may put this operator on tangents. */
+bool emit_has_transpose(Opcode opcode);
 
 Emit    emit_at(Build *build, OpId op);
 ValueId emit_like(Emit *e, const ValueId *operands); /* the same row with other operands */
@@ -81,7 +88,7 @@ Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double e
 #define Y                   (e->y)
 #define T(i)                (build_type(e->build, e->x[i]))
 #define D                   (e->d[e->operand])
-#define CT                  (e->ct)
+#define CT                  (e->ct[0])
 #define NUM(c)              build_splat(e->build, X(0), (c))
 #define NEG(x)              build_unary(e->build, OP_NEG, x)
 #define ABS(x)              build_unary(e->build, OP_ABS, x)

@@ -38,6 +38,14 @@ static uint32_t named_operand(const OpInfo *info, uint32_t result) {
     }
     return UINT32_MAX;
 }
+/* Whether the kernel of a fused row may write a result over an operand (loops.h, shares). */
+static bool kernel_shares(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
+    const Loops *loops = plan->loops;
+    KernelId     kernel = loops_of_op(loops, plan->launches.op[launch]);
+    uint32_t     code = loops->kernels.same[kernel.row].row;
+    uint32_t     buffer = loops->kernels.buffers_first[code] + plan->launches.operands[launch];
+    return operand < 64 && (loops->buffers.shares[buffer + result] >> operand & 1) != 0;
+}
 /* May this result overwrite operand `operand` of its own launch? */
 static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
     const OpInfo    *info = &op_infos[plan->launches.opcode[launch]];
@@ -47,6 +55,8 @@ static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
     const uint64_t  *bytes = plan->buffers.bytes;
     if (bytes[used[operand]] != bytes[used[plan->launches.operands[launch] + result]]) return false;
     if (!x->dense || x->offset != 0) return false;
+    if (plan->launches.opcode[launch] == OP_FUSED)
+        return kernel_shares(plan, launch, operand, result);
     if (info->flags & OP_INPLACE) return named_operand(info, result) == operand;
     return (info->flags & OP_ELEMENTWISE) != 0 &&
            dtype_bytes((Dtype)x->dtype) == dtype_bytes((Dtype)y->dtype);

@@ -132,43 +132,6 @@ bool expand_BATCH_NORM(Emit *e, ValueId *out) {
     return true;
 }
 
-/* The mask hides key j from query i when j > i + keys - queries. */
-static ValueId causal(Emit *e, ValueId scores) {
-    uint32_t rank = build_rank(e->build, scores);
-    DimId    plane[2] = {build_dims(e->build, scores)[rank - 2],
-                         build_dims(e->build, scores)[rank - 1]};
-    uint64_t sizes = build_sizes(e->build, plane, 2);
-    uint64_t rows[3] = {DTYPE_I64, sizes, 0}, columns[3] = {DTYPE_I64, sizes, 1};
-    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows);
-    ValueId  j = build_op(e->build, OP_IOTA, NULL, 0, columns);
-    if (plane[0].row != plane[1].row) {
-        uint64_t t = rank - 2, s = rank - 1;
-        ValueId  behind = SUB(build_op(e->build, OP_DIM_SIZE, &scores, 1, &s),
-                              build_op(e->build, OP_DIM_SIZE, &scores, 1, &t));
-        i = ADD(i, build_scalar_over(e->build, behind, i));
-    }
-    int64_t others[SHAPE_RANK_MAX]; /* the plane is the same for all of them */
-    for (uint32_t k = 0; k + 2 < rank; k++) others[k] = k;
-    ValueId seen = build_spread(e->build, COMPARE(LE, j, i), scores, others, rank - 2);
-    return SELECT(seen, scores, like(e, scores, -__builtin_inf()));
-}
-bool expand_ATTENTION(Emit *e, ValueId *out) {
-    double   scale = FLOAT_ATTR(ATTENTION, scale);
-    int64_t  last = (int64_t)build_rank(e->build, X(0)) - 1;
-    uint64_t axis = (uint64_t)last;
-    ValueId  scores = emit_matrix_dot(e, X(0), X(1), true);
-    if (scale != 0) {
-        scores = MUL(scores, like(e, scores, scale));
-    } else {
-        ValueId width = build_count(e->build, X(0), &last, 1, build_dtype(e->build, X(0)));
-        scores = MUL(scores, build_scalar_over(e->build, RSQRT(width), scores));
-    }
-    if (INT_ATTR(ATTENTION, causal)) scores = causal(e, scores);
-    ValueId p = build_op(e->build, OP_SOFTMAX, &scores, 1, &axis);
-    out[0] = emit_matrix_dot(e, p, X(2), false);
-    return true;
-}
-
 /* Keeps an element when its 24 random bits are at least rate x 2^24. */
 bool expand_DROPOUT(Emit *e, ValueId *out) {
     double   rate = FLOAT_ATTR(DROPOUT, rate);

@@ -384,7 +384,7 @@ bool jvp_GLOBAL_NORM(Emit *e, ValueId *out) {
     return true;
 }
 
-/* --- composites: matrix products and attention ------------------------------------------------ */
+/* --- composites: matrix products -------------------------------------------------------------- */
 bool jvp_LINEAR(Emit *e, ValueId *out) {
     if (value_id_some(e->d[0])) add_part(e, out, emit_linear_dot(e, e->d[0], X(1)));
     if (value_id_some(e->d[1])) add_part(e, out, emit_linear_dot(e, X(0), e->d[1]));
@@ -399,35 +399,5 @@ bool jvp_MATMUL(Emit *e, ValueId *out) {
 }
 bool jvp_EMBEDDING(Emit *e, ValueId *out) {
     out[0] = emit_rows(e, e->d[0], X(1));
-    return true;
-}
-
-/* y = p v, p = softmax(s), s = scale q k^T (+ causal mask, which has no tangent). */
-bool jvp_ATTENTION(Emit *e, ValueId *out) {
-    Build   *b = e->build;
-    double   scale = FLOAT_ATTR(ATTENTION, scale);
-    uint32_t rank = build_rank(b, X(0));
-    int64_t  last = rank - 1;
-    ValueId  values[3];
-    if (!expand_rules[OP_ATTENTION](e, values)) return false;
-    /* The expansion ends with dot(p, v): its first operand is p, and s is what p came from. */
-    ValueId p = op_operand(b->code, value_op(b->code, values[0]), 0), ds = {0};
-    for (uint32_t i = 0; i < 2; i++) {
-        if (!value_id_some(e->d[i])) continue;
-        ValueId q = i == 0 ? e->d[0] : X(0), k = i == 1 ? e->d[1] : X(1);
-        add_part(e, &ds, emit_matrix_dot(e, q, k, true));
-    }
-    if (value_id_some(ds)) {
-        if (scale != 0)
-            ds = MUL(ds, build_splat(b, ds, scale));
-        else {
-            ValueId width = build_count(b, X(0), &last, 1, build_dtype(b, X(0)));
-            ds = MUL(ds, build_scalar_over(b, RSQRT(width), ds));
-        }
-        ValueId mean = build_reduce(b, REDUCE_SUM, MUL(p, ds), &last, 1);
-        ValueId dp = MUL(p, SUB(ds, build_spread(b, mean, p, &last, 1)));
-        add_part(e, out, emit_matrix_dot(e, dp, X(2), false));
-    }
-    if (value_id_some(e->d[2])) add_part(e, out, emit_matrix_dot(e, p, e->d[2], false));
     return true;
 }

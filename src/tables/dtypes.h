@@ -41,8 +41,11 @@ static inline bool dtype_is_complex(Dtype dtype) {
 static inline bool dtype_is_differentiable(Dtype dtype) {
     return dtype_is_float(dtype) || dtype_is_complex(dtype);
 }
-Dtype dtype_find(String name);           /* "f32"; DTYPE_NIL if unknown */
-Dtype dtype_find_file_name(String name); /* "F32" (safetensors); DTYPE_NIL if unknown */
+static inline bool dtype_is_half(Dtype dtype) { return dtype == DTYPE_F16 || dtype == DTYPE_BF16; }
+/* What 16-bit floats are computed in: f32; other dtypes in themselves. */
+static inline Dtype dtype_compute(Dtype dtype) { return dtype_is_half(dtype) ? DTYPE_F32 : dtype; }
+Dtype               dtype_find(String name); /* "f32"; DTYPE_NIL if unknown */
+Dtype dtype_find_file_name(String name);     /* "F32" (safetensors); DTYPE_NIL if unknown */
 
 /* Storage conversions, round to nearest even; NaN stays NaN. */
 float    dtype_f32_of_bf16(uint16_t bits);

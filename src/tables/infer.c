@@ -84,7 +84,7 @@ bool infer_list_count(InferCtx *ctx, uint32_t attr, uint32_t count, bool or_empt
     return infer_fail_attr(ctx, attr, "has the wrong number of entries for the rank");
 }
 
-static bool types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
+bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
     if (infer_type(ctx, a).row == infer_type(ctx, b).row) return true;
     if (infer_dtype(ctx, a) != infer_dtype(ctx, b) || infer_rank(ctx, a) != infer_rank(ctx, b))
         return false;
@@ -94,7 +94,7 @@ static bool types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
 }
 static bool all_same(InferCtx *ctx) {
     for (uint32_t i = 1; i < ctx->operands_count; i++)
-        if (!types_same(ctx, 0, i)) return infer_fail_types(ctx, 0, i);
+        if (!infer_types_same(ctx, 0, i)) return infer_fail_types(ctx, 0, i);
     return true;
 }
 
@@ -144,7 +144,7 @@ void infer_to_bool(InferCtx *ctx) { set_like(ctx, 0, DTYPE_BOOL); }
 void infer_select(InferCtx *ctx) {
     if (infer_dtype(ctx, 0) != DTYPE_BOOL) {
         (void)infer_fail_dtype(ctx, 0, "bool");
-    } else if (!types_same(ctx, 1, 2)) {
+    } else if (!infer_types_same(ctx, 1, 2)) {
         (void)infer_fail_types(ctx, 1, 2);
     } else {
         if (infer_rank(ctx, 0) != infer_rank(ctx, 1)) {
@@ -302,7 +302,7 @@ void infer_jvp(InferCtx *ctx) {
         return;
     }
     for (uint32_t i = 1; i <= n; i++)
-        if (!types_same(ctx, i, i + n)) {
+        if (!infer_types_same(ctx, i, i + n)) {
             (void)infer_fail_types(ctx, i, i + n);
             return;
         }

@@ -8,21 +8,20 @@
 #include "tables/schema.h"
 
 /* ORDER: elementwise, structure, contraction, composites, outside */
-#define INFER_RULES(R)                                                                             \
-    R(none)                                                                                        \
-    R(same)                                                                                        \
-    R(same1) R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare) R(to_bool)          \
-        R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) R(rng_bits)         \
-            R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) R(dynamic_slice) \
-                R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape)          \
-                    R(reduce) R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution)       \
-                        R(reduce_window) R(fft) R(square) R(triangular_solve) R(lu) R(qr) R(eigh)  \
-                            R(svd) R(eig) R(control) R(each) R(typed) R(assign) R(resized)         \
-                                R(typed_result) R(rank_id) R(gradient) R(jvp) R(mean)              \
-                                    R(axis_float) R(one_hot) R(cross_entropy) R(norm)              \
-                                        R(batch_norm) R(linear) R(matmul) R(embedding)             \
-                                            R(attention) R(dropout) R(pool) R(global_norm)         \
-                                                R(optimizer)
+/* clang-format off */
+#define INFER_RULES(R) \
+    R(none) R(same) R(same1) R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare) \
+    R(to_bool) R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) \
+    R(rng_bits) R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) \
+    R(dynamic_slice) R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape) \
+    R(reduce) R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution) R(reduce_window) \
+    R(fft) R(square) R(triangular_solve) R(lu) R(qr) R(eigh) R(svd) R(eig) R(control) R(each) \
+    R(typed) R(assign) R(resized) R(typed_result) R(rank_id) R(gradient) R(jvp) R(mean) \
+    R(axis_float) R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) \
+    R(embedding) R(attention) R(attention_tangent) R(attention_grad) R(linear_cross_entropy) \
+    R(linear_cross_entropy_tangent) R(linear_cross_entropy_grad) R(dropout) R(pool) \
+    R(global_norm) R(optimizer)
+/* clang-format on */
 #define INFER_DECLARE_(rule) InferFn infer_##rule;
 INFER_RULES(INFER_DECLARE_)
 #undef INFER_DECLARE_
@@ -51,6 +50,8 @@ static inline IntList infer_list(const InferCtx *ctx, uint32_t attr) {
 /* Sets result 0 to dtype[dims]. */
 void infer_set(InferCtx *ctx, uint32_t result, Dtype dtype, const DimId *dims, uint32_t rank);
 bool infer_dims_same(InferCtx *ctx, DimId a, DimId b);
+/* Whether two operands have one dtype and equal sizes. */
+bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b);
 
 /* --- the diagnostics of inference; each returns false for `return infer_fail_...` ------------- */
 bool infer_fail_dtype(InferCtx *ctx, uint32_t operand, const char *expected);
@@ -61,6 +62,16 @@ bool infer_fail_axis(InferCtx *ctx, int64_t axis, uint32_t rank);
 bool infer_fail_attr(InferCtx *ctx, uint32_t attr, const char *problem);
 bool infer_fail_dim(InferCtx *ctx); /* a size expression grew too complex */
 
+/* Checks shared by rules; each says what is wrong. */
+static inline bool infer_float_ok(InferCtx *ctx, uint32_t operand) {
+    return dtype_is_float(infer_dtype(ctx, operand)) || infer_fail_dtype(ctx, operand, "a float");
+}
+static inline bool infer_dtypes_same(InferCtx *ctx, uint32_t a, uint32_t b) {
+    return infer_dtype(ctx, a) == infer_dtype(ctx, b) || infer_fail_types(ctx, a, b);
+}
+static inline bool infer_sizes_same(InferCtx *ctx, const char *what, DimId a, DimId b) {
+    return infer_dims_same(ctx, a, b) || infer_fail_sizes(ctx, what, a, b);
+}
 bool infer_axis_ok(InferCtx *ctx, int64_t axis, uint32_t rank);
 bool infer_axes_ok(InferCtx *ctx, IntList axes, uint32_t rank);        /* in range, no repeats */
 bool infer_axes_ascending(InferCtx *ctx, IntList axes, uint32_t rank); /* and ascending */

@@ -4,18 +4,10 @@
  * wrote and not a row inside it. */
 #include "tables/infer.h"
 
-static bool float_ok(InferCtx *ctx, uint32_t operand) {
-    return dtype_is_float(infer_dtype(ctx, operand)) || infer_fail_dtype(ctx, operand, "a float");
-}
-static bool same_dtype(InferCtx *ctx, uint32_t a, uint32_t b) {
-    return infer_dtype(ctx, a) == infer_dtype(ctx, b) || infer_fail_types(ctx, a, b);
-}
-static bool same_size(InferCtx *ctx, const char *what, DimId a, DimId b) {
-    return infer_dims_same(ctx, a, b) || infer_fail_sizes(ctx, what, a, b);
-}
 static bool vector_of(InferCtx *ctx, uint32_t operand, DimId size) {
     if (infer_rank(ctx, operand) != 1) return infer_fail_rank(ctx, operand, "1");
-    return same_size(ctx, "the vector does not match its axis", infer_dim(ctx, operand, 0), size);
+    return infer_sizes_same(ctx, "the vector does not match its axis", infer_dim(ctx, operand, 0),
+                            size);
 }
 static uint32_t copy_dims(InferCtx *ctx, uint32_t operand, DimId *dims) {
     uint32_t rank = infer_rank(ctx, operand);
@@ -27,14 +19,14 @@ void infer_mean(InferCtx *ctx) {
     IntList  axes = infer_list(ctx, 0);
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = 0, removed = 0;
-    if (!float_ok(ctx, 0) || !infer_axes_ascending(ctx, axes, infer_rank(ctx, 0))) return;
+    if (!infer_float_ok(ctx, 0) || !infer_axes_ascending(ctx, axes, infer_rank(ctx, 0))) return;
     for (uint32_t i = 0; i < axes.count; i++) removed |= 1u << axes.at[i];
     for (uint32_t i = 0; i < infer_rank(ctx, 0); i++)
         if (!(removed >> i & 1)) dims[rank++] = infer_dim(ctx, 0, i);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
 void infer_axis_float(InferCtx *ctx) {
-    if (float_ok(ctx, 0) && infer_axis_ok(ctx, (int64_t)ctx->attrs[0], infer_rank(ctx, 0)))
+    if (infer_float_ok(ctx, 0) && infer_axis_ok(ctx, (int64_t)ctx->attrs[0], infer_rank(ctx, 0)))
         ctx->out_types[0] = infer_type(ctx, 0);
 }
 void infer_one_hot(InferCtx *ctx) {
@@ -55,7 +47,7 @@ void infer_one_hot(InferCtx *ctx) {
 void infer_cross_entropy(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 0, dims);
-    if (!float_ok(ctx, 0)) return;
+    if (!infer_float_ok(ctx, 0)) return;
     if (!dtype_is_int(infer_dtype(ctx, 1))) {
         (void)infer_fail_dtype(ctx, 1, "an integer");
         return;
@@ -65,28 +57,30 @@ void infer_cross_entropy(InferCtx *ctx) {
         return;
     }
     for (uint32_t i = 0; i + 1 < rank; i++)
-        if (!same_size(ctx, "logits and labels differ", dims[i], infer_dim(ctx, 1, i))) return;
+        if (!infer_sizes_same(ctx, "logits and labels differ", dims[i], infer_dim(ctx, 1, i)))
+            return;
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank - 1);
 }
 void infer_norm(InferCtx *ctx) {
     uint32_t rank = infer_rank(ctx, 0);
-    if (!float_ok(ctx, 0)) return;
+    if (!infer_float_ok(ctx, 0)) return;
     if (rank == 0) {
         (void)infer_fail_rank(ctx, 0, "at least 1");
         return;
     }
     for (uint32_t i = 1; i < ctx->operands_count; i++)
-        if (!same_dtype(ctx, 0, i) || !vector_of(ctx, i, infer_dim(ctx, 0, rank - 1))) return;
+        if (!infer_dtypes_same(ctx, 0, i) || !vector_of(ctx, i, infer_dim(ctx, 0, rank - 1)))
+            return;
     ctx->out_types[0] = infer_type(ctx, 0);
 }
 void infer_batch_norm(InferCtx *ctx) {
-    if (!float_ok(ctx, 0)) return;
+    if (!infer_float_ok(ctx, 0)) return;
     if (infer_rank(ctx, 0) < 2) {
         (void)infer_fail_rank(ctx, 0, "at least 2");
         return;
     }
     for (uint32_t i = 1; i < 5; i++)
-        if (!same_dtype(ctx, 0, i) || !vector_of(ctx, i, infer_dim(ctx, 0, 1))) return;
+        if (!infer_dtypes_same(ctx, 0, i) || !vector_of(ctx, i, infer_dim(ctx, 0, 1))) return;
     ctx->out_types[0] = infer_type(ctx, 0);
     ctx->out_types[1] = infer_type(ctx, 3);
     ctx->out_types[2] = infer_type(ctx, 4);
@@ -94,29 +88,31 @@ void infer_batch_norm(InferCtx *ctx) {
 void infer_linear(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 0, dims);
-    if (!same_dtype(ctx, 0, 1)) return;
+    if (!infer_dtypes_same(ctx, 0, 1)) return;
     if (rank == 0 || infer_rank(ctx, 1) != 2) {
         (void)infer_fail_rank(ctx, rank == 0 ? 0 : 1, rank == 0 ? "at least 1" : "2");
         return;
     }
-    if (!same_size(ctx, "inputs of x and weight differ", dims[rank - 1], infer_dim(ctx, 1, 1)))
+    if (!infer_sizes_same(ctx, "inputs of x and weight differ", dims[rank - 1],
+                          infer_dim(ctx, 1, 1)))
         return;
     dims[rank - 1] = infer_dim(ctx, 1, 0);
-    if (ctx->operands_count == 3 && (!same_dtype(ctx, 0, 2) || !vector_of(ctx, 2, dims[rank - 1])))
+    if (ctx->operands_count == 3 &&
+        (!infer_dtypes_same(ctx, 0, 2) || !vector_of(ctx, 2, dims[rank - 1])))
         return;
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
 void infer_matmul(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 0, dims), y_rank = infer_rank(ctx, 1);
-    if (!same_dtype(ctx, 0, 1)) return;
+    if (!infer_dtypes_same(ctx, 0, 1)) return;
     if (rank < 2 || y_rank < 2 || (y_rank != 2 && y_rank != rank)) {
         (void)infer_fail_rank(ctx, rank < 2 ? 0 : 1, rank < 2 ? "at least 2" : "2 or that of x");
         return;
     }
     for (uint32_t i = 0; y_rank > 2 && i + 2 < rank; i++)
-        if (!same_size(ctx, "leading axes differ", dims[i], infer_dim(ctx, 1, i))) return;
-    if (!same_size(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, y_rank - 2)))
+        if (!infer_sizes_same(ctx, "leading axes differ", dims[i], infer_dim(ctx, 1, i))) return;
+    if (!infer_sizes_same(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, y_rank - 2)))
         return;
     dims[rank - 1] = infer_dim(ctx, 1, y_rank - 1);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
@@ -135,28 +131,9 @@ void infer_embedding(InferCtx *ctx) {
         infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank + 1);
     }
 }
-void infer_attention(InferCtx *ctx) {
-    DimId    dims[SHAPE_RANK_MAX];
-    uint32_t rank = copy_dims(ctx, 0, dims);
-    if (!float_ok(ctx, 0) || !same_dtype(ctx, 0, 1) || !same_dtype(ctx, 0, 2)) return;
-    if (rank < 2 || infer_rank(ctx, 1) != rank || infer_rank(ctx, 2) != rank) {
-        (void)infer_fail_rank(ctx, rank < 2 ? 0 : 1, "at least 2, the same for q, k and v");
-        return;
-    }
-    for (uint32_t i = 0; i + 2 < rank; i++)
-        if (!same_size(ctx, "leading axes differ", dims[i], infer_dim(ctx, 1, i)) ||
-            !same_size(ctx, "leading axes differ", dims[i], infer_dim(ctx, 2, i)))
-            return;
-    if (!same_size(ctx, "q and k differ in width", dims[rank - 1], infer_dim(ctx, 1, rank - 1)) ||
-        !same_size(ctx, "k and v differ in length", infer_dim(ctx, 1, rank - 2),
-                   infer_dim(ctx, 2, rank - 2)))
-        return;
-    dims[rank - 1] = infer_dim(ctx, 2, rank - 1);
-    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
-}
 void infer_dropout(InferCtx *ctx) {
     double rate = word_f64(ctx->attrs[ATTR_DROPOUT_rate]);
-    if (!float_ok(ctx, 0)) return;
+    if (!infer_float_ok(ctx, 0)) return;
     if (!(rate >= 0 && rate < 1))
         (void)infer_fail_attr(ctx, ATTR_DROPOUT_rate, "must be in [0, 1)");
     else if (infer_dtype(ctx, 1) != DTYPE_I64)
@@ -168,14 +145,14 @@ void infer_dropout(InferCtx *ctx) {
 }
 void infer_global_norm(InferCtx *ctx) {
     for (uint32_t i = 0; i < ctx->operands_count; i++)
-        if (!float_ok(ctx, i) || !same_dtype(ctx, 0, i)) return;
+        if (!infer_float_ok(ctx, i) || !infer_dtypes_same(ctx, 0, i)) return;
     infer_set(ctx, 0, infer_dtype(ctx, 0), NULL, 0);
 }
 /* parameter gradient state... rate [step]: tensors alike, the rest scalars of the same dtype. */
 void infer_optimizer(InferCtx *ctx) {
     uint32_t tensors = 1 + ctx->results_count;
     for (uint32_t i = 1; i < ctx->operands_count; i++) {
-        if (!same_dtype(ctx, 0, i)) return;
+        if (!infer_dtypes_same(ctx, 0, i)) return;
         if (i >= tensors && infer_rank(ctx, i) != 0) {
             (void)infer_fail_rank(ctx, i, "a scalar");
             return;

@@ -19,6 +19,8 @@
 #define EXPANDS     OP_EXPANDS
 #define DERIVES     OP_DERIVES
 #define INPLACE     OP_INPLACE
+#define AUX         OP_AUX
+#define DERIVED     OP_DERIVED
 #define MANY        OP_MANY
 #define REQUIRED    (-1e300)
 

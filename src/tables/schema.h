@@ -38,7 +38,9 @@ typedef enum OpFlag {
     OP_STATE = 256,     /* reads persistent state: merged only by name */
     OP_EXPANDS = 512,   /* composite: has an expansion into primitives */
     OP_DERIVES = 1024,  /* consumed by the differentiate system */
-    OP_INPLACE = 2048   /* result i may take the memory of the operand with its name */
+    OP_INPLACE = 2048,  /* result i may take the memory of the operand with its name */
+    OP_AUX = 4096,      /* results after the first serve derivatives: builders give the first */
+    OP_DERIVED = 8192   /* emitted by derivative rules: no public builder */
 } OpFlag;
 
 typedef enum AttrKind {

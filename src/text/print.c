@@ -12,7 +12,7 @@
 #include "text/shapes.h"
 #include "text/walk.h"
 
-enum { BUFFER_BYTES = 8192, LIST_ELEMENTS_MAX = 64, INDENT = 2, SHORT_BYTES = 24 };
+enum { BUFFER_BYTES = 8192, LIST_ELEMENTS_MAX = 64, INDENT = 2, SHORT_BYTES = 32 };
 
 typedef struct ShortText { /* copied whole, which is faster than by length */
     char     bytes[SHORT_BYTES];

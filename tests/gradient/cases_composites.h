@@ -67,22 +67,76 @@ CASE(matmul_square, "%x: f64[3,3]", "%z = matmul %x, %x")
 CASE(embedding, "%w: f64[V,3], %i: i64[B,T]", "%y = embedding %w, %i  %z = sin %y",
      .domain = "i=-1..V+1")
 CASE(embedding_one, "%w: f64[4,C], %i: i32", "%y = embedding %w, %i  %z = sin %y", .domain = "i=2")
-CASE(attention, "%q: f64[B,T,3], %k: f64[B,S,3], %v: f64[B,S,2]", "%z = attention %q, %k, %v")
+CASE(attention, "%q: f64[B,T,3], %k: f64[B,S,3], %v: f64[B,S,2]", "%z, %l = attention %q, %k, %v")
 CASE(attention_scale, "%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]",
-     "%z = attention %q, %k, %v {scale=0.3}")
+     "%z, %l = attention %q, %k, %v {scale=0.3}")
 CASE(attention_causal, "%q: f64[B,T,2], %k: f64[B,T,2], %v: f64[B,T,2]",
-     "%z = attention %q, %k, %v {causal=true}")
+     "%z, %l = attention %q, %k, %v {causal=true}")
 CASE(attention_causal_longer, "%q: f64[2,T,2], %k: f64[2,T+2,2], %v: f64[2,T+2,1]",
-     "%z = attention %q, %k, %v {causal=true}")
+     "%z, %l = attention %q, %k, %v {causal=true}")
 CASE(attention_causal_constant, "%q: f64[B,2,2,2], %k: f64[B,2,4,2], %v: f64[B,2,4,2]",
-     "%z = attention %q, %k, %v {causal=true}")
-CASE(attention_width, "%q: f64[2,D], %k: f64[3,D], %v: f64[3,2]", "%z = attention %q, %k, %v",
+     "%z, %l = attention %q, %k, %v {causal=true}")
+CASE(attention_width, "%q: f64[2,D], %k: f64[3,D], %v: f64[3,2]", "%z, %l = attention %q, %k, %v",
      .dims = "dim D range=1..")
 CASE(attention_q, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]",
-     "%z = attention %q, %k, %v {causal=true}", .wrt = "q")
-CASE(attention_v, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]", "%z = attention %q, %k, %v",
+     "%z, %l = attention %q, %k, %v {causal=true}", .wrt = "q")
+CASE(attention_v, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,2]", "%z, %l = attention %q, %k, %v",
      .wrt = "v")
-CASE(attention_self, "%x: f64[T,2]", "%z = attention %x, %x, %x {causal=true}")
+CASE(attention_both, "%q: f64[B,T,2], %k: f64[B,S,2], %v: f64[B,S,1]",
+     "%z, %l = attention %q, %k, %v", .outs = "z l", .dims = "dim S range=1..")
+CASE(attention_sum, "%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]",
+     "%z, %l = attention %q, %k, %v {scale=0.7}", .outs = "l", .dims = "dim S range=1..")
+CASE(attention_shared, "%q: f64[4,T,2], %k: f64[2,S,2], %v: f64[2,S,1]",
+     "%z, %l = attention %q, %k, %v", .outs = "z l", .dims = "dim S range=1..")
+CASE(attention_shared_causal, "%q: f64[2*H,T,2], %k: f64[H,T,2], %v: f64[H,T,1]",
+     "%z, %l = attention %q, %k, %v {causal=true}")
+CASE(attention_shared_by_all, "%q: f64[H,T,2], %k: f64[1,T,2], %v: f64[1,T,2]",
+     "%z, %l = attention %q, %k, %v {causal=true}")
+CASE(attention_causal_shorter, "%q: f64[2,T+2,2], %k: f64[2,T,2], %v: f64[2,T,2]",
+     "%z, %l = attention %q, %k, %v {causal=true}")
+CASE(attention_tangent,
+     "%q: f64[2,3,2], %k: f64[1,2,2], %v: f64[1,2,1], %dq: f64[2,3,2], %dk: f64[1,2,2],"
+     " %dv: f64[1,2,1]",
+     "%y, %l = attention %q, %k, %v"
+     "  %z, %dl = attention_tangent %q, %k, %v, %y, %l, %dq, %dk, %dv",
+     .outs = "z dl")
+CASE(attention_grad, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,1], %d: f64[T,1], %l: f64[T]",
+     "%y, %s = attention %q, %k, %v {causal=true}"
+     "  %z, %dk, %dv = attention_grad %q, %k, %v, %y, %s, %d, %l {causal=true}",
+     .outs = "z dk dv")
+CASE(attention_grad_alone, "%q: f64[2,2], %k: f64[2,2], %v: f64[2,2], %d: f64[2,2], %l: f64[2]",
+     "%z, %dk, %dv = attention_grad %q, %k, %v, %v, %l, %d", .outs = "z dk dv")
+CASE(attention_self, "%x: f64[T,2]", "%z, %l = attention %x, %x, %x {causal=true}")
+
+/* --- cross entropy of a linear layer ---------------------------------------------------------- */
+CASE(linear_cross_entropy, "%x: f64[B,3], %w: f64[V,3], %i: i64[B]",
+     "%z, %l = linear_cross_entropy %x, %w, %i", .domain = "i=0..V", .dims = "dim V range=1..")
+CASE(linear_cross_entropy_outside, "%x: f64[B,2], %w: f64[3,2], %i: i32[B]",
+     "%z, %l = linear_cross_entropy %x, %w, %i", .domain = "i=-1,0,3,2,7")
+CASE(linear_cross_entropy_both, "%x: f64[2,B,2], %w: f64[3,2], %i: u8[2,B]",
+     "%z, %l = linear_cross_entropy %x, %w, %i", .outs = "z l", .domain = "i=0..4")
+CASE(linear_cross_entropy_sum, "%x: f64[B,2], %w: f64[3,2], %i: i32[B]",
+     "%z, %l = linear_cross_entropy %x, %w, %i", .outs = "l", .domain = "i=0..3")
+CASE(linear_cross_entropy_one, "%x: f64[C], %w: f64[V,C], %i: i64",
+     "%z, %l = linear_cross_entropy %x, %w, %i", .domain = "i=1", .dims = "dim V range=2..")
+CASE(linear_cross_entropy_weight, "%x: f64[B,2], %w: f64[3,2], %i: i64[B]",
+     "%z, %l = linear_cross_entropy %x, %w, %i", .wrt = "w", .domain = "i=0..3")
+CASE(linear_cross_entropy_tangent,
+     "%x: f64[2,2], %w: f64[3,2], %i: i64[2], %dx: f64[2,2], %dw: f64[3,2]",
+     "%y, %l = linear_cross_entropy %x, %w, %i"
+     "  %z, %dl = linear_cross_entropy_tangent %x, %w, %i, %l, %dx, %dw",
+     .outs = "z dl", .domain = "i=0,4")
+CASE(linear_cross_entropy_grad, "%x: f64[B,2], %w: f64[V,2], %i: i64[B], %d: f64[B], %e: f64[B]",
+     "%y, %l = linear_cross_entropy %x, %w, %i"
+     "  %z, %dw = linear_cross_entropy_grad %x, %w, %i, %l, %d, %e",
+     .outs = "z dw", .domain = "i=0..V+1", .dims = "dim V range=1..")
+
+/* --- optimizers, by way of their expansions --------------------------------------------------- */
+CASE(sgd, "%p: f64[B], %g: f64[B], %m: f64[B], %r: f64",
+     "%z, %n = sgd %p, %g, %m, %r {momentum=0.9, decay=0.1, nesterov=true}", .outs = "z n")
+CASE(adamw, "%p: f64[B], %g: f64[B], %a: f64[B], %b: f64[B], %r: f64, %t: f64",
+     "%z, %m, %v = adamw %p, %g, %a, %b, %r, %t {beta1=0.5, beta2=0.25, epsilon=0.5, decay=0.1}",
+     .outs = "z m v", .domain = "b=pos t=more", .step = 0x1p-11)
 
 /* --- pooling ---------------------------------------------------------------------------------- */
 CASE(max_pool, "%x: f64[B,T]",

@@ -19,6 +19,7 @@
 
 #include "cpu/interp.h"
 #include "inputs.h"
+#include "systems/emit.h"
 #include "systems/runner.h"
 
 typedef struct Program {
@@ -53,8 +54,8 @@ static inline void check_plain(const World *world) {
             EXPECT_STR(op_infos[opcode].name, "a row that is no derivative");
     }
 }
-/* What depends on an argument "q.t.x" is a primitive that carries derivatives. dropout is the one
- * composite among them: its mask must be drawn once, from the same seed. */
+/* What depends on an argument "q.t.x" carries derivatives: a primitive, or a composite that has a
+ * transpose of its own (dropout, whose mask must be drawn once; what a target keeps whole). */
 static inline void check_tangents(Arena *arena, const World *world) {
     const Code *code = &world->code;
     uint8_t    *moves = ARENA_ARRAY_ZERO(arena, uint8_t, code->values.table.count);
@@ -71,7 +72,7 @@ static inline void check_tangents(Arena *arena, const World *world) {
         if (!any) continue;
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             moves[op_result(code, op, i).row] = 1;
-        bool kept = code->ops.opcode[row] == OP_DROPOUT;
+        bool kept = (info->flags & OP_EXPANDS) && emit_has_transpose((Opcode)code->ops.opcode[row]);
         if (!(info->flags & (OP_EXPANDS | OP_ZERO_GRAD)) || kept) continue;
         EXPECT_STR(info->name, "a primitive, where a tangent goes through");
     }

@@ -22,9 +22,6 @@ static const Refusal refusals[] = {
     {OP_EIGH, "%x: f64[3,3]", "%z, %v = eigh %x"},
     {OP_SVD, "%x: f64[3,3]", "%u, %z, %v = svd %x"},
     {OP_EIG, "%x: f64[3,3]", "%w, %v = eig %x  %z = real %w"},
-    {OP_SGD, "%x: f64[3], %g: f64[3], %m: f64[3], %r: f64", "%z, %n = sgd %x, %g, %m, %r"},
-    {OP_ADAMW, "%x: f64[3], %g: f64[3], %a: f64[3], %b: f64[3], %r: f64, %t: f64",
-     "%z, %m, %v = adamw %g, %x, %a, %b, %r, %t"},
 };
 
 /* The diagnostics: one, of this kind, about a row of this opcode. */

@@ -201,9 +201,9 @@ TEST(embedding_of_indices) {
     expect_of_x(arena, "%i = constant {value=i64[2,2] [2, 0, -1, 3]}  %z = embedding %x, %i", 0,
                 wanted, 16);
 }
-/* q[T,2], k[S,2], v[S,2], with and without the causal mask. */
+/* q[T,2], k[S,2], v[S,2], with and without the causal mask: y and lse. */
 static void attention(const double *q, const double *k, const double *v, int64_t queries,
-                      int64_t keys, double scale, bool causal, double *out) {
+                      int64_t keys, double scale, bool causal, double *out, double *lse) {
     for (int64_t i = 0; i < queries; i++) {
         double sum = 0, first = 0, second = 0;
         for (int64_t j = 0; j < keys; j++) {
@@ -213,28 +213,81 @@ static void attention(const double *q, const double *k, const double *v, int64_t
             first += p * v[j * 2];
             second += p * v[j * 2 + 1];
         }
-        out[i * 2] = first / sum;
-        out[i * 2 + 1] = second / sum;
+        out[i * 2] = sum > 0 ? first / sum : 0;
+        out[i * 2 + 1] = sum > 0 ? second / sum : 0;
+        lse[i] = log(sum);
     }
 }
-static const char attention_program[] = "graph f(%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]) {\n"
-                                        "  %a = attention %q, %k, %v\n"
-                                        "  %b = attention %q, %k, %v {causal=true, scale=0.4}\n"
-                                        "  return %a, %b\n}\n";
+static const char attention_program[] =
+    "graph f(%q: f64[T,2], %k: f64[S,2], %v: f64[S,2]) {\n"
+    "  %a, %al = attention %q, %k, %v\n"
+    "  %b, %bl = attention %q, %k, %v {causal=true, scale=0.4}\n"
+    "  return %a, %al, %b, %bl\n}\n";
+/* More queries than keys: the first see none. */
 TEST(attention_with_and_without_mask) {
-    for (int64_t queries = 1; queries <= 4; queries++) {
+    for (int64_t queries = 1; queries <= 6; queries++) {
         Script        s = script_open(arena, attention_program);
         const double *q = x_numbers, *k = x_numbers + 1, *v = x_numbers + 3;
-        double        plain[8], masked[8];
-        attention(q, k, v, queries, 4, 1 / sqrt(2), false, plain);
-        attention(q, k, v, queries, 4, 0.4, true, masked);
-        script_input(&s, SHAPE(queries, 2), q, (uint32_t)queries * 2);
+        double        plain[12], masked[12], plain_lse[6], masked_lse[6];
+        uint32_t      count = (uint32_t)queries;
+        attention(q, k, v, queries, 4, 1 / sqrt(2), false, plain, plain_lse);
+        attention(q, k, v, queries, 4, 0.4, true, masked, masked_lse);
+        script_input(&s, SHAPE(queries, 2), q, count * 2);
         script_input(&s, SHAPE(4, 2), k, 8);
         script_input(&s, SHAPE(4, 2), v, 8);
-        script_expect(&s, 0, 1e-14, plain, (uint32_t)queries * 2);
-        script_expect(&s, 1, 1e-14, masked, (uint32_t)queries * 2);
+        script_expect(&s, 0, 1e-14, plain, count * 2);
+        script_expect(&s, 1, 1e-14, plain_lse, count);
+        script_expect(&s, 2, 1e-14, masked, count * 2);
+        script_expect(&s, 3, 1e-14, masked_lse, count);
         script_close(&s);
     }
+}
+/* Heads 0 and 1 of the queries use head 0 of the keys, 2 and 3 head 1. */
+TEST(attention_shares_key_heads) {
+    enum { QUERIES = 2, KEYS = 3, HEADS = 4 };
+    double k[2 * KEYS * 2], v[2 * KEYS * 2], q[HEADS * QUERIES * 2];
+    double y[HEADS * QUERIES * 2], lse[HEADS * QUERIES];
+    for (int i = 0; i < 2 * KEYS * 2; i++) {
+        k[i] = sin(i + 1.0);
+        v[i] = cos(3.0 * i);
+    }
+    for (int i = 0; i < HEADS * QUERIES * 2; i++) q[i] = sin(0.7 * i);
+    for (int64_t h = 0; h < HEADS; h++)
+        attention(q + h * QUERIES * 2, k + h / 2 * KEYS * 2, v + h / 2 * KEYS * 2, QUERIES, KEYS,
+                  1 / sqrt(2), true, y + h * QUERIES * 2, lse + h * QUERIES);
+    Script s = script_open(arena, "graph f(%q: f64[H*2,T,2], %k: f64[H,S,2], %v: f64[H,S,2]) {\n"
+                                  "  %y, %lse = attention %q, %k, %v {causal=true}\n"
+                                  "  return %y, %lse\n}\n");
+    script_input(&s, SHAPE(HEADS, QUERIES, 2), q, LENGTH(q));
+    script_input(&s, SHAPE(2, KEYS, 2), k, LENGTH(k));
+    script_input(&s, SHAPE(2, KEYS, 2), v, LENGTH(v));
+    script_expect(&s, 0, 1e-14, y, LENGTH(y));
+    script_expect(&s, 1, 1e-14, lse, LENGTH(lse));
+    script_close(&s);
+}
+TEST(linear_cross_entropy_is_that_of_the_layer) {
+    enum { CLASSES = 5 };
+    static const double labels[4] = {0, 4, -1, 5};
+    double              w[CLASSES * 2], losses[4], lse[4];
+    for (int i = 0; i < CLASSES * 2; i++) w[i] = cos(1.3 * i);
+    for (int row = 0; row < 4; row++) {
+        double z[CLASSES], sum = 0;
+        for (int c = 0; c < CLASSES; c++) {
+            z[c] = x_numbers[row * 2] * w[c * 2] + x_numbers[row * 2 + 1] * w[c * 2 + 1];
+            sum += exp(z[c]);
+        }
+        lse[row] = log(sum);
+        losses[row] = row < 2 ? lse[row] - z[(int)labels[row]] : 0;
+    }
+    Script s = script_open(arena, "graph f(%x: f64[B,2], %w: f64[V,2], %i: i64[B]) {\n"
+                                  "  %z, %l = linear_cross_entropy %x, %w, %i\n"
+                                  "  return %z, %l\n}\n");
+    script_input(&s, SHAPE(4, 2), x_numbers, 8);
+    script_input(&s, SHAPE(CLASSES, 2), w, LENGTH(w));
+    script_input_of(&s, DTYPE_I64, SHAPE(4), labels, 4);
+    script_expect(&s, 0, 1e-14, losses, 4);
+    script_expect(&s, 1, 1e-14, lse, 4);
+    script_close(&s);
 }
 
 /* --- dropout, pooling ------------------------------------------------------------------------- */

@@ -39,7 +39,7 @@ static inline Fast fast_open(Arena *arena) {
     Fast                  f = {.arena = arena};
     for (int i = 0; i < FAST_LANES; i++)
         EXPECT_EQ(workers_open(arena, lanes[i], false, &f.workers[i]), STATUS_OK);
-    cpu_describe(&f.target);
+    cpu_describe(&f.target, false);
     f.mark = arena_mark(arena);
     return f;
 }
@@ -130,7 +130,7 @@ typedef struct FastPlan {
 static inline FastPlan fast_plan(Fast *f, Opcode opcode, OpId op, int layout, const Tensor *outs,
                                  uint32_t outs_count) {
     Graph   *g = &f->g;
-    FastPlan p = {.plan = plan_open(g->world, g->graph), .outs_count = outs_count};
+    FastPlan p = {.plan = plan_open(g->world, NULL, g->graph), .outs_count = outs_count};
     Plan    *plan = p.plan;
     uint32_t row = table_add(&plan->launches.table), args = g->inputs_count + outs_count;
     for (uint32_t i = 0; i < g->world->dims.rows.table.count; i++)
@@ -218,7 +218,7 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
             CpuPlan   *cpu = NULL;
             fast_refill(f, &p);
             ok &= EXPECT_EQ(
-                cpu_bind_isa(p.plan->arena, p.plan, workers, loops, &f->g.world->diags, &cpu),
+                cpu_bind_isa(p.plan->arena, p.plan, NULL, workers, loops, &f->g.world->diags, &cpu),
                 STATUS_OK);
             if (ok) ok &= EXPECT_EQ(cpu_run(cpu, p.slots, NULL, NULL), 0);
             bool again = f->fused ? run <= 3 : f->by_layout && run == 3 && layout > 0;
