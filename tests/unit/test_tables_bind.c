@@ -185,7 +185,7 @@ TEST(bind_facts) { // DIAG_INPUT_FACT
         graph_close(&g);
     }
 }
-// A fact of a symbol that only an equality gives is told without an axis.
+// Equal symbols share their facts.
 TEST(bind_facts_elsewhere) {
     Graph g = graph_open(arena);
     DimId n = graph_symbol(&g, "N"), m = graph_symbol(&g, "M");
@@ -194,7 +194,7 @@ TEST(bind_facts_elsewhere) {
     shape_input(&g, SHAPE(9));
     give_dim(&g, 0, 0, n);
     EXPECT(!bind_inputs(&g).held);
-    told(&g, DIAG_INPUT_FACT, "the sizes of this call", m.row, 9, -1);
+    told(&g, DIAG_INPUT_FACT, "input 0, axis 0", n.row, 9, -1);
     graph_close(&g);
 }
 TEST(bind_overflow) {
