@@ -258,7 +258,10 @@ static const ShapeProgram *graph_program(StoaSession *session, GraphId graph) {
     const Views *views = session->runner.ctx.views;
     ShapeRoots   roots = {0};
     if (views != NULL)
-        roots = (ShapeRoots){views->offset, views->table.count, views->strides, views->table.count};
+        roots = (ShapeRoots){.dims = views->offset,
+                             .dims_count = views->table.count,
+                             .lists = views->strides,
+                             .lists_count = views->table.count};
     if (session->programs[graph.row] == NULL)
         session->programs[graph.row] = shape_program_make(session->arena, session->world, graph,
                                                           &roots, &session->context->diags);

@@ -67,5 +67,5 @@ CheckId checks_add(Checks *checks, CheckKind kind, DimId lhs, DimId rhs, BlockId
 bool check_holds(CheckKind kind, int64_t lhs, int64_t rhs) {
     if (kind == CHECK_EQUAL) return lhs == rhs;
     if (kind == CHECK_AT_MOST) return lhs <= rhs;
-    return rhs > 0 && lhs % rhs == 0;
+    return rhs > 0 ? lhs % rhs == 0 : lhs == rhs;
 }

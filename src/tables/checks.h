@@ -1,10 +1,10 @@
 /* Checks: what operators need of their sizes and inference could not decide.
  *
- * A requirement (these two sizes are equal, this slice ends inside that axis) that is provable costs
- * nothing, one that can never hold is an error of inference; the rest become rows here. The shape
- * program of a graph tests its rows once per combination of input shapes, before anything runs, so
- * that no kernel meets sizes that do not fit. Rows are interned and never removed: they belong to
- * the program as it was written, whatever the systems make of it. */
+ * A requirement (these two sizes are equal, this slice ends inside that axis) that is provable
+ * costs nothing, one that can never hold is an error of inference; the rest become rows here. The
+ * shape program of a graph tests its rows once per combination of input shapes, before anything
+ * runs, so that no kernel meets sizes that do not fit. Rows are interned and never removed: they
+ * belong to the program as it was written, whatever the systems make of it. */
 #ifndef STOA_TABLES_CHECKS_H
 #define STOA_TABLES_CHECKS_H
 
@@ -16,7 +16,7 @@ typedef enum CheckKind {
     CHECK_NIL,
     CHECK_EQUAL,    /* lhs == rhs; inference goes on as if they were (dims_equate) */
     CHECK_AT_MOST,  /* lhs <= rhs */
-    CHECK_MULTIPLE, /* rhs divides lhs; rhs is positive */
+    CHECK_MULTIPLE, /* rhs divides lhs, or both are 0 */
     CHECK_KIND_COUNT
 } CheckKind;
 

@@ -33,8 +33,7 @@ static void find_leave(DimWalk *walk, uint32_t row) {
     other = other != 0 ? dims->notes.found[other] : dims_remake(dims, row, dims->notes.found).row;
     if (other == 0) other = row; /* too complex: the old form is as true */
     dims_notes_cover(dims);
-    if (other != row && dims->rows.same_as[other] != 0)
-        other = dims_find(dims, (DimId){other}).row; /* the new form has a rule of its own */
+    if (other != row) other = dims_find(dims, (DimId){other}).row; /* may hold rows with rules */
     note_found(dims, row, other);
 }
 /* Most lookups: symbols that are names of symbols. Halves the path. */
@@ -103,15 +102,16 @@ static bool cycle_enter(DimWalk *walk, uint32_t row) {
     return true;
 }
 static void cycle_leave(DimWalk *walk, uint32_t row) { ((uint8_t *)walk->ctx)[row] = 2; }
-bool        dims_equal_verify(const Dims *dims) {
-           Scratch  scratch = scratch_begin(NULL, 0);
-           uint8_t *visited = ARENA_ARRAY_ZERO(scratch.arena, uint8_t, dims->rows.table.count);
-           Dims    *read = (Dims *)(uintptr_t)dims; /* not written */
-           DimWalk  walk = {.dims = read, .ctx = visited, .enter = cycle_enter, .leave = cycle_leave};
-           for (uint32_t row = 1; row < dims->rows.table.count; row++) dims_walk(&walk, row);
+
+bool dims_equal_verify(const Dims *dims) {
+    Scratch  scratch = scratch_begin(NULL, 0);
+    uint8_t *visited = ARENA_ARRAY_ZERO(scratch.arena, uint8_t, dims->rows.table.count);
+    Dims    *read = (Dims *)(uintptr_t)dims; /* not written */
+    DimWalk  walk = {.dims = read, .ctx = visited, .enter = cycle_enter, .leave = cycle_leave};
+    for (uint32_t row = 1; row < dims->rows.table.count; row++) dims_walk(&walk, row);
     bool good = visited[0] == 0;
-           scratch_end(scratch);
-           return good;
+    scratch_end(scratch);
+    return good;
 }
 static bool part_enter(DimWalk *walk, uint32_t row) {
     (void)dims_find(walk->dims, (DimId){row});

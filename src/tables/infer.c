@@ -95,15 +95,15 @@ static bool check(InferCtx *ctx, CheckKind kind, const char *what, DimId a, DimI
     World *world = ctx->world;
     bool   placed = ctx->op != 0; /* else the row is not appended yet */
     (void)checks_add(&world->checks, kind, a, b, placed ? body_of(ctx) : (BlockId){0},
-                     (uint16_t)ctx->opcode,
-                     placed ? ctx->code->ops.loc[ctx->op] : (LocId){0},
+                     (uint16_t)ctx->opcode, placed ? ctx->code->ops.loc[ctx->op] : (LocId){0},
                      strings_add(&world->strings, str_of(what)));
     return true;
 }
 bool infer_sizes_same(InferCtx *ctx, const char *what, DimId a, DimId b) {
     Dims *dims = &ctx->world->dims;
     if (dims_same(dims, a, b)) return true;
-    if (!dims_may_be_same(dims, a, b) || !dims_equate(dims, a, b)) return fail_sizes(ctx, what, a, b);
+    if (!dims_may_be_same(dims, a, b) || !dims_equate(dims, a, b))
+        return fail_sizes(ctx, what, a, b);
     return check(ctx, CHECK_EQUAL, what, a, b);
 }
 bool infer_at_most(InferCtx *ctx, const char *what, DimId a, DimId b) {
@@ -115,6 +115,8 @@ bool infer_at_most(InferCtx *ctx, const char *what, DimId a, DimId b) {
 }
 bool infer_multiple(InferCtx *ctx, const char *what, DimId a, DimId by) {
     Dims *dims = &ctx->world->dims;
+    if (dims_same(dims, a, by)) return true;
+    if (dims_range(dims, by).hi <= 0) return infer_sizes_same(ctx, what, a, by);
     DimId rest = dims_mod(dims, dims_find(dims, a), dims_find(dims, by));
     if (!dim_id_some(rest)) return infer_fail_dim(ctx);
     DimRange range = dims_range(dims, rest);

@@ -7,9 +7,7 @@
 #include "tables/infer.h"
 
 /* Whether operand b has the type of operand a. */
-static bool same_type(InferCtx *ctx, uint32_t a, uint32_t b) {
-    return infer_types_same(ctx, a, b);
-}
+static bool same_type(InferCtx *ctx, uint32_t a, uint32_t b) { return infer_types_same(ctx, a, b); }
 /* Whether operand has this dtype and these sizes. */
 static bool has_type(InferCtx *ctx, uint32_t operand, Dtype dtype, const DimId *dims,
                      uint32_t rank) {

@@ -34,7 +34,7 @@ void infer_dot_general(InferCtx *ctx) {
         x_used |= 1u << a;
         y_used |= 1u << b;
         if (!infer_sizes_same(ctx, "contracted and batch axes must agree", infer_dim(ctx, 0, a),
-                             infer_dim(ctx, 1, b)))
+                              infer_dim(ctx, 1, b)))
             return;
         if (i < xb.count) dims[rank++] = infer_dim(ctx, 0, a);
     }
@@ -111,7 +111,7 @@ void infer_convolution(InferCtx *ctx) {
         return;
     }
     if (!infer_sizes_same(ctx, "channels of x must be groups x channels of w", infer_dim(ctx, 0, 1),
-                         channels) ||
+                          channels) ||
         !infer_multiple(ctx, "groups must divide the outputs of w: outputs and groups",
                         infer_dim(ctx, 1, 0), by))
         return;
@@ -202,10 +202,10 @@ void infer_triangular_solve(InferCtx *ctx) {
     }
     for (uint32_t i = 0; i + 2 < rank; i++)
         if (!infer_sizes_same(ctx, "the batch axes of the operands differ", infer_dim(ctx, 0, i),
-                             infer_dim(ctx, 1, i)))
+                              infer_dim(ctx, 1, i)))
             return;
     if (infer_sizes_same(ctx, "rows of a and b differ", infer_dim(ctx, 0, rank - 1),
-                        infer_dim(ctx, 1, rank - 2)))
+                         infer_dim(ctx, 1, rank - 2)))
         ctx->out_types[0] = infer_type(ctx, 1);
 }
 void infer_lu(InferCtx *ctx) {
@@ -270,7 +270,7 @@ void infer_fft(InferCtx *ctx) {
         bool  folded = kind == FFT_REAL_INVERSE && i + 1 == sizes.count;
         DimId size = folded ? half : (DimId){(uint32_t)sizes.at[i]};
         if (!infer_sizes_same(ctx, "the operand does not have the transformed size",
-                             dims[rank - sizes.count + i], size))
+                              dims[rank - sizes.count + i], size))
             return;
     }
     dims[rank - 1] = kind == FFT_REAL_FORWARD ? half : last;

@@ -144,7 +144,7 @@ void infer_concat(InferCtx *ctx) {
             if (i == axis)
                 dims[i] = dims_add(&ctx->world->dims, dims[i], infer_dim(ctx, k, i));
             else if (!infer_sizes_same(ctx, "axes that are not joined differ", dims[i],
-                                      infer_dim(ctx, k, i)))
+                                       infer_dim(ctx, k, i)))
                 return;
             if (!dim_id_some(dims[i])) {
                 (void)infer_fail_dim(ctx);
@@ -163,6 +163,7 @@ static bool starts_ok(InferCtx *ctx, uint32_t operand) {
     return infer_sizes_same(ctx, "one start per axis is needed", infer_dim(ctx, operand, 0), rank);
 }
 static const char larger_slice[] = "the slice is larger than the operand";
+
 void infer_dynamic_slice(InferCtx *ctx) {
     IntList sizes = infer_list(ctx, 0);
     DimId   dims[SHAPE_RANK_MAX];
@@ -309,7 +310,7 @@ void infer_dynamic_shape(InferCtx *ctx) {
         return;
     }
     if (!infer_sizes_same(ctx, "one size per axis is needed", infer_dim(ctx, 1, 0),
-                         dims_const(&ctx->world->dims, sizes.count)))
+                          dims_const(&ctx->world->dims, sizes.count)))
         return;
     if (repeats) axes = infer_list(ctx, ATTR_DYNAMIC_BROADCAST_axes);
     if (repeats &&
@@ -359,7 +360,7 @@ void infer_sort(InferCtx *ctx) {
         }
         for (uint32_t i = 0; i < infer_rank(ctx, 0); i++)
             if (!infer_sizes_same(ctx, "keys and values differ", infer_dim(ctx, 0, i),
-                                 infer_dim(ctx, k, i)))
+                                  infer_dim(ctx, k, i)))
                 return;
     }
     infer_each(ctx);

@@ -135,6 +135,7 @@ static void want_all(Making *m, const ShapeRoots *roots) {
         want(m, checks->rhs[row].row);
     }
     if (roots == NULL) return;
+    for (uint32_t row = 1; roots->all && row < m->dims->rows.table.count; row++) want(m, row);
     for (uint32_t i = 0; i < roots->dims_count; i++) want(m, roots->dims[i].row);
     for (uint32_t i = 0; i < roots->lists_count; i++) want_list(m, roots->lists[i]);
 }
@@ -332,7 +333,8 @@ static uint32_t late_dims(const Making *m, uint32_t row, int64_t *one, const int
         *out = one;
         return 1;
     }
-    if (code->ops.opcode[row] != OP_DYNAMIC_RESHAPE && code->ops.opcode[row] != OP_DYNAMIC_BROADCAST)
+    if (code->ops.opcode[row] != OP_DYNAMIC_RESHAPE &&
+        code->ops.opcode[row] != OP_DYNAMIC_BROADCAST)
         return 0;
     ListId list = {(uint32_t)op_attrs(m->world, code, (OpId){row})[ATTR_DYNAMIC_RESHAPE_dims]};
     *out = list_numbers(&m->world->attrs, list);
@@ -349,7 +351,8 @@ static bool late_steps(Making *m, uint32_t row) {
         if (m->known[dim] || m->dims->rows.kind[dim] != DIM_SYMBOL) continue;
         if (code->ops.opcode[row] == OP_COMPACT)
             most = type_dims(&m->world->types,
-                             value_type(m->world, op_operand(code, (OpId){row}, 0)))[0].row;
+                             value_type(m->world, op_operand(code, (OpId){row}, 0)))[0]
+                       .row;
         step(m, SHAPE_LATE, dim, most, i);
         know(m, dim);
         found++;

@@ -8,9 +8,8 @@
  *
  * Sizes that data decides (compact, dynamic_reshape, dynamic_broadcast) are late: every operator
  * that gives some ends a stage. Before it has run, they and all that depends on them stand at upper
- * bounds, by which memory is planned; afterwards shape_program_resize puts in what they are.
- *
- * A symbol is given by an input axis that is the symbol itself, by an axis or an equality whose only
+ * bounds, by which memory is planned; afterwards shape_program_resize puts in what they are. A
+ * symbol is given by an input axis that is the symbol itself, by an axis or an equality whose only
  * unknown it is and that is linear in it, or by the data. */
 #ifndef STOA_TABLES_SHAPE_PROGRAM_H
 #define STOA_TABLES_SHAPE_PROGRAM_H
@@ -19,25 +18,25 @@
 #include "tables/world.h"
 
 typedef enum ShapeStepKind {
-    SHAPE_INPUT,    /* row = axis b of input a */
-    SHAPE_NUMBER,   /* row = a constant */
-    SHAPE_COPY,     /* row = a: an equality */
-    SHAPE_SUM,      /* row = terms: b of them in words from a on */
-    SHAPE_ATOM,     /* row = its operation on a and b */
-    SHAPE_SOLVE,    /* row = the unknown of an axis or equality; words from a on, b terms */
-    SHAPE_LATE,     /* row = what data says, at most a (0: at most its range) */
-    SHAPE_FACTS,    /* check: row keeps range and congruence */
-    SHAPE_SIZE,     /* check: row is axis b of input a */
-    SHAPE_SAME,     /* check: row is a, by a declared equality */
-    SHAPE_NEED,     /* check: row of checks */
-    SHAPE_TENSOR    /* check: possible sizes; row is a type, a its first value, b the operator */
+    SHAPE_INPUT,  /* row = axis b of input a */
+    SHAPE_NUMBER, /* row = a constant */
+    SHAPE_COPY,   /* row = a: an equality */
+    SHAPE_SUM,    /* row = terms: b of them in words from a on */
+    SHAPE_ATOM,   /* row = its operation on a and b */
+    SHAPE_SOLVE,  /* row = the unknown of an axis or equality; words from a on, b terms */
+    SHAPE_LATE,   /* row = what data says, at most a (0: at most its range) */
+    SHAPE_FACTS,  /* check: row keeps range and congruence */
+    SHAPE_SIZE,   /* check: row is axis b of input a */
+    SHAPE_SAME,   /* check: row is a, by a declared equality */
+    SHAPE_NEED,   /* check: row of checks */
+    SHAPE_TENSOR  /* check: possible sizes; row is a type, a its first value, b the operator */
 } ShapeStepKind;
 
 typedef struct ShapeStep {
     uint32_t kind, row, a, b;
 } ShapeStep;
-typedef struct ShapeStage { /* steps and checks once an operator has said its sizes */
-    OpId     op;            /* nil in stage 0, which only needs the inputs */
+typedef struct ShapeStage {       /* steps and checks once an operator has said its sizes */
+    OpId     op;                  /* nil in stage 0, which only needs the inputs */
     uint32_t first, checks, last; /* steps [first, checks), then checks up to last */
 } ShapeStage;
 typedef struct ShapeProgram {
@@ -47,7 +46,7 @@ typedef struct ShapeProgram {
     const uint32_t   *words;
     const ShapeStage *stages; /* by operator row */
     uint32_t          stages_count, inputs;
-    bool              late;   /* there is more than stage 0 */
+    bool              late; /* there is more than stage 0 */
 } ShapeProgram;
 
 /* Further dims that a back end reads at every call, beside types, attributes and checks: rows of
@@ -57,6 +56,7 @@ typedef struct ShapeRoots {
     uint32_t      dims_count;
     const ListId *lists;
     uint32_t      lists_count;
+    bool          all; /* every dim of the world that the inputs give */
 } ShapeRoots;
 
 /* NULL after diagnostics: a size that nothing gives. roots may be NULL. Linear in the rows of the

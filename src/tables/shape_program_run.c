@@ -54,11 +54,10 @@ static bool fail_facts(const Running *r, uint32_t row) {
     const DimRows *rows = &r->program->world->dims.rows;
     Scratch        scratch = scratch_begin(NULL, 0);
     bool           inside = r->values[row] >= rows->lo[row] && r->values[row] <= rows->hi[row];
-    String         fact =
-        inside ? str_format(scratch.arena, "%lld mod %lld", (long long)rows->residue[row],
-                                    (long long)rows->modulus[row])
-                       : str_format(scratch.arena, "from %lld to %lld", (long long)rows->lo[row],
-                                    (long long)rows->hi[row]);
+    String fact = inside ? str_format(scratch.arena, "%lld mod %lld", (long long)rows->residue[row],
+                                      (long long)rows->modulus[row])
+                         : str_format(scratch.arena, "from %lld to %lld", (long long)rows->lo[row],
+                                      (long long)rows->hi[row]);
     (void)fail_fact(r, row, fact);
     scratch_end(scratch);
     return false;
@@ -84,21 +83,19 @@ static bool fail_size(const Running *r, const ShapeStep *step) {
 static bool fail_need(const Running *r, uint32_t check) {
     const World     *world = r->program->world;
     const CheckRows *rows = &world->checks.rows;
-    uint32_t         loc = rows->loc[check].row, lhs = rows->lhs[check].row,
-             rhs = rows->rhs[check].row;
-    String what = strings_get(&world->strings, rows->what[check]);
-    DiagId error = diags_add_at(r->diags, DIAG_SIZES_ILLEGAL,
-                                strings_get(&world->strings, world->locs.file[loc]),
-                                world->locs.line[loc], world->locs.column[loc], rows->opcode[check],
-                                diags_str(r->diags, what), lhs, rhs);
+    uint32_t         loc = rows->loc[check].row;
+    uint32_t         lhs = rows->lhs[check].row, rhs = rows->rhs[check].row;
+    String           file = strings_get(&world->strings, world->locs.file[loc]);
+    uint64_t         what = diags_str(r->diags, strings_get(&world->strings, rows->what[check]));
+    DiagId           error = diags_add_at(r->diags, DIAG_SIZES_ILLEGAL, file, world->locs.line[loc],
+                                          world->locs.column[loc], rows->opcode[check], what, lhs, rhs);
     diags_note(r->diags, error, DIAG_SIZE_HERE, 0, lhs, (uint64_t)r->values[lhs]);
     diags_note(r->diags, error, DIAG_SIZE_HERE, 0, rhs, (uint64_t)r->values[rhs]);
     return false;
 }
 static bool fail_bound(const Running *r, const ShapeStep *step, int64_t most) {
     Scratch scratch = scratch_begin(NULL, 0);
-    (void)fail_fact(r, step->row,
-                    str_format(scratch.arena, "from 0 to %lld", (long long)most));
+    (void)fail_fact(r, step->row, str_format(scratch.arena, "from 0 to %lld", (long long)most));
     scratch_end(scratch);
     return false;
 }
@@ -152,8 +149,8 @@ static bool run_step(const Running *r, const ShapeStep *step) {
     case SHAPE_NUMBER: values[step->row] = dims->rows.imm[step->row]; return true;
     case SHAPE_COPY: values[step->row] = values[step->a]; return true;
     case SHAPE_ATOM:
-        values[step->row] = dims_atom_value((DimKind)dims->rows.kind[step->row], values[step->a],
-                                            values[step->b]);
+        values[step->row] =
+            dims_atom_value((DimKind)dims->rows.kind[step->row], values[step->a], values[step->b]);
         return true;
     case SHAPE_SUM: {
         int64_t sum = 0;
@@ -197,8 +194,7 @@ static bool run_check(const Running *r, const ShapeStep *step) {
             value % rows->modulus[step->row] == rows->residue[step->row])
             return true;
         return fail_facts(r, step->row);
-    case SHAPE_SIZE:
-        return value == r->inputs[step->a].shape[step->b] || fail_size(r, step);
+    case SHAPE_SIZE: return value == r->inputs[step->a].shape[step->b] || fail_size(r, step);
     case SHAPE_SAME: return value == r->values[step->a] || fail_same(r, step->row, step->a);
     case SHAPE_NEED:
         return check_holds((CheckKind)r->program->world->checks.rows.kind[step->row],
@@ -227,16 +223,16 @@ typedef struct Interval {
     int64_t lo, hi;
 } Interval;
 
-static int64_t clamp(__int128 x) {
-    if (x > INT64_MAX / 2) return INT64_MAX / 2;
+__extension__ typedef __int128 Wide;
+static int64_t                 clamp(Wide x) {
+                    if (x > INT64_MAX / 2) return INT64_MAX / 2;
     return x < INT64_MIN / 2 ? INT64_MIN / 2 : (int64_t)x;
 }
 static Interval at(const Running *r, uint32_t row) {
     return (Interval){r->lows[row], r->values[row]};
 }
 static Interval times(Interval a, Interval b) {
-    __int128 c[4] = {(__int128)a.lo * b.lo, (__int128)a.lo * b.hi, (__int128)a.hi * b.lo,
-                     (__int128)a.hi * b.hi};
+    Wide     c[4] = {(Wide)a.lo * b.lo, (Wide)a.lo * b.hi, (Wide)a.hi * b.lo, (Wide)a.hi * b.hi};
     Interval all = {clamp(c[0]), clamp(c[0])};
     for (uint32_t i = 1; i < 4; i++) {
         if (clamp(c[i]) < all.lo) all.lo = clamp(c[i]);
@@ -251,8 +247,8 @@ static Interval sum_bounds(const Running *r, const ShapeStep *step) {
         Interval product = {coefficient(words), coefficient(words)};
         for (uint32_t k = 0; k < words[2]; k++) product = times(product, at(r, words[3 + k]));
         words += 3 + words[2];
-        sum.lo = clamp((__int128)sum.lo + product.lo);
-        sum.hi = clamp((__int128)sum.hi + product.hi);
+        sum.lo = clamp((Wide)sum.lo + product.lo);
+        sum.hi = clamp((Wide)sum.hi + product.hi);
     }
     return sum;
 }
@@ -329,7 +325,8 @@ static bool check_inputs(const Running *r, uint32_t count) {
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
-        TypeId type = value_type(world, (ValueId){world->code.blocks.args_first[block.row].row + i});
+        TypeId type =
+            value_type(world, (ValueId){world->code.blocks.args_first[block.row].row + i});
         const Tensor *input = &r->inputs[i];
         uint32_t      rank = type_rank(types, type);
         if (input->dtype == type_dtype(types, type) && input->rank == rank) continue;

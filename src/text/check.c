@@ -325,6 +325,5 @@ bool check_world(const World *world, Diags *diags) {
            check_distinct(&check, &world->attrs.records.runs.table, record_hash) &&
            check_runs(&check, &world->attrs.lists, LIST_MAX) &&
            check_distinct(&check, &world->attrs.lists.runs.table, list_hash) &&
-           check_consts(&check) && check_locs(&check) &&
-           check_code(&check) && check_needs(&check);
+           check_consts(&check) && check_locs(&check) && check_code(&check) && check_needs(&check);
 }

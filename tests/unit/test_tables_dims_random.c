@@ -110,6 +110,12 @@ static bool within(const Random *r, const Set *set) {
         if (value % rows->modulus[row] != rows->residue[row]) return false;
         if (below != 0 && (!set->good[below] || value >= set->value[below])) return false;
     }
+    for (uint32_t row = 1; row < rows->table.count && r->named != 0; row++) {
+        uint32_t other = rows->same_as[row];
+        if (other != 0 &&
+            (!set->good[row] || !set->good[other] || set->value[row] != set->value[other]))
+            return false;
+    }
     return true;
 }
 static void make_symbols(Random *r) {
@@ -286,6 +292,10 @@ static bool substitute(Random *r, Set *other) {
     for (uint32_t s = 0; s < SETS; s++) {
         for (uint32_t i = 0; i < SYMBOLS; i++)
             give(other, r->symbol[i], (int64_t)r->sets[s].value[r->symbol[i].row]);
+        for (uint32_t i = 0; i < r->named; i++) {
+            DimId name = dims_symbol(d, (StrId){100 + i});
+            give(other, name, (int64_t)r->sets[s].value[name.row]);
+        }
         give(other, symbol, r->want[from][s]);
         other->rows = 1;
         follow(r, other);
