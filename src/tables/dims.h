@@ -100,8 +100,8 @@ void dims_copy_derived(Dims *into, const Dims *from); /* after the rows were cop
 bool dims_equal_verify(const Dims *dims);
 
 /* Makers. An expression with more than 64 terms or an overflowing coefficient gives the nil row,
- * and so does a nil argument; whoever keeps the result reports it. Divisors are positive wherever the
- * result is used; below 1 the value is some integer. What is simplified:
+ * and so does a nil argument; whoever keeps the result reports it. Divisors are positive wherever
+ * the result is used; below 1 the value is some integer. What is simplified:
  *   (b*q + r) floordiv b = q                       where 0 <= r < b (or -b <= r < 0) is provable
  *   (k*x) floordiv (k*y) = x floordiv y
  *   (x floordiv a) floordiv b = x floordiv (a*b)
