@@ -8,7 +8,8 @@
 #ifndef STOA_TABLES_CHECKS_H
 #define STOA_TABLES_CHECKS_H
 
-#include "tables/code.h"
+#include "tables/code_ids.h"
+#include "tables/dims.h"
 
 ID_TYPE(CheckId, check_id);
 

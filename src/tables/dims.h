@@ -140,8 +140,10 @@ static inline int64_t dims_const_value(const Dims *dims, DimId id) {
 /* Facts. Only symbols take facts from outside; those of expressions are derived once and kept.
  * Facts narrow what earlier ones left, and equal symbols share them: what has been simplified under
  * a fact stays true. False, and nothing changes, when no number would be left. */
-bool dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
-bool dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
+MUST_USE bool dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
+MUST_USE bool dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
+/* symbol is an integer of the data, not a size: any number. Before anything was made of it. */
+void dims_set_any(Dims *dims, DimId symbol);
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint);
 /* symbol is a loop variable: 0 <= symbol < bound. bound does not contain it. */
 void dims_set_below(Dims *dims, DimId symbol, DimId bound);

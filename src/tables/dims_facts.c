@@ -38,21 +38,26 @@ static bool add_checked(int64_t a, int64_t b, int64_t *out) {
 static bool mul_checked(int64_t a, int64_t b, int64_t *out) {
     return !__builtin_mul_overflow(a, b, out) && *out != INT64_MIN;
 }
-/* Bounds move to numbers of the congruence; a single number is one. An empty interval, which no
- * value meets, stays as it is. */
-static DimFact settled(DimFact fact) {
-    int64_t lo = fact.lo, hi = fact.hi;
-    if (fact.modulus == 0) {
-        lo = hi = fact.residue;
-    } else if (fact.modulus > 1 && lo > INT64_MIN && hi < INT64_MAX) {
-        int64_t up = floor_mod(fact.residue - floor_mod(lo, fact.modulus), fact.modulus);
-        int64_t down = floor_mod(floor_mod(hi, fact.modulus) - fact.residue, fact.modulus);
-        if (!add_checked(lo, up, &lo) || !add_checked(hi, -down, &hi)) return fact;
+/* Bounds move to numbers of the congruence; a single number is one. False when the interval holds
+ * no number of the congruence, so that no value meets both; then the fact stays as it is. */
+static bool settle(DimFact *fact) {
+    int64_t lo = fact->lo, hi = fact->hi;
+    if (fact->modulus == 0) {
+        if (fact->residue < lo || fact->residue > hi) return false;
+        lo = hi = fact->residue;
+    } else if (fact->modulus > 1 && lo > INT64_MIN && hi < INT64_MAX) {
+        int64_t up = floor_mod(fact->residue - floor_mod(lo, fact->modulus), fact->modulus);
+        int64_t down = floor_mod(floor_mod(hi, fact->modulus) - fact->residue, fact->modulus);
+        if (!add_checked(lo, up, &lo) || !add_checked(hi, -down, &hi)) return true;
     }
-    if (lo > hi) return fact;
-    fact.lo = lo;
-    fact.hi = hi;
-    if (lo == hi && lo != INT64_MIN) set_congruence(&fact, 0, lo);
+    if (lo > hi) return false;
+    fact->lo = lo;
+    fact->hi = hi;
+    if (lo == hi && lo != INT64_MIN) set_congruence(fact, 0, lo);
+    return true;
+}
+static DimFact settled(DimFact fact) {
+    (void)settle(&fact);
     return fact;
 }
 
@@ -127,14 +132,9 @@ static bool join_congruences(DimFact *fact, DimFact b) {
 /* Both hold of one value. False when none can; then out is a. */
 static bool fact_join(DimFact a, DimFact b, DimFact *out) {
     *out = a;
-    if (!join_congruences(out, b)) {
-        *out = a;
-        return false;
-    }
     out->lo = max2(a.lo, b.lo);
     out->hi = min2(a.hi, b.hi);
-    *out = settled(*out);
-    if (out->lo <= out->hi) return true;
+    if (join_congruences(out, b) && settle(out)) return true;
     *out = a;
     return false;
 }
@@ -316,11 +316,11 @@ bool dims_share_facts(Dims *dims, uint32_t a, uint32_t b) {
 static bool add_fact(Dims *dims, DimId symbol, DimFact fact) {
     ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL);
     DimId root = dims_find(dims, symbol);
+    bool  shared = root.row != symbol.row && dims->rows.kind[root.row] == DIM_SYMBOL;
+    if (shared && !join_facts(dims, root.row, fact))
+        return false; /* it knows the more of the two */
     if (!join_facts(dims, symbol.row, fact)) return false;
-    if (root.row != symbol.row && dims->rows.kind[root.row] == DIM_SYMBOL &&
-        !join_facts(dims, root.row, fact))
-        return false;
-    fact_changed(dims, root.row < symbol.row ? root : symbol);
+    fact_changed(dims, shared ? root : symbol);
     return true;
 }
 bool dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi) {
@@ -329,7 +329,13 @@ bool dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi) {
 }
 bool dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue) {
     ASSERT(modulus > 0 && residue >= 0 && residue < modulus);
-    return add_fact(dims, symbol, (DimFact){0, DIM_SIZE_MAX, modulus, residue});
+    return add_fact(dims, symbol, (DimFact){INT64_MIN, INT64_MAX, modulus, residue});
+}
+void dims_set_any(Dims *dims, DimId symbol) {
+    ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && dims->rows.modulus[symbol.row] == 1);
+    dims->rows.lo[symbol.row] = INT64_MIN;
+    dims->rows.hi[symbol.row] = INT64_MAX;
+    fact_changed(dims, symbol);
 }
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint) {
     ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL);

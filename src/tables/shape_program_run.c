@@ -83,15 +83,14 @@ static bool fail_size(const Running *r, const ShapeStep *step) {
 static bool fail_need(const Running *r, uint32_t check) {
     const World     *world = r->program->world;
     const CheckRows *rows = &world->checks.rows;
-    const Locs      *locs = &world->locs;
-    uint32_t         at = rows->loc[check].row;
-    DimId            lhs = rows->lhs[check], rhs = rows->rhs[check];
-    String           what = strings_get(&world->strings, rows->what[check]);
-    DiagId           error = diags_add_at(
-                  r->diags, DIAG_SIZES_ILLEGAL, strings_get(&world->strings, locs->file[at]), locs->line[at],
-                  locs->column[at], rows->opcode[check], diags_str(r->diags, what), lhs.row, rhs.row);
-    diags_note(r->diags, error, DIAG_SIZE_HERE, 0, lhs.row, (uint64_t)r->values[lhs.row]);
-    diags_note(r->diags, error, DIAG_SIZE_HERE, 0, rhs.row, (uint64_t)r->values[rhs.row]);
+    uint32_t at = rows->loc[check].row, lhs = rows->lhs[check].row, rhs = rows->rhs[check].row;
+    String   file = strings_get(&world->strings, world->locs.file[at]);
+    uint32_t line = world->locs.line[at], column = world->locs.column[at];
+    uint64_t what = diags_str(r->diags, strings_get(&world->strings, rows->what[check]));
+    DiagId   error = diags_add_at(r->diags, DIAG_SIZES_ILLEGAL, file, line, column,
+                                  rows->opcode[check], what, lhs, rhs);
+    diags_note(r->diags, error, DIAG_SIZE_HERE, 0, lhs, (uint64_t)r->values[lhs]);
+    diags_note(r->diags, error, DIAG_SIZE_HERE, 0, rhs, (uint64_t)r->values[rhs]);
     return false;
 }
 static bool fail_bound(const Running *r, const ShapeStep *step, int64_t most) {

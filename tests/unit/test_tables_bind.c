@@ -204,8 +204,8 @@ TEST(bind_facts) { // DIAG_INPUT_FACT
     for (int broken = 0; broken < 3; broken++) {
         Graph g = graph_open(arena);
         DimId n = graph_symbol(&g, "N"), m = graph_symbol(&g, "M");
-        dims_set_range(&g.world->dims, n, 1, 100);
-        dims_set_congruence(&g.world->dims, n, 4, 0);
+        EXPECT(dims_set_range(&g.world->dims, n, 1, 100));
+        EXPECT(dims_set_congruence(&g.world->dims, n, 4, 0));
         if (broken == 2) EXPECT(dims_equate(&g.world->dims, m, n));
         shape_input(&g, SHAPE(broken == 0 ? 104 : broken == 1 ? 6 : 8, 16));
         give_dim(&g, 0, 0, n);
@@ -228,7 +228,7 @@ TEST(bind_facts) { // DIAG_INPUT_FACT
 TEST(bind_facts_elsewhere) {
     Graph g = graph_open(arena);
     DimId n = graph_symbol(&g, "N"), m = graph_symbol(&g, "M");
-    dims_set_range(&g.world->dims, m, 0, 5);
+    EXPECT(dims_set_range(&g.world->dims, m, 0, 5));
     EXPECT(dims_equate(&g.world->dims, m, n));
     shape_input(&g, SHAPE(9));
     give_dim(&g, 0, 0, n);

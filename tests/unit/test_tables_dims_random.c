@@ -124,8 +124,8 @@ static void make_symbols(Random *r) {
     for (uint32_t s = 0; s < SETS; s++)
         for (uint32_t i = 0; i < 3; i++) give(&r->sets[s], r->symbol[i], size(r));
     int64_t lo = size(r), modulus = 1 + size(r), residue = pick(r, modulus);
-    dims_set_range(d, r->symbol[3], lo, lo + size(r));
-    dims_set_congruence(d, r->symbol[4], modulus, residue);
+    EXPECT(dims_set_range(d, r->symbol[3], lo, lo + size(r)));
+    EXPECT(dims_set_congruence(d, r->symbol[4], modulus, residue));
     for (uint32_t s = 0; s < SETS; s++) {
         give(&r->sets[s], r->symbol[3], lo + pick(r, d->rows.hi[r->symbol[3].row] - lo + 1));
         give(&r->sets[s], r->symbol[4], residue + modulus * pick(r, 40));
