@@ -114,7 +114,9 @@ bool dims_equal_verify(const Dims *dims) {
     return good;
 }
 static bool part_enter(DimWalk *walk, uint32_t row) {
-    (void)dims_find(walk->dims, (DimId){row});
+    uint32_t other = dims_find(walk->dims, (DimId){row}).row;
+    dims_notes_cover(walk->dims);
+    note_found(walk->dims, row, other); /* a lookup notes no symbols and constants */
     return false;
 }
 /* The row with its parts renamed, whatever stands for the row itself. */

@@ -187,19 +187,19 @@ static bool tensor_fits(const Running *r, const ShapeStep *step) {
 }
 static bool run_check(const Running *r, const ShapeStep *step) {
     const DimRows *rows = &r->program->world->dims.rows;
-    int64_t        value = r->values[step->row];
+    const int64_t *values = r->values;
+    uint32_t       row = step->row;
     switch ((ShapeStepKind)step->kind) {
     case SHAPE_FACTS:
-        if (value >= rows->lo[step->row] && value <= rows->hi[step->row] &&
-            value % rows->modulus[step->row] == rows->residue[step->row])
-            return true;
-        return fail_facts(r, step->row);
-    case SHAPE_SIZE: return value == r->inputs[step->a].shape[step->b] || fail_size(r, step);
-    case SHAPE_SAME: return value == r->values[step->a] || fail_same(r, step->row, step->a);
+        return (values[row] >= rows->lo[row] && values[row] <= rows->hi[row] &&
+                values[row] % rows->modulus[row] == rows->residue[row]) ||
+               fail_facts(r, row);
+    case SHAPE_SIZE: return values[row] == r->inputs[step->a].shape[step->b] || fail_size(r, step);
+    case SHAPE_SAME: return values[row] == values[step->a] || fail_same(r, row, step->a);
     case SHAPE_NEED:
-        return check_holds((CheckKind)r->program->world->checks.rows.kind[step->row],
-                           r->values[step->a], r->values[step->b]) ||
-               fail_need(r, step->row);
+        return check_holds((CheckKind)r->program->world->checks.rows.kind[row], values[step->a],
+                           values[step->b]) ||
+               fail_need(r, row);
     case SHAPE_TENSOR: return tensor_fits(r, step);
     default: break;
     }
