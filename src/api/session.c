@@ -6,7 +6,6 @@
 #include "arena/hash.h"
 #include "arena/os.h"
 #include "cpu/interp.h"
-#include "tables/bind.h"
 #include "tables/philox.h"
 
 /* --- state ------------------------------------------------------------------------------------ */
@@ -110,6 +109,8 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     session->world = world;
     session->state = ARENA_ARRAY_ZERO(arena, StateTensor, count_parameters(world) + 1);
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
+    session->programs =
+        ARENA_ARRAY_ZERO(arena, const ShapeProgram *, world->code.graphs.table.count);
     session->texts = arena_open("reports", (size_t)1 << 30, 0);
     if (session->texts == NULL) api_unwind_on(arena_guard_failure());
     return session;
@@ -278,14 +279,30 @@ static void grow_memory(StoaSession *session, size_t bytes) {
     session->memory_bytes = bytes;
 }
 
+/* Beside the dims of the code, plans read those of the views that layout made. */
+static const ShapeProgram *graph_program(StoaSession *session, GraphId graph) {
+    const Views *views = session->runner.ctx.views;
+    ShapeRoots   roots = {0};
+    if (views != NULL)
+        roots = (ShapeRoots){.dims = views->offset,
+                             .dims_count = views->table.count,
+                             .lists = views->strides,
+                             .lists_count = views->table.count};
+    if (session->programs[graph.row] == NULL)
+        session->programs[graph.row] = shape_program_make(session->arena, session->world, graph,
+                                                          &roots, &session->context->diags);
+    return session->programs[graph.row];
+}
+
 static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                       uint32_t count) {
     StoaContext *context = session->context;
     entry->plan = plan_open(session->world, session->runner.ctx.loops, entry->graph);
     entry->arena = entry->plan ? arena_open("kernels", (size_t)1 << 32, 0) : NULL;
     if (entry->arena == NULL) api_unwind_on(arena_guard_failure());
-    if (!bind_dims(session->world, entry->graph, inputs, count, entry->plan->dim_values,
-                   &context->diags))
+    const ShapeProgram *program = graph_program(session, entry->graph);
+    if (program == NULL ||
+        !shape_program_run(program, inputs, count, entry->plan->dim_values, &context->diags))
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
@@ -314,20 +331,42 @@ static bool make_plan_or_close(StoaSession *session, PlanEntry *entry, const Ten
     if (!good) close_entry(session, entry);
     return good;
 }
-static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph,
+static uint64_t plan_key(GraphId graph, const Tensor *inputs, uint32_t count) {
+    uint64_t key = hash_mix(graph.row, count);
+    for (uint32_t i = 0; i < count; i++) {
+        key = hash_mix(key, (uint64_t)inputs[i].dtype << 32 | inputs[i].rank);
+        for (uint32_t k = 0; k < inputs[i].rank; k++)
+            key = hash_mix(key, (uint64_t)inputs[i].shape[k]);
+    }
+    return key;
+}
+static void index_plans(StoaSession *session) {
+    memset(session->plan_index, 0, sizeof session->plan_index);
+    for (uint32_t i = 0; i < session->plans_count; i++) {
+        uint64_t at = session->plans[i].key % SESSION_INDEX;
+        if (session->plans[i].plan == NULL) continue;
+        while (session->plan_index[at] != 0) at = (at + 1) % SESSION_INDEX;
+        session->plan_index[at] = (uint8_t)(i + 1);
+    }
+}
+static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph, uint64_t key,
                              const Tensor *inputs, uint32_t count) {
     entry->graph = graph;
-    return make_plan_or_close(session, entry, inputs, count) ? entry : NULL;
+    entry->key = key;
+    bool made = make_plan_or_close(session, entry, inputs, count);
+    index_plans(session);
+    return made ? entry : NULL;
 }
 
 PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *inputs, uint32_t count) {
-    for (uint32_t i = 0; i < session->plans_count; i++) {
-        PlanEntry *entry = &session->plans[i];
-        if (entry->plan != NULL && entry->graph.row == graph.row &&
+    uint64_t key = plan_key(graph, inputs, count), at = key % SESSION_INDEX;
+    for (; session->plan_index[at] != 0; at = (at + 1) % SESSION_INDEX) {
+        PlanEntry *entry = &session->plans[session->plan_index[at] - 1];
+        if (entry->key == key && entry->plan != NULL && entry->graph.row == graph.row &&
             same_shapes(session, entry, inputs, count))
             return entry;
     }
-    return fresh_plan(session, free_entry(session), graph, inputs, count);
+    return fresh_plan(session, free_entry(session), graph, key, inputs, count);
 }
 
 /* --- run -------------------------------------------------------------------------------------- */
