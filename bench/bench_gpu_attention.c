@@ -230,8 +230,8 @@ static double check_group(Setup *s, int64_t batch, int64_t head_kv, bool backwar
     return largest;
 }
 
-/* One engine: poison, run, check a few heads, time. False when there is no such engine. */
-static bool measure_engine(Setup *s, bool backward, uint32_t rank) {
+/* One engine: poison, run, check a few heads, time. The place of the next one; 0: there is none. */
+static uint32_t measure_engine(Setup *s, bool backward, uint32_t rank) {
     GpuBench           *b = s->b;
     GpuAttentionPlan    plan;
     ArenaMark           mark = arena_mark(b->arena);
@@ -244,7 +244,7 @@ static bool measure_engine(Setup *s, bool backward, uint32_t rank) {
     Status   status = gpu_attention_plan(s->cudnn, b->arena, p, backward, rank, &b->diags, &plan);
     if (status == STATUS_UNSUPPORTED) {
         diags_clear(&b->diags);
-        return false;
+        return 0;
     }
     gpu_bench_must(b, status, s->name);
     s->plan = &plan;
@@ -261,12 +261,18 @@ static bool measure_engine(Setup *s, bool backward, uint32_t rank) {
                    p->deterministic ? " deterministic" : "", plan.plan.rank)
             .data;
     gpu_bench_time(b, name, 15, 5, run_attention, s, flops, 0, error);
-    bool more = plan.plan.rank + 1 < plan.plan.engines && plan.plan.rank == rank;
+    uint32_t next = plan.plan.rank + 1 < plan.plan.engines ? plan.plan.rank + 1 : 0;
     gpu_bench_must(b, gpu_stream_sync(b->stream, &b->diags), s->name);
     gpu_attention_close(&plan);
     gpu_release(&b->memory, used);
     arena_release(b->arena, mark);
-    return more;
+    return next;
+}
+
+static void measure_engines(Setup *s, bool backward) {
+    uint32_t rank = 0;
+    do rank = measure_engine(s, backward, rank);
+    while (rank != 0);
 }
 
 /* The deterministic backward gives the same bits ten times. */
@@ -330,10 +336,10 @@ static void measure(GpuBench *b, GpuCudnn *cudnn, const char *name, int64_t batc
     s.args.statistics = gpu_bench_take(b, (uint64_t)(batch * heads * tokens) * 4);
     gpu_bench_random(b, s.args.q, DTYPE_BF16, packed_bytes / 2, 1);
     gpu_bench_random(b, s.args.d_o, DTYPE_BF16, plain_bytes / 2, 1);
-    for (uint32_t rank = 0; measure_engine(&s, false, rank);) rank++;
-    for (uint32_t rank = 0; measure_engine(&s, true, rank);) rank++;
+    measure_engines(&s, false);
+    measure_engines(&s, true);
     s.p.deterministic = true;
-    for (uint32_t rank = 0; measure_engine(&s, true, rank);) rank++;
+    measure_engines(&s, true);
     check_repeats(&s);
     gpu_release(&b->memory, used);
 }

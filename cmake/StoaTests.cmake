@@ -16,7 +16,7 @@ function(stoa_add_test name labels)
   add_test(NAME ${name} COMMAND ${arg_COMMAND} WORKING_DIRECTORY ${STOA_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT}
     SKIP_RETURN_CODE 77 ENVIRONMENT
-    "ASAN_OPTIONS=detect_stack_use_after_return=1;UBSAN_OPTIONS=print_stacktrace=1")
+    "ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
 
 function(stoa_test_program target)
@@ -129,8 +129,8 @@ endfunction()
 
 # bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
 # proves that each still runs (--smoke). Results name the commit, which is looked up at each build.
-# bench_gpu_* need the layers below the session only, so that they can be carried to a machine with
-# a GPU.
+# bench_gpu_* name no library that they do not use, so that they can be carried to a machine with a
+# GPU.
 function(stoa_benches)
   file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
   file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
@@ -146,17 +146,13 @@ function(stoa_benches)
     ${CMAKE_BINARY_DIR}/generated)
   foreach(source ${programs})
     get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE stoa_bench)
+    stoa_link_all(${name})
+    set(labels unit)
     if(name MATCHES "^bench_gpu_")
-      add_executable(${name} ${source} ${shared})
-      add_dependencies(${name} stoa_commit)
-      target_link_libraries(${name} PRIVATE stoa_gpu stoa_text m)
-      target_include_directories(${name} PRIVATE ${STOA_SOURCE_DIR} ${CMAKE_BINARY_DIR}/generated)
+      target_link_options(${name} PRIVATE -Wl,--as-needed)
       set(labels gpu)
-    else()
-      add_executable(${name} ${source})
-      target_link_libraries(${name} PRIVATE stoa_bench)
-      stoa_link_all(${name})
-      set(labels unit)
     endif()
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
     stoa_add_test(${labels}/${name} ${labels} COMMAND ${name} --smoke)

@@ -6,6 +6,8 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
+ *     --kernels        print the loops of each kernel            --steps   and its schedule
+ *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --bisect         find the first rewrite that makes the result fail --check or --expect
  *     --expect TEXT    fail unless TEXT appears in the printed result
  *
@@ -16,6 +18,8 @@
 #include "arena/os.h"
 #include "cpu/cpu.h"
 #include "systems/runner.h"
+#include "systems/schedule.h"
+#include "systems/schedule_text.h"
 #include "text/binary.h"
 #include "text/check.h"
 #include "text/messages.h"
@@ -24,10 +28,10 @@
 #include "text/print_loops.h"
 
 typedef struct Options {
-    const char *file, *out, *steps, *expect;
+    const char *file, *out, *steps, *expect, *schedule;
     uint64_t    dump, skip; /* bit per SystemKind */
     uint32_t    fuel;
-    bool        types, binary, check, mem, time, target, bisect, kernels;
+    bool        types, binary, check, mem, time, target, bisect, kernels, schedules;
 } Options;
 
 static Arena *arena;
@@ -38,6 +42,7 @@ static int usage(const char *what, const char *which) {
     fprintf(stderr, "stoac: %s%s\n", what, which);
     fprintf(stderr, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                     "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
+                    "             [--kernels] [--steps] [--schedule FILE]\n"
                     "             [--fuel N] [--bisect] [--expect TEXT]\n");
     return 2;
 }
@@ -52,16 +57,16 @@ static bool read_flag(Options *o, String flag) {
     struct {
         const char *name;
         bool       *flag;
-    } flags[] = {{"--types", &o->types},    {"--binary", &o->binary}, {"--check", &o->check},
-                 {"--mem", &o->mem},        {"--time", &o->time},     {"--bisect", &o->bisect},
-                 {"--kernels", &o->kernels}};
+    } flags[] = {{"--types", &o->types},     {"--binary", &o->binary},  {"--check", &o->check},
+                 {"--mem", &o->mem},         {"--time", &o->time},      {"--bisect", &o->bisect},
+                 {"--kernels", &o->kernels}, {"--steps", &o->schedules}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel"};
+    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel", "--schedule"};
     int64_t                  fuel = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -73,6 +78,8 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->steps = value;
     else if (str_same(name, STR("--expect")))
         o->expect = value;
+    else if (str_same(name, STR("--schedule")))
+        o->schedule = value;
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
     else if (str_same(name, STR("--fuel"))) {
@@ -172,22 +179,65 @@ static bool run_steps(Runner *runner, String steps) {
     }
     return true;
 }
+static void print_kernels(const Options *o, const Loops *loops) {
+    for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
+        KernelId kernel = {row}, same = loops->kernels.same[row];
+        String   name = str_format(arena, "k%u", row);
+        if (o->kernels) put(stdout, text_print_kernel(arena, loops, kernel, name.data));
+        if (!o->schedules) continue;
+        if (same.row != row) {
+            printf("# k%u is the same as k%u\n", row, same.row);
+            continue;
+        }
+        Text text = text_begin(arena);
+        text_addf(&text, "kernel %016llx%016llx # k%u\n",
+                  (unsigned long long)loops->kernels.hash_low[row],
+                  (unsigned long long)loops->kernels.hash_high[row], row);
+        schedule_print_steps(&text, loops, kernel, "");
+        put(stdout, text_done(&text));
+    }
+}
+/* The schedules of a file; ends the program if it cannot be read. */
+static void read_schedules(const char *path, ScheduleBook *out) {
+    OsMap map;
+    Diags diags;
+    int   error = os_map(path, &map);
+    *out = schedule_book_open(arena);
+    if (error != 0) {
+        fprintf(stderr, "stoac: cannot read %s: %s\n", path, os_error_text(error));
+        exit(2);
+    }
+    String text = {(const char *)map.data, map.bytes};
+    diags_open(&diags, NULL);
+    if (!schedule_book_parse(out, text, str_of(path), &diags)) {
+        put(stderr, text_diags_in(arena, NULL, &diags, text));
+        exit(1);
+    }
+    diags_close(&diags);
+    os_unmap(&map);
+    out->strict = true;
+}
 /* Runs the steps on the world; out_fuel is what they left. */
 static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
                       uint32_t *out_fuel) {
-    Target target;
-    Runner runner;
+    Target       target;
+    Runner       runner;
+    ScheduleBook book;
     if (o->target) { cpu_describe(&target, true); }
     runner_open(&runner, world, o->target ? &target : NULL);
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
-    bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
-    for (uint32_t row = 1; good && o->kernels && row < runner.loops.kernels.table.count; row++) {
-        String name = str_format(arena, "k%u", row);
-        put(stdout, text_print_kernel(arena, &runner.loops, (KernelId){row}, name.data, o->time));
+    if (o->schedule != NULL && str_same(str_of(o->schedule), STR("none"))) {
+        runner.ctx.scheduler = schedule_naive;
+    } else if (o->schedule != NULL) {
+        read_schedules(o->schedule, &book);
+        runner.ctx.scheduler = schedule_from_book;
+        runner.ctx.scheduler_context = &book;
     }
+    bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
+    if (!quiet && (o->kernels || o->schedules)) print_kernels(o, &runner.loops);
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;

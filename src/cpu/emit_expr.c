@@ -53,7 +53,7 @@ static JitValue ramp(Emit *e, int64_t step) {
     JitValue all[64];
     for (uint32_t i = 0; i < e->lanes; i++)
         all[i] = llvm.ConstInt(e->j->i64, (uint64_t)(step * (int64_t)i), true);
-    return llvm.ConstVector(all, e->lanes);
+    return e->lanes == 1 ? all[0] : llvm.ConstVector(all, e->lanes);
 }
 static JitValue number(const Emit *e, JitValue like, int64_t n) {
     JitValue all[64], one = llvm.ConstInt(e->j->i64, (uint64_t)n, true);
@@ -205,7 +205,8 @@ JitValue emit_load(Emit *e, LoopAccess access, JitValue guard) {
     JitType   element = jit_math_memory(j, dtype), vector = jit_vector(element, e->lanes);
     DimId     place = emit_address(e->s, access);
     JitValue  loaded, start, mask;
-    if (!emit_access_varies(e, access) && (guard == NULL || !is_vector(guard))) {
+    bool      varies = e->lanes > 1 && emit_access_varies(e, access);
+    if (!varies && (guard == NULL || !is_vector(guard))) {
         JitValue from = address(e, access, emit_dim(e, place));
         if (guard != NULL) { /* zero instead, from memory of our own */
             JitValue zero = emit_alloca(e, element, 16);
@@ -246,7 +247,7 @@ void emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard) {
     Dtype     dtype = buffer_dtype(e, access);
     DimId     place = emit_address(e->s, access);
     JitValue  stored, start;
-    if (!emit_access_varies(e, access)) {
+    if (e->lanes == 1 || !emit_access_varies(e, access)) {
         ASSERT(!is_vector(value) && (guard == NULL || !is_vector(guard)));
         JitValue to = address(e, access, emit_dim(e, place));
         if (guard != NULL) { /* elsewhere instead */

@@ -1,9 +1,13 @@
 /* Loops and statements as basic blocks.
  *
- * A vector loop is written up to three times: groups of vectors while they last (several, so that
- * additions do not wait for each other), single vectors, and one masked vector for what is left.
- * Reductions into a place that does not move keep vectors of partial results, one for each of the
- * groups, combined as a tree after the loop. */
+ * A vector loop is written as passes over what is left of its range: first in values several
+ * registers wide, so that instructions of independent elements stand side by side and additions
+ * do not wait for each other; then, for the rest, single registers under a mask or, where masked
+ * memory is slow (8 and 16 bits, SSE2), single registers and single elements. Loops are written
+ * with their test at the end, so that what does not change can be moved out of them.
+ *
+ * Reductions into a place that does not move keep a vector of partial results in each pass; sums
+ * of floats are moved to a second vector now and then, so that long ones stay accurate. */
 #include "cpu/emit_inner.h"
 
 #if defined(STOA_HAVE_LLVM)
@@ -13,19 +17,23 @@
 
 #include "cpu/jit_math.h"
 
-enum { GROUPS_MAX = 4, PARTIALS_MAX = 64, HEAVY_COST = 40 };
+enum {
+    LANES_MAX = 64,    /* of one value */
+    PARTIALS_MAX = 64, /* in one loop */
+    SUM_STEPS = 256,   /* additions of floats before a partial sum is moved */
+};
 
 typedef struct Partial { /* a reduction into one place, inside a vector loop */
     uint32_t node;
-    JitValue memory[GROUPS_MAX]; /* vectors on the stack, which become registers */
+    JitValue memory, total; /* vectors on the stack, which become registers; total may be NULL */
 } Partial;
-typedef struct VectorLoop {
+typedef struct Pass { /* one way of going through a vector loop */
     Partial  partials[PARTIALS_MAX];
-    uint32_t partials_count, groups;
-} VectorLoop;
+    uint32_t partials_count, lanes;
+    bool     masked;
+} Pass;
 
-static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const VectorLoop *in,
-                       uint32_t group);
+static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const Pass *in);
 
 static LLVMBasicBlockRef block(Emit *e) {
     return llvm.AppendBasicBlockInContext(e->j->context, e->function, "");
@@ -52,7 +60,7 @@ static void forget_loads(Emit *e, BufferId buffer, uint32_t begun) {
         return;
     }
 }
-static void emit_reduce(Emit *e, uint32_t row, const VectorLoop *in, uint32_t group) {
+static void emit_reduce(Emit *e, uint32_t row, const Pass *in) {
     const LoopNodes *nodes = &e->loops->nodes;
     JitBuild        *j = e->j;
     LoopAccess       access = nodes->access[row];
@@ -75,13 +83,13 @@ static void emit_reduce(Emit *e, uint32_t row, const VectorLoop *in, uint32_t gr
     if (mask != NULL)
         value =
             llvm.BuildSelect(j->at, mask, value, jit_math_identity(j, kind, dtype, e->lanes), "");
-    JitValue sum = llvm.BuildLoad2(j->at, vector, partial->memory[group], "");
-    llvm.BuildStore(j->at, jit_math_combine(j, kind, dtype, sum, value), partial->memory[group]);
+    JitValue sum = llvm.BuildLoad2(j->at, vector, partial->memory, "");
+    llvm.BuildStore(j->at, jit_math_combine(j, kind, dtype, sum, value), partial->memory);
 }
-static void emit_statement(Emit *e, uint32_t row, const VectorLoop *in, uint32_t group) {
+static void emit_statement(Emit *e, uint32_t row, const Pass *in) {
     const LoopNodes *nodes = &e->loops->nodes;
     if (nodes->kind[row] == NODE_REDUCE)
-        emit_reduce(e, row, in, group);
+        emit_reduce(e, row, in);
     else {
         JitValue value = emit_expr(e, nodes->value[row]);
         emit_store(e, nodes->access[row], value, guard_of(e, row));
@@ -96,169 +104,242 @@ static Bounds bounds_of(Emit *e, uint32_t row) {
     if (e->loops->nodes.bind[row] & BIND_PARALLEL) return (Bounds){e->first, e->last};
     return (Bounds){known(e, 0), emit_dim(e, e->loops->nodes.extent[row])};
 }
-/* A loop from low while low + step <= high; the builder stands in its body. */
+/* at = low; while at + need <= high: body, at += step. The builder stands in the body. */
 typedef struct OpenLoop {
-    LLVMBasicBlockRef head, done;
-    JitValue          at, next; /* values of the variable */
+    LLVMBasicBlockRef body, done;
+    JitValue          at, high, end; /* the variable; end: its value afterwards */
+    uint32_t          step, need;
 } OpenLoop;
-static OpenLoop open_loop(Emit *e, JitValue low, JitValue high, uint32_t step) {
+static JitValue goes_on(Emit *e, JitValue at, JitValue high, uint32_t need) {
+    JitValue limit = need == 1 ? at : llvm.BuildNSWAdd(e->j->at, at, known(e, need), "");
+    return llvm.BuildICmp(e->j->at, need == 1 ? LLVMIntSLT : LLVMIntSLE, limit, high, "");
+}
+static OpenLoop open_loop(Emit *e, JitValue low, JitValue high, uint32_t step, uint32_t need) {
     JitBuild         *j = e->j;
-    LLVMBasicBlockRef before = llvm.GetInsertBlock(j->at), body = block(e);
-    OpenLoop          loop = {.head = block(e), .done = block(e)};
-    llvm.BuildBr(j->at, loop.head);
-    stand_at(e, loop.head);
+    LLVMBasicBlockRef before = llvm.GetInsertBlock(j->at);
+    OpenLoop          loop = {block(e), block(e), NULL, high, NULL, step, need};
+    llvm.BuildCondBr(j->at, goes_on(e, low, high, need), loop.body, loop.done);
+    stand_at(e, loop.done);
+    loop.end = llvm.BuildPhi(j->at, j->i64, "");
+    llvm.AddIncoming(loop.end, &low, &before, 1);
+    stand_at(e, loop.body);
     loop.at = llvm.BuildPhi(j->at, j->i64, "");
     llvm.AddIncoming(loop.at, &low, &before, 1);
-    loop.next = llvm.BuildNSWAdd(j->at, loop.at, known(e, step), "");
-    JitValue more = llvm.BuildICmp(j->at, LLVMIntSLE, loop.next, high, "");
-    llvm.BuildCondBr(j->at, more, body, loop.done);
-    stand_at(e, body);
     return loop;
 }
 static void close_loop(Emit *e, OpenLoop *loop) {
+    JitValue          next = llvm.BuildNSWAdd(e->j->at, loop->at, known(e, loop->step), "");
+    JitValue          more = goes_on(e, next, loop->high, loop->need);
     LLVMBasicBlockRef last = llvm.GetInsertBlock(e->j->at);
-    llvm.BuildBr(e->j->at, loop->head);
-    llvm.AddIncoming(loop->at, &loop->next, &last, 1);
+    llvm.BuildCondBr(e->j->at, more, loop->body, loop->done);
+    llvm.AddIncoming(loop->at, &next, &last, 1);
+    llvm.AddIncoming(loop->end, &next, &last, 1);
     stand_at(e, loop->done);
 }
 
-static void emit_serial(Emit *e, uint32_t row) {
+static void emit_serial(Emit *e, uint32_t row, const Pass *in) {
     const LoopNodes *nodes = &e->loops->nodes;
     Bounds           bounds = bounds_of(e, row);
-    OpenLoop         loop = open_loop(e, bounds.low, bounds.high, 1);
+    OpenLoop         loop = open_loop(e, bounds.low, bounds.high, 1, 1);
     uint32_t         scope = emit_scope_begin(e);
     e->symbols[nodes->var[row].row] = loop.at;
-    emit_nodes(e, row + 1, row + nodes->size[row], NULL, 0);
+    emit_nodes(e, row + 1, row + nodes->size[row], in);
     e->symbols[nodes->var[row].row] = NULL;
     emit_scope_end(e, scope);
     close_loop(e, &loop);
 }
 
-/* Bytes of the widest element, and arithmetic, of a loop's body. */
+/* --- vector loops ----------------------------------------------------------------------------- */
+
 typedef struct BodyFacts {
-    uint32_t bytes, cost;
-    bool     reduces;
+    uint32_t bytes;   /* of the widest value */
+    uint32_t narrow;  /* of the narrowest element in memory that lies side by side */
+    uint32_t streams; /* places read or written */
+    bool     random;  /* random words: many registers each */
 } BodyFacts;
-static void expr_facts(const Loops *loops, ExprId root, BodyFacts *facts, uint8_t *seen) {
-    const LoopExprs *exprs = &loops->exprs;
+static void access_facts(Emit *e, LoopAccess access, BodyFacts *facts) {
+    uint32_t bytes = dtype_bytes((Dtype)e->loops->buffers.dtype[access_buffer(access).row]);
+    if (!emit_access_varies(e, access)) return;
+    if (bytes < facts->narrow) facts->narrow = bytes;
+    if (bytes > facts->bytes) facts->bytes = bytes;
+    facts->streams++;
+}
+static void expr_facts(Emit *e, ExprId root, BodyFacts *facts, uint8_t *seen) {
+    const LoopExprs *exprs = &e->loops->exprs;
     uint32_t         row = root.row;
     if (row == 0 || seen[row]) return;
     seen[row] = 1;
     uint32_t bytes = dtype_bytes((Dtype)exprs->dtype[row]);
-    if (exprs->kind[row] != EXPR_CONST && bytes > facts->bytes) facts->bytes = bytes;
-    if (exprs->kind[row] == EXPR_OP)
-        facts->cost += exprs->opcode[row] >= OP_EXP && exprs->opcode[row] <= OP_BESSEL_IE ? 12 : 1;
-    if (exprs->kind[row] == EXPR_RNG) facts->cost += HEAVY_COST;
-    expr_facts(loops, exprs->a[row], facts, seen);
-    expr_facts(loops, exprs->b[row], facts, seen);
-    expr_facts(loops, exprs->c[row], facts, seen);
+    if (emit_varies(e, root) && bytes > facts->bytes) facts->bytes = bytes;
+    if (exprs->kind[row] == EXPR_LOAD) access_facts(e, exprs->word[row], facts);
+    if (exprs->kind[row] == EXPR_RNG) facts->random = true;
+    expr_facts(e, exprs->a[row], facts, seen);
+    expr_facts(e, exprs->b[row], facts, seen);
+    expr_facts(e, exprs->c[row], facts, seen);
 }
 static BodyFacts body_facts(Emit *e, uint32_t row) {
     const LoopNodes *nodes = &e->loops->nodes;
-    BodyFacts        facts = {.bytes = 1};
+    BodyFacts        facts = {.bytes = 4, .narrow = 8};
     uint8_t         *seen = ARENA_ARRAY_ZERO(e->j->arena, uint8_t, e->loops->exprs.table.count);
     for (uint32_t i = row + 1; i < row + nodes->size[row]; i++) {
-        expr_facts(e->loops, nodes->value[i], &facts, seen);
-        facts.reduces |= nodes->kind[i] == NODE_REDUCE;
+        if (nodes->kind[i] == NODE_LOOP) continue;
+        expr_facts(e, nodes->value[i], &facts, seen);
+        expr_facts(e, nodes->guard[i], &facts, seen);
+        access_facts(e, nodes->access[i], &facts);
     }
     return facts;
 }
 
-/* The body with the variable at lanes `at`..., for each of the groups. */
-static void emit_vectors(Emit *e, uint32_t row, const VectorLoop *v, uint32_t groups, JitValue at,
-                         JitValue mask) {
+static void begin_partials(Emit *e, uint32_t row, Pass *pass) {
     const LoopNodes *nodes = &e->loops->nodes;
-    e->mask = mask;
-    for (uint32_t group = 0; group < groups; group++) {
-        uint32_t scope = emit_scope_begin(e);
-        e->base = group == 0 ? at : llvm.BuildNSWAdd(e->j->at, at, known(e, group * e->lanes), "");
-        emit_nodes(e, row + 1, row + nodes->size[row], v, group);
-        emit_scope_end(e, scope);
-    }
-    e->mask = NULL;
-}
-static void begin_partials(Emit *e, uint32_t row, VectorLoop *v) {
-    const LoopNodes *nodes = &e->loops->nodes;
+    pass->partials_count = 0;
     for (uint32_t i = row + 1; i < row + nodes->size[row]; i++) {
         if (nodes->kind[i] != NODE_REDUCE || emit_access_varies(e, nodes->access[i])) continue;
-        Dtype    dtype = expr_dtype(e->loops, nodes->value[i]);
-        JitType  vector = jit_vector(jit_math_type(e->j, dtype), e->lanes);
-        JitValue start = jit_math_identity(e->j, (ReduceKind)nodes->reduce[i], dtype, e->lanes);
-        ASSERT(v->partials_count < PARTIALS_MAX);
-        Partial *partial = &v->partials[v->partials_count++];
-        partial->node = i;
-        for (uint32_t group = 0; group < v->groups; group++) {
-            partial->memory[group] = emit_alloca(e, vector, 64);
-            llvm.BuildStore(e->j->at, start, partial->memory[group]);
-        }
+        ReduceKind kind = (ReduceKind)nodes->reduce[i];
+        Dtype      dtype = expr_dtype(e->loops, nodes->value[i]);
+        JitType    vector = jit_vector(jit_math_type(e->j, dtype), e->lanes);
+        JitValue   start = jit_math_identity(e->j, kind, dtype, e->lanes);
+        ASSERT(pass->partials_count < PARTIALS_MAX);
+        Partial *partial = &pass->partials[pass->partials_count++];
+        bool     moves = kind == REDUCE_SUM && dtype_is_float(dtype) && !pass->masked;
+        *partial = (Partial){.node = i, .memory = emit_alloca(e, vector, 64)};
+        llvm.BuildStore(e->j->at, start, partial->memory);
+        if (!moves) continue;
+        partial->total = emit_alloca(e, vector, 64);
+        llvm.BuildStore(e->j->at, start, partial->total);
     }
 }
-static void end_partials(Emit *e, const VectorLoop *v) {
+/* Adds partial sums to their totals and begins them anew. */
+static void move_partials(Emit *e, const Pass *pass) {
+    JitBuild *j = e->j;
+    for (uint32_t i = 0; i < pass->partials_count; i++) {
+        const Partial *partial = &pass->partials[i];
+        if (partial->total == NULL) continue;
+        Dtype    dtype = expr_dtype(e->loops, e->loops->nodes.value[partial->node]);
+        JitType  vector = jit_vector(jit_math_type(j, dtype), e->lanes);
+        JitValue sum = llvm.BuildLoad2(j->at, vector, partial->memory, "");
+        JitValue total = llvm.BuildLoad2(j->at, vector, partial->total, "");
+        llvm.BuildStore(j->at, llvm.BuildFAdd(j->at, total, sum, ""), partial->total);
+        llvm.BuildStore(j->at, jit_math_identity(j, REDUCE_SUM, dtype, e->lanes), partial->memory);
+    }
+}
+/* Combines what a pass has found with what the place held. */
+static void end_partials(Emit *e, const Pass *pass) {
     const LoopNodes *nodes = &e->loops->nodes;
     JitBuild        *j = e->j;
-    for (uint32_t i = 0; i < v->partials_count; i++) {
-        const Partial *partial = &v->partials[i];
+    for (uint32_t i = 0; i < pass->partials_count; i++) {
+        const Partial *partial = &pass->partials[i];
         uint32_t       row = partial->node;
         ReduceKind     kind = (ReduceKind)nodes->reduce[row];
         Dtype          dtype = expr_dtype(e->loops, nodes->value[row]);
         JitType        vector = jit_vector(jit_math_type(j, dtype), e->lanes);
-        JitValue       sums[GROUPS_MAX];
-        for (uint32_t group = 0; group < v->groups; group++)
-            sums[group] = llvm.BuildLoad2(j->at, vector, partial->memory[group], "");
-        for (uint32_t step = 1; step < v->groups; step *= 2)
-            for (uint32_t group = 0; group + step < v->groups; group += step * 2)
-                sums[group] = jit_math_combine(j, kind, dtype, sums[group], sums[group + step]);
-        JitValue sum = jit_math_across(j, kind, dtype, sums[0]);
+        JitValue       from = partial->total ? partial->total : partial->memory;
+        JitValue sum = jit_math_across(j, kind, dtype, llvm.BuildLoad2(j->at, vector, from, ""));
         JitValue before = emit_load(e, nodes->access[row], NULL);
         emit_store(e, nodes->access[row], jit_math_combine(j, kind, dtype, before, sum), NULL);
     }
 }
 
-static void emit_vector(Emit *e, uint32_t row) {
-    const LoopNodes *nodes = &e->loops->nodes;
-    JitBuild        *j = e->j;
-    Bounds           bounds = bounds_of(e, row);
-    BodyFacts        facts = body_facts(e, row);
-    VectorLoop      *v = ARENA_NEW(j->arena, VectorLoop);
-    uint32_t         bytes = facts.bytes < 4 ? 4 : facts.bytes, scope = emit_scope_begin(e);
-    uint32_t         lanes =
-        nodes->factor[row] != 0 ? nodes->factor[row] : j->machine->vector_bytes / bytes;
-    v->groups = nodes->unroll[row] != 0   ? nodes->unroll[row]
-                : facts.cost > HEAVY_COST ? 1
-                : facts.reduces           ? 4
-                                          : 2;
-    e->var = nodes->var[row];
-    e->lanes = lanes;
-    memset(e->varies, 0, e->loops->exprs.table.count);
-    e->base = bounds.low;
-    begin_partials(e, row, v);
-    JitValue at = bounds.low;
-    for (uint32_t groups = v->groups; groups >= 1; groups = groups > 1 ? 1 : 0) {
-        OpenLoop loop = open_loop(e, at, bounds.high, groups * lanes);
-        emit_vectors(e, row, v, groups, loop.at, NULL);
-        close_loop(e, &loop);
-        at = loop.at;
-    }
-    LLVMBasicBlockRef tail = block(e), done = block(e);
-    llvm.BuildCondBr(j->at, llvm.BuildICmp(j->at, LLVMIntSLT, at, bounds.high, ""), tail, done);
-    stand_at(e, tail);
-    JitValue left = llvm.BuildNSWSub(j->at, bounds.high, at, ""), numbers[64];
-    for (uint32_t i = 0; i < lanes; i++) numbers[i] = llvm.ConstInt(j->i32, i, false);
+/* The lanes of the vector at `at` that are below high. */
+static JitValue lanes_below(Emit *e, JitValue at, JitValue high) {
+    JitBuild *j = e->j;
+    JitValue  left = llvm.BuildNSWSub(j->at, high, at, ""), numbers[LANES_MAX];
+    for (uint32_t i = 0; i < e->lanes; i++) numbers[i] = llvm.ConstInt(j->i32, i, false);
     JitValue left32 = emit_splat(e, llvm.BuildTrunc(j->at, left, j->i32, ""));
-    JitValue mask = llvm.BuildICmp(j->at, LLVMIntSLT, llvm.ConstVector(numbers, lanes), left32, "");
-    emit_vectors(e, row, v, 1, at, mask);
-    llvm.BuildBr(j->at, done);
-    stand_at(e, done);
-    e->base = bounds.low;
-    end_partials(e, v);
+    return llvm.BuildICmp(j->at, LLVMIntSLT, llvm.ConstVector(numbers, e->lanes), left32, "");
+}
+static JitValue emit_pass_loop(Emit *e, uint32_t row, const Pass *pass, JitValue low,
+                               JitValue high) {
+    const LoopNodes *nodes = &e->loops->nodes;
+    OpenLoop         loop = open_loop(e, low, high, pass->lanes, pass->masked ? 1 : pass->lanes);
+    uint32_t         scope = emit_scope_begin(e);
+    e->base = loop.at;
+    e->mask = pass->masked ? lanes_below(e, loop.at, high) : NULL;
+    emit_nodes(e, row + 1, row + nodes->size[row], pass);
+    e->mask = NULL;
+    emit_scope_end(e, scope);
+    close_loop(e, &loop);
+    return loop.end;
+}
+/* Goes from low as far as the pass can; returns where it ended. */
+static JitValue emit_pass(Emit *e, uint32_t row, Pass *pass, JitValue low, JitValue high) {
+    JitBuild *j = e->j;
+    uint32_t  scope = emit_scope_begin(e);
+    bool      moves = false;
+    e->lanes = pass->lanes;
+    e->base = low;
+    begin_partials(e, row, pass);
+    for (uint32_t i = 0; i < pass->partials_count; i++) moves |= pass->partials[i].total != NULL;
+    JitValue end;
+    if (moves) {
+        uint32_t steps = SUM_STEPS * pass->lanes;
+        OpenLoop outer = open_loop(e, low, high, steps, pass->lanes);
+        JitValue limit = llvm.BuildNSWAdd(j->at, outer.at, known(e, steps), "");
+        JitValue beyond = llvm.BuildICmp(j->at, LLVMIntSGT, limit, high, "");
+        limit = llvm.BuildSelect(j->at, beyond, high, limit, "");
+        (void)emit_pass_loop(e, row, pass, outer.at, limit);
+        move_partials(e, pass);
+        close_loop(e, &outer);
+        /* the last part may be shorter */
+        JitValue done = llvm.BuildNSWSub(j->at, high, low, "");
+        JitValue left = llvm.BuildURem(j->at, done, known(e, pass->lanes), "");
+        end = llvm.BuildNSWSub(j->at, high, left, "");
+    } else {
+        end = emit_pass_loop(e, row, pass, low, high);
+    }
+    e->base = low;
+    end_partials(e, pass);
+    emit_scope_end(e, scope);
+    return end;
+}
+
+/* How many registers wide the first pass is. */
+static uint32_t choose_width(Emit *e, uint32_t row, const BodyFacts *facts, uint32_t lanes) {
+    const LoopNodes *nodes = &e->loops->nodes;
+    const Dims      *dims = &e->loops->dims;
+    uint32_t         width = nodes->unroll[row], max = LANES_MAX / lanes;
+    if (width == 0) width = facts->random ? 1 : facts->streams > 6 ? 2 : 4;
+    while (width > 1 && width > max) width /= 2;
+    if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL))
+        while (width > 1 && width * lanes > dims_const_value(dims, nodes->extent[row])) width /= 2;
+    return width;
+}
+static uint32_t choose_passes(Emit *e, uint32_t row, Pass passes[3]) {
+    const LoopNodes *nodes = &e->loops->nodes;
+    const Dims      *dims = &e->loops->dims;
+    BodyFacts        facts = body_facts(e, row);
+    uint32_t         lanes = nodes->factor[row], count = 0;
+    if (lanes == 0) lanes = e->j->machine->vector_bytes / facts.bytes;
+    uint32_t wide = choose_width(e, row, &facts, lanes) * lanes;
+    bool masks = e->j->machine->avx512 || (e->j->machine->vector_bytes > 16 && facts.narrow >= 4);
+    passes[count++] = (Pass){.lanes = wide};
+    if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL) &&
+        dims_const_value(dims, nodes->extent[row]) % wide == 0)
+        return count; /* nothing is left */
+    if (masks && lanes > 1) {
+        passes[count++] = (Pass){.lanes = lanes, .masked = true};
+        return count;
+    }
+    if (wide > lanes) passes[count++] = (Pass){.lanes = lanes};
+    if (lanes > 1) passes[count++] = (Pass){.lanes = 1};
+    return count;
+}
+static void emit_vector(Emit *e, uint32_t row) {
+    Bounds   bounds = bounds_of(e, row);
+    Pass    *passes = ARENA_ARRAY(e->j->arena, Pass, 3);
+    uint32_t scope = emit_scope_begin(e);
+    e->var = e->loops->nodes.var[row];
+    memset(e->varies, 0, e->loops->exprs.table.count);
+    uint32_t count = choose_passes(e, row, passes);
+    JitValue at = bounds.low;
+    for (uint32_t i = 0; i < count; i++) at = emit_pass(e, row, &passes[i], at, bounds.high);
     e->var = (DimId){0};
     e->lanes = 1;
     e->base = NULL;
     emit_scope_end(e, scope);
 }
 
-static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const VectorLoop *in,
-                       uint32_t group) {
+static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const Pass *in) {
     const LoopNodes *nodes = &e->loops->nodes;
     uint32_t         scope = emit_scope_begin(e);
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
@@ -266,11 +347,11 @@ static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const VectorLoop 
             if (nodes->bind[row] & BIND_VECTOR)
                 emit_vector(e, row);
             else
-                emit_serial(e, row);
+                emit_serial(e, row, in);
             emit_scope_end(e, scope); /* the loop may have written what was loaded before it */
             continue;
         }
-        emit_statement(e, row, in, group);
+        emit_statement(e, row, in);
         forget_loads(e, access_buffer(nodes->access[row]), scope);
     }
 }
@@ -363,7 +444,7 @@ bool emit_build(JitBuild *build, const void *context) {
     }
     describe_aliases(&e, count);
     find_buffers(&e, llvm.GetParam(e.function, 0), llvm.GetParam(e.function, 4));
-    emit_nodes(&e, source->phase + 1, source->phase + loops->nodes.size[source->phase], NULL, 0);
+    emit_nodes(&e, source->phase + 1, source->phase + loops->nodes.size[source->phase], NULL);
     llvm.BuildRetVoid(build->at);
     stand_at(&e, e.entry);
     llvm.BuildBr(build->at, start);

@@ -1,7 +1,7 @@
 /* Elementwise rules: unary and binary mathematics, comparison, selection and conversion. One switch
- * gives the meaning of every operator on doubles, one on integers; interp_scalar puts them together,
- * for the loop over tensors below and for kernels (interp_loops.c).
- * Integer division and remainder by zero give 0, and no input is undefined behaviour. */
+ * gives the meaning of every operator on doubles, one on integers; interp_scalar puts them
+ * together, for the loop over tensors below and for kernels (interp_loops.c). Integer division and
+ * remainder by zero give 0, and no input is undefined behaviour. */
 #include "cpu/interp_inner.h"
 
 static double float_unary(const Scalar *op, double x) { /* tidy: dispatch */

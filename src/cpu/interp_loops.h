@@ -9,7 +9,8 @@
  *
  * Every access is checked: places outside a buffer, elements read before anything was written,
  * elements that two iterations of a parallel loop touch and one of them writes, operands read after
- * a result that may share their memory, results that are not written. What is found is our bug, so it is a text, not a diagnostic. */
+ * a result that may share their memory, results that are not written. What is found is our bug, so
+ * it is a text, not a diagnostic. */
 #ifndef STOA_CPU_INTERP_LOOPS_H
 #define STOA_CPU_INTERP_LOOPS_H
 
@@ -27,9 +28,9 @@ typedef struct InterpKernel {
 /* What went wrong, with the position of the node, in memory of out; empty: nothing. */
 String interp_kernel(Arena *out, const InterpKernel *run);
 
-/* interp_run on a compiled program: fused rows run their kernels (of an equal kernel the earlier one,
- * as launches do) on operands laid out as the kernel expects them. One that fails adds KERNEL_WRONG.
- * loops == NULL: they run the rows of their blocks, as in interp_run. */
+/* interp_run on a compiled program: fused rows run their kernels (of an equal kernel the earlier
+ * one, as launches do) on operands laid out as the kernel expects them. One that fails adds
+ * KERNEL_WRONG. loops == NULL: they run the rows of their blocks, as in interp_run. */
 typedef struct InterpLoops {
     const Loops *loops;
     bool         backwards;

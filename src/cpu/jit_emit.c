@@ -27,7 +27,7 @@ void jit_emitted_fail(JitEmitted *emitted, Status status, const char *why) {
 #include "cpu/jit_build.h"
 
 const char jit_emit_passes[] =
-    "function(early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),"
+    "function(sroa,early-cse<memssa>,instcombine<no-verify-fixpoint>,simplifycfg,loop-mssa(licm),"
     "early-cse)";
 
 /* --- failures --------------------------------------------------------------------------------- */

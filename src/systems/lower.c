@@ -73,7 +73,8 @@ static BufferId add_arg(Lowering *l, ValueId inner, ValueId outer, uint32_t posi
     buffers->strides[buffer.row] = loops_list(l->loops, strides, rank);
     return buffer;
 }
-/* Sums of 16-bit floats are not rounded with each step: they are kept wide and stored at the end. */
+/* Sums of 16-bit floats are not rounded with each step: they are kept wide and stored at the end.
+ * */
 static bool sums_wide(const Lowering *l, ValueId value) {
     Dtype dtype = type_dtype(&l->world->types, l->code->values.type[value.row]);
     return l->code->ops.opcode[value_op(l->code, value).row] == OP_REDUCE &&
@@ -188,8 +189,8 @@ static ListId index_in(Lowering *l, const Frame *frame, const Nest *nest, uint32
 }
 
 /* --- stages ----------------------------------------------------------------------------------- */
-/* store to[index] = element of a value, over the frame, its kept axes, or the value's own shape. The
- * element is computed if `to` is the buffer that keeps it, else loaded from there. */
+/* store to[index] = element of a value, over the frame, its kept axes, or the value's own shape.
+ * The element is computed if `to` is the buffer that keeps it, else loaded from there. */
 static void lower_store(Lowering *l, const Frame *frame, ValueId value, BufferId to) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = lower_dims(l, value, dims), without = 0;
@@ -292,7 +293,7 @@ Ran sys_lower(SystemCtx *ctx) {
         if (l.code->ops.opcode[row] != OP_FUSED) continue;
         KernelId newest = {l.loops->kernels.table.count};
         lower_row(&l, (OpId){row});
-        if (ctx->target != NULL && !ctx->naive) schedule_kernel(ctx, newest);
+        if (ctx->target != NULL) schedule_kernel(ctx, newest);
         ran.changed++;
     }
     return ran;

@@ -108,11 +108,12 @@ static void read_step(Reading *r, String name) {
         if (str_to_i64(word, &step.numbers[i]) && step.numbers[i] >= 0 &&
             step.numbers[i] <= INT32_MAX)
             continue;
-        complain(r, word.data, str_format(r->book->arena, "%s takes %u numbers: %s", /* names none */
-                                          transform_infos[step.transform].name,
-                                          transform_infos[step.transform].numbers,
-                                          transform_infos[step.transform].doc)
-                                   .data);
+        complain(r, word.data,
+                 str_format(r->book->arena, "%s takes %u numbers: %s", /* names none */
+                            transform_infos[step.transform].name,
+                            transform_infos[step.transform].numbers,
+                            transform_infos[step.transform].doc)
+                     .data);
         r->rest.count = 0;
         return;
     }
@@ -179,8 +180,7 @@ void schedule_print_steps(Text *out, const Loops *loops, KernelId kernel, const 
 String schedule_book_print(Arena *out, const ScheduleBook *book) {
     Text text = text_begin(out);
     text_add(&text, STR("stoa schedules 1\n"));
-    if (book->machine.count != 0)
-        text_addf(&text, "machine \"%.*s\"\n", STR_ARGS(book->machine));
+    if (book->machine.count != 0) text_addf(&text, "machine \"%.*s\"\n", STR_ARGS(book->machine));
     for (uint32_t i = 0; i < book->entries_count; i++) {
         const ScheduleEntry *entry = &book->entries[i];
         if (entry->all)
@@ -297,15 +297,16 @@ bool schedule_replay(Schedule *s, const ScheduleBook *book, const ScheduleEntry 
     return true;
 }
 void schedule_from_book(SystemCtx *ctx, Schedule *s) {
-    const ScheduleBook  *book = ctx->scheduler_context;
-    const LoopKernels   *kernels = &s->loops->kernels;
-    LoopHash             hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
+    const ScheduleBook *book = ctx->scheduler_context;
+    const LoopKernels  *kernels = &s->loops->kernels;
+    LoopHash hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
     const ScheduleEntry *entry = schedule_book_find(book, hash);
     uint32_t             bad = 0;
     if (entry == NULL || !schedule_replay(s, book, entry, &bad)) {
         if (entry != NULL) {
             Diags   *diags = &ctx->world->diags;
-            uint64_t name = diags_str(diags, str_of(transform_infos[book->steps[bad].transform].name));
+            uint64_t name =
+                diags_str(diags, str_of(transform_infos[book->steps[bad].transform].name));
             (void)diags_add(diags, book->strict ? DIAG_SCHEDULE_ILLEGAL : DIAG_SCHEDULE_STALE,
                             kernels->op[s->kernel.row].row, name, book->steps[bad].line, 0, 0);
         }

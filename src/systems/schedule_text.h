@@ -14,6 +14,7 @@
 #ifndef STOA_SYSTEMS_SCHEDULE_TEXT_H
 #define STOA_SYSTEMS_SCHEDULE_TEXT_H
 
+#include "arena/status.h"
 #include "systems/system.h"
 #include "systems/transform.h"
 

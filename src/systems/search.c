@@ -61,7 +61,7 @@ static void try_candidate(Evolving *e, Candidate *candidate, bool rules_only) {
     arena_release(e->s->scratch, scratch);
 }
 static Candidate child_of(Evolving *e, const Candidate *parent) {
-    Candidate child = {.decisions = {.seed = draw(e, UINT32_MAX)}};
+    Candidate  child = {.decisions = {.seed = draw(e, UINT32_MAX)}};
     Decisions *d = &child.decisions;
     d->given_count = parent->decisions.taken_count;
     memcpy(d->given, parent->decisions.taken, d->given_count * sizeof *d->given);
@@ -83,7 +83,7 @@ static void evolve(Evolving *e) {
     }
     for (uint32_t g = 0; g < generations && has_room(e->s->loops); g++)
         for (uint32_t i = 0; i < e->max; i++) {
-            uint64_t a = draw(e, e->count), b = draw(e, e->count); /* better ones more often */
+            uint64_t  a = draw(e, e->count), b = draw(e, e->count); /* better ones more often */
             Candidate child = child_of(e, &e->rows[a < b ? a : b]);
             try_candidate(e, &child, false);
         }
@@ -141,15 +141,15 @@ static void search_kernel(Search *search, Schedule *s) {
     build(&e, &best, rules_win);
     search->searched++;
     const LoopKernels *kernels = &s->loops->kernels;
-    LoopHash hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
+    LoopHash           hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
     schedule_book_put(search->book, hash, search->measure != NULL ? best.us : 0, s->loops,
                       s->kernel);
 }
 
 void search_scheduler(SystemCtx *ctx, Schedule *s) {
-    Search              *search = ctx->scheduler_context;
-    const LoopKernels   *kernels = &s->loops->kernels;
-    LoopHash             hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
+    Search            *search = ctx->scheduler_context;
+    const LoopKernels *kernels = &s->loops->kernels;
+    LoopHash           hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
     const ScheduleEntry *entry = schedule_book_find(search->book, hash);
     uint32_t             bad;
     if (entry != NULL && schedule_replay(s, search->book, entry, &bad)) {

@@ -7,6 +7,8 @@
  * element by element where they are not; values that do not follow the innermost loop are charged
  * once for it. Loops cost a cycle an iteration, parallel ones are dealt to lanes. Sizes are the
  * hints of parameters, and partial tiles count as what they are on average. */
+#include <math.h>
+
 #include "systems/lower_inner.h"
 #include "systems/search.h"
 #include "systems/transform_inner.h"
@@ -243,8 +245,8 @@ SearchCost search_cost(Schedule *s, const TargetMachine *machine) {
         for (uint32_t level = 0; level <= levels; level++)
             cost.bytes[level] +=
                 traffic(&c, phase, level == 0 ? 0 : (double)machine->cache_bytes[level - 1]);
-        bool shares = s->loops->nodes.size[phase] > 1 &&
-                      (s->loops->nodes.bind[phase + 1] & BIND_PARALLEL);
+        bool shares =
+            s->loops->nodes.size[phase] > 1 && (s->loops->nodes.bind[phase + 1] & BIND_PARALLEL);
         if (shares && machine->lanes > 1) parallel += parallel_us;
     }
     cost.compute_us = cycles / (machine->ghz * 1e3);

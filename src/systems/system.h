@@ -17,13 +17,13 @@ struct Schedule;
 struct SystemCtx;
 typedef void Scheduler(struct SystemCtx *ctx, struct Schedule *s);
 typedef struct SystemCtx {
-    World        *world;   /* write only the tables named in systems.def */
-    Arena        *scratch; /* rewound when the system returns */
-    const Target *target;  /* NULL: no back end; nothing keeps its own kernel */
-    Views        *views;   /* filled by layout */
-    Loops        *loops;   /* filled by lower */
-    Plan         *plan;    /* filled by launch and memory */
-    uint32_t      fuel;    /* optional rewrites still allowed */
+    World        *world;     /* write only the tables named in systems.def */
+    Arena        *scratch;   /* rewound when the system returns */
+    const Target *target;    /* NULL: no back end; nothing keeps its own kernel */
+    Views        *views;     /* filled by layout */
+    Loops        *loops;     /* filled by lower */
+    Plan         *plan;      /* filled by launch and memory */
+    uint32_t      fuel;      /* optional rewrites still allowed */
     Scheduler    *scheduler; /* schedules each kernel for the target; NULL: the rules */
     void         *scheduler_context;
 } SystemCtx;

@@ -31,10 +31,8 @@ TABLE_INFO(LoopSteps, loop_steps_info, "loop_steps", LOOP_STEPS_COLUMNS);
 
 enum { ROWS_MAX = 1 << 20 };
 
-void loops_open(Loops *loops) {
+void loops_open(Loops *loops, Budget *budget) {
     memset(loops, 0, sizeof *loops);
-    loops->budget = (Budget){.name = "loops"};
-    Budget *budget = &loops->budget;
     strings_open(&loops->strings, ROWS_MAX, budget);
     dims_open(&loops->dims, ROWS_MAX, budget);
     attrs_open(&loops->lists, ROWS_MAX, budget);
@@ -49,7 +47,6 @@ void loops_open(Loops *loops) {
 }
 
 void loops_close(Loops *loops) {
-    if (loops->budget.name == NULL) return;
     strings_close(&loops->strings);
     dims_close(&loops->dims);
     attrs_close(&loops->lists);
@@ -234,6 +231,8 @@ DimId loops_let(Loops *loops, ExprId value) {
     uint32_t row = table_add(&lets->table);
     lets->symbol[row] = loops_fresh(loops, 'v');
     lets->value[row] = value;
+    /* an integer of the data, not a size: nothing is known of it */
+    dims_set_range(&loops->dims, lets->symbol[row], INT64_MIN, INT64_MAX);
     return lets->symbol[row];
 }
 ExprId loops_let_value(const Loops *loops, DimId symbol) {

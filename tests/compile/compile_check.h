@@ -39,10 +39,10 @@ typedef struct Check {
     bool        opened[FORM_COUNT];
     Tensor      inputs[CHECK_TENSORS_MAX], wanted[CHECK_TENSORS_MAX], got[CHECK_TENSORS_MAX];
     uint32_t    inputs_count, outputs_count;
-    uint64_t    seed;     /* of the inputs */
-    bool        specials; /* infinities, NaN and the extremes of integers among them */
-    double      rel;      /* tolerance of outputs; 0: that of their dtype */
-    const char *problem;  /* the first one, with its place */
+    uint64_t    seed;      /* of the inputs */
+    bool        specials;  /* infinities, NaN and the extremes of integers among them */
+    double      rel;       /* tolerance of outputs; 0: that of their dtype */
+    const char *problem;   /* the first one, with its place */
     Scheduler  *scheduler; /* of the scheduled form; NULL: the rules */
     void       *scheduler_context;
 } Check;

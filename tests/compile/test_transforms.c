@@ -201,14 +201,15 @@ static const char *const programs[] = {
 
 TEST(random_transforms_keep_values) {
     Drawing  d = {.steps = (uint32_t)setting("STOA_STEPS", STEPS_MAX)};
-    uint64_t first = (uint64_t)setting("STOA_SEED", 1), count = (uint64_t)setting("STOA_SEEDS", 140);
+    uint64_t first = (uint64_t)setting("STOA_SEED", 1),
+             count = (uint64_t)setting("STOA_SEEDS", 140);
     for (uint64_t seed = first; seed < first + count; seed++) {
         ArenaMark mark = arena_mark(arena);
         d.seed = seed;
         d.drawn = 0;
         bool   given = seed % 2 == 0;
-        String program = given ? str_of(programs[seed / 2 % LENGTH(programs)])
-                               : random_program(arena, seed, 16);
+        String program =
+            given ? str_of(programs[seed / 2 % LENGTH(programs)]) : random_program(arena, seed, 16);
         (void)check_schedule(arena, program, &d, strstr(program.data, "f16") != NULL);
         arena_release(arena, mark);
     }

@@ -62,10 +62,12 @@ static void compute(Product *t) {
             for (uint64_t l = 0; l < p->k; l++) t->want_bias[j] += element_of(t, false, 0, l, j);
 }
 
-static double bound_of(Dtype dtype, bool tf32) {
-    if (dtype == DTYPE_F64) return 1e-13;
-    if (dtype == DTYPE_F32) return tf32 ? 1e-3 : 1e-5;
-    return dtype == DTYPE_F16 ? 1e-3 : 6e-3;
+/* Of the norm: rounding of the result, or of the operands, or what the matrix units drop. */
+static double bound_of(const GpuMatmul *p) {
+    if (p->d == DTYPE_F64) return 1e-13;
+    if (p->d == DTYPE_BF16 || dtype_bytes((Dtype)p->a) == 1) return 6e-3;
+    if (p->d == DTYPE_F16 || p->tf32) return 1e-3;
+    return p->a == DTYPE_F32 ? 1e-5 : 1e-4;
 }
 
 /* Runs one problem, first as the heuristics say, then measured. */
@@ -110,7 +112,7 @@ static void check(Device *d, GpuBlas *blas, GpuMatmul p) {
         if (bias_bytes && writes_bias)
             EXPECT(device_ok(d, gpu_fill(d->stream, t.args.bias, 0xFF, bias_bytes, &d->diags)));
         EXPECT(device_ok(d, gpu_matmul_run(blas, &t.plan, &t.args, d->stream, &d->diags)));
-        double bound = bound_of((Dtype)p.d, p.tf32);
+        double bound = bound_of(&p);
         double error = device_error((Dtype)p.d, device_read(d, t.args.d, d_bytes), t.want, d_count);
         if (!EXPECT(error < bound)) printf("\n  %s: error %g", name.data, error);
         if (bias_bytes && writes_bias) {
@@ -196,7 +198,8 @@ TEST(blaslt_epilogues) {
 }
 
 /* The mask of relu is bits in an order of cuBLASLt's own: what matters is that its derivative reads
- * what it wrote. d = relu(a b), then (a b) through the derivative is d again. */
+ * what it wrote: relu(a b), and a b through the derivative, are zero at the same places (another
+ * algorithm may round a number near zero to the other side). */
 TEST(blaslt_relu_and_its_derivative_agree) {
     BLAS(d, blas);
     void         *a, *b;
@@ -220,10 +223,10 @@ TEST(blaslt_relu_and_its_derivative_agree) {
     uint32_t        zeros = 0, differ = 0;
     for (uint32_t i = 0; i < 128 * 192; i++) {
         zeros += (first[i] & 0x7FFF) == 0;
-        differ += (first[i] & 0x7FFF) != (second[i] & 0x7FFF);
+        differ += ((first[i] & 0x7FFF) == 0) != ((second[i] & 0x7FFF) == 0);
     }
     EXPECT(zeros > 10000 && zeros < 14000);
-    EXPECT_EQ(differ, 0);
+    EXPECT(differ <= 2);
     gpu_blas_close(&blas);
     device_close(&d);
 }

@@ -3,6 +3,7 @@
  * by bit, 16-bit floats to their last place. The accuracy of f32 and f64 is test_cpu_jit_math.c. */
 #include <string.h>
 
+#include "any_number.h"
 #include "cpu/jit_math.h"
 #include "jit_loop.h"
 #include "run_graph.h"
@@ -35,7 +36,8 @@ static JitType memory_of(JitBuild *build, Dtype dtype) { return jit_math_memory(
     static JitType memory_##NAME(JitBuild *build) { return memory_of(build, DTYPE_##NAME); }
 MEMORY(BOOL)
 MEMORY(U8)
-MEMORY(I8) MEMORY(I16) MEMORY(I32) MEMORY(I64) MEMORY(F16) MEMORY(BF16) MEMORY(F32)
+MEMORY(I8)
+MEMORY(I16) MEMORY(I32) MEMORY(I64) MEMORY(F16) MEMORY(BF16) MEMORY(F32)
     MEMORY(F64) static JitType (*const memories[DTYPE_COUNT])(JitBuild *) = {
         [DTYPE_BOOL] = memory_BOOL, [DTYPE_U8] = memory_U8,     [DTYPE_I8] = memory_I8,
         [DTYPE_I16] = memory_I16,   [DTYPE_I32] = memory_I32,   [DTYPE_I64] = memory_I64,
@@ -72,63 +74,6 @@ static void job_add(Suite *s, Opcode opcode, Dtype from, Dtype to, uint64_t word
 
 /* --- numbers ---------------------------------------------------------------------------------- */
 
-static const double edges[] = {0,
-                               -0.0,
-                               1,
-                               -1,
-                               2,
-                               -2,
-                               3,
-                               -3,
-                               0.5,
-                               -0.5,
-                               127,
-                               128,
-                               -128,
-                               -129,
-                               255,
-                               256,
-                               7,
-                               8,
-                               31,
-                               32,
-                               63,
-                               64,
-                               32767,
-                               -32768,
-                               65504,
-                               65520,
-                               2147483647.0,
-                               -2147483648.0,
-                               2147483648.0,
-                               9.3e18,
-                               -9.3e18,
-                               INFINITY,
-                               -INFINITY,
-                               NAN,
-                               1e-7,
-                               5.9e-8,
-                               1e-40,
-                               3e38,
-                               1e300,
-                               0.7,
-                               -2.5};
-/* A number of a dtype: an edge, a small one, or any bits. */
-static void number_make(Dtype dtype, uint64_t index, uint64_t stream, void *to) {
-    Philox   drawn = philox_draw(index, stream, dtype);
-    uint64_t bits = (uint64_t)drawn.word[0] << 32 | drawn.word[1];
-    double   small = floor((double)drawn.word[2] * 0x1p-32 * 24) - 8;
-    if (drawn.word[3] % 4 == 0) bits = 0;
-    bool is_float = dtype_is_float(dtype);
-    if (drawn.word[3] % 4 == 0 || (!is_float && drawn.word[3] % 4 == 1))
-        (void)const_encode(dtype, is_float ? edges[drawn.word[2] % LENGTH(edges)] : small, to);
-    else if (dtype == DTYPE_BOOL)
-        *(uint8_t *)to = bits & 1;
-    else if (is_float && drawn.word[3] % 4 == 1)
-        (void)const_encode(dtype, small * 0.37, to);
-    else
-        memcpy(to, &bits, dtype_bytes(dtype));
-}
 static Suite *suite_open(Arena *arena) {
     Suite *s = ARENA_NEW(arena, Suite);
     s->arena = arena;
@@ -137,7 +82,7 @@ static Suite *suite_open(Arena *arena) {
         for (size_t d = 0; d < LENGTH(dtypes); d++) {
             uint32_t bytes = dtype_bytes(dtypes[d]);
             char    *numbers = arena_push(arena, (size_t)N * bytes, 64);
-            for (uint64_t i = 0; i < N; i++) number_make(dtypes[d], i, side, numbers + i * bytes);
+            for (uint64_t i = 0; i < N; i++) any_number(dtypes[d], i, side, numbers + i * bytes);
             s->numbers[side][dtypes[d]] = numbers;
         }
     return s;
