@@ -35,6 +35,7 @@ static int64_t size_at(const Costing *c, DimId dim) { /* as deep as sizes nest *
     uint32_t    row = dim.row;
     int64_t     sum = 0;
     DimKind     kind = (DimKind)dims->rows.kind[row];
+    if (kind == DIM_NIL) return 0; /* too complex */
     if (kind == DIM_CONST) return dims->rows.imm[row];
     if (kind == DIM_SYMBOL) return c->symbols[row];
     for (uint32_t i = 0; kind == DIM_POLY && i < dims->rows.rhs[row]; i++) {

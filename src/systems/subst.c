@@ -69,6 +69,7 @@ static ExprId memo_get(const Subst *s, ExprId expr) {
 static ExprId rewritten_load(Subst *s, uint64_t word, ExprId guard) {
     const SubstBuffer *map = s->buffer;
     LoopAccess         access = subst_access(s, word);
+    s->failed = s->failed || !dim_id_some(loops_address(s->loops, access));
     guard = loops_and(s->loops, s->guard, guard);
     if (s->failed) return loops_const(s->loops, DTYPE_F32, 0); /* whatever: it is thrown away */
     if (map != NULL && map->load != NULL && access_buffer(word).row == map->buffer.row)

@@ -100,10 +100,12 @@ NodeId transform_edit_loop(Edit *e, uint32_t depth, DimId var, DimId extent, Loo
 }
 NodeId transform_edit_store(Edit *e, uint32_t depth, LoopAccess access, ExprId value,
                             ExprId guard) {
+    e->failed |= !dim_id_some(loops_address(e->loops, access));
     return at_depth(e, loops_store(e->loops, access, value, guard), depth);
 }
 NodeId transform_edit_reduce(Edit *e, uint32_t depth, ReduceKind kind, LoopAccess access,
                              ExprId value, ExprId guard) {
+    e->failed |= !dim_id_some(loops_address(e->loops, access));
     return at_depth(e, loops_reduce(e->loops, kind, access, value, guard), depth);
 }
 static void copy_row(Edit *e, Subst *sub, uint32_t row, uint32_t depth) {

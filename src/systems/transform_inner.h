@@ -99,7 +99,7 @@ DimId transform_upper(Schedule *s, DimId size);
 typedef struct Region { /* of a buffer, by axis */
     uint32_t rank;
     DimId    low[SHAPE_RANK_MAX], extent[SHAPE_RANK_MAX];
-    uint32_t whole; /* axes of which nothing better than all is known, a bit each */
+    uint32_t unknown; /* axes of which it may be all, a bit each: low 0, extent the size */
 } Region;
 /* What accesses touch in one iteration of a loop; list: of one buffer, inside it. */
 bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *out);

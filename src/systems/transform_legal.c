@@ -190,6 +190,22 @@ DimId transform_upper(Schedule *s, DimId size) {
     return dims_max(&s->loops->dims, bound, dims_const(&s->loops->dims, 0));
 }
 
+/* Whether a place divides by a size that may be 0, which is no place at all then. */
+static bool divides_by_size(const Dims *dims, DimId dim) { /* as deep as sizes nest */
+    uint32_t row = dim.row;
+    DimKind  kind = (DimKind)dims->rows.kind[row];
+    if (kind == DIM_CONST || kind == DIM_SYMBOL) return false;
+    for (uint32_t i = 0; kind == DIM_POLY && i < dims->rows.rhs[row]; i++) {
+        uint32_t mono = dims->terms.mono[dims->rows.lhs[row] + i];
+        for (uint32_t k = 0; k < dims->monos.count[mono]; k++)
+            if (divides_by_size(dims, (DimId){dims->atoms.atom[dims->monos.first[mono] + k]}))
+                return true;
+    }
+    if (kind == DIM_POLY) return false;
+    DimId lhs = {dims->rows.lhs[row]}, rhs = {dims->rows.rhs[row]};
+    if (kind == DIM_FLOORDIV && !dims_is_const(dims, rhs)) return true;
+    return divides_by_size(dims, lhs) || divides_by_size(dims, rhs);
+}
 bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *out) {
     Loops   *loops = s->loops;
     Dims    *dims = &loops->dims;
@@ -200,7 +216,8 @@ bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *
         bool  known = true;
         for (uint32_t i = 0; i < list->count && known; i++) {
             DimId a, b, index = list_dim(loops, access_index(list->rows[i].access), axis);
-            known = transform_bounds(s, index, node, &a, &b);
+            known = transform_bounds(s, index, node, &a, &b) &&
+                    !(list->rows[i].guarded && divides_by_size(dims, index));
             if (!known) break;
             low = i == 0 ? a : dims_min(dims, low, a);
             high = i == 0 ? b : dims_max(dims, high, b);
@@ -210,10 +227,10 @@ bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *
         if (dim_id_some(length)) length = dims_add(dims, length, dims_const(dims, 1));
         out->low[axis] = low;
         out->extent[axis] = length;
-        if (dim_id_some(length) && length.row != size.row) continue;
-        out->low[axis] = dim_id_some(length) ? low : dims_const(dims, 0);
+        if (dim_id_some(length)) continue;
+        out->low[axis] = dims_const(dims, 0);
         out->extent[axis] = size;
-        out->whole |= 1u << axis;
+        out->unknown |= 1u << axis;
     }
     return true;
 }
@@ -267,8 +284,7 @@ bool transform_begins_anew(Schedule *s, const Accesses *list, uint32_t node) {
     for (uint32_t i = 1; i < list->count; i++)
         for (uint32_t axis = 0; axis < box.rank; axis++) {
             DimId index = list_dim(loops, access_index(list->rows[i].access), axis);
-            if ((box.whole >> axis & 1) ||
-                index.row == list_dim(loops, access_index(list->rows[0].access), axis).row)
+            if (index.row == list_dim(loops, access_index(list->rows[0].access), axis).row)
                 continue;
             if (!transform_bounds(s, index, node, &low, &high)) return false;
             end = dims_add(dims, box.low[axis], box.extent[axis]);

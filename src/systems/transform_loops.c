@@ -58,8 +58,8 @@ bool transform_SPLIT(Schedule *s, const int64_t *n) {
     depth = transform_edit_depth(&e, loop);
     transform_edit_copy(&e, NULL, e.old, loop, 0);
     (void)transform_edit_loop(&e, depth, outer, groups, (LoopBind)(bind & BIND_PARALLEL));
-    NodeId second =
-        transform_edit_loop(&e, depth + 1, inner, left, (LoopBind)(bind & ~(uint32_t)BIND_PARALLEL));
+    NodeId second = transform_edit_loop(&e, depth + 1, inner, left,
+                                        (LoopBind)(bind & ~(uint32_t)BIND_PARALLEL));
     nodes->factor[second.row] = nodes->factor[loop];
     nodes->unroll[second.row] = nodes->unroll[loop];
     transform_edit_copy(&e, &sub, loop + 1, last, 1);

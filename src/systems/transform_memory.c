@@ -20,7 +20,7 @@ static void shrink(Schedule *s, BufferId buffer, const Region *region, Shrunk *o
         }
         DimId size = list_dim(loops, loops->buffers.dims[buffer.row], i);
         DimId bound = transform_upper(s, region->extent[i]);
-        bool  whole = (region->whole >> i & 1) || !dim_id_some(bound) ||
+        bool  whole = (region->unknown >> i & 1) || !dim_id_some(bound) ||
                      dims_provably_at_most(&loops->dims, size, bound);
         if (!whole) out->map.low[i] = region->low[i];
         out->dims[out->rank++] = whole ? size : bound;
@@ -46,20 +46,19 @@ bool transform_SCOPE(Schedule *s, const int64_t *n) {
     if (n[1] == SCOPE_REG && shrunk.rank != 0) return false;
     Subst sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &shrunk.map, (ExprId){0});
     Edit  e = transform_edit_begin(s);
-    transform_edit_copy(&e, &sub, e.old, e.old_last, 0);
-    if (e.failed) return transform_edit_end(&e);
     buffers->scope[buffer.row] = (uint8_t)n[1];
     buffers->dims[buffer.row] = loops_list(loops, shrunk.dims, shrunk.rank);
-    return transform_edit_end(&e); /* loops may still keep their bits: less is shared than before */
+    transform_edit_copy(&e, &sub, e.old, e.old_last, 0);
+    return transform_edit_end(&e); /* loops may keep their bits: less is shared than before */
 }
 
 /* --- caches ----------------------------------------------------------------------------------- */
-/* Loops over a region; index: places in the buffer, kept: in its shrunk form. Returns the guard
- * that places are inside the buffer. */
+/* Loops over a region; index: places in the buffer, kept: in its shrunk form; guards that they
+ * exist. */
 typedef struct Walk {
     DimId    index[SHAPE_RANK_MAX], kept[SHAPE_RANK_MAX];
     uint32_t rank, kept_rank, depth;
-    ExprId   guard;
+    ExprId   guard, kept_guard;
 } Walk;
 static Walk open_walk(Edit *e, uint32_t depth, const Region *region, const Shrunk *shrunk) {
     Loops   *loops = e->loops;
@@ -70,12 +69,14 @@ static Walk open_walk(Edit *e, uint32_t depth, const Region *region, const Shrun
         if (shrunk->map.dropped >> i & 1) {
             walk.index[i] = region->low[i];
         } else {
-            bool  whole = !dim_id_some(shrunk->map.low[i]);
-            DimId extent = whole ? size : region->extent[i];
-            DimId var = transform_variable(loops, extent);
-            (void)transform_edit_loop(e, walk.depth++, var, extent, BIND_SERIAL);
-            walk.kept[walk.kept_rank++] = var;
-            walk.index[i] = whole ? var : dims_add(&loops->dims, region->low[i], var);
+            bool  moved = dim_id_some(shrunk->map.low[i]);
+            DimId var = transform_variable(loops, region->extent[i]);
+            (void)transform_edit_loop(e, walk.depth++, var, region->extent[i], BIND_SERIAL);
+            walk.index[i] = dims_add(&loops->dims, region->low[i], var);
+            walk.kept[walk.kept_rank++] = moved ? var : walk.index[i];
+            if (!moved && dim_id_some(walk.index[i]))
+                walk.kept_guard =
+                    loops_and(loops, walk.kept_guard, transform_inside(loops, walk.index[i], size));
         }
         e->failed |= !dim_id_some(walk.index[i]);
         if (e->failed) return walk;
@@ -123,6 +124,8 @@ bool transform_CACHE_READ(Schedule *s, const int64_t *n) {
     if (!begin_cache(s, n, false, &c)) return false;
     for (uint32_t i = 0; i < c.list.count; i++)
         if (c.list.rows[i].kind != ACCESS_LOAD) return false;
+    /* what was not written cannot be copied */
+    if (loops->buffers.written[c.buffer.row] && c.region.unknown != 0) return false;
     Subst    sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &c.shrunk.map, (ExprId){0});
     uint32_t last = transform_end(s, c.loop);
     Edit     e = transform_edit_begin(s);
@@ -131,7 +134,7 @@ bool transform_CACHE_READ(Schedule *s, const int64_t *n) {
     if (!e.failed) {
         ExprId value = loops_load(loops, place(loops, c.buffer, walk.index, walk.rank), walk.guard);
         (void)transform_edit_store(&e, walk.depth, place(loops, c.cache, walk.kept, walk.kept_rank),
-                                   value, (ExprId){0});
+                                   value, walk.kept_guard);
     }
     transform_edit_copy(&e, &sub, c.loop + 1, last, 0);
     transform_edit_copy(&e, NULL, last, e.old_last, 0);
@@ -152,7 +155,8 @@ bool transform_CACHE_WRITE(Schedule *s, const int64_t *n) {
     Caching c;
     if (!begin_cache(s, n, true, &c)) return false;
     bool sums = only_sums(s, &c.list);
-    if (!sums && !transform_begins_anew(s, &c.list, c.loop)) return false;
+    if (c.region.unknown != 0 || (!sums && !transform_begins_anew(s, &c.list, c.loop)))
+        return false;
     ReduceKind kind = (ReduceKind)loops->nodes.reduce[c.list.rows[0].row];
     Dtype      dtype = (Dtype)loops->buffers.dtype[c.cache.row];
     Subst      sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &c.shrunk.map, (ExprId){0});
@@ -165,7 +169,7 @@ bool transform_CACHE_WRITE(Schedule *s, const int64_t *n) {
         if (!e.failed)
             (void)transform_edit_store(&e, start.depth,
                                        place(loops, c.cache, start.kept, start.kept_rank),
-                                       loops_identity(loops, kind, dtype), (ExprId){0});
+                                       loops_identity(loops, kind, dtype), start.kept_guard);
     }
     transform_edit_copy(&e, &sub, c.loop + 1, last, 0);
     Walk end = open_walk(&e, depth, &c.region, &c.shrunk);

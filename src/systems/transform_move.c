@@ -14,6 +14,20 @@ static bool share_loop_without(const Schedule *s, uint32_t a, uint32_t b, uint32
             return true;
     return false;
 }
+static bool is_local(const Schedule *s, BufferId buffer) {
+    uint8_t scope = s->loops->buffers.scope[buffer.row];
+    return scope == SCOPE_LANE || scope == SCOPE_REG;
+}
+/* Whether a node is where the elements of a local buffer live: in the innermost loop around all its
+ * accesses, or in their phase. */
+static bool lives_at(Schedule *s, BufferId buffer, uint32_t node) {
+    uint32_t home = transform_home(s, buffer);
+    Accesses all = transform_accesses(s, transform_first(s), transform_last(s), buffer);
+    for (uint32_t row = transform_first(s); home == 0 && row <= all.rows[0].row; row++)
+        if (s->loops->nodes.kind[row] == NODE_PHASE && transform_holds(s, row, all.rows[0].row))
+            home = row;
+    return transform_holds(s, home, node) && transform_holds(s, home, all.rows[all.count - 1].row);
+}
 /* Whether the loads of a statement find at `to` (a node) what they find at `from`; except those of
  * one buffer. Writers have finished before the earlier of the two. */
 static bool loads_stay(Schedule *s, uint32_t from, uint32_t to, BufferId except) {
@@ -24,6 +38,7 @@ static bool loads_stay(Schedule *s, uint32_t from, uint32_t to, BufferId except)
         if (loads.rows[i].kind != ACCESS_LOAD || buffer.row == except.row ||
             !s->loops->buffers.written[buffer.row])
             continue;
+        if (is_local(s, buffer) && !lives_at(s, buffer, to)) return false;
         Accesses all = transform_accesses(s, transform_first(s), transform_last(s), buffer);
         for (uint32_t k = 0; k < all.count; k++) {
             if (all.rows[k].kind == ACCESS_LOAD) continue;
@@ -210,11 +225,19 @@ static uint32_t match_iterations(Schedule *s, const Own *reader, const Own *writ
     }
     return reader->count;
 }
-/* The target of a statement is touched by nothing between two rows, and by nothing before it. */
-static bool target_is_quiet(Schedule *s, uint32_t from, uint32_t statement, bool before) {
+/* Nothing but the statement touches its target from a row on to it, nor in its own loops, so that it
+ * may run earlier. */
+static bool target_is_quiet(Schedule *s, uint32_t from, uint32_t statement, const Own *own) {
     BufferId target = access_buffer(s->loops->nodes.access[statement]);
-    Accesses all = transform_accesses(s, before ? transform_first(s) : from, statement, target);
-    return all.count == 0;
+    Accesses all = transform_accesses(s, transform_first(s), transform_last(s), target);
+    for (uint32_t i = 0; i < all.count; i++) {
+        uint32_t row = all.rows[i].row;
+        if (row == statement) continue;
+        if (row >= from && row < statement) return false;
+        for (uint32_t k = 0; k < own->count; k++)
+            if (transform_holds(s, own->rows[k], row)) return false;
+    }
+    return !is_local(s, target);
 }
 bool transform_REVERSE_INLINE(Schedule *s, const int64_t *n) {
     Loops     *loops = s->loops;
@@ -237,7 +260,7 @@ bool transform_REVERSE_INLINE(Schedule *s, const int64_t *n) {
         if (!find_own(s, reader, writer, &mine) || !find_own(s, writer, reader, &theirs) ||
             !match_axes(s, &mine, access_index(load)) ||
             !match_axes(s, &theirs, access_index(nodes->access[writer])) || !is_box(s, &mine) ||
-            !is_box(s, &theirs) || !target_is_quiet(s, writer, reader, true) ||
+            !is_box(s, &theirs) || !target_is_quiet(s, transform_first(s), reader, &mine) ||
             !loads_stay(s, reader, writer, buffer))
             continue;
         uint32_t count = match_iterations(s, &mine, &theirs, symbols, values);
@@ -396,7 +419,8 @@ static uint32_t find_tiles(Schedule *s, BufferId buffer, uint32_t loop, Region *
             rest.row != zero.row || dims_range(dims, step).lo < 1)
             return UINT32_MAX;
         DimId groups = dims_ceildiv(dims, size, step), all_of_it;
-        DimId left = dims_sub(dims, size, dims_mul(dims, step, var));
+        DimId begun = dims_mul(dims, step, var);
+        DimId left = dim_id_some(begun) ? dims_sub(dims, size, begun) : begun;
         all_of_it = dims_mul(dims, loops->nodes.extent[loop], step);
         if (!dim_id_some(groups) || !dim_id_some(left)) return UINT32_MAX;
         bool even = out->extent[axis].row == step.row && all_of_it.row == size.row;
@@ -430,7 +454,7 @@ bool transform_REVERSE_COMPUTE_AT(Schedule *s, const int64_t *n) {
     }
     if (!buffer_id_some(buffer) || expr_id_some(nodes->guard[row]) ||
         share_loop_without(s, loop + 1, loop, row) || !find_own(s, row, loop, &m.own) ||
-        !target_is_quiet(s, loop, row, false) || !loads_stay(s, row, loop, buffer))
+        !target_is_quiet(s, loop, row, &m.own) || !loads_stay(s, row, loop, buffer))
         return false;
     tiled = find_tiles(s, buffer, loop, &region);
     if (tiled == UINT32_MAX) return false;
