@@ -1,5 +1,5 @@
-/* The rules for CPU lanes. Each choice among several is made by choose: the first option by default,
- * another one where a search draws it.
+/* The rules for CPU lanes. Each choice among several is made by choose: the first option by
+ * default, another one where a search draws it.
  *
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
@@ -256,7 +256,7 @@ static void factor_sums(Schedule *s, Decisions *d) {
 }
 
 /* --- bind ------------------------------------------------------------------------------------- */
-/* Nests of two loops, of which one side of some copy walks memory with a stride: in square tiles. */
+/* Nests of two loops, of which one side of some copy walks memory with a stride: square tiles. */
 static bool walks_across(Schedule *s, uint32_t at) {
     const Loops *loops = s->loops;
     Dims        *dims = &s->loops->dims;
@@ -323,7 +323,8 @@ void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     ctx->loops->kernels.same[kernel.row] = same;
     if (same.row != kernel.row) return;
     ArenaMark mark = arena_mark(ctx->scratch);
-    Schedule  s = {ctx->loops, kernel, ctx->scratch, &ctx->fuel};
+    Schedule  s = {.loops = ctx->loops, .kernel = kernel, .scratch = ctx->scratch};
+    s.fuel = &ctx->fuel;
     if (ctx->scheduler != NULL)
         ctx->scheduler(ctx, &s);
     else

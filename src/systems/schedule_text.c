@@ -308,7 +308,8 @@ void schedule_from_book(SystemCtx *ctx, Schedule *s) {
             uint64_t name =
                 diags_str(diags, str_of(transform_infos[book->steps[bad].transform].name));
             (void)diags_add(diags, book->strict ? DIAG_SCHEDULE_ILLEGAL : DIAG_SCHEDULE_STALE,
-                            kernels->op[s->kernel.row].row, name, book->steps[bad].line, 0, 0);
+                            kernels->op[s->kernel.row].row, name, book->steps[bad].line,
+                            diags_str(diags, str_of(s->why)), 0);
         }
         schedule_rules(s, NULL);
     }

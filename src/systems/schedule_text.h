@@ -42,7 +42,8 @@ typedef struct ScheduleBook { /* everything lives in the arena */
 } ScheduleBook;
 
 ScheduleBook schedule_book_open(Arena *arena);
-/* Adds what the text holds. False, and rows in diags: something is wrong; the book may hold a part. */
+/* Adds what the text holds. False, and rows in diags: something is wrong, the book may hold a part.
+ */
 bool schedule_book_parse(ScheduleBook *book, String text, String file, Diags *diags);
 /* The text of a book, with its sum. */
 String schedule_book_print(Arena *out, const ScheduleBook *book);

@@ -95,7 +95,7 @@ static double measured_us(Evolving *e, Candidate *candidate, bool rules_only) {
     e->search->measurements++;
     return us >= 0 ? us : INFINITY;
 }
-/* The best of the population, or the rules' own choice (all zero); by measurement if there is one. */
+/* The best of the population, or the rules' own choice (all zero); measured if that is possible. */
 static Candidate choose(Evolving *e, Candidate rules, bool *out_rules) {
     Search  *search = e->search;
     uint32_t most = search->measured != 0 ? search->measured : MEASURED;

@@ -3,8 +3,8 @@
  * measurement, if the back end gives one, decides among the best. Results go to a book
  * (schedule_text.h), from where the compiler takes them without searching again.
  *
- * The same seed gives the same result as long as measurements agree. The rules' own choice is always
- * a candidate, so a search never ends with a schedule that it found to be worse. */
+ * The same seed gives the same result as long as measurements agree. The rules' own choice is
+ * always a candidate, so a search never ends with a schedule that it found to be worse. */
 #ifndef STOA_SYSTEMS_SEARCH_H
 #define STOA_SYSTEMS_SEARCH_H
 

@@ -137,7 +137,7 @@ typedef struct Vector { /* the loop whose iterations are innermost; row 0: none 
 /* Whether the value of an expression follows the variable; memo: 1 no, 2 yes. */
 static bool follows(Costing *c, ExprId expr, DimId var, ExprMap *memo) { /* as deep as it is */
     const LoopExprs *exprs = &c->loops->exprs;
-    uint32_t         row = expr.row, known = row != 0 ? expr_map_get(memo, expr) : 1;
+    uint32_t         row = expr.row, known = row != 0 ? subst_map_get(memo, expr) : 1;
     if (known != 0) return known == 2;
     uint64_t word = exprs->word[row];
     bool     yes = false;
@@ -150,7 +150,7 @@ static bool follows(Costing *c, ExprId expr, DimId var, ExprMap *memo) { /* as d
         yes = yes || dims_contains(&c->loops->dims, (DimId){(uint32_t)(word >> 32)}, var);
     yes = yes || follows(c, exprs->a[row], var, memo) || follows(c, exprs->b[row], var, memo) ||
           follows(c, exprs->c[row], var, memo);
-    expr_map_put(memo, c->s->scratch, expr, yes ? 2 : 1);
+    subst_map_put(memo, c->s->scratch, expr, yes ? 2 : 1);
     return yes;
 }
 /* Cycles for one access of all lanes of a vector. */
@@ -171,8 +171,8 @@ static double expr_cycles(Costing *c, ExprId expr, const Vector *v, double share
                           ExprMap *memo) { /* as deep as the expression */
     const LoopExprs *exprs = &c->loops->exprs;
     uint32_t         row = expr.row;
-    if (row == 0 || expr_map_get(seen, expr) != 0) return 0;
-    expr_map_put(seen, c->s->scratch, expr, 1);
+    if (row == 0 || subst_map_get(seen, expr) != 0) return 0;
+    subst_map_put(seen, c->s->scratch, expr, 1);
     double cycles = 0;
     if (exprs->kind[row] == EXPR_LOAD) cycles = access_cycles(c, exprs->word[row], v);
     if (exprs->kind[row] == EXPR_OP) cycles = lower_cost((Opcode)exprs->opcode[row]) * 0.5;

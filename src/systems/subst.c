@@ -10,12 +10,12 @@ static uint32_t place_of(const ExprMap *map, uint32_t key) {
     while (map->keys[at] != 0 && map->keys[at] != key) at = (at + 1) & map->mask;
     return at;
 }
-uint32_t expr_map_get(const ExprMap *map, ExprId expr) {
+uint32_t subst_map_get(const ExprMap *map, ExprId expr) {
     if (map->mask == 0) return 0;
     uint32_t at = place_of(map, expr.row);
     return map->keys[at] == expr.row ? map->values[at] : 0;
 }
-void expr_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value) {
+void subst_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value) {
     ASSERT(expr.row != 0 && value != 0);
     if (map->count * 2 >= map->mask) {
         ExprMap old = *map;
@@ -64,7 +64,7 @@ LoopAccess subst_access(Subst *s, LoopAccess access) {
 
 /* --- expressions ------------------------------------------------------------------------------ */
 static ExprId memo_get(const Subst *s, ExprId expr) {
-    return (ExprId){expr.row != 0 ? expr_map_get(&s->memo, expr) : 0};
+    return (ExprId){expr.row != 0 ? subst_map_get(&s->memo, expr) : 0};
 }
 static ExprId rewritten_load(Subst *s, uint64_t word, ExprId guard) {
     const SubstBuffer *map = s->buffer;
@@ -121,7 +121,7 @@ ExprId subst_expr(Subst *s, ExprId expr) {
         if (depth != before) continue;
         depth--;
         if (!expr_id_some(memo_get(s, (ExprId){row})))
-            expr_map_put(&s->memo, s->scratch, (ExprId){row}, rewritten(s, row).row);
+            subst_map_put(&s->memo, s->scratch, (ExprId){row}, rewritten(s, row).row);
     }
     return memo_get(s, expr);
 }

@@ -12,8 +12,8 @@ typedef struct ExprMap {
     uint32_t *keys, *values;
     uint32_t  count, mask; /* mask 0: nothing allocated yet */
 } ExprMap;
-uint32_t expr_map_get(const ExprMap *map, ExprId expr);
-void     expr_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value);
+uint32_t subst_map_get(const ExprMap *map, ExprId expr);
+void     subst_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value);
 
 typedef struct Subst Subst;
 /* The value that a load of the buffer becomes; index is rewritten already. */

@@ -21,14 +21,19 @@ static void record(Schedule *s, Transform transform, const int64_t *numbers) {
     loops->kernels.steps_count[s->kernel.row]++;
 }
 bool transform_apply(Schedule *s, Transform transform, const int64_t *numbers) {
-    if (transform >= TRANSFORM_COUNT || (s->fuel != NULL && *s->fuel == 0)) return false;
+    s->why = NULL;
+    if (transform >= TRANSFORM_COUNT) return transform_refuse(s, "there is no such transform");
+    if (s->fuel != NULL && *s->fuel == 0) return transform_refuse(s, "no rewrites are left");
     for (uint32_t i = 0; i < transform_infos[transform].numbers; i++)
-        if (numbers[i] < 0 || numbers[i] > INT32_MAX) return false;
+        if (numbers[i] < 0 || numbers[i] > INT32_MAX)
+            return transform_refuse(s, "a number is negative or too large");
     TransformMark mark = transform_mark(s); /* compositions may do a part and then fail */
     if (!transform_infos[transform].run(s, numbers)) {
         transform_restore(s, &mark);
+        ASSERT(s->why != NULL);
         return false;
     }
+    s->why = NULL; /* compositions may end on a part that is refused */
     if (s->fuel != NULL) --*s->fuel;
     record(s, transform, numbers);
     ASSERT(loops_verify(s->loops, s->kernel) == NULL);
@@ -197,7 +202,7 @@ bool transform_edit_end(Edit *e) {
     if (e->failed) {
         kernels->nodes_first[kernel] = e->old;
         kernels->nodes_count[kernel] = e->old_last - e->old;
-        return false;
+        return transform_refuse(e->s, transform_too_complex);
     }
     prune(e);
     set_sizes(e);
@@ -221,7 +226,7 @@ bool transform_edit_end_bound(Edit *e) {
             continue;
         kernels->nodes_first[kernel] = e->old;
         kernels->nodes_count[kernel] = e->old_last - e->old;
-        return false;
+        return transform_refuse(e->s, "a parallel or vector loop could not stay one");
     }
     return true;
 }

@@ -1,10 +1,11 @@
 /* Schedule transforms: rewrites of the loop tables of one kernel that keep what it computes.
  *
  * Each transform checks that it is legal and writes the nodes of the kernel anew; an illegal one
- * changes nothing and returns false. transform_apply appends a step to the kernel's recorded
- * schedule (loops.h), so that a schedule can be printed, stored (schedule_text.h) and replayed on a
- * fresh lowering. Loops and statements are named by their position in preorder, 0 being the first
- * phase, and buffers by their number in the kernel: both are stable under replay. Sums may be
+ * changes nothing, says why in Schedule.why and returns false. transform_apply appends a step to
+ * the kernel's recorded schedule (loops.h), so that a schedule can be printed, stored
+ * (schedule_text.h) and replayed on a fresh lowering. Loops and statements are named by their
+ * position in preorder, 0 being the first phase, and buffers by their number in the kernel: both
+ * are stable under replay. Sums may be
  * reordered, nothing else changes in value.
  *
  * Cost: linear in the nodes and expressions of the kernel, times the accesses where dependences are
@@ -47,10 +48,11 @@ typedef enum Transform {
 enum { TRANSFORM_NUMBERS_MAX = 8 };
 
 typedef struct Schedule { /* the kernel being scheduled: the newest of the module */
-    Loops    *loops;
-    KernelId  kernel;
-    Arena    *scratch; /* grows with the work done; rewound by the owner */
-    uint32_t *fuel;    /* steps still allowed, see system_burn; NULL: any number */
+    Loops      *loops;
+    KernelId    kernel;
+    Arena      *scratch; /* grows with the work done; rewound by the owner */
+    uint32_t   *fuel;    /* steps still allowed, see system_burn; NULL: any number */
+    const char *why;     /* the last step was refused */
 } Schedule;
 
 typedef bool TransformFn(Schedule *s, const int64_t *numbers);
@@ -62,7 +64,7 @@ typedef struct TransformInfo {
 extern const TransformInfo transform_infos[TRANSFORM_COUNT];
 Transform                  transform_find(String name); /* TRANSFORM_COUNT if unknown */
 
-/* Does a step and records it. False: illegal, numbers out of range, or no fuel. */
+/* Does a step and records it. False: illegal, numbers out of range, or no fuel; s->why says so. */
 bool transform_apply(Schedule *s, Transform transform, const int64_t *numbers);
 
 static inline uint32_t schedule_node(const Schedule *s, uint32_t at) { /* its row */
@@ -128,7 +130,7 @@ static inline bool transform_peel(Schedule *s, uint32_t at, uint32_t factor) {
 
 /* --- reductions ------------------------------------------------------------------------------- */
 /* The reductions inside the only loop of a phase that all its iterations write to get a partial
- * result for each iteration, in WORK memory, and a phase of their own that combines them in order. */
+ * result for each iteration, in WORK memory, and phases of their own that combine them in order. */
 static inline bool transform_rfactor(Schedule *s, uint32_t at) {
     return transform_apply(s, TRANSFORM_RFACTOR, TRANSFORM_NUMBERS_(at));
 }

@@ -10,6 +10,14 @@
 TRANSFORMS(TRANSFORM_DECLARE)
 #undef TRANSFORM_DECLARE
 
+/* The first reason of a step stands. */
+static inline bool transform_refuse(Schedule *s, const char *why) {
+    if (s->why == NULL) s->why = why;
+    return false;
+}
+static const char transform_no_loop[] = "there is no loop at this position";
+static const char transform_too_complex[] = "a size becomes too complex";
+
 /* --- writing ------------------------------------------------------------------------------------
  * An edit writes rows one after the other with their depth (phases: 0); ending it works out sizes,
  * leaves out loops and phases that hold nothing, and makes the rows the kernel's. */
@@ -102,7 +110,7 @@ typedef struct Region { /* of a buffer, by axis */
     uint32_t unknown; /* axes of which it may be all, a bit each: low 0, extent the size */
 } Region;
 /* What accesses touch in one iteration of a loop; list: of one buffer, inside it. */
-bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *out);
+void transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *out);
 /* Whether an iteration of a node stores all that it reads of a buffer before it does: its first
  * access is a store that fills a box of places, and no access reaches beyond. */
 bool transform_begins_anew(Schedule *s, const Accesses *list, uint32_t node);

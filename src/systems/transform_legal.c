@@ -21,7 +21,7 @@ typedef struct Walking { /* expressions still to be looked at */
     uint32_t *stack, depth, capacity;
 } Walking;
 static void push(Walking *w, ExprId expr) {
-    if (!expr_id_some(expr) || expr_map_get(&w->seen, expr) != 0) return;
+    if (!expr_id_some(expr) || subst_map_get(&w->seen, expr) != 0) return;
     if (w->depth == w->capacity) {
         uint32_t  capacity = w->capacity * 2 + 32;
         uint32_t *stack = ARENA_ARRAY(w->s->scratch, uint32_t, capacity);
@@ -30,7 +30,7 @@ static void push(Walking *w, ExprId expr) {
         w->capacity = capacity;
     }
     w->stack[w->depth++] = expr.row;
-    expr_map_put(&w->seen, w->s->scratch, expr, 1);
+    subst_map_put(&w->seen, w->s->scratch, expr, 1);
 }
 /* The values of let symbols that a place uses. */
 static void push_lets(Walking *w, DimId place) {
@@ -163,7 +163,7 @@ static DimId bound_of_symbol(Schedule *s, DimId symbol, bool upper) {
     }
     return (DimId){0};
 }
-/* As deep as sizes nest; a minimum may lose a side that is unknown, a maximum of lower bounds too. */
+/* As deep as sizes nest; a minimum may lose an unknown side, a maximum of lower bounds too. */
 static DimId bound_of(Schedule *s, DimId dim, bool upper) {
     Dims *dims = &s->loops->dims;
     if (!dim_id_some(dim) || !uses_loops(s, dim)) return dim;
@@ -206,7 +206,7 @@ static bool divides_by_size(const Dims *dims, DimId dim) { /* as deep as sizes n
     if (kind == DIM_FLOORDIV && !dims_is_const(dims, rhs)) return true;
     return divides_by_size(dims, lhs) || divides_by_size(dims, rhs);
 }
-bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *out) {
+void transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *out) {
     Loops   *loops = s->loops;
     Dims    *dims = &loops->dims;
     BufferId buffer = access_buffer(list->rows[0].access);
@@ -232,7 +232,6 @@ bool transform_region(Schedule *s, const Accesses *list, uint32_t node, Region *
         out->extent[axis] = size;
         out->unknown |= 1u << axis;
     }
-    return true;
 }
 
 ExprId transform_inside(Loops *loops, DimId place, DimId high) {
@@ -279,8 +278,8 @@ bool transform_begins_anew(Schedule *s, const Accesses *list, uint32_t node) {
     DimId  low, high, end;
     if (list->count == 0 || list->rows[0].kind != ACCESS_STORE) return false;
     Accesses first = {.rows = list->rows, .count = 1};
-    if (!transform_region(s, &first, node, &box) || !fills_box(s, list->rows, &box, node))
-        return false;
+    transform_region(s, &first, node, &box);
+    if (!fills_box(s, list->rows, &box, node)) return false;
     for (uint32_t i = 1; i < list->count; i++)
         for (uint32_t axis = 0; axis < box.rank; axis++) {
             DimId index = list_dim(loops, access_index(list->rows[i].access), axis);
@@ -338,8 +337,9 @@ bool transform_pinned(Schedule *s, const Accesses *list, uint32_t loop, uint32_t
         bool   good = true;
         for (uint32_t i = 0; i < list->count && good; i++) {
             const Access *access = &list->rows[i];
+            ListId        index = access_index(access->access);
             DimId         place = axis == rank ? loops_address(loops, access->access)
-                                               : list_dim(loops, access_index(access->access), axis);
+                                               : list_dim(loops, index, axis);
             bool          elsewhere = other != 0 && transform_holds(s, other, access->row);
             if (elsewhere) place = dims_substitute(dims, place, &loops->nodes.var[other], &var, 1);
             good = widen(s, &window, place, elsewhere ? other : loop, var);
@@ -423,15 +423,17 @@ bool transform_may_bind(Schedule *s, uint32_t loop, uint32_t bind) {
     uint32_t           parent = transform_parent(s, loop);
     if (bind & BIND_PARALLEL) {
         if (nodes->kind[parent] != NODE_PHASE || nodes->size[parent] != nodes->size[loop] + 1)
-            return false;
+            return transform_refuse(s, "a parallel loop is all of its phase");
     }
     if (bind & BIND_VECTOR)
         for (uint32_t row = loop + 1; row < transform_end(s, loop); row++)
-            if (nodes->kind[row] == NODE_LOOP) return false;
+            if (nodes->kind[row] == NODE_LOOP)
+                return transform_refuse(s, "a vector loop holds no loop");
     if (!(bind & (BIND_PARALLEL | BIND_VECTOR | BIND_THREAD))) return true;
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
         BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
-        if (!may_run_apart(s, loop, buffer, bind)) return false;
+        if (!may_run_apart(s, loop, buffer, bind))
+            return transform_refuse(s, "iterations touch what another one writes");
     }
     return true;
 }

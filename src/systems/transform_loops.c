@@ -1,4 +1,5 @@
-/* Transforms of loops alone: their number, order and way of running. */
+/* Transforms of loops alone: their number, order and way of running. What is computed stays where
+ * it is; orders change only where iterations meet in nothing but sums. */
 #include "systems/transform_inner.h"
 
 enum { UNROLLED_MAX = 64, NEST_MAX = 16 };
@@ -13,16 +14,20 @@ bool transform_FUSE(Schedule *s, const int64_t *n) {
     Loops     *loops = s->loops;
     LoopNodes *nodes = &loops->nodes;
     uint32_t   outer = transform_row(s, n[0], NODE_LOOP), inner = outer + 1;
-    if (outer == 0 || !holds_one_loop(s, outer)) return false;
+    if (outer == 0) return transform_refuse(s, transform_no_loop);
+    if (!holds_one_loop(s, outer))
+        return transform_refuse(s, "the loop holds more or less than one loop");
     DimId symbols[2] = {nodes->var[outer], nodes->var[inner]}, extent = nodes->extent[inner];
-    if (dims_contains(&loops->dims, extent, symbols[0])) return false;
+    if (dims_contains(&loops->dims, extent, symbols[0]))
+        return transform_refuse(s, "the inner extent depends on the outer loop");
     DimId product = dims_mul(&loops->dims, nodes->extent[outer], extent);
-    if (!dim_id_some(product)) return false;
+    if (!dim_id_some(product)) return transform_refuse(s, transform_too_complex);
     DimId    var = transform_variable(loops, product);
     DimId    quotient = dims_floordiv(&loops->dims, var, extent);
     DimId    rest = dims_mod(&loops->dims, var, extent), values[2] = {quotient, rest};
     uint32_t last = transform_end(s, outer);
-    if (!dim_id_some(quotient) || !dim_id_some(rest)) return false;
+    if (!dim_id_some(quotient) || !dim_id_some(rest))
+        return transform_refuse(s, transform_too_complex);
     uint32_t bind = nodes->bind[outer] & BIND_PARALLEL;
     Subst    sub = subst_begin(loops, s->scratch, symbols, values, 2);
     Edit     e = transform_edit_begin(s);
@@ -38,20 +43,23 @@ bool transform_SPLIT(Schedule *s, const int64_t *n) {
     LoopNodes *nodes = &loops->nodes;
     Dims      *dims = &loops->dims;
     uint32_t   loop = transform_row(s, n[0], NODE_LOOP);
-    if (loop == 0 || n[1] == 0) return false;
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if (n[1] == 0) return transform_refuse(s, "the factor is 0");
     DimId extent = nodes->extent[loop], size = dims_const(dims, n[1]);
     if (n[2] != 0) size = dims_max(dims, size, dims_ceildiv(dims, extent, dims_const(dims, n[2])));
-    if (!dim_id_some(size)) return false;
+    if (!dim_id_some(size)) return transform_refuse(s, transform_too_complex);
     DimId groups = dims_ceildiv(dims, extent, size);
-    if (!dim_id_some(groups)) return false;
+    if (!dim_id_some(groups)) return transform_refuse(s, transform_too_complex);
     DimId outer = transform_variable(loops, groups), begun = dims_mul(dims, outer, size);
     DimId whole = dims_floordiv(dims, extent, size);
-    if (!dim_id_some(begun) || !dim_id_some(whole)) return false;
+    if (!dim_id_some(begun) || !dim_id_some(whole))
+        return transform_refuse(s, transform_too_complex);
     whole = dims_mul(dims, whole, size);
     bool  even = whole.row == extent.row;
     DimId left = even ? size : dims_min(dims, size, dims_sub(dims, extent, begun));
     DimId inner = transform_variable(loops, left), value = dims_add(dims, begun, inner);
-    if (!dim_id_some(left) || !dim_id_some(value)) return false;
+    if (!dim_id_some(left) || !dim_id_some(value))
+        return transform_refuse(s, transform_too_complex);
     uint32_t bind = nodes->bind[loop], depth, last = transform_end(s, loop);
     Subst    sub = subst_begin(loops, s->scratch, &nodes->var[loop], &value, 1);
     Edit     e = transform_edit_begin(s);
@@ -95,13 +103,20 @@ bool transform_REORDER(Schedule *s, const int64_t *n) {
     Loops     *loops = s->loops;
     LoopNodes *nodes = &loops->nodes;
     uint32_t   top = transform_row(s, n[0], NODE_LOOP), moved = transform_row(s, n[1], NODE_LOOP);
-    if (top == 0 || moved <= top) return false;
+    if (top == 0 || moved == 0) return transform_refuse(s, transform_no_loop);
+    if (moved <= top) return transform_refuse(s, "the second loop is not inside the first");
     for (uint32_t row = top; row < moved; row++) {
-        if (nodes->kind[row] != NODE_LOOP || !holds_one_loop(s, row)) return false;
-        if (dims_contains(&loops->dims, nodes->extent[moved], nodes->var[row])) return false;
-        if (nodes->bind[row] & BIND_PARALLEL) return false;
+        if (nodes->kind[row] != NODE_LOOP || !holds_one_loop(s, row))
+            return transform_refuse(s, "between the two are other things than loops");
+        if (dims_contains(&loops->dims, nodes->extent[moved], nodes->var[row]))
+            return transform_refuse(s, "the extent of the inner loop depends on an outer one");
+        if (nodes->bind[row] & BIND_PARALLEL)
+            return transform_refuse(s, "a parallel loop must stay outermost");
     }
-    if ((nodes->bind[moved] & BIND_VECTOR) || !may_reorder(s, top, moved)) return false;
+    if (nodes->bind[moved] & BIND_VECTOR)
+        return transform_refuse(s, "a vector loop must stay innermost");
+    if (!may_reorder(s, top, moved))
+        return transform_refuse(s, "iterations may touch one element in more than sums");
     Edit     e = transform_edit_begin(s);
     uint32_t down = moved - top;
     transform_edit_copy(&e, NULL, e.old, top, 0);
@@ -113,9 +128,6 @@ bool transform_REORDER(Schedule *s, const int64_t *n) {
 
 static bool may_merge(Schedule *s, uint32_t a, uint32_t b) {
     const LoopKernels *kernels = &s->loops->kernels;
-    const LoopNodes   *nodes = &s->loops->nodes;
-    if (nodes->extent[a].row != nodes->extent[b].row || nodes->bind[a] != nodes->bind[b])
-        return false;
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
         BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
         Accesses in_a = transform_accesses(s, a, transform_end(s, a), buffer);
@@ -131,14 +143,18 @@ bool transform_MERGE(Schedule *s, const int64_t *n) {
     uint32_t   a = transform_row(s, n[0], NODE_LOOP), last = transform_last(s);
     bool       phases = a == 0;
     if (phases) a = transform_row(s, n[0], NODE_PHASE);
-    if (a == 0) return false;
+    if (a == 0) return transform_refuse(s, "there is no loop or phase at this position");
     uint32_t b = transform_end(s, a);
     if (b >= last || nodes->kind[a] != nodes->kind[b] ||
         transform_parent(s, a) != transform_parent(s, b))
-        return false;
+        return transform_refuse(s, "no neighbour of its kind follows");
     uint32_t x = a + phases, y = b + phases;
-    if (phases && (!holds_one_loop(s, a) || !holds_one_loop(s, b))) return false;
-    if (!may_merge(s, x, y)) return false;
+    if (phases && (!holds_one_loop(s, a) || !holds_one_loop(s, b)))
+        return transform_refuse(s, "a phase holds more or less than one loop");
+    if (nodes->extent[x].row != nodes->extent[y].row || nodes->bind[x] != nodes->bind[y])
+        return transform_refuse(s, "the loops differ in extent or in how they run");
+    if (!may_merge(s, x, y))
+        return transform_refuse(s, "what one writes the other touches in other iterations");
     uint32_t end_a = transform_end(s, a), end_b = transform_end(s, b);
     Subst    sub = subst_begin(loops, s->scratch, &nodes->var[y], &nodes->var[x], 1);
     Edit     e = transform_edit_begin(s);
@@ -154,7 +170,8 @@ bool transform_FLATTEN(Schedule *s, const int64_t *n) {
     return fused != 0;
 }
 bool transform_TILE(Schedule *s, const int64_t *n) {
-    if (n[1] != n[0] + 1) return false;
+    if (n[1] != n[0] + 1)
+        return transform_refuse(s, "the second loop is not just inside the first");
     int64_t inner[3] = {n[1], n[3], 0}, outer[3] = {n[0], n[2], 0}; /* i j0 j1, i0 i1 j0 j1 */
     return transform_SPLIT(s, inner) && transform_SPLIT(s, outer) &&
            transform_REORDER(s, (int64_t[]){n[0] + 1, n[0] + 2});
@@ -163,7 +180,8 @@ bool transform_TILE(Schedule *s, const int64_t *n) {
 /* --- ways of running -------------------------------------------------------------------------- */
 static bool annotate(Schedule *s, uint32_t loop, uint32_t bind, int64_t factor, int64_t unroll) {
     LoopNodes *nodes = &s->loops->nodes;
-    if (factor > UINT16_MAX || unroll > UINT8_MAX) return false;
+    if (factor > UINT16_MAX || unroll > UINT8_MAX)
+        return transform_refuse(s, "the factor exceeds 65535, or unroll 255");
     Edit     e = transform_edit_begin(s);
     uint32_t row = nodes->table.count + (loop - e.old);
     transform_edit_copy(&e, NULL, e.old, e.old_last, 0);
@@ -175,13 +193,15 @@ static bool annotate(Schedule *s, uint32_t loop, uint32_t bind, int64_t factor, 
 bool transform_BIND(Schedule *s, const int64_t *n) {
     uint32_t loop = transform_row(s, n[0], NODE_LOOP);
     uint32_t all = BIND_PARALLEL | BIND_VECTOR | BIND_UNROLL | BIND_THREAD;
-    if (loop == 0 || (n[1] & ~(int64_t)all) != 0 || !transform_may_bind(s, loop, (uint32_t)n[1]))
-        return false;
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if ((n[1] & ~(int64_t)all) != 0) return transform_refuse(s, "there is no such way of running");
+    if (!transform_may_bind(s, loop, (uint32_t)n[1])) return false;
     return annotate(s, loop, (uint32_t)n[1], n[2], n[3]);
 }
 bool transform_ANNOTATE(Schedule *s, const int64_t *n) {
     uint32_t loop = transform_row(s, n[0], NODE_LOOP);
-    return loop != 0 && annotate(s, loop, s->loops->nodes.bind[loop], n[1], n[2]);
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    return annotate(s, loop, s->loops->nodes.bind[loop], n[1], n[2]);
 }
 
 /* --- copies ----------------------------------------------------------------------------------- */
@@ -210,11 +230,14 @@ static void copy_body(Edit *e, uint32_t loop, DimId value, int32_t deeper) {
 bool transform_UNROLL(Schedule *s, const int64_t *n) {
     Loops   *loops = s->loops;
     uint32_t loop = transform_row(s, n[0], NODE_LOOP);
-    if (loop == 0 || loops->nodes.bind[loop] & (BIND_PARALLEL | BIND_THREAD)) return false;
-    DimId extent = loops->nodes.extent[loop];
-    if (!dims_is_const(&loops->dims, extent)) return false;
-    int64_t count = dims_const_value(&loops->dims, extent);
-    if (count < 1 || count > UNROLLED_MAX) return false;
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if (loops->nodes.bind[loop] & (BIND_PARALLEL | BIND_THREAD))
+        return transform_refuse(s, "the loop is parallel");
+    DimId   extent = loops->nodes.extent[loop];
+    bool    constant = dims_is_const(&loops->dims, extent);
+    int64_t count = constant ? dims_const_value(&loops->dims, extent) : 0;
+    if (count < 1 || count > UNROLLED_MAX)
+        return transform_refuse(s, "the extent is not a constant from 1 to 64");
     uint32_t last = transform_end(s, loop);
     Edit     e = transform_edit_begin(s);
     transform_edit_copy(&e, NULL, e.old, loop, 0);
@@ -228,11 +251,13 @@ bool transform_UNIT(Schedule *s, const int64_t *n) {
     uint32_t node = n[0] == 0 || n[0] >= (int64_t)loops->kernels.nodes_count[s->kernel.row]
                         ? 0
                         : schedule_node(s, (uint32_t)n[0]);
-    if (node == 0 || loops->nodes.kind[node] == NODE_PHASE) return false;
+    if (node == 0 || loops->nodes.kind[node] == NODE_PHASE)
+        return transform_refuse(s, "there is no loop or statement at this position");
     uint32_t parent = transform_parent(s, node), bind = loops->nodes.bind[node];
     DimId    one = dims_const(&loops->dims, 1);
     /* a parallel loop stays outermost, and vector loops hold no loop */
-    if ((bind & BIND_PARALLEL) || (loops->nodes.bind[parent] & BIND_VECTOR)) return false;
+    if ((bind & BIND_PARALLEL) || (loops->nodes.bind[parent] & BIND_VECTOR))
+        return transform_refuse(s, "it is a parallel loop, or in a vector loop");
     uint32_t last = transform_end(s, node);
     Edit     e = transform_edit_begin(s);
     transform_edit_copy(&e, NULL, e.old, node, 0);
@@ -246,16 +271,19 @@ bool transform_PEEL(Schedule *s, const int64_t *n) {
     Loops   *loops = s->loops;
     Dims    *dims = &loops->dims;
     uint32_t loop = transform_row(s, n[0], NODE_LOOP);
-    if (loop == 0 || n[1] < 2 || loops->nodes.bind[loop] & (BIND_PARALLEL | BIND_THREAD))
-        return false;
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if (n[1] < 2) return transform_refuse(s, "the factor is below 2");
+    if (loops->nodes.bind[loop] & (BIND_PARALLEL | BIND_THREAD))
+        return transform_refuse(s, "the loop is parallel");
     DimId factor = dims_const(dims, n[1]), extent = loops->nodes.extent[loop];
     DimId whole = dims_floordiv(dims, extent, factor);
     if (dim_id_some(whole)) whole = dims_mul(dims, whole, factor);
     DimId left = dim_id_some(whole) ? dims_sub(dims, extent, whole) : whole;
-    if (!dim_id_some(left) || whole.row == extent.row) return false;
+    if (!dim_id_some(left)) return transform_refuse(s, transform_too_complex);
+    if (whole.row == extent.row) return transform_refuse(s, "the factor divides the extent");
     DimId    var = transform_variable(loops, left), value = dims_add(dims, whole, var);
     uint32_t last = transform_end(s, loop);
-    if (!dim_id_some(value)) return false;
+    if (!dim_id_some(value)) return transform_refuse(s, transform_too_complex);
     Edit     e = transform_edit_begin(s);
     uint32_t main = loops->nodes.table.count + (loop - e.old);
     transform_edit_copy(&e, NULL, e.old, last, 0);

@@ -27,6 +27,10 @@ static void shrink(Schedule *s, BufferId buffer, const Region *region, Shrunk *o
     }
 }
 
+static const char transform_no_buffer[] = "there is no buffer of this number";
+static const char transform_unknown[] = "it is not known what an iteration touches";
+static const char transform_not_scalar[] = "an iteration touches more than one element";
+
 /* --- scope ------------------------------------------------------------------------------------ */
 bool transform_SCOPE(Schedule *s, const int64_t *n) {
     Loops       *loops = s->loops;
@@ -34,16 +38,20 @@ bool transform_SCOPE(Schedule *s, const int64_t *n) {
     BufferId     buffer = transform_buffer(s, n[0]);
     Region       region;
     Shrunk       shrunk;
-    if (!buffer_id_some(buffer) || (n[1] != SCOPE_LANE && n[1] != SCOPE_REG)) return false;
+    if (!buffer_id_some(buffer)) return transform_refuse(s, transform_no_buffer);
+    if (n[1] != SCOPE_LANE && n[1] != SCOPE_REG)
+        return transform_refuse(s, "the new scope is not 2 (lane) or 3 (reg)");
     uint8_t scope = buffers->scope[buffer.row];
-    if (scope != SCOPE_WORK && !(scope == SCOPE_LANE && n[1] == SCOPE_REG)) return false;
+    if (scope != SCOPE_WORK && !(scope == SCOPE_LANE && n[1] == SCOPE_REG))
+        return transform_refuse(s, "the buffer's scope is not wider");
     uint32_t home = transform_home(s, buffer);
-    if (home == 0) return false;
+    if (home == 0) return transform_refuse(s, "no loop holds all accesses of the buffer");
     Accesses list = transform_accesses(s, home, transform_end(s, home), buffer);
-    if (!transform_begins_anew(s, &list, home) || !transform_region(s, &list, home, &region))
-        return false;
+    if (!transform_begins_anew(s, &list, home))
+        return transform_refuse(s, "an iteration reads what another one stored");
+    transform_region(s, &list, home, &region);
     shrink(s, buffer, &region, &shrunk);
-    if (n[1] == SCOPE_REG && shrunk.rank != 0) return false;
+    if (n[1] == SCOPE_REG && shrunk.rank != 0) return transform_refuse(s, transform_not_scalar);
     Subst sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &shrunk.map, (ExprId){0});
     Edit  e = transform_edit_begin(s);
     buffers->scope[buffer.row] = (uint8_t)n[1];
@@ -100,18 +108,21 @@ static bool begin_cache(Schedule *s, const int64_t *n, bool wide, Caching *c) {
     Loops *loops = s->loops;
     c->buffer = transform_buffer(s, n[0]);
     c->loop = transform_row(s, n[1], NODE_LOOP);
-    if (c->loop == 0 || !buffer_id_some(c->buffer)) return false;
-    if (n[2] != SCOPE_WORK && n[2] != SCOPE_LANE && n[2] != SCOPE_REG) return false;
-    if (loops->nodes.bind[c->loop] & BIND_VECTOR) return false; /* would hold loops */
+    if (c->loop == 0) return transform_refuse(s, transform_no_loop);
+    if (!buffer_id_some(c->buffer)) return transform_refuse(s, transform_no_buffer);
+    if (n[2] != SCOPE_WORK && n[2] != SCOPE_LANE && n[2] != SCOPE_REG)
+        return transform_refuse(s, "the scope is not 1 (work), 2 (lane) or 3 (reg)");
+    if (loops->nodes.bind[c->loop] & BIND_VECTOR)
+        return transform_refuse(s, "a vector loop cannot hold the loops of a copy");
     c->list = transform_accesses(s, c->loop, transform_end(s, c->loop), c->buffer);
-    if (c->list.count == 0 || !transform_region(s, &c->list, c->loop, &c->region)) return false;
+    if (c->list.count == 0) return transform_refuse(s, "the loop does not touch the buffer");
+    transform_region(s, &c->list, c->loop, &c->region);
     shrink(s, c->buffer, &c->region, &c->shrunk);
-    if (n[2] == SCOPE_REG && c->shrunk.rank != 0) return false;
-    if (n[2] == SCOPE_WORK) { /* iterations of parallel loops would share it */
-        uint32_t around = c->loop;
-        for (; around != 0; around = transform_parent(s, around))
-            if (loops->nodes.bind[around] & (BIND_PARALLEL | BIND_THREAD)) return false;
-    }
+    if (n[2] == SCOPE_REG && c->shrunk.rank != 0) return transform_refuse(s, transform_not_scalar);
+    uint32_t around = n[2] == SCOPE_WORK ? c->loop : 0;
+    for (; around != 0; around = transform_parent(s, around))
+        if (loops->nodes.bind[around] & (BIND_PARALLEL | BIND_THREAD))
+            return transform_refuse(s, "iterations of a parallel loop would share the copy");
     Dtype dtype = (Dtype)loops->buffers.dtype[c->buffer.row];
     c->cache = loops_add_buffer(loops, (BufferScope)n[2], wide ? loops_compute_dtype(dtype) : dtype,
                                 c->shrunk.dims, c->shrunk.rank);
@@ -123,9 +134,11 @@ bool transform_CACHE_READ(Schedule *s, const int64_t *n) {
     Caching c;
     if (!begin_cache(s, n, false, &c)) return false;
     for (uint32_t i = 0; i < c.list.count; i++)
-        if (c.list.rows[i].kind != ACCESS_LOAD) return false;
+        if (c.list.rows[i].kind != ACCESS_LOAD)
+            return transform_refuse(s, "the loop writes the buffer");
     /* what was not written cannot be copied */
-    if (loops->buffers.written[c.buffer.row] && c.region.unknown != 0) return false;
+    if (loops->buffers.written[c.buffer.row] && c.region.unknown != 0)
+        return transform_refuse(s, transform_unknown);
     Subst    sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &c.shrunk.map, (ExprId){0});
     uint32_t last = transform_end(s, c.loop);
     Edit     e = transform_edit_begin(s);
@@ -155,8 +168,9 @@ bool transform_CACHE_WRITE(Schedule *s, const int64_t *n) {
     Caching c;
     if (!begin_cache(s, n, true, &c)) return false;
     bool sums = only_sums(s, &c.list);
-    if (c.region.unknown != 0 || (!sums && !transform_begins_anew(s, &c.list, c.loop)))
-        return false;
+    if (c.region.unknown != 0) return transform_refuse(s, transform_unknown);
+    if (!sums && !transform_begins_anew(s, &c.list, c.loop))
+        return transform_refuse(s, "an iteration reads what another one stored");
     ReduceKind kind = (ReduceKind)loops->nodes.reduce[c.list.rows[0].row];
     Dtype      dtype = (Dtype)loops->buffers.dtype[c.cache.row];
     Subst      sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &c.shrunk.map, (ExprId){0});

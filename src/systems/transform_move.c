@@ -3,6 +3,10 @@
 #include "systems/transform_inner.h"
 
 enum { OWN_MAX = 32 };
+static const char transform_no_stage[] =
+    "not one store, or one store and one sum, fills the buffer";
+static const char transform_fixed[] =
+    "what the statement reads or writes differs at the two places";
 
 /* --- what stays true ------------------------------------------------------------------------- */
 /* Whether some loop around two rows is not around the third. */
@@ -185,8 +189,10 @@ bool transform_INLINE(Schedule *s, const int64_t *n) {
     BufferId buffer = transform_buffer(s, n[0]);
     Stage    stage;
     Inlining in;
-    if (!buffer_id_some(buffer) || !find_stage(s, buffer, &stage) || !may_inline(s, &stage, &in))
-        return false;
+    if (!buffer_id_some(buffer)) return transform_refuse(s, "there is no buffer of this number");
+    if (!find_stage(s, buffer, &stage)) return transform_refuse(s, transform_no_stage);
+    if (!may_inline(s, &stage, &in))
+        return transform_refuse(s, "not all loads can compute the value in place of its store");
     SubstBuffer map = {.buffer = buffer, .load = inlined, .context = &in};
     Subst       sub = subst_begin_with(s->loops, s->scratch, NULL, NULL, 0, &map, (ExprId){0});
     Edit        e = transform_edit_begin(s);
@@ -225,8 +231,8 @@ static uint32_t match_iterations(Schedule *s, const Own *reader, const Own *writ
     }
     return reader->count;
 }
-/* Nothing but the statement touches its target from a row on to it, nor in its own loops, so that it
- * may run earlier. */
+/* Nothing but the statement touches its target from a row on to it, nor in its own loops, so that
+ * it may run earlier. */
 static bool target_is_quiet(Schedule *s, uint32_t from, uint32_t statement, const Own *own) {
     BufferId target = access_buffer(s->loops->nodes.access[statement]);
     Accesses all = transform_accesses(s, transform_first(s), transform_last(s), target);
@@ -243,7 +249,8 @@ bool transform_REVERSE_INLINE(Schedule *s, const int64_t *n) {
     Loops     *loops = s->loops;
     LoopNodes *nodes = &loops->nodes;
     uint32_t   reader = transform_row(s, n[0], NODE_STORE);
-    if (reader == 0 || expr_id_some(nodes->guard[reader])) return false;
+    if (reader == 0) return transform_refuse(s, "there is no store at this position");
+    if (expr_id_some(nodes->guard[reader])) return transform_refuse(s, "the store has a guard");
     Accesses loads = transform_accesses(s, reader, reader + 1, (BufferId){0});
     for (uint32_t i = 0; i < loads.count; i++) {
         BufferId   buffer = access_buffer(loads.rows[i].access);
@@ -280,7 +287,7 @@ bool transform_REVERSE_INLINE(Schedule *s, const int64_t *n) {
         forget_buffer(loops, buffer);
         return true;
     }
-    return false;
+    return transform_refuse(s, "it reads no buffer whose store it could take the place of");
 }
 
 /* --- compute at ------------------------------------------------------------------------------- */
@@ -334,36 +341,39 @@ bool transform_COMPUTE_AT(Schedule *s, const int64_t *n) {
     LoopNodes *nodes = &loops->nodes;
     uint32_t   row = transform_row(s, n[0], NODE_STORE), loop = transform_row(s, n[1], NODE_LOOP);
     if (row == 0) row = transform_row(s, n[0], NODE_REDUCE);
-    if (row == 0 || loop == 0) return false;
+    if (row == 0) return transform_refuse(s, "there is no statement at this position");
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
     BufferId buffer = access_buffer(nodes->access[row]);
     Stage    stage;
     Moving   moving[2];
     Region   region;
-    if (!find_stage(s, buffer, &stage)) return false;
+    if (!find_stage(s, buffer, &stage)) return transform_refuse(s, transform_no_stage);
     Accesses loads = loads_of(s, buffer);
     for (uint32_t i = 0; i < loads.count; i++)
-        if (!transform_holds(s, loop, loads.rows[i].row)) return false;
-    if (loads.count == 0 || !transform_region(s, &loads, loop, &region)) return false;
+        if (!transform_holds(s, loop, loads.rows[i].row))
+            return transform_refuse(s, "the buffer is read outside the loop");
+    if (loads.count == 0) return transform_refuse(s, "nothing reads the buffer");
+    transform_region(s, &loads, loop, &region);
     for (uint32_t i = 0; i < stage.count; i++) {
         Moving *m = &moving[i];
         m->row = stage.rows[i];
         if (m->row >= loop || !find_own(s, m->row, loop, &m->own) ||
             !match_axes(s, &m->own, access_index(nodes->access[m->row])) || !is_box(s, &m->own) ||
             !loads_stay(s, m->row, loop, (BufferId){0}))
-            return false;
+            return transform_refuse(s, transform_fixed);
         uint32_t matched = 0;
         for (uint32_t k = 0; k < m->own.count; k++) {
             if (m->own.axis[k] != UINT32_MAX)
                 matched |= 1u << m->own.axis[k];
             else if (nodes->kind[m->row] == NODE_STORE)
-                return false; /* stored again and again */
+                return transform_refuse(s, "a loop stores the same elements again and again");
         }
         for (uint32_t axis = 0; axis < region.rank; axis++) { /* other axes are fixed outside */
             ListId at = access_index(nodes->access[m->row]);
             if ((matched >> axis & 1) == 0 &&
                 (dims_const(&loops->dims, 1).row != region.extent[axis].row ||
                  list_dim(loops, at, axis).row != region.low[axis].row))
-                return false;
+                return transform_refuse(s, "the loop reads other elements than are stored");
         }
     }
     uint32_t last = transform_end(s, loop);
@@ -398,11 +408,12 @@ static uint32_t find_tiles(Schedule *s, BufferId buffer, uint32_t loop, Region *
     for (uint32_t i = 0; i < inside.count; i++)
         if (inside.rows[i].kind != ACCESS_LOAD) inside.rows[count++] = inside.rows[i];
     inside.count = count;
-    if (count == 0 || !transform_region(s, &inside, loop, out)) return UINT32_MAX;
+    if (count == 0) return UINT32_MAX;
+    transform_region(s, &inside, loop, out);
     for (uint32_t i = 1; i < count; i++) { /* all of them write the same box */
         Accesses one = {.rows = &inside.rows[i], .count = 1};
         Region   other;
-        if (!transform_region(s, &one, loop, &other)) return UINT32_MAX;
+        transform_region(s, &one, loop, &other);
         for (uint32_t axis = 0; axis < other.rank; axis++)
             if (other.low[axis].row != out->low[axis].row ||
                 other.extent[axis].row != out->extent[axis].row)
@@ -440,7 +451,10 @@ bool transform_REVERSE_COMPUTE_AT(Schedule *s, const int64_t *n) {
     BufferId   buffer = {0};
     Moving     m;
     if (row == 0) row = transform_row(s, n[0], NODE_REDUCE);
-    if (row == 0 || loop == 0 || row < transform_end(s, loop)) return false;
+    if (row == 0) return transform_refuse(s, "there is no statement at this position");
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if (row < transform_end(s, loop))
+        return transform_refuse(s, "the statement does not come after the loop");
     m.row = row;
     Accesses loads = transform_accesses(s, row, row + 1, (BufferId){0});
     for (uint32_t i = 0; i < loads.count; i++) { /* the one buffer that the loop writes */
@@ -449,15 +463,19 @@ bool transform_REVERSE_COMPUTE_AT(Schedule *s, const int64_t *n) {
         bool     writes = false;
         for (uint32_t k = 0; k < inside.count; k++) writes |= inside.rows[k].kind != ACCESS_LOAD;
         if (loads.rows[i].kind != ACCESS_LOAD || !writes) continue;
-        if (buffer_id_some(buffer) && buffer.row != at.row) return false;
+        if (buffer_id_some(buffer) && buffer.row != at.row)
+            return transform_refuse(s, "it reads several buffers that the loop writes");
         buffer = at;
     }
-    if (!buffer_id_some(buffer) || expr_id_some(nodes->guard[row]) ||
-        share_loop_without(s, loop + 1, loop, row) || !find_own(s, row, loop, &m.own) ||
-        !target_is_quiet(s, loop, row, &m.own) || !loads_stay(s, row, loop, buffer))
-        return false;
+    if (!buffer_id_some(buffer))
+        return transform_refuse(s, "it reads nothing that the loop writes");
+    if (expr_id_some(nodes->guard[row]) || share_loop_without(s, loop + 1, loop, row) ||
+        !find_own(s, row, loop, &m.own) || !target_is_quiet(s, loop, row, &m.own) ||
+        !loads_stay(s, row, loop, buffer))
+        return transform_refuse(s, transform_fixed);
     tiled = find_tiles(s, buffer, loop, &region);
-    if (tiled == UINT32_MAX) return false;
+    if (tiled == UINT32_MAX)
+        return transform_refuse(s, "the loop does not write the buffer tile by tile");
     DimId size = list_dim(loops, loops->buffers.dims[buffer.row], tiled);
     for (uint32_t i = 0; i < loads.count; i++) {
         if (access_buffer(loads.rows[i].access).row != buffer.row) continue;
@@ -467,9 +485,10 @@ bool transform_REVERSE_COMPUTE_AT(Schedule *s, const int64_t *n) {
                 nodes->extent[m.own.rows[k]].row == size.row &&
                 (follows == UINT32_MAX || follows == k))
                 follows = k;
-        if (follows == UINT32_MAX || nodes->var[m.own.rows[follows]].row != at.row) return false;
+        if (follows == UINT32_MAX || nodes->var[m.own.rows[follows]].row != at.row)
+            return transform_refuse(s, "no loop of the statement runs along the tiles");
     }
-    if (follows == UINT32_MAX) return false;
+    ASSERT(follows != UINT32_MAX);
     m.own.axis[follows] = tiled;
     uint32_t last = transform_end(s, loop);
     Edit     e = transform_edit_begin(s);

@@ -8,6 +8,9 @@ typedef struct Factored { /* a target of reductions and its partial results */
     ReduceKind kind;
 } Factored;
 
+static const char transform_no_sum[] = "nothing is summed over the loop";
+static const char transform_shared_sum[] = "something else touches a sum inside the loop";
+
 /* Leads reductions into the targets to their partial results: place comes before the index. */
 static void lead_to_partials(Loops *loops, uint32_t from, const Factored *factored, uint32_t count,
                              DimId place, bool fixed) {
@@ -88,16 +91,19 @@ bool transform_RFACTOR(Schedule *s, const int64_t *n) {
     LoopNodes *nodes = &loops->nodes;
     Factored   factored[FACTORED_MAX];
     uint32_t   loop = transform_row(s, n[0], NODE_LOOP);
-    if (loop == 0 || nodes->kind[loop - 1] != NODE_PHASE || nodes->bind[loop] != BIND_SERIAL ||
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if (nodes->kind[loop - 1] != NODE_PHASE || nodes->bind[loop] != BIND_SERIAL ||
         nodes->size[loop - 1] != nodes->size[loop] + 1)
-        return false;
+        return transform_refuse(s, "it is not a serial loop that is all of a phase");
     uint32_t count = find_factored(s, loop, factored), last = transform_end(s, loop);
-    if (count == 0 || count == UINT32_MAX) return false;
+    if (count == 0 || count == UINT32_MAX)
+        return transform_refuse(s, count == 0 ? transform_no_sum : transform_shared_sum);
     DimId places = nodes->extent[loop], place = nodes->var[loop];
     for (uint32_t i = 0; i < count; i++) {
         DimId    shape[SHAPE_RANK_MAX] = {places};
         uint32_t target = factored[i].target.row, rank = buffer_rank(loops, factored[i].target);
-        if (rank + 1 > SHAPE_RANK_MAX) return false;
+        if (rank + 1 > SHAPE_RANK_MAX)
+            return transform_refuse(s, "partial results would have too many axes");
         for (uint32_t k = 0; k < rank; k++)
             shape[k + 1] = list_dim(loops, loops->buffers.dims[target], k);
         Dtype dtype = loops_compute_dtype((Dtype)loops->buffers.dtype[target]);
@@ -144,15 +150,20 @@ bool transform_FACTORIZE(Schedule *s, const int64_t *n) {
     Factored   factored[FACTORED_MAX];
     LoopAccess places[FACTORED_MAX];
     uint32_t   nest = transform_row(s, n[0], NODE_LOOP), kept = transform_row(s, n[1], NODE_LOOP);
-    if (nest == 0 || kept == 0 || !transform_holds(s, nest, kept)) return false;
+    if (nest == 0 || kept == 0) return transform_refuse(s, transform_no_loop);
+    if (!transform_holds(s, nest, kept))
+        return transform_refuse(s, "the second loop is not in the first");
     for (uint32_t row = nest; row < kept; row++) /* a perfect nest down to it */
-        if (nodes->size[row] != nodes->size[row + 1] + 1) return false;
+        if (nodes->size[row] != nodes->size[row + 1] + 1)
+            return transform_refuse(s, "between the two are other things than loops");
     DimId extent = transform_upper(s, nodes->extent[kept]), place = nodes->var[kept];
-    if (nodes->bind[nest] & (BIND_PARALLEL | BIND_THREAD) || !dim_id_some(extent) ||
-        !dims_is_const(&loops->dims, extent))
-        return false;
+    if (nodes->bind[nest] & (BIND_PARALLEL | BIND_THREAD))
+        return transform_refuse(s, "the loop is parallel");
+    if (!dim_id_some(extent) || !dims_is_const(&loops->dims, extent))
+        return transform_refuse(s, "the extent of the second loop is not bounded by a constant");
     uint32_t count = find_fixed(s, nest, factored, places), last = transform_end(s, nest);
-    if (count == 0 || count == UINT32_MAX) return false;
+    if (count == 0 || count == UINT32_MAX)
+        return transform_refuse(s, count == 0 ? transform_no_sum : transform_shared_sum);
     for (uint32_t i = 0; i < count; i++) {
         Dtype dtype = loops_compute_dtype((Dtype)loops->buffers.dtype[factored[i].target.row]);
         factored[i].partial = loops_add_buffer(loops, SCOPE_LANE, dtype, &extent, 1);

@@ -1,4 +1,5 @@
-/* Choices: each is recorded as a step that does nothing when it is replayed. */
+/* Choices: each is recorded as a step that does nothing when it is replayed, so that a schedule
+ * tells which decisions led to it. */
 #include "systems/transform_inner.h"
 #include "tables/philox.h"
 
@@ -27,7 +28,9 @@ uint32_t transform_sample(Schedule *s, Decisions *decisions, const uint32_t *wei
     (void)transform_apply(s, TRANSFORM_SAMPLE, TRANSFORM_NUMBERS_(count, chosen));
     return chosen;
 }
-bool transform_SAMPLE(Schedule *s, const int64_t *n) { return (void)s, n[1] < n[0]; }
+bool transform_SAMPLE(Schedule *s, const int64_t *n) {
+    return n[1] < n[0] || transform_refuse(s, "the one taken is none of the choices");
+}
 
 enum { PARTS_MAX = 4, POWERS_MAX = 16 };
 static bool divides(Schedule *s, DimId extent, int64_t factor) {
@@ -54,5 +57,6 @@ bool transform_sample_tile(Schedule *s, Decisions *decisions, uint32_t at, uint3
     return transform_apply(s, TRANSFORM_SAMPLE_TILE, numbers);
 }
 bool transform_SAMPLE_TILE(Schedule *s, const int64_t *n) {
-    return transform_row(s, n[0], NODE_LOOP) != 0 && n[1] >= 2 && n[1] <= PARTS_MAX;
+    if (transform_row(s, n[0], NODE_LOOP) == 0) return transform_refuse(s, transform_no_loop);
+    return (n[1] >= 2 && n[1] <= PARTS_MAX) || transform_refuse(s, "parts are 2 to 4");
 }
