@@ -47,6 +47,7 @@ static void complain(Reading *r, const char *at, const char *what) {
     (void)diags_add_at(r->diags, DIAG_SCHEDULE_SYNTAX, r->file, r->line,
                        (uint32_t)(at - r->begun) + 1, diags_str(r->diags, str_of(what)), 0, 0, 0);
     r->good = false;
+    r->rest.count = 0; /* one mistake a line */
 }
 static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 /* The next word of the line, empty at its end. */
@@ -100,7 +101,6 @@ static void read_step(Reading *r, String name) {
     ScheduleStep step = {.transform = transform_find(name), .line = r->line};
     if (step.transform == TRANSFORM_COUNT) {
         complain(r, name.data, "there is no transform of this name");
-        r->rest.count = 0;
         return;
     }
     for (uint32_t i = 0; i < transform_infos[step.transform].numbers; i++) {
@@ -114,7 +114,6 @@ static void read_step(Reading *r, String name) {
                             transform_infos[step.transform].numbers,
                             transform_infos[step.transform].doc)
                      .data);
-        r->rest.count = 0;
         return;
     }
     if (r->book->entries_count == 0)
@@ -289,6 +288,7 @@ bool schedule_replay(Schedule *s, const ScheduleBook *book, const ScheduleEntry 
     TransformMark mark = transform_mark(s);
     for (uint32_t i = 0; i < entry->count; i++) {
         const ScheduleStep *step = &book->steps[entry->first + i];
+        if (s->fuel != NULL && *s->fuel == 0) break; /* a bisection ends here */
         if (transform_apply(s, step->transform, step->numbers)) continue;
         transform_restore(s, &mark);
         *out_step = entry->first + i;

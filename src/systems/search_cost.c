@@ -1,8 +1,8 @@
 /* The analytical cost of a schedule.
  *
- * Memory: the footprint of a node is what one execution of it touches of each buffer; a level of
- * cache serves all reuse inside the outermost nodes whose footprint it holds, so what must come
- * from beyond it is the sum of their footprints over their executions. Compute: cycles of the
+ * Memory: the footprint of a node is what one execution of it touches of each buffer, in whole
+ * lines. A cache that holds one iteration of a loop serves all reuse between its iterations, so
+ * what comes from beyond it is the sum of the footprints of the outermost such loops. Compute: cycles of the
  * operators of each statement, by vectors where a loop is bound so and its accesses are contiguous,
  * element by element where they are not; values that do not follow the innermost loop are charged
  * once for it. Loops cost a cycle an iteration, parallel ones are dealt to lanes. Sizes are the
@@ -82,15 +82,15 @@ static void set_sizes(Costing *c) {
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
-/* Bytes of the elements that an access touches in one execution of a node. */
-static double footprint(Costing *c, uint32_t access, uint32_t node) {
+/* Bytes of the elements that an access touches while the loops from a row on run. */
+static double footprint(Costing *c, uint32_t access, uint32_t from) {
     const LoopNodes *nodes = &c->loops->nodes;
     uint32_t         statement = c->list.rows[access].row;
     BufferId         buffer = access_buffer(c->list.rows[access].access);
     double           width = dtype_bytes((Dtype)c->loops->buffers.dtype[buffer.row]);
     double           elements = 1, nearest = 0;
     int64_t          base = size_at(c, c->places[access]);
-    for (uint32_t row = node; row < statement; row++) {
+    for (uint32_t row = from; row < statement; row++) {
         if (nodes->kind[row] != NODE_LOOP || !transform_holds(c->s, row, statement)) continue;
         c->symbols[nodes->var[row].row] = 1;
         double stride = fabs((double)(size_at(c, c->places[access]) - base));
@@ -102,8 +102,9 @@ static double footprint(Costing *c, uint32_t access, uint32_t node) {
     double waste = nearest > 1 ? fmin(nearest, line_bytes / width) : 1;
     return elements * width * waste;
 }
-/* Of a node: each buffer once, by the access that touches most. */
-static double touched_bytes(Costing *c, uint32_t node) {
+/* Of a node, or of one of its iterations (from: the row after it): each buffer once, by the access
+ * that touches most. */
+static double touched_bytes(Costing *c, uint32_t node, uint32_t from) {
     double   sum = 0;
     uint32_t count = c->loops->kernels.buffers_count[c->s->kernel.row];
     uint32_t first = c->loops->kernels.buffers_first[c->s->kernel.row];
@@ -113,7 +114,7 @@ static double touched_bytes(Costing *c, uint32_t node) {
         for (uint32_t k = 0; k < c->list.count; k++)
             if (access_buffer(c->list.rows[k].access).row == first + i &&
                 transform_holds(c->s, node, c->list.rows[k].row))
-                most = fmax(most, footprint(c, k, node));
+                most = fmax(most, footprint(c, k, from));
         sum += most;
     }
     return sum;
@@ -121,8 +122,8 @@ static double touched_bytes(Costing *c, uint32_t node) {
 /* Bytes that one execution of a node takes from beyond a cache of a size. */
 static double traffic(Costing *c, uint32_t node, double cache) { /* as deep as loops nest */
     const LoopNodes *nodes = &c->loops->nodes;
-    double           bytes = touched_bytes(c, node), sum = 0;
-    if (bytes <= cache || nodes->kind[node] >= NODE_STORE) return bytes;
+    double           bytes = touched_bytes(c, node, node), sum = 0;
+    if (nodes->kind[node] >= NODE_STORE || touched_bytes(c, node, node + 1) <= cache) return bytes;
     for (uint32_t row = node + 1; row < transform_end(c->s, node); row += nodes->size[row])
         sum += traffic(c, row, cache);
     return sum * c->trips[node - c->first];

@@ -1,7 +1,7 @@
 /* Random legal transforms keep what kernels compute, in any order and number; what was recorded
  * replays to the same loops, through text.
  *
- * STOA_SEEDS, STOA_SEED, STOA_KERNELS: as in test_random.c; STOA_STEPS: most transforms a kernel. */
+ * STOA_SEEDS, STOA_SEED, STOA_KERNELS: as in test_random.c; STOA_STEPS: most steps a kernel. */
 #include "random_program.h"
 #include "systems/schedule.h"
 #include "systems/schedule_text.h"
