@@ -6,7 +6,8 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print the loops of each kernel            --steps   and its schedule
+ *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --explain        loops and estimated cost of each kernel before and after each step
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --bisect         find the first rewrite that makes the result fail --check or --expect
  *     --expect TEXT    fail unless TEXT appears in the printed result
@@ -15,23 +16,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "stoac_schedule.h"
+
 #include "arena/os.h"
 #include "cpu/cpu.h"
 #include "systems/runner.h"
-#include "systems/schedule.h"
-#include "systems/schedule_text.h"
 #include "text/binary.h"
 #include "text/check.h"
 #include "text/messages.h"
 #include "text/parse.h"
 #include "text/print.h"
-#include "text/print_loops.h"
 
 typedef struct Options {
-    const char *file, *out, *steps, *expect, *schedule;
-    uint64_t    dump, skip; /* bit per SystemKind */
-    uint32_t    fuel;
-    bool        types, binary, check, mem, time, target, bisect, kernels, schedules;
+    const char    *file, *out, *steps, *expect;
+    uint64_t       dump, skip; /* bit per SystemKind */
+    uint32_t       fuel;
+    bool           types, binary, check, mem, time, target, bisect;
+    StoacSchedules schedules;
 } Options;
 
 static Arena *arena;
@@ -41,8 +42,8 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
-                "             [--kernels] [--steps] [--schedule FILE] [--fuel N]\n"
-                "             [--bisect] [--expect TEXT]\n"
+                "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
+                "             [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
@@ -73,9 +74,15 @@ static bool read_flag(Options *o, String flag) {
     struct {
         const char *name;
         bool       *flag;
-    } flags[] = {{"--types", &o->types},     {"--binary", &o->binary},  {"--check", &o->check},
-                 {"--mem", &o->mem},         {"--time", &o->time},      {"--bisect", &o->bisect},
-                 {"--kernels", &o->kernels}, {"--steps", &o->schedules}};
+    } flags[] = {{"--types", &o->types},
+                 {"--binary", &o->binary},
+                 {"--check", &o->check},
+                 {"--mem", &o->mem},
+                 {"--time", &o->time},
+                 {"--bisect", &o->bisect},
+                 {"--kernels", &o->schedules.kernels},
+                 {"--steps", &o->schedules.steps},
+                 {"--explain", &o->schedules.explain}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
@@ -95,7 +102,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--expect")))
         o->expect = value;
     else if (str_same(name, STR("--schedule")))
-        o->schedule = value;
+        o->schedules.file = value;
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
     else if (str_same(name, STR("--fuel"))) {
@@ -194,65 +201,22 @@ static bool run_steps(Runner *runner, String steps) {
     }
     return true;
 }
-static void print_kernels(const Options *o, const Loops *loops) {
-    for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
-        KernelId kernel = {row}, same = loops->kernels.same[row];
-        String   name = str_format(arena, "k%u", row);
-        if (o->kernels) put(stdout, text_print_kernel(arena, loops, kernel, name.data));
-        if (!o->schedules) continue;
-        if (same.row != row) {
-            printf("# k%u is the same as k%u\n", row, same.row);
-            continue;
-        }
-        Text text = text_begin(arena);
-        text_addf(&text, "kernel %016llx%016llx # k%u\n",
-                  (unsigned long long)loops->kernels.hash_low[row],
-                  (unsigned long long)loops->kernels.hash_high[row], row);
-        schedule_print_steps(&text, loops, kernel, "");
-        put(stdout, text_done(&text));
-    }
-}
-/* The schedules of a file; ends the program if it cannot be read. */
-static void read_schedules(const char *path, ScheduleBook *out) {
-    OsMap map;
-    Diags diags;
-    int   error = os_map(path, &map);
-    *out = schedule_book_open(arena);
-    if (error != 0) {
-        fprintf(stderr, "stoac: cannot read %s: %s\n", path, os_error_text(error));
-        exit(2);
-    }
-    String text = {(const char *)map.data, map.bytes};
-    diags_open(&diags, NULL);
-    if (!schedule_book_parse(out, text, str_of(path), &diags)) {
-        put(stderr, text_diags_in(arena, NULL, &diags, text));
-        exit(1);
-    }
-    diags_close(&diags);
-    os_unmap(&map);
-    out->strict = true;
-}
 /* Runs the steps on the world; out_fuel is what they left. */
 static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
                       uint32_t *out_fuel) {
-    Target       target;
-    Runner       runner;
-    ScheduleBook book;
+    Target         target;
+    Runner         runner;
+    StoacSchedules schedules = o->schedules;
     if (o->target) { cpu_describe(&target, true); }
     runner_open(&runner, world, o->target ? &target : NULL);
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
-    if (o->schedule != NULL && str_same(str_of(o->schedule), STR("none"))) {
-        runner.ctx.scheduler = schedule_naive;
-    } else if (o->schedule != NULL) {
-        read_schedules(o->schedule, &book);
-        runner.ctx.scheduler = schedule_from_book;
-        runner.ctx.scheduler_context = &book;
-    }
+    schedules.explain = schedules.explain && !quiet;
+    stoac_schedules_begin(&schedules, arena, &runner);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
-    if (!quiet && (o->kernels || o->schedules)) print_kernels(o, &runner.loops);
+    if (!quiet) stoac_schedules_end(&schedules, &runner);
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;

@@ -164,17 +164,17 @@ bool schedule_book_parse(ScheduleBook *book, String text, String file, Diags *di
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
-static void put_step(Text *out, const char *indent, Transform transform, const int64_t *numbers) {
-    text_addf(out, "%s%s", indent, transform_infos[transform].name);
+void schedule_print_step(Text *out, Transform transform, const int64_t *numbers) {
+    text_add(out, str_of(transform_infos[transform].name));
     for (uint32_t i = 0; i < transform_infos[transform].numbers; i++)
         text_addf(out, " %lld", (long long)numbers[i]);
     text_add(out, STR("\n"));
 }
-void schedule_print_steps(Text *out, const Loops *loops, KernelId kernel, const char *indent) {
+void schedule_print_steps(Text *out, const Loops *loops, KernelId kernel) {
     uint32_t first = loops->kernels.steps_first[kernel.row];
     for (uint32_t row = first; row < first + loops->kernels.steps_count[kernel.row]; row++)
-        put_step(out, indent, (Transform)loops->steps.transform[row],
-                 list_numbers(&loops->lists, loops->steps.numbers[row]));
+        schedule_print_step(out, (Transform)loops->steps.transform[row],
+                            list_numbers(&loops->lists, loops->steps.numbers[row]));
 }
 String schedule_book_print(Arena *out, const ScheduleBook *book) {
     Text text = text_begin(out);
@@ -188,7 +188,7 @@ String schedule_book_print(Arena *out, const ScheduleBook *book) {
             text_addf(&text, "kernel %016llx%016llx %.9g\n", (unsigned long long)entry->hash.low,
                       (unsigned long long)entry->hash.high, entry->cost_us);
         for (uint32_t k = entry->first; k < entry->first + entry->count; k++)
-            put_step(&text, "", book->steps[k].transform, book->steps[k].numbers);
+            schedule_print_step(&text, book->steps[k].transform, book->steps[k].numbers);
     }
     uint64_t sum = hash_bytes(text.data, text.count, 1);
     text_addf(&text, "sum %016llx\n", (unsigned long long)sum);

@@ -66,7 +66,8 @@ bool schedule_replay(Schedule *s, const ScheduleBook *book, const ScheduleEntry 
 /* A Scheduler (system.h): the book in scheduler_context, the rules where it has no entry. */
 void schedule_from_book(SystemCtx *ctx, Schedule *s);
 
-/* One step a line: "  split 3 16 0\n". */
-void schedule_print_steps(Text *out, const Loops *loops, KernelId kernel, const char *indent);
+/* A step as a line: "split 3 16 0\n"; and all recorded ones of a kernel. */
+void schedule_print_step(Text *out, Transform transform, const int64_t *numbers);
+void schedule_print_steps(Text *out, const Loops *loops, KernelId kernel);
 
 #endif

@@ -2,11 +2,12 @@
  *
  * Memory: the footprint of a node is what one execution of it touches of each buffer, in whole
  * lines. A cache that holds one iteration of a loop serves all reuse between its iterations, so
- * what comes from beyond it is the sum of the footprints of the outermost such loops. Compute: cycles of the
- * operators of each statement, by vectors where a loop is bound so and its accesses are contiguous,
- * element by element where they are not; values that do not follow the innermost loop are charged
- * once for it. Loops cost a cycle an iteration, parallel ones are dealt to lanes. Sizes are the
- * hints of parameters, and partial tiles count as what they are on average. */
+ * what comes from beyond it is the sum of the footprints of the outermost such loops.
+ *
+ * Compute: cycles of the operators of each statement, by vectors where a loop is bound so and its
+ * accesses are contiguous, element by element where they are not; values that do not follow the
+ * innermost loop are charged once for it. Loops cost a cycle an iteration, parallel ones are dealt
+ * to lanes. Sizes are the hints of parameters; partial tiles count as what they are on average. */
 #include <math.h>
 
 #include "systems/lower_inner.h"

@@ -1,5 +1,5 @@
 /* Schedules as text: what is wrong is named with its place, illegal steps are refused with a
- * reason and change nothing, books survive files, and a search keeps meaning and finds its results again. */
+ * reason and change nothing, books survive files, a search keeps meaning and is found again. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -109,7 +109,7 @@ static String print_all(Arena *arena, const Loops *loops) {
         Scratch scratch = scratch_begin(&arena, 1);
         String  kernel = text_print_kernel(scratch.arena, loops, (KernelId){row}, "k");
         text_add(&text, kernel);
-        schedule_print_steps(&text, loops, (KernelId){row}, "  ");
+        schedule_print_steps(&text, loops, (KernelId){row});
         scratch_end(scratch);
     }
     String copy = str_copy(arena, text_done(&text));
@@ -136,11 +136,11 @@ static bool compile_from(Check *c, Arena *arena, String program, ScheduleBook *b
     check_begin(c, arena, program);
     use_scheduler(c, schedule_from_book, book);
     book->strict = true;
-    return check_compile_all(c);
+    return check_compile(c, FORM_SCHEDULED);
 }
 /* The program again from the recorded steps, and once more from their text: both give equal code.
- * So does the first time, where refused steps came between, which may leave facts behind by which a
- * size takes another form: then at least the results agree. */
+ * Nearly always the first time does too; but refused steps came between, and whether a guard is
+ * provable may depend on the order in which sizes were made: then at least the results agree. */
 static bool replays(Arena *arena, String program, Check *first, const CheckSize *sizes,
                     uint32_t *out_differ) {
     ScheduleBook book = schedule_book_open(arena), again = schedule_book_open(arena);
@@ -158,7 +158,8 @@ static bool replays(Arena *arena, String program, Check *first, const CheckSize 
         ++*out_differ;
         c.rel = first->rel;
         c.seed = first->seed;
-        good = check_run(&c, sizes);
+        good =
+            check_compile(&c, FORM_PLAIN) && check_compile(&c, FORM_NAIVE) && check_run(&c, sizes);
     }
     if (!good) printf("%s\n%.*s\n", c.problem ? c.problem : "", STR_ARGS(text));
     check_close(&c);
@@ -243,4 +244,5 @@ TEST(random_transforms_keep_values) {
         if (count >= 140 && !EXPECT(d.done[i] > 0)) printf(" %s\n", transform_infos[i].name);
     }
     if (getenv("STOA_KERNELS") != NULL) printf("%u of %u differ\n", d.differ, d.programs);
+    EXPECT(d.differ * 100 <= d.programs);
 }
