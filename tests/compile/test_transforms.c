@@ -244,5 +244,5 @@ TEST(random_transforms_keep_values) {
         if (count >= 140 && !EXPECT(d.done[i] > 0)) printf(" %s\n", transform_infos[i].name);
     }
     if (getenv("STOA_KERNELS") != NULL) printf("%u of %u differ\n", d.differ, d.programs);
-    EXPECT(d.differ * 100 <= d.programs);
+    if (count >= 140) EXPECT(d.differ * 100 <= d.programs);
 }
