@@ -40,6 +40,17 @@ static inline int64_t panels_bytes(const Panels *p, int64_t count, int64_t lanes
     return panels_up(count, lanes) * k * p->compute;
 }
 
+/* Cuts scratch of a lane into parts that begin at cache lines. at: NULL only counts. */
+typedef struct PanelScratch {
+    uint8_t *at;
+    int64_t  bytes; /* taken */
+} PanelScratch;
+static inline void *panels_take(PanelScratch *scratch, int64_t bytes) {
+    uint8_t *part = scratch->at ? scratch->at + scratch->bytes : NULL;
+    scratch->bytes += panels_up(bytes, 64);
+    return part;
+}
+
 /* One side of a product: panels of k_all rows each, of which the product takes k, from the first
  * of data on. */
 typedef struct PanelSide {
