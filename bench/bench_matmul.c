@@ -98,12 +98,12 @@ static Case case_open(Suite *s, const char *source) {
         give_up(s, c.world, source);
     runner_open(&c.runner, c.world, &s->target);
     if (!runner_compile(&c.runner)) give_up(s, c.world, source);
-    c.plan = plan_open(c.world, (GraphId){1});
+    c.plan = plan_open(c.world, NULL, (GraphId){1});
     for (uint32_t row = 1; row < c.world->dims.rows.table.count; row++)
         if (c.world->dims.rows.kind[row] == DIM_CONST)
             c.plan->dim_values[row] = c.world->dims.rows.imm[row];
     if (c.plan == NULL || !runner_plan(&c.runner, c.plan) ||
-        cpu_bind(c.plan->arena, c.plan, s->workers, &c.world->diags, &c.cpu) != STATUS_OK)
+        cpu_bind(c.plan->arena, c.plan, NULL, s->workers, &c.world->diags, &c.cpu) != STATUS_OK)
         give_up(s, c.world, source);
     uint32_t slots = c.plan->slots.table.count;
     c.slots = calloc(slots, sizeof *c.slots);
@@ -261,7 +261,7 @@ int main(int argc, char **argv) {
     Suite              s = {.arena = arena_open("bench", (size_t)1 << 30, 0)};
     int                status = 0;
     if (!bench_open(&s.bench, "matmul", argc, argv, &status)) return status;
-    cpu_describe(&s.target);
+    cpu_describe(&s.target, false);
     Topology topology;
     topology_read(&topology);
     for (uint32_t lanes = 1; lanes <= topology.cores; lanes *= 2) {

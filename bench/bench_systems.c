@@ -234,7 +234,7 @@ static void run_pipeline(Suite *s, Step *steps, const Target *target, const char
     runner_open(&runner, world, target);
     Step *step = steps;
     for (; step->kind != SYSTEM_launch; step++) run_step(s, &runner, step);
-    Plan *plan = runner.ctx.plan = plan_open(world, (GraphId){1});
+    Plan *plan = runner.ctx.plan = plan_open(world, NULL, (GraphId){1});
     if (plan == NULL || !bind_sizes(world, plan, &world->diags))
         must_be_good(s, world, "bind");
     else {
@@ -429,7 +429,7 @@ static void bench_size(Suite *s, uint64_t size) {
         (void)fprintf(stderr, "bench_systems: no memory\n");
         exit(1);
     }
-    cpu_describe(&cpu);
+    cpu_describe(&cpu, false);
     s->layers = layers_for(s, size);
     s->program = expanded(s, s->layers, &s->base);
     s->samples = bench_samples(&s->bench, size > 300000 ? 8 : size > 30000 ? 16 : 33);
@@ -459,5 +459,5 @@ int main(int argc, char **argv) {
         bench_size(&suite, suite.bench.size);
     else
         for (uint32_t i = 0; i < LENGTH(sizes); i++) bench_size(&suite, sizes[i]);
-    return 0;
+    return bench_close(&suite.bench, 0);
 }

@@ -9,66 +9,12 @@
 #include <string.h>
 
 #include "bench/bench.h"
-#include "models/gpt.h"
+#include "bench/trainee.h"
 
-enum { SCALARS = 2, BATCH_MAX = 64 };
-
-typedef struct Trainee {
-    StoaContext *context;
-    StoaProgram *program;
-    StoaSession *session;
-    GptConfig    model;
-    int32_t     *tokens, *targets;
-    float        rate, step, loss, norm;
-} Trainee;
-
-static bool good(const Trainee *t, StoaStatus status) {
-    if (status != STOA_OK) (void)fprintf(stderr, "%s\n", stoa_message(t->context));
-    return status == STOA_OK;
-}
-
-static bool trainee_open(Trainee *t, bool small) {
-    t->model = model_gpt_preset();
-    t->model.vocab = 2048;
-    if (small) {
-        t->model.layers = t->model.heads = 1;
-        t->model.width = 16;
-        t->model.context = 16;
-        t->model.vocab = 256;
-    }
-    size_t count = (size_t)BATCH_MAX * t->model.context;
-    t->tokens = malloc(count * sizeof *t->tokens);
-    t->targets = malloc(count * sizeof *t->targets);
-    uint32_t random = 1;
-    for (size_t i = 0; i < count && t->tokens && t->targets; i++) {
-        random = random * 1664525u + 1013904223u; /* Numerical Recipes */
-        t->tokens[i] = (int32_t)((random >> 8) % t->model.vocab);
-        t->targets[i] = (int32_t)((random >> 4) % t->model.vocab);
-    }
-    if (!t->tokens || !t->targets || stoa_context_create(NULL, &t->context) != STOA_OK)
-        return false;
-    return good(t, stoa_program_create(t->context, &t->program)) &&
-           good(t, model_gpt_build(t->program, &t->model)) &&
-           good(t, stoa_compile(t->program, NULL, &t->session));
-}
-static void trainee_close(Trainee *t) {
-    stoa_session_destroy(t->session);
-    stoa_program_destroy(t->program);
-    stoa_context_destroy(t->context);
-    free(t->tokens);
-    free(t->targets);
-}
+enum { BATCH_MAX = 64, VOCAB = 2048 };
 
 static bool train_step(Trainee *t, uint32_t batch) {
-    int64_t    length = t->model.context;
-    StoaTensor inputs[2 + SCALARS] = {{STOA_I32, 2, {batch, length}, t->tokens},
-                                      {STOA_I32, 2, {batch, length}, t->targets},
-                                      {STOA_F32, 0, {0}, &t->rate},
-                                      {STOA_F32, 0, {0}, &t->step}};
-    StoaTensor outputs[2] = {{STOA_NONE, 0, {0}, &t->loss}, {STOA_NONE, 0, {0}, &t->norm}};
-    t->rate = 1e-3f;
-    t->step += 1;
-    return good(t, stoa_run(t->session, "train", inputs, 2 + SCALARS, outputs, 2, NULL));
+    return trainee_step(t, batch, t->model.gpt.context);
 }
 
 /* Sums "ns" of the operators in the report: matrix products and all. */
@@ -87,7 +33,7 @@ static void read_profile(const char *json, double *run_ns, double *dot_ns, doubl
 static bool measure(const Bench *bench, Trainee *t, uint32_t batch) {
     BenchTimes  times = {.count = 0};
     const char *json = NULL;
-    double      tokens = (double)batch * t->model.context, run_ns, dot_ns, all_ns;
+    double      tokens = (double)batch * t->model.gpt.context, run_ns, dot_ns, all_ns;
     if (!train_step(t, batch)) return false; /* plans */
     for (uint32_t i = 0; i < bench_samples(bench, 15); i++) {
         bench_begin(&times);
@@ -103,12 +49,12 @@ static bool measure(const Bench *bench, Trainee *t, uint32_t batch) {
     const char *before = NULL;
     double      old_run = 0, old_dot = 0, old_all = 0;
     stoa_profile(t->session, true);
-    if (good(t, stoa_profile_report(t->session, &before)))
+    if (stoa_profile_report(t->session, &before) == STOA_OK)
         read_profile(before, &old_run, &old_dot, &old_all);
     for (uint32_t i = 0; i < bench_samples(bench, 5); i++)
         if (!train_step(t, batch)) return false;
     stoa_profile(t->session, false);
-    if (!good(t, stoa_profile_report(t->session, &json))) return false;
+    if (stoa_profile_report(t->session, &json) != STOA_OK) return false;
     read_profile(json, &run_ns, &dot_ns, &all_ns);
     run_ns -= old_run;
     dot_ns -= old_dot;
@@ -133,13 +79,16 @@ int main(int argc, char **argv) {
     Bench                 bench;
     int                   status = 0;
     if (!bench_open(&bench, "train", argc, argv, &status)) return status;
-    Trainee t = {.loss = 0};
-    bool    ran = trainee_open(&t, bench.smoke);
+    Trainee      t;
+    TraineeModel model = trainee_model(bench.smoke ? "tiny" : "nano");
+    if (!bench.smoke) model.gpt.vocab = VOCAB;
+    TraineeOptions options = {.lanes = bench.lanes, .rows_max = BATCH_MAX};
+    bool ran = trainee_open(&t, &model, &options) && trainee_build(&t) && trainee_compile(&t);
     for (size_t i = 0; ran && i < sizeof batches / sizeof *batches; i++) {
         if (bench.size != 0 && bench.size != batches[i]) continue;
         if (bench.smoke && i > 0) continue;
         ran = measure(&bench, &t, batches[i]);
     }
     trainee_close(&t);
-    return ran ? 0 : 1;
+    return bench_close(&bench, ran ? 0 : 1);
 }

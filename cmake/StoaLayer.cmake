@@ -2,7 +2,8 @@
 # every src/<name>/*.c; a folder without a .c file makes no target and is left out of the lists of
 # those that depend on it, so that the tree builds while it grows.
 set(STOA_LAYERS "" CACHE INTERNAL "targets of the layers that exist, lowest first")
-set(STOA_LIBS_PRIVATE "-lm -lpthread" CACHE INTERNAL "what a static link needs besides libstoa.a")
+set(STOA_LIBS_PRIVATE "-lm -lpthread -ldl" CACHE INTERNAL
+  "what a static link needs besides libstoa.a")
 set(STOA_SOURCE_DIR ${PROJECT_SOURCE_DIR})
 
 # Sets STOA_<VAR> to an imported library, or stops with the name of the Debian package that has it.
@@ -20,9 +21,27 @@ function(stoa_find_library var name header package)
   set(STOA_LIBS_PRIVATE "${STOA_LIBS_PRIVATE} -l${name}" CACHE INTERNAL "")
 endfunction()
 
+# The headers of LLVM's C interface. The library itself is opened when the first kernel is compiled,
+# never linked, so that a program without it starts, and one with it starts as fast.
+function(stoa_find_llvm)
+  find_path(STOA_LLVM_INCLUDE llvm-c/Transforms/PassBuilder.h
+    PATHS /usr/lib/llvm-19/include /usr/lib64/llvm19/include NO_DEFAULT_PATH)
+  mark_as_advanced(STOA_LLVM_INCLUDE)
+  if(NOT STOA_LLVM_INCLUDE)
+    message(STATUS "kernels will not be compiled: no <llvm-c/Core.h> of LLVM 19 (llvm-19-dev)")
+    return()
+  endif()
+  add_library(stoa_ext_llvm INTERFACE)
+  target_include_directories(stoa_ext_llvm SYSTEM INTERFACE ${STOA_LLVM_INCLUDE})
+  set(STOA_LLVM_HEADERS stoa_ext_llvm PARENT_SCOPE)
+  set(STOA_LLVM_DEFINE STOA_HAVE_LLVM=1 PARENT_SCOPE)
+endfunction()
+
 # jemalloc as one private object: only mallocx and its family stay visible, to Stoa alone. Linked as
 # a shared library it would replace malloc in some programs that embed Stoa and half of it (operator
-# new, but not free) in others, depending on the order of their libraries.
+# new, but not free) in others, depending on the order of their libraries. It is in libstoa.a, the
+# tests and the tool, not in libstoa.so: Debian builds it with thread-local memory that only a
+# program and what it links can have, so that Python could not load the library (arena/block.c).
 function(stoa_private_jemalloc)
   find_library(STOA_JEMALLOC_ARCHIVE libjemalloc_pic.a)
   find_program(STOA_LD ld.bfd REQUIRED) # lld cannot read an archive without a first object
@@ -38,6 +57,7 @@ function(stoa_private_jemalloc)
       ${object})
   set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   set(STOA_JEMALLOC_OBJECT ${object} CACHE INTERNAL "")
+  set(STOA_LIBS_PRIVATE "${STOA_LIBS_PRIVATE} -Wl,-u,mallocx" CACHE INTERNAL "")
 endfunction()
 
 # The static library of one layer. LIBS are external, DEPENDS are the layers that it may use.
@@ -48,8 +68,8 @@ function(stoa_layer name)
     return()
   endif()
   add_library(stoa_${name} STATIC ${sources})
-  if(name STREQUAL arena AND STOA_JEMALLOC)
-    target_sources(stoa_arena PRIVATE ${STOA_JEMALLOC_OBJECT})
+  if(name STREQUAL arena) # beside the archive, from which a weak reference would not take it
+    target_link_libraries(stoa_arena INTERFACE ${STOA_JEMALLOC_OBJECT})
   endif()
   target_include_directories(stoa_${name}
     PUBLIC ${STOA_SOURCE_DIR}/src ${STOA_SOURCE_DIR}/include)
@@ -76,11 +96,8 @@ function(stoa_library)
     list(APPEND external ${libs})
   endforeach()
   list(REMOVE_DUPLICATES external)
-  if(STOA_JEMALLOC)
-    list(APPEND objects ${STOA_JEMALLOC_OBJECT})
-  endif()
   add_library(stoa SHARED ${objects})
-  add_library(stoa_archive STATIC ${objects})
+  add_library(stoa_archive STATIC ${objects} ${STOA_JEMALLOC_OBJECT})
   target_link_libraries(stoa PRIVATE ${external})
   target_link_options(stoa PRIVATE -Wl,--version-script=${STOA_SOURCE_DIR}/cmake/stoa.map)
   if(NOT STOA_SANITIZE)
@@ -130,6 +147,7 @@ function(stoa_tool name)
     if(TARGET stoa_models)
       target_link_libraries(stoa_tool_${name} PRIVATE stoa_models)
     endif()
+    target_sources(stoa_tool_${name} PRIVATE ${STOA_JEMALLOC_OBJECT})
     target_link_libraries(stoa_tool_${name} PRIVATE stoa m)
     target_include_directories(stoa_tool_${name} PRIVATE ${STOA_SOURCE_DIR})
   else()

@@ -1,7 +1,7 @@
 # How the tests are found and registered with CTest. A test is a file in the right folder; nothing
-# is listed by hand. Labels: unit gradient parity fault golden fuzz embed tidy, and slow for files
-# named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted into an
-# editor.
+# is listed by hand. Labels: unit gradient parity fault gpu golden fuzz embed tidy, and slow for
+# files named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted
+# into an editor. A test that exits with 77 was skipped: this machine lacks what it needs.
 set(STOA_TEST_BIN ${CMAKE_BINARY_DIR}/tests)
 
 function(stoa_add_test name labels)
@@ -14,8 +14,9 @@ function(stoa_add_test name labels)
     set(arg_TIMEOUT 900)
   endif()
   add_test(NAME ${name} COMMAND ${arg_COMMAND} WORKING_DIRECTORY ${STOA_SOURCE_DIR})
-  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT} ENVIRONMENT
-    "ASAN_OPTIONS=detect_stack_use_after_return=1;UBSAN_OPTIONS=print_stacktrace=1")
+  set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT}
+    SKIP_RETURN_CODE 77 ENVIRONMENT
+    "ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
 
 function(stoa_test_program target)
@@ -36,6 +37,10 @@ function(stoa_unit_tests)
     endif()
     stoa_test_program(unit_${layer} ${sources} tests/unit/harness.c)
     target_link_libraries(unit_${layer} PRIVATE ${target})
+    if(TARGET fakes_${layer})
+      add_dependencies(unit_${layer} fakes_${layer})
+      target_compile_definitions(unit_${layer} PRIVATE STOA_FAKES="${STOA_TEST_BIN}/fakes")
+    endif()
     foreach(source ${sources})
       get_filename_component(stem ${source} NAME_WE)
       string(REGEX REPLACE "^test_" "" topic ${stem})
@@ -44,14 +49,34 @@ function(stoa_unit_tests)
   endforeach()
 endfunction()
 
-# tests/<kind>/*.c: one program a file, linked with every layer and the models.
+# tests/fakes/<source>.c as tests/fakes/<folder>/<file> of the build: stand-ins for foreign
+# libraries that the tests of a layer load. Further arguments are compile definitions.
+function(stoa_fake layer folder file source)
+  set(target fake_${folder}_${source})
+  add_library(${target} MODULE ${STOA_SOURCE_DIR}/tests/fakes/${source}.c)
+  target_include_directories(${target} PRIVATE ${STOA_SOURCE_DIR}/src)
+  target_compile_definitions(${target} PRIVATE ${ARGN})
+  set_target_properties(${target} PROPERTIES PREFIX "" SUFFIX "" OUTPUT_NAME ${file}
+    LIBRARY_OUTPUT_DIRECTORY ${STOA_TEST_BIN}/fakes/${folder} LINK_OPTIONS "-Wl,-soname,${file}")
+  if(NOT TARGET fakes_${layer})
+    add_custom_target(fakes_${layer})
+  endif()
+  add_dependencies(fakes_${layer} ${target})
+endfunction()
+
+# tests/<kind>/*.c: one program a file, linked with every layer and the models. Those of `gpu` need
+# a device and are skipped without one.
 function(stoa_program_tests kind)
   file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/${kind}/*.c)
   foreach(source ${sources})
     get_filename_component(stem ${source} NAME_WE)
     string(REGEX REPLACE "^test_" "" stem ${stem})
     stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
-    stoa_link_all(${kind}_${stem})
+    if(kind STREQUAL gpu) # carried to a machine with a GPU: no more than they need
+      target_link_libraries(gpu_${stem} PRIVATE stoa_gpu stoa_text m)
+    else()
+      stoa_link_all(${kind}_${stem})
+    endif()
     stoa_add_test(${kind}/${stem} ${kind} COMMAND ${kind}_${stem})
   endforeach()
 endfunction()
@@ -103,18 +128,73 @@ function(stoa_fuzz_tests)
 endfunction()
 
 # bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
-# proves that each still runs (--smoke).
+# proves that each still runs (--smoke). Results name the commit, which is looked up at each build.
+# bench_gpu_* name no library that they do not use, so that they can be carried to a machine with a
+# GPU.
 function(stoa_benches)
   file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
   file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
   list(FILTER shared EXCLUDE REGEX "/bench_[^/]*$")
+  set(commit ${CMAKE_BINARY_DIR}/generated/bench/commit.h)
+  add_custom_target(stoa_commit BYPRODUCTS ${commit} VERBATIM COMMAND ${CMAKE_COMMAND}
+    -DOUT=${commit} -DSOURCE=${STOA_SOURCE_DIR} -P ${STOA_SOURCE_DIR}/cmake/commit.cmake)
+  add_library(stoa_bench STATIC ${shared})
+  add_dependencies(stoa_bench stoa_commit)
+  stoa_link_all(stoa_bench)
+  target_include_directories(stoa_bench PRIVATE ${CMAKE_BINARY_DIR}/generated)
+  set_target_properties(stoa_bench PROPERTIES ARCHIVE_OUTPUT_DIRECTORY
+    ${CMAKE_BINARY_DIR}/generated)
   foreach(source ${programs})
     get_filename_component(name ${source} NAME_WE)
-    add_executable(${name} ${source} ${shared})
+    add_executable(${name} ${source})
+    target_link_libraries(${name} PRIVATE stoa_bench)
     stoa_link_all(${name})
+    set(labels unit)
+    if(name MATCHES "^bench_gpu_")
+      target_link_options(${name} PRIVATE -Wl,--as-needed)
+      set(labels gpu)
+    endif()
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
-    stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
+    stoa_add_test(${labels}/${name} ${labels} COMMAND ${name} --smoke)
   endforeach()
+  # The suite `peers` is a script beside them and the process that it talks to.
+  add_executable(peer_stoa bench/peers/stoa.c)
+  target_link_libraries(peer_stoa PRIVATE stoa_bench)
+  stoa_link_all(peer_stoa)
+  set_target_properties(peer_stoa PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+  file(CREATE_LINK ${STOA_SOURCE_DIR}/bench/peers/bench_peers.py
+    ${CMAKE_BINARY_DIR}/bench/bench_peers SYMBOLIC)
+  stoa_add_test(unit/bench_peers unit COMMAND ${CMAKE_BINARY_DIR}/bench/bench_peers --smoke)
+endfunction()
+
+# Compiles tests/abi/*.c against NVIDIA's headers, where STOA_CUDA_INCLUDE names or the usual places
+# hold them: our declarations of their libraries must agree.
+function(stoa_abi_test)
+  find_path(STOA_CUDA_INCLUDE cuda.h PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda
+    PATH_SUFFIXES include)
+  mark_as_advanced(STOA_CUDA_INCLUDE)
+  foreach(header cuda.h nvrtc.h cublasLt.h cudnn.h cupti.h nccl.h nvtx3/nvToolsExt.h)
+    if(NOT EXISTS ${STOA_CUDA_INCLUDE}/${header})
+      return() # no toolkit, or not all of it
+    endif()
+  endforeach()
+  file(STRINGS ${STOA_CUDA_INCLUDE}/cuda.h version REGEX "#define CUDA_VERSION 1[3-9]")
+  if(NOT version)
+    return() # before 13 some symbols have other names in the headers
+  endif()
+  file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/abi/*.c)
+  add_library(abi_cuda OBJECT ${sources})
+  target_include_directories(abi_cuda PRIVATE ${STOA_SOURCE_DIR}/src)
+  target_include_directories(abi_cuda SYSTEM PRIVATE ${STOA_CUDA_INCLUDE})
+endfunction()
+
+# Loading the library into a program that was not linked with it, as Python does.
+function(stoa_load_test)
+  find_program(PYTHON3 python3 REQUIRED)
+  if(TARGET stoa AND NOT STOA_SANITIZE_FLAGS)
+    stoa_add_test(embed/load embed COMMAND ${PYTHON3} tests/embed/load.py $<TARGET_FILE:stoa>)
+  endif()
 endfunction()
 
 # Installs this build to a scratch prefix and builds examples/embed.c against it, out of tree.

@@ -266,6 +266,7 @@ const char *model_gpt_problem(const GptConfig *config) {
     if (config->layers < 1) return "at least one layer is needed";
     if (config->heads < 1 || config->width < 1) return "heads and width must be at least 1";
     if (config->width % config->heads != 0) return "the width must be a multiple of the heads";
+    if (config->length > config->context) return "the length is beyond the context";
     if (!(config->dropout >= 0 && config->dropout < 1)) return "dropout must be from 0 to below 1";
     return NULL;
 }
@@ -280,10 +281,15 @@ uint64_t model_gpt_parameters(const GptConfig *config) {
 StoaStatus model_gpt_build(StoaProgram *program, const GptConfig *config) {
     if (model_gpt_problem(config) != NULL) return STOA_INVALID;
     Builder builder = {.program = program, .config = config};
-    builder.batch = stoa_dim_symbol(program, "B");
-    builder.length = stoa_dim_symbol(program, "T");
+    builder.batch =
+        config->batch ? stoa_dim(program, config->batch) : stoa_dim_symbol(program, "B");
     builder.width = stoa_dim(program, config->width);
-    stoa_dim_range(program, builder.length, 1, config->context);
+    if (config->length > 0) {
+        builder.length = stoa_dim(program, config->length);
+    } else {
+        builder.length = stoa_dim_symbol(program, "T");
+        stoa_dim_range(program, builder.length, 1, config->context);
+    }
     learning_graph(&builder, "train", STOA_OPTIMIZE_STEP);
     if (config->accumulate > 1) {
         learning_graph(&builder, "accumulate", STOA_OPTIMIZE_ACCUMULATE);

@@ -5,7 +5,8 @@
  * several micro-batches, `evaluate` (tokens, targets; loss), `predict` (tokens; logits).
  *
  * tokens and targets are i32[B,T], the loss is the mean cross entropy, logits are [B,T,vocab]. B
- * and T are symbols: one program serves every batch size and every length from 1 to context. */
+ * and T are symbols unless the configuration says otherwise: one program serves every batch size
+ * and every length from 1 to context. */
 #ifndef MODELS_GPT_H
 #define MODELS_GPT_H
 
@@ -16,9 +17,10 @@ typedef struct GptConfig {
     uint32_t             vocab;
     uint32_t             context; /* longest sequence: rows of wpe */
     uint32_t             layers, heads, width;
-    double               dropout;     /* after the embedding and each projection; 0: none */
-    bool                 untied_head; /* head.weight instead of wte.weight for the logits */
-    uint32_t             accumulate;  /* micro-batches a step; 0 or 1: no accumulation */
+    double               dropout;       /* after the embedding and each projection; 0: none */
+    bool                 untied_head;   /* head.weight instead of wte.weight for the logits */
+    uint32_t             accumulate;    /* micro-batches a step; 0 or 1: no accumulation */
+    uint32_t             batch, length; /* constant B and T; 0: symbols */
     StoaOptimizerOptions optimizer;
 } GptConfig;
 

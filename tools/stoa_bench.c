@@ -13,6 +13,8 @@
 const CliOption bench_options[] = {
     {"json", NULL, NULL, "one JSON object a line: suite, name, size, median, p10, p90, unit"},
     {"smoke", NULL, NULL, "once and small, to see that it runs"},
+    {"filter", "TEXT", NULL, "only results whose name contains TEXT"},
+    {"compare", "FILE", NULL, "then tell what changed since the run whose --json lines FILE holds"},
     {NULL, NULL, NULL, NULL},
 };
 

@@ -342,7 +342,7 @@ static void run_case(Case *c, String source, bool bless) {
         fail_with(c, "out of memory: ", str_of(arena_guard_failure().arena));
         return;
     }
-    if (c->target) cpu_describe(&target);
+    if (c->target) cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);

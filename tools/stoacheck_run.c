@@ -3,15 +3,18 @@
  * Inputs and parameters are deterministic noise (floats in -1..1, integers in 0..3, unless `;
  * input` says otherwise); sizes come from `; size`, else from the hint or range of the symbol. The
  * reference is the interpreter on the freshly expanded program. With it must agree: the expected
- * values, the program that the steps of the case made, and the fast CPU path (with `cpu` that must
- * exist). grad: the program is read again in f64, its first output is made a scalar by a weighted
- * sum, and the gradient of every float input and parameter is compared with central differences. */
+ * values, the program that the steps of the case made, and the fast CPU path, with a kernel for
+ * each operator (with `cpu` that must exist) and with fused ones. grad: the program is read again
+ * in f64, its first output is made a scalar by a weighted sum, and the gradient of every float
+ * input and parameter is compared with central differences. */
 #include "tools/stoacheck.h"
 
 #include <math.h>
+#include <stdio.h>
 
 #include "arena/hash.h"
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 #include "cpu/interp.h"
 #include "systems/runner.h"
 #include "text/messages.h"
@@ -237,22 +240,26 @@ static void **make_slots(NumericRun *run, Bound *b, const Plan *plan) {
     }
     return at;
 }
-/* Runs on the fast path. False in *out_ran when it has no kernel for some row. */
-static bool run_fast(NumericRun *run, Bound *b, Workers *workers, bool *out_ran) {
-    Target   target;
-    Runner   runner;
-    CpuPlan *cpu = NULL;
-    Diags   *diags = &b->world->diags;
-    cpu_describe(&target);
+/* Runs on the fast path, with kernels compiled by jit if there is one. False in *out_ran when it
+ * has no kernel for some row. */
+static bool run_fast(NumericRun *run, Bound *b, Workers *workers, Jit *jit, bool *out_ran) {
+    Target      target;
+    Runner      runner;
+    CpuPlan    *cpu = NULL;
+    EmitModule *module = NULL;
+    Diags      *diags = &b->world->diags;
+    cpu_describe(&target, jit != NULL);
     runner_open(&runner, b->world, &target);
     bool good = runner_compile(&runner) && bind(run, b);
+    if (good && jit != NULL)
+        good = emit_compile(run->arena, jit, &runner.loops, workers, diags, &module) == STATUS_OK;
     if (!good) (void)failed_with(run, "cannot be compiled:\n", b->world);
-    Plan *plan = good ? plan_open(b->world, b->graph) : NULL;
+    Plan *plan = good ? plan_open(b->world, &runner.loops, b->graph) : NULL;
     good = plan != NULL &&
            bind_dims(b->world, b->graph, b->inputs, b->inputs_count, plan->dim_values, diags);
     if (good) good = runner_plan(&runner, plan);
     if (plan != NULL && !good) (void)failed_with(run, "cannot be planned:\n", b->world);
-    *out_ran = good && cpu_bind(run->arena, plan, workers, diags, &cpu) == STATUS_OK;
+    *out_ran = good && cpu_bind(run->arena, plan, module, workers, diags, &cpu) == STATUS_OK;
     if (*out_ran) {
         OpId end = block_return(&b->world->code, b->world->code.graphs.block[b->graph.row]);
         for (uint32_t i = 0; i < b->outputs_count; i++) {
@@ -278,20 +285,36 @@ static bool near(double a, double b, double tolerance) {
     if (a == b || (isnan(a) && isnan(b))) return true;
     return fabs(a - b) <= tolerance * fmax(1, fmax(fabs(a), fabs(b)));
 }
+static bool compare_tensors(NumericRun *run, const char *with, String what, const Tensor *x,
+                            const Tensor *y) {
+    if (x->dtype != y->dtype || tensor_elements(x) != tensor_elements(y)) {
+        text_addf(run->report, "%.*s: %s gives another type\n", STR_ARGS(what), with);
+        return false;
+    }
+    for (int64_t i = 0; i < tensor_elements(x); i++) {
+        if (near(element(x, i), element(y, i), tolerance_of(run))) continue;
+        text_addf(run->report, "%.*s, element %lld: the interpreter gives %.9g, %s %.9g\n",
+                  STR_ARGS(what), (long long)i, element(x, i), with, element(y, i));
+        return false;
+    }
+    return true;
+}
+/* Outputs by position, parameters as the run left them by name (unused ones may be gone). */
 static bool compare(NumericRun *run, const char *with, const Bound *a, const Bound *b) {
-    double tolerance = tolerance_of(run);
     if (a->outputs_count != b->outputs_count)
         return failed(run, with, STR(" gives another number of outputs"));
     for (uint32_t k = 0; k < a->outputs_count; k++) {
-        const Tensor *x = &a->outputs[k], *y = &b->outputs[k];
-        if (x->dtype != y->dtype || tensor_elements(x) != tensor_elements(y))
-            return failed(run, with, STR(" gives outputs of other types"));
-        for (int64_t i = 0; i < tensor_elements(x); i++) {
-            if (near(element(x, i), element(y, i), tolerance)) continue;
-            text_addf(run->report, "output %u, element %lld: the interpreter gives %.9g, %s %.9g\n",
-                      k, (long long)i, element(x, i), with, element(y, i));
+        char label[32];
+        (void)snprintf(label, sizeof label, "output %u", k);
+        if (!compare_tensors(run, with, str_of(label), &a->outputs[k], &b->outputs[k]))
             return false;
-        }
+    }
+    for (uint32_t k = 0; k < a->state_count; k++) {
+        String name = strings_get(&a->world->strings, a->state[k].name);
+        for (uint32_t i = 0; i < b->state_count; i++)
+            if (str_same(name, strings_get(&b->world->strings, b->state[i].name)) &&
+                !compare_tensors(run, with, name, &a->state[k].tensor, &b->state[i].tensor))
+                return false;
     }
     return true;
 }
@@ -476,9 +499,11 @@ static bool check_gradients(NumericRun *run) {
 }
 
 bool numeric_run(NumericRun *run) {
-    Bound    reference = {0}, after = {.world = run->after}, fast = {0};
-    Workers *workers = NULL;
-    bool     ran = false;
+    Bound      reference = {0}, after = {.world = run->after}, fast = {0};
+    Workers   *workers = NULL;
+    Jit       *jit = NULL;
+    JitOptions options = {.level = JIT_HOST};
+    bool       ran = false;
     bool good = open_world(run, run->source, &reference.world) && expand(run, reference.world) &&
                 bind(run, &reference) && interpret(run, &reference) &&
                 check_values(run, &reference);
@@ -487,9 +512,18 @@ bool numeric_run(NumericRun *run) {
                compare(run, "the program after the steps", &reference, &after);
     if (good) good = workers_open(run->arena, 2, false, &workers) == STATUS_OK;
     if (good)
-        good = open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, &ran);
+        good =
+            open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, NULL, &ran);
     if (good && ran) good = compare(run, "the fast path", &reference, &fast);
+    if (good && jit_open(run->arena, &options, &fast.world->diags, &jit) == STATUS_OK) {
+        world_close(fast.world);
+        fast = (Bound){0};
+        good =
+            open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, jit, &ran);
+        if (good && ran) good = compare(run, "compiled kernels", &reference, &fast);
+    }
     if (good && has_word(run, STR("grad"))) good = check_gradients(run);
+    jit_close(jit);
     workers_close(workers);
     world_close(reference.world);
     world_close(fast.world);

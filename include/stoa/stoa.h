@@ -49,7 +49,8 @@ typedef enum StoaStatus {
     STOA_CORRUPT,       /* a file is damaged or hostile */
     STOA_UNSUPPORTED,   /* well-formed, but this build cannot do it */
     STOA_NOT_FOUND,
-    STOA_CANCELLED /* a callback asked to stop */
+    STOA_CANCELLED,    /* a callback asked to stop */
+    STOA_DEVICE_FAILED /* a GPU, its driver or one of its libraries failed */
 } StoaStatus;
 
 typedef enum StoaDtype { /* numbers are stable */
@@ -82,12 +83,14 @@ typedef struct StoaContextOptions {
     bool         no_pinning; /* leave lane placement to the system */
     size_t       memory_max; /* bytes of tensor storage; 0: no limit */
     StoaLogFn   *log;        /* warnings and notes; NULL: dropped */
-    StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc, one arena per NUMA node */
+    StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc if linked in, else aligned_alloc */
     StoaFreeFn  *release;
     void        *user; /* for the three functions */
+    const char  *kernel_cache; /* folder where compiled kernels are kept, made if missing; NULL:
+                                  they are compiled anew in each process */
 } StoaContextOptions;
 #define STOA_CONTEXT_OPTIONS                                                                       \
-    { sizeof(StoaContextOptions), 0, false, 0, NULL, NULL, NULL, NULL }
+    { sizeof(StoaContextOptions), 0, false, 0, NULL, NULL, NULL, NULL, NULL }
 
 /* options may be NULL. Starts the lanes (about 0.1 ms each). */
 STOA_API STOA_MUST_USE StoaStatus stoa_context_create(const StoaContextOptions *options,
@@ -186,9 +189,11 @@ typedef struct StoaCompileOptions {
     size_t   size;
     uint64_t seed;        /* of the initial values */
     bool     interpreter; /* run on the reference interpreter: slow, the oracle */
+    bool     no_fusion;   /* a prebuilt kernel for each operator; also what happens, with a
+                             warning, where LLVM cannot be loaded */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false }
+    { sizeof(StoaCompileOptions), 0, false, false }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,

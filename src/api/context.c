@@ -120,10 +120,21 @@ static Status open_context(StoaContext *context, const StoaContextOptions *optio
     context->user = options->user;
     context->tensors = (Budget){.name = "tensor storage", .bytes_max = options->memory_max};
     diags_open(&context->diags, NULL);
-    cpu_describe(&context->target);
+    cpu_describe(&context->target, true);
+    cpu_describe(&context->plain, false);
     context->messages = arena_open("messages", (size_t)1 << 28, 0);
     context->reports = arena_open("reports", (size_t)1 << 32, 0);
     if (context->messages == NULL || context->reports == NULL) return STATUS_OUT_OF_MEMORY;
+    JitOptions jit = {0};
+    if (options->kernel_cache != NULL)
+        jit.cache_dir = str_copy(context->arena, str_of(options->kernel_cache)).data;
+    Status     status = jit_open(context->arena, &jit, &context->diags, &context->jit);
+    if (status == STATUS_UNSUPPORTED) {
+        context->jit = NULL;
+        diags_clear(&context->diags); /* told when a program is compiled */
+    } else if (status != STATUS_OK) {
+        return status;
+    }
     return workers_open(context->arena, options->lanes, !options->no_pinning, &context->workers);
 }
 
@@ -158,6 +169,7 @@ StoaStatus stoa_context_create(const StoaContextOptions *options, StoaContext **
 
 void stoa_context_destroy(StoaContext *context) {
     if (context == NULL) return;
+    jit_close(context->jit);
     workers_close(context->workers);
     diags_close(&context->diags);
     arena_close(context->messages);

@@ -8,6 +8,7 @@
 #include "arena/arena.h"
 #include "arena/status.h"
 #include "arena/workers.h"
+#include "cpu/jit.h"
 #include "tables/diags.h"
 #include "tables/target.h"
 #include <stoa/stoa.h>
@@ -18,7 +19,8 @@ struct StoaContext {
     Arena       *reports;  /* text of the last report */
     Diags        diags;    /* of calls that have no world */
     Workers     *workers;
-    Target       target;
+    Target       target, plain; /* with and without compiled kernels */
+    Jit         *jit;           /* NULL: this build has no compiler */
     Budget       tensors;
     const char  *message;
     bool         refused; /* see api_refused */
@@ -45,11 +47,11 @@ void api_warn(StoaContext *context);
 /* One row API_MISUSE: what the caller did wrong. Needs no guard. */
 void api_misuse(StoaContext *context, const char *function, const char *problem);
 
-/* Tensor storage: the host's allocator, else jemalloc. Zeroed. Unwinds on refusal. */
+/* Tensor storage: the host's allocator, else block.h. Zeroed. Unwinds on refusal. */
 void *api_block_open(StoaContext *context, size_t bytes);
 void  api_block_close(StoaContext *context, void *block, size_t bytes);
 
-static_assert((int)STOA_CANCELLED == (int)STATUS_CANCELLED, "ORDER Status");
+static_assert((int)STOA_DEVICE_FAILED == (int)STATUS_DEVICE, "ORDER Status");
 static_assert((int)STOA_F64 == (int)DTYPE_F64, "ORDER DTYPES");
 
 #endif

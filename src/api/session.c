@@ -89,14 +89,20 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     return session;
 }
 
-static bool compile_session(StoaSession *session, const StoaCompileOptions *options) {
+static Status compile_session(StoaSession *session, const StoaCompileOptions *options) {
     World *world = session->world;
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
         if (world->code.ops.opcode[row] == OP_PARAMETER && !add_state(session, row, options->seed))
-            return false;
+            return STATUS_INVALID;
+    StoaContext  *context = session->context;
+    bool          fuses = !options->no_fusion && context->jit != NULL;
+    const Target *target = fuses ? &context->target : &context->plain;
     session->interpreter = options->interpreter;
-    runner_open(&session->runner, world, options->interpreter ? NULL : &session->context->target);
-    return runner_compile(&session->runner);
+    runner_open(&session->runner, world, options->interpreter ? NULL : target);
+    if (!runner_compile(&session->runner)) return STATUS_INVALID;
+    if (options->interpreter || !fuses) return STATUS_OK;
+    return emit_compile(session->arena, context->jit, session->runner.ctx.loops, context->workers,
+                        &context->diags, &session->module);
 }
 
 StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
@@ -123,10 +129,17 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
     }
     session = open_session(context, arena, world);
     StoaSession *made = session;
-    bool         good = compile_session(made, &given);
+    Status       compiled = compile_session(made, &given);
     arena_guard_end(&guard);
-    if (!good) {
-        status = api_fail(context, world, STATUS_INVALID);
+    if (compiled == STATUS_UNSUPPORTED && !given.no_fusion && context->jit != NULL) {
+        stoa_session_destroy(made); /* no LLVM here: said once, as a warning */
+        jit_close(context->jit);
+        context->jit = NULL;
+        api_warn(context);
+        return stoa_compile(program, options, out_session);
+    }
+    if (compiled != STATUS_OK) {
+        status = api_fail(context, world, compiled);
         stoa_session_destroy(made);
         return status;
     }
@@ -242,7 +255,7 @@ static void grow_memory(StoaSession *session, size_t bytes) {
 static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                       uint32_t count) {
     StoaContext *context = session->context;
-    entry->plan = plan_open(session->world, entry->graph);
+    entry->plan = plan_open(session->world, session->runner.ctx.loops, entry->graph);
     entry->arena = entry->plan ? arena_open("kernels", (size_t)1 << 32, 0) : NULL;
     if (entry->arena == NULL) api_unwind_on(arena_guard_failure());
     if (!bind_dims(session->world, entry->graph, inputs, count, entry->plan->dim_values,
@@ -250,8 +263,8 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
-    if (cpu_bind(entry->arena, entry->plan, context->workers, &context->diags, &entry->cpu) !=
-        STATUS_OK)
+    if (cpu_bind(entry->arena, entry->plan, session->module, context->workers, &context->diags,
+                 &entry->cpu) != STATUS_OK)
         return false;
     entry->slots = ARENA_ARRAY_ZERO(entry->arena, void *, entry->plan->slots.table.count);
     entry->launch_ns = ARENA_ARRAY_ZERO(entry->arena, uint64_t, entry->plan->launches.table.count);

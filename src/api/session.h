@@ -7,6 +7,7 @@
 
 #include "api/program.h"
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 #include "systems/runner.h"
 #include "tables/tensor.h"
 
@@ -42,6 +43,7 @@ struct StoaSession {
     StoaContext   *context;
     World         *world;
     Runner         runner;
+    EmitModule    *module; /* compiled kernels; NULL: none */
     Arena         *arena; /* the session, state table */
     Arena         *texts; /* the last report */
     StateTensor   *state;

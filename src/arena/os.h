@@ -16,6 +16,11 @@ bool os_commit(void *memory, size_t bytes);  /* readable, writable, zero; counts
 void os_release(void *memory, size_t bytes); /* gives back a whole reservation */
 void os_decommit(void *memory, size_t bytes); /* drops the pages, keeps the address space */
 void os_advise_huge(void *memory, size_t bytes);
+/* Committed pages become readable and executable, no longer writable; false on refusal. */
+MUST_USE bool os_seal_code(void *memory, size_t bytes);
+
+/* A variable of the environment, or NULL; belongs to the process. */
+const char *os_environment(const char *name);
 
 /* --- clock ------------------------------------------------------------------------------------ */
 uint64_t os_clock_ns(void);        /* monotonic */
@@ -47,9 +52,20 @@ MUST_USE int os_sync_dir(const char *dir);
 MUST_USE int os_remove(const char *path);   /* a file or an empty folder */
 MUST_USE int os_make_dir(const char *path); /* with parents; exists = 0 */
 bool         os_exists(const char *path);
+/* Size and the time of the last write or os_touch, in ns since 1970. */
+MUST_USE int os_stat(const char *path, uint64_t *out_bytes, uint64_t *out_time_ns);
+void         os_touch(const char *path); /* best effort */
 /* Names in a folder, sorted bytewise, without "." and ".."; strings live in out. */
 MUST_USE int os_list(Arena *out, const char *dir, String **out_names, size_t *out_count);
 const char  *os_error_text(int error); /* "No space left on device"; static or thread-local */
+
+/* --- shared libraries ------------------------------------------------------------------------- */
+/* Symbols stay private to the handle. NULL on refusal; *out_error says why (static or
+ * thread-local). */
+void    *os_library_open(const char *name, const char **out_error);
+void    *os_library_find(void *library, const char *symbol); /* NULL if there is none */
+void     os_library_close(void *library);
+uint32_t os_process_id(void);
 
 /* --- threads ---------------------------------------------------------------------------------- */
 typedef struct OsThread {

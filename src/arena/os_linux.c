@@ -12,6 +12,7 @@
 #include "arena/os.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -105,6 +106,16 @@ void os_decommit(void *memory, size_t bytes) {
 void os_advise_huge(void *memory, size_t bytes) {
     ASSERT(memory);
     (void)madvise(memory, bytes, MADV_HUGEPAGE);
+}
+
+bool os_seal_code(void *memory, size_t bytes) {
+    ASSERT(memory && bytes > 0);
+    if (fault_next(&fault_commit)) return false;
+    return mprotect(memory, bytes, PROT_READ | PROT_EXEC) == 0;
+}
+const char *os_environment(const char *name) {
+    ASSERT(name);
+    return getenv(name);
 }
 
 /* --- clock ------------------------------------------------------------------------------------ */
@@ -302,6 +313,22 @@ bool os_exists(const char *path) {
     return stat(path, &info) == 0;
 }
 
+int os_stat(const char *path, uint64_t *out_bytes, uint64_t *out_time_ns) {
+    ASSERT(path && out_bytes && out_time_ns);
+    *out_bytes = *out_time_ns = 0;
+    if (fault_next(&fault_file)) return OS_FAULT;
+    struct stat info;
+    if (stat(path, &info) < 0) return errno;
+    *out_bytes = (uint64_t)info.st_size;
+    *out_time_ns = (uint64_t)info.st_mtim.tv_sec * 1000000000u + (uint64_t)info.st_mtim.tv_nsec;
+    return 0;
+}
+
+void os_touch(const char *path) {
+    ASSERT(path);
+    if (!fault_next(&fault_file)) (void)utimensat(AT_FDCWD, path, NULL, 0);
+}
+
 static int name_order(const void *left, const void *right) {
     const String *a = left, *b = right;
     size_t        shared = a->count < b->count ? a->count : b->count;
@@ -377,6 +404,27 @@ const char *os_error_text(int error) {
     const char *text = strerrordesc_np(error); /* static, and not translated */
     return text ? text : "unknown error";
 }
+
+/* --- shared libraries ------------------------------------------------------------------------- */
+
+void *os_library_open(const char *name, const char **out_error) {
+    ASSERT(name && out_error);
+    void *library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    *out_error = library ? NULL : dlerror();
+    return library;
+}
+
+void *os_library_find(void *library, const char *symbol) {
+    ASSERT(library && symbol);
+    return dlsym(library, symbol);
+}
+
+void os_library_close(void *library) {
+    ASSERT(library);
+    (void)dlclose(library);
+}
+
+uint32_t os_process_id(void) { return (uint32_t)getpid(); }
 
 /* --- threads ---------------------------------------------------------------------------------- */
 

@@ -17,6 +17,7 @@ typedef enum Status {
     STATUS_UNSUPPORTED,   /* well-formed, but outside what this build can do */
     STATUS_NOT_FOUND,
     STATUS_CANCELLED, /* the caller asked to stop */
+    STATUS_DEVICE,    /* a GPU, its driver or one of its libraries failed */
     STATUS_COUNT
 } Status;
 

@@ -12,16 +12,17 @@
 
 /* --- what there is ---------------------------------------------------------------------------- */
 
+enum { KEEP_NOT = 0, KEEP = 1, KEEP_UNLESS_COMPILED = 2 };
 typedef struct Binding {
     BindFn  *bind;
     ViewNeed need;
-    bool     keep; /* a composite that stays whole */
+    uint8_t  keep; /* whether a composite stays whole */
 } Binding;
 
 #define ELEMENTWISE                                                                                \
-    { kernels_bind_elementwise, VIEW_ANY, false }
+    { kernels_bind_elementwise, VIEW_ANY, KEEP_NOT }
 #define KEPT_UNARY                                                                                 \
-    { kernels_bind_elementwise, VIEW_ANY, true }
+    { kernels_bind_elementwise, VIEW_ANY, KEEP_UNLESS_COMPILED }
 static const Binding bindings[OP_COUNT] = {
     [OP_NEG] = ELEMENTWISE,
     [OP_ABS] = ELEMENTWISE,
@@ -68,58 +69,72 @@ static const Binding bindings[OP_COUNT] = {
     [OP_SILU] = KEPT_UNARY,
     [OP_SOFTPLUS] = KEPT_UNARY,
     [OP_GELU] = KEPT_UNARY,
-    [OP_COMPARE] = {kernels_bind_compare, VIEW_ANY, false},
-    [OP_SELECT] = {kernels_bind_select, VIEW_ANY, false},
-    [OP_CONVERT] = {kernels_bind_convert, VIEW_ANY, false},
-    [OP_BITCAST] = {kernels_bind_copy, VIEW_ANY, false},
-    [OP_COPY] = {kernels_bind_copy, VIEW_ANY, false},
-    [OP_RESHAPE] = {kernels_bind_copy, VIEW_ANY, false},
-    [OP_STOP_GRADIENT] = {kernels_bind_copy, VIEW_ANY, false},
-    [OP_BARRIER] = {kernels_bind_copy, VIEW_ANY, false},
-    [OP_BROADCAST_IN_DIM] = {kernels_bind_broadcast, VIEW_ANY, false},
-    [OP_TRANSPOSE] = {kernels_bind_transpose, VIEW_ANY, false},
-    [OP_SLICE] = {kernels_bind_slice, VIEW_ANY, false},
-    [OP_PAD] = {kernels_bind_pad, VIEW_ANY, false},
-    [OP_CONCAT] = {kernels_bind_concat, VIEW_ANY, false},
-    [OP_REVERSE] = {kernels_bind_reverse, VIEW_ANY, false},
-    [OP_DYNAMIC_SLICE] = {kernels_bind_dynamic_slice, VIEW_ANY, false},
-    [OP_DYNAMIC_UPDATE_SLICE] = {kernels_bind_dynamic_update, VIEW_ANY, false},
-    [OP_ASSIGN] = {kernels_bind_assign, VIEW_ANY, false},
-    [OP_ASSERT] = {kernels_bind_assert, VIEW_ANY, false},
-    [OP_DIM_SIZE] = {kernels_bind_dim_size, VIEW_ANY, false},
-    [OP_IOTA] = {kernels_bind_iota, VIEW_ANY, false},
-    [OP_RNG_BITS] = {kernels_bind_rng_bits, VIEW_ANY, false},
-    [OP_GATHER] = {kernels_bind_gather, VIEW_ANY, false},
-    [OP_SCATTER] = {kernels_bind_scatter, VIEW_ANY, false},
-    [OP_REDUCE] = {kernels_bind_reduce, VIEW_ANY, false},
-    [OP_ARG_REDUCE] = {kernels_bind_arg_reduce, VIEW_ANY, false},
-    [OP_CUMULATIVE] = {kernels_bind_cumulative, VIEW_ANY, false},
-    [OP_SORT] = {kernels_bind_sort, VIEW_ANY, false},
-    [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, false},
-    [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, false},
-    [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, false},
-    [OP_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, true},
-    [OP_LOG_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, true},
-    [OP_LAYER_NORM] = {kernels_bind_norm, VIEW_DENSE, true},
-    [OP_RMS_NORM] = {kernels_bind_norm, VIEW_DENSE, true},
-    [OP_LINEAR] = {gemm_bind_linear, VIEW_DENSE, true},
-    [OP_ATTENTION] = {attention_bind, VIEW_ANY, true},
-    [OP_ATTENTION_GRAD] = {attention_grad_bind, VIEW_ANY, true},
-    [OP_LINEAR_CROSS_ENTROPY] = {entropy_bind, VIEW_DENSE, true},
-    [OP_LINEAR_CROSS_ENTROPY_GRAD] = {entropy_grad_bind, VIEW_DENSE, true},
-    [OP_CROSS_ENTROPY] = {kernels_bind_cross_entropy, VIEW_DENSE, true},
-    [OP_GLOBAL_NORM] = {kernels_bind_global_norm, VIEW_DENSE, true},
-    [OP_ADAMW] = {kernels_bind_adamw, VIEW_DENSE, true},
-    [OP_SGD] = {kernels_bind_sgd, VIEW_DENSE, true},
+    [OP_COMPARE] = {kernels_bind_compare, VIEW_ANY, KEEP_NOT},
+    [OP_SELECT] = {kernels_bind_select, VIEW_ANY, KEEP_NOT},
+    [OP_CONVERT] = {kernels_bind_convert, VIEW_ANY, KEEP_NOT},
+    [OP_BITCAST] = {kernels_bind_copy, VIEW_ANY, KEEP_NOT},
+    [OP_COPY] = {kernels_bind_copy, VIEW_ANY, KEEP_NOT},
+    [OP_RESHAPE] = {kernels_bind_copy, VIEW_ANY, KEEP_NOT},
+    [OP_STOP_GRADIENT] = {kernels_bind_copy, VIEW_ANY, KEEP_NOT},
+    [OP_BARRIER] = {kernels_bind_copy, VIEW_ANY, KEEP_NOT},
+    [OP_BROADCAST_IN_DIM] = {kernels_bind_broadcast, VIEW_ANY, KEEP_NOT},
+    [OP_TRANSPOSE] = {kernels_bind_transpose, VIEW_ANY, KEEP_NOT},
+    [OP_SLICE] = {kernels_bind_slice, VIEW_ANY, KEEP_NOT},
+    [OP_PAD] = {kernels_bind_pad, VIEW_ANY, KEEP_NOT},
+    [OP_CONCAT] = {kernels_bind_concat, VIEW_ANY, KEEP_NOT},
+    [OP_REVERSE] = {kernels_bind_reverse, VIEW_ANY, KEEP_NOT},
+    [OP_DYNAMIC_SLICE] = {kernels_bind_dynamic_slice, VIEW_ANY, KEEP_NOT},
+    [OP_DYNAMIC_UPDATE_SLICE] = {kernels_bind_dynamic_update, VIEW_ANY, KEEP_NOT},
+    [OP_ASSIGN] = {kernels_bind_assign, VIEW_ANY, KEEP_NOT},
+    [OP_ASSERT] = {kernels_bind_assert, VIEW_ANY, KEEP_NOT},
+    [OP_DIM_SIZE] = {kernels_bind_dim_size, VIEW_ANY, KEEP_NOT},
+    [OP_IOTA] = {kernels_bind_iota, VIEW_ANY, KEEP_NOT},
+    [OP_RNG_BITS] = {kernels_bind_rng_bits, VIEW_ANY, KEEP_NOT},
+    [OP_GATHER] = {kernels_bind_gather, VIEW_ANY, KEEP_NOT},
+    [OP_SCATTER] = {kernels_bind_scatter, VIEW_ANY, KEEP_NOT},
+    [OP_REDUCE] = {kernels_bind_reduce, VIEW_ANY, KEEP_NOT},
+    [OP_ARG_REDUCE] = {kernels_bind_arg_reduce, VIEW_ANY, KEEP_NOT},
+    [OP_CUMULATIVE] = {kernels_bind_cumulative, VIEW_ANY, KEEP_NOT},
+    [OP_SORT] = {kernels_bind_sort, VIEW_ANY, KEEP_NOT},
+    [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, KEEP_NOT},
+    [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, KEEP_NOT},
+    [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, KEEP_NOT},
+    [OP_FUSED] = {kernels_bind_fused, VIEW_ANY, KEEP_NOT},
+    [OP_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_LOG_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_LAYER_NORM] = {kernels_bind_norm, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_RMS_NORM] = {kernels_bind_norm, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_LINEAR] = {gemm_bind_linear, VIEW_DENSE, KEEP},
+    [OP_ATTENTION] = {attention_bind, VIEW_ANY, KEEP},
+    [OP_ATTENTION_GRAD] = {attention_grad_bind, VIEW_ANY, KEEP},
+    [OP_LINEAR_CROSS_ENTROPY] = {entropy_bind, VIEW_DENSE, KEEP},
+    [OP_LINEAR_CROSS_ENTROPY_GRAD] = {entropy_grad_bind, VIEW_DENSE, KEEP},
+    [OP_CROSS_ENTROPY] = {kernels_bind_cross_entropy, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_GLOBAL_NORM] = {kernels_bind_global_norm, VIEW_DENSE, KEEP},
+    [OP_ADAMW] = {kernels_bind_adamw, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_SGD] = {kernels_bind_sgd, VIEW_DENSE, KEEP_UNLESS_COMPILED},
 };
 
-void cpu_describe(Target *out_target) {
+/* Rare functions have loops over libm of their own; complex numbers are not compiled. */
+static bool compiles_op(Opcode opcode, Dtype dtype) {
+    static const bool left_out[OP_COUNT] = {
+        [OP_ERF_INV] = true,   [OP_LGAMMA] = true, [OP_POLYGAMMA] = true,
+        [OP_BESSEL_IE] = true, [OP_IGAMMA] = true, [OP_NEXTAFTER] = true,
+    };
+    if (opcode == OP_BITCAST && dtype_is_half(dtype)) return false; /* computed as f32 */
+    return !left_out[opcode] && dtype != DTYPE_NIL && !dtype_is_complex(dtype);
+}
+
+void cpu_describe(Target *out_target, bool compiles) {
     ASSERT(out_target);
-    *out_target = (Target){.name = "cpu", .align = 64};
+    *out_target =
+        (Target){.name = "cpu", .align = 64, .compiles = compiles, .compiles_op = compiles_op};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
-        out_target->keep[opcode] = bindings[opcode].keep;
-        out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
+        out_target->keep[opcode] = bindings[opcode].keep == KEEP ||
+                                   (bindings[opcode].keep == KEEP_UNLESS_COMPILED && !compiles);
+        if (bindings[opcode].bind != NULL)
+            out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
 }
 
@@ -289,10 +304,14 @@ static Status bind_launches(Binder *b, Diags *diags) {
     return status;
 }
 
-Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa *isa, Diags *diags,
-                    CpuPlan **out_cpu) {
+Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                    const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
     ASSERT(arena && plan && workers && diags && out_cpu);
-    Binder b = {.arena = arena, .plan = plan, .isa = isa, .lanes = workers_lanes(workers)};
+    Binder b = {.arena = arena,
+                .plan = plan,
+                .isa = isa,
+                .module = module,
+                .lanes = workers_lanes(workers)};
     *out_cpu = NULL;
     b.steps_max = plan->launches.table.count + 16;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
@@ -309,6 +328,7 @@ Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa 
     return STATUS_OK;
 }
 
-Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags, CpuPlan **out_cpu) {
-    return cpu_bind_isa(arena, plan, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
+Status cpu_bind(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                Diags *diags, CpuPlan **out_cpu) {
+    return cpu_bind_isa(arena, plan, module, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
 }

@@ -18,14 +18,17 @@ typedef struct CpuPlan CpuPlan;
 typedef void CpuTraceFn(void *context, uint32_t lane, uint32_t launch, uint64_t start_ns,
                         uint64_t end_ns);
 
-/* Fills the row of the CPU: opcodes with kernels, composites that stay whole, view needs. */
-void cpu_describe(Target *out_target);
+/* Fills the row of the CPU: opcodes with kernels, composites that stay whole, view needs. compiles:
+ * whether kernels can be compiled (emit.h); without, every operator is a launch of its own. */
+void cpu_describe(Target *out_target, bool compiles);
 
 /* Binds each launch to a kernel; parameters and scratch live in arena (which must have a guard,
- * like every push). plan and workers outlive the result. A launch whose opcode and dtypes have
+ * like every push). module: the compiled kernels of plan->loops, NULL if there are none. plan,
+ * module and workers outlive the result. A launch whose opcode and dtypes have
  * no kernel adds CPU_NO_KERNEL to diags; then the status is STATUS_UNSUPPORTED. */
-MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, Workers *workers, Diags *diags,
-                         CpuPlan **out_cpu);
+struct EmitModule; /* emit.h */
+MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const struct EmitModule *module,
+                         Workers *workers, Diags *diags, CpuPlan **out_cpu);
 
 /* Walks all launches; slots[i] is the base address of plan slot i. on_launch may be NULL. Returns
  * the row of the launch whose assert failed (later launches did not run), or 0. */

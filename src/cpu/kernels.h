@@ -14,6 +14,7 @@
 #define STOA_CPU_KERNELS_H
 
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 
 /* --- calling ---------------------------------------------------------------------------------- */
 typedef struct KernelCtx {
@@ -121,6 +122,7 @@ typedef struct Binder {
     Arena           *arena;
     const Plan      *plan;
     const Isa       *isa;
+    const EmitModule *module; /* compiled kernels; NULL: none */
     uint32_t         lanes;
     uint32_t         launch; /* row */
     Opcode           opcode;
@@ -169,7 +171,8 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn kernels_bind_special;
+BindFn kernels_bind_special, kernels_bind_fused;
+enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */
 bool kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
@@ -233,8 +236,8 @@ struct CpuPlan {
     uint8_t    *shared;
 };
 /* cpu_bind with the inner loops of a given instruction set, for tests. */
-MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, Workers *workers, const Isa *isa,
-                             Diags *diags, CpuPlan **out_cpu);
+MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module,
+                             Workers *workers, const Isa *isa, Diags *diags, CpuPlan **out_cpu);
 
 /* Bits of the accumulator (f64 for floats, else i64) that nothing has been reduced into. */
 uint64_t kernels_reduce_start(ReduceKind kind, Dtype dtype);

@@ -1,18 +1,17 @@
 /* differentiate: gradient and jvp rows become derivative programs.
  *
  * Rows are handled in order, so a gradient of a gradient sees ordinary rows: any order is
- * repetition.
- *   jvp       walk the rows between the inputs and y once and emit their tangents (rules/jvp.def).
- *   gradient  the same from placeholder tangents, then walk the emitted rows backwards and
- * transpose
- *             those that are linear in the tangents (rules/transpose.def), adding up contributions.
- * There is no table of backward operators. The tangent rows of a gradient are dead afterwards;
- * their coefficients are what the backward program uses. A composite without a derivative rule
- * takes that of its expansion, whose rows are appended for the purpose.
+ * repetition. For jvp, the rows between the inputs and y are walked once and emit their tangents
+ * (rules/jvp.def). For gradient, the same from placeholder tangents; then the emitted rows are
+ * walked backwards and those linear in the tangents transposed (rules/transpose.def), adding up
+ * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
+ * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
+ * composite without a derivative rule takes that of its expansion, whose rows are appended for the
+ * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
- * which is what diagnostics refer to. Cost: rows between xs and y, a small factor
- * each, per derivative row. Placeholders are OP_NIL rows in between and never survive. */
+ * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
+ * derivative row. */
 #include "systems/emit.h"
 #include "systems/system.h"
 
@@ -210,10 +209,7 @@ static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
     mark_active(&d, xs, count, y);
     for (uint32_t i = 0; i < count; i++) { /* an x given twice shares its placeholder */
         if (!value_id_some(d.tangents[xs[i].row])) {
-            OpId hole =
-                code_add_op(code, rw->build.block, OP_NIL, NULL, 0, 1, (AttrsId){0}, rw->build.loc);
-            seeds[i] = op_result(code, hole, 0);
-            code->values.type[seeds[i].row] = build_type(&rw->build, xs[i]);
+            seeds[i] = build_unary(&rw->build, OP_STOP_GRADIENT, xs[i]);
             d.tangents[xs[i].row] = seeds[i];
         } else {
             seeds[i] = d.tangents[xs[i].row];
@@ -253,31 +249,9 @@ static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
     return !d.failed;
 }
 
-/* Drops placeholders and the tangent rows that used them. */
-static void drop_holes(SystemCtx *ctx) {
-    const Code *old = &ctx->world->code;
-    uint8_t    *gone = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
-    Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
-    uint32_t    first = 1; /* of the rows that stay, since the last that does not */
-    for (uint32_t row = 1; row < old->ops.table.count; row++) {
-        OpId           op = {row};
-        const ValueId *operands = op_operands(old, op);
-        uint8_t        drop = old->ops.opcode[row] == OP_NIL;
-        for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) drop |= gone[operands[i].row];
-        if (!drop) continue;
-        for (uint32_t i = 0; i < old->ops.results_count[row]; i++)
-            gone[op_result(old, op, i).row] = 1;
-        rewrite_copy_rows(&rw, (OpId){first}, op);
-        first = row + 1;
-    }
-    rewrite_copy_rows(&rw, (OpId){first}, (OpId){old->ops.table.count});
-    rewrite_end(&rw);
-}
-
 Ran sys_differentiate(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     Ran         ran = {0};
-    bool        holes = false;
     uint32_t    pending = 0;
     for (uint32_t row = 1; row < old->ops.table.count; row++)
         pending += (op_info(old, (OpId){row})->flags & OP_DERIVES) != 0;
@@ -293,10 +267,8 @@ Ran sys_differentiate(SystemCtx *ctx) {
         bool gradient = old->ops.opcode[row] == OP_GRADIENT;
         if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op))
             return ran; /* the code stays as it was */
-        holes |= gradient;
         ran.changed++;
     }
     rewrite_end(&rw);
-    if (holes) drop_holes(ctx);
     return ran;
 }

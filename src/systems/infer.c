@@ -21,7 +21,7 @@ Ran sys_infer(SystemCtx *ctx) {
                           .op = row,
                           .operands = op_operands(code, (OpId){row}),
                           .operands_count = code->ops.operands_count[row],
-                          .attrs = op_attrs(world, code, (OpId){row}),
+                          .record = code->ops.attrs[row],
                           .results_count = results,
                           .out_types = types,
                           .code = code};

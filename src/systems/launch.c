@@ -11,47 +11,48 @@
 
 /* What all dense values of a type have in common: made once a type, copied for every argument. */
 typedef struct TypeArg {
-    LaunchArg arg; /* without slot and offset */
+    LaunchArg arg; /* without slot and offset; dims NULL: not made yet */
     uint64_t  bytes;
-    bool      made;
 } TypeArg;
 typedef struct Launching {
-    SystemCtx *ctx;
-    Plan      *plan;
-    TypeArg   *type_args; /* by type row */
-    uint32_t  *slot_of;   /* by value row: slot of owners, UINT32_MAX while unset */
-    uint32_t  *buffer_of; /* by value row: buffer of owners in the arena */
+    SystemCtx      *ctx;
+    Plan           *plan;
+    TypeArg        *type_args;    /* by type row */
+    const int64_t **list_strides; /* by list row: a list of strides at the plan's sizes, or NULL */
+    uint32_t       *buffer_of;    /* by value row: buffer of owners, 0 while unset */
 } Launching;
 
 static const TypeArg *value_type_arg(Launching *l, ValueId value) {
     const Types *types = &l->plan->world->types;
     TypeId       type = l->plan->world->code.values.type[value.row];
     TypeArg     *made = &l->type_args[type.row];
-    if (made->made) return made;
-    made->made = made->arg.dense = true;
-    made->arg.dtype = (uint8_t)type_dtype(types, type);
-    made->arg.rank = (uint8_t)type_rank(types, type);
-    int64_t stride = 1;
-    for (uint32_t i = made->arg.rank; i-- > 0;) {
-        made->arg.dims[i] = l->plan->dim_values[type_dims(types, type)[i].row];
-        made->arg.strides[i] = stride;
-        stride *= made->arg.dims[i];
+    if (made->arg.dims != NULL) return made;
+    uint32_t rank = type_rank(types, type);
+    int64_t *dims = ARENA_ARRAY(l->plan->arena, int64_t, 2 * rank), *strides = dims + rank;
+    int64_t  stride = 1;
+    for (uint32_t i = rank; i-- > 0;) {
+        dims[i] = l->plan->dim_values[type_dims(types, type)[i].row];
+        strides[i] = stride;
+        stride *= dims[i];
     }
+    made->arg = (LaunchArg){.dtype = (uint8_t)type_dtype(types, type),
+                            .rank = (uint8_t)rank,
+                            .dense = true,
+                            .dims = dims,
+                            .strides = strides};
     made->bytes = (uint64_t)stride * dtype_bytes((Dtype)made->arg.dtype);
     return made;
 }
 static uint64_t value_bytes(Launching *l, ValueId value) { return value_type_arg(l, value)->bytes; }
 
-static uint32_t add_slot(Launching *l, SlotKind kind, uint32_t index, StrId name, ValueId value) {
-    Slots   *slots = &l->plan->slots;
-    uint32_t row = table_add(&slots->table);
-    slots->kind[row] = (uint8_t)kind;
-    slots->index[row] = index;
-    slots->name[row] = name;
-    slots->value[row] = value;
-    slots->bytes[row] = value_bytes(l, value);
-    if (value_id_some(value)) l->slot_of[value.row] = row;
-    return row;
+static const int64_t *strides_of(Launching *l, ListId list) {
+    const Attrs    *attrs = &l->plan->world->attrs;
+    const int64_t **made = &l->list_strides[list.row];
+    if (*made != NULL) return *made;
+    int64_t *strides = ARENA_ARRAY(l->plan->arena, int64_t, list_count(attrs, list));
+    for (uint32_t i = 0; i < list_count(attrs, list); i++)
+        strides[i] = l->plan->dim_values[list_numbers(attrs, list)[i]];
+    return *made = strides;
 }
 
 static uint32_t add_buffer(Launching *l, ValueId value, uint32_t slot) {
@@ -63,44 +64,45 @@ static uint32_t add_buffer(Launching *l, ValueId value, uint32_t slot) {
     buffers->bytes[row] = value_bytes(l, value);
     buffers->first[row] = UINT32_MAX;
     buffers->last[row] = 0;
-    l->buffer_of[value.row] = row;
-    return row;
+    return l->buffer_of[value.row] = row;
 }
 
-/* Slot and buffer of the memory that value lives in. */
-static void place(Launching *l, ValueId base, uint32_t *out_slot, uint32_t *out_buffer) {
-    if (l->slot_of[base.row] == UINT32_MAX) l->slot_of[base.row] = 0;
-    if (l->buffer_of[base.row] == 0) (void)add_buffer(l, base, l->slot_of[base.row]);
-    *out_slot = l->slot_of[base.row];
-    *out_buffer = l->buffer_of[base.row];
+static void add_slot(Launching *l, SlotKind kind, uint32_t index, StrId name, ValueId value) {
+    Slots   *slots = &l->plan->slots;
+    uint32_t row = table_add(&slots->table);
+    slots->kind[row] = (uint8_t)kind;
+    slots->index[row] = index;
+    slots->name[row] = name;
+    slots->value[row] = value;
+    slots->bytes[row] = value_bytes(l, value);
+    (void)add_buffer(l, value, row);
 }
 
-static void add_arg(Launching *l, ValueId value) {
-    const Attrs   *attrs = &l->plan->world->attrs;
-    const Views   *views = l->ctx->views;
-    const int64_t *sizes = l->plan->dim_values;
-    ListId         strides = views->strides[value.row];
-    uint32_t       row = table_add(&l->plan->args.table);
-    LaunchArg     *arg = &l->plan->args.arg[row];
+/* Appends an argument; returns the buffer that it lies in. */
+static uint32_t add_arg(Launching *l, ValueId value) {
+    Plan        *plan = l->plan;
+    const Views *views = l->ctx->views;
+    ValueId      base = views->base[value.row];
+    uint32_t     row = table_add(&plan->args.table), buffer = l->buffer_of[base.row];
+    LaunchArg   *arg = &plan->args.arg[row];
+    if (buffer == 0) buffer = add_buffer(l, base, 0);
     *arg = value_type_arg(l, value)->arg;
-    place(l, views->base[value.row], &arg->slot, &l->plan->args.buffer[row]);
-    arg->offset = (uint64_t)sizes[views->offset[value.row].row] * dtype_bytes((Dtype)arg->dtype);
-    if (!list_id_some(strides)) return;
-    arg->dense = false;
-    for (uint32_t i = 0; i < arg->rank; i++)
-        arg->strides[i] = sizes[list_numbers(attrs, strides)[i]];
-}
-
-static void touch(Launching *l, uint32_t buffer, uint32_t launch) {
-    Buffers *buffers = &l->plan->buffers;
-    if (buffers->first[buffer] == UINT32_MAX) buffers->first[buffer] = launch;
-    buffers->last[buffer] = launch;
+    arg->slot = plan->buffers.slot[buffer];
+    if (!value_id_same(base, value)) { /* a view */
+        ListId strides = views->strides[value.row];
+        arg->offset = (uint64_t)plan->dim_values[views->offset[value.row].row] *
+                      dtype_bytes((Dtype)arg->dtype);
+        arg->dense = !list_id_some(strides);
+        if (!arg->dense) arg->strides = strides_of(l, strides);
+    }
+    return plan->args.buffer[row] = buffer;
 }
 
 static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands,
                        uint32_t operands_count, ValueId results_first, uint32_t results,
                        AttrsId attrs) {
     Launches *launches = &l->plan->launches;
+    Buffers  *buffers = &l->plan->buffers;
     uint32_t  row = table_add(&launches->table);
     launches->opcode[row] = opcode;
     launches->operands[row] = (uint16_t)operands_count;
@@ -108,10 +110,12 @@ static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *op
     launches->args_count[row] = operands_count + results;
     launches->attrs[row] = attrs;
     launches->op[row] = op;
-    for (uint32_t i = 0; i < operands_count; i++) add_arg(l, operands[i]);
-    for (uint32_t i = 0; i < results; i++) add_arg(l, (ValueId){results_first.row + i});
-    for (uint32_t i = 0; i < operands_count + results; i++)
-        touch(l, launch_buffers(l->plan, row)[i], row);
+    for (uint32_t i = 0; i < operands_count; i++) buffers->last[add_arg(l, operands[i])] = row;
+    for (uint32_t i = 0; i < results; i++) {
+        uint32_t buffer = add_arg(l, (ValueId){results_first.row + i});
+        buffers->first[buffer] = row;
+        if (buffers->last[buffer] == 0) buffers->last[buffer] = row;
+    }
 }
 
 static void add_input_slots(Launching *l) {
@@ -119,7 +123,7 @@ static void add_input_slots(Launching *l) {
     uint32_t    block = code->graphs.block[l->plan->graph.row].row;
     for (uint32_t i = 0; i < code->blocks.args_count[block]; i++) {
         ValueId arg = {code->blocks.args_first[block].row + i};
-        (void)add_slot(l, SLOT_INPUT, i, code->values.name[arg.row], arg);
+        add_slot(l, SLOT_INPUT, i, code->values.name[arg.row], arg);
         l->plan->inputs++;
     }
 }
@@ -132,10 +136,10 @@ static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
         uint32_t opcode = code->ops.opcode[row];
         if (opcode == OP_PARAMETER) {
             StrId name = {(uint32_t)op_attrs(world, code, (OpId){row})[ATTR_PARAMETER_name]};
-            (void)add_slot(l, SLOT_PARAMETER, 0, name, op_result(code, (OpId){row}, 0));
+            add_slot(l, SLOT_PARAMETER, 0, name, op_result(code, (OpId){row}, 0));
         } else if (opcode == OP_CONSTANT) {
             uint32_t id = (uint32_t)op_attrs(world, code, (OpId){row})[0];
-            (void)add_slot(l, SLOT_CONSTANT, id, (StrId){0}, op_result(code, (OpId){row}, 0));
+            add_slot(l, SLOT_CONSTANT, id, (StrId){0}, op_result(code, (OpId){row}, 0));
         }
     }
     OpId   end = {last - 1};
@@ -144,7 +148,7 @@ static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
         StrId name = {i < list_count(&world->attrs, names)
                           ? (uint32_t)list_numbers(&world->attrs, names)[i]
                           : 0};
-        (void)add_slot(l, SLOT_OUTPUT, i, name, op_operand(code, end, i));
+        add_slot(l, SLOT_OUTPUT, i, name, op_operand(code, end, i));
         l->plan->outputs++;
     }
 }
@@ -163,12 +167,13 @@ static void launch_row(Launching *l, uint32_t row) {
                code->ops.operands_count[row], first, results, code->ops.attrs[row]);
 }
 
-/* A copy whose result is the parameter. Assignments count after the step, so they come last. */
+/* A copy whose result is the parameter. Assignments count after the step, so they come last; from
+ * the last row on, because of several to one parameter that one counts. */
 static void launch_assign(Launching *l, uint32_t row) {
     const Code *code = &l->plan->world->code;
-    if (code->ops.opcode[row] != OP_ASSIGN) return;
-    ValueId parameter = op_operand(code, (OpId){row}, 0), value = op_operand(code, (OpId){row}, 1);
-    if (value_bytes(l, value) != 0)
+    ValueId  parameter = op_operand(code, (OpId){row}, 0), value = op_operand(code, (OpId){row}, 1);
+    uint32_t buffer = l->buffer_of[parameter.row];
+    if (value_bytes(l, value) != 0 && l->plan->buffers.first[buffer] == UINT32_MAX)
         add_launch(l, (OpId){row}, OP_ASSIGN, &value, 1, parameter, 1, (AttrsId){0});
 }
 
@@ -180,9 +185,9 @@ Ran sys_launch(SystemCtx *ctx) {
     Launching   l = {.ctx = ctx, .plan = plan};
     ASSERT(plan->world == ctx->world);
     l.type_args = ARENA_ARRAY_ZERO(ctx->scratch, TypeArg, ctx->world->types.types.table.count);
-    l.slot_of = ARENA_ARRAY(ctx->scratch, uint32_t, values);
+    l.list_strides =
+        ARENA_ARRAY_ZERO(ctx->scratch, const int64_t *, ctx->world->attrs.lists.runs.table.count);
     l.buffer_of = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, values);
-    memset(l.slot_of, 0xFF, values * sizeof *l.slot_of);
     table_clear(&plan->slots.table);
     table_clear(&plan->launches.table);
     table_clear(&plan->args.table);
@@ -192,7 +197,8 @@ Ran sys_launch(SystemCtx *ctx) {
     add_row_slots(&l, first, last);
     for (uint32_t row = first; row < last; row++)
         if (code->ops.block[row].row == block) launch_row(&l, row);
-    for (uint32_t row = first; row < last; row++)
-        if (code->ops.block[row].row == block) launch_assign(&l, row);
+    for (uint32_t row = last; row-- > first;)
+        if (code->ops.opcode[row] == OP_ASSIGN && code->ops.block[row].row == block)
+            launch_assign(&l, row);
     return (Ran){.changed = plan->launches.table.count - 1};
 }

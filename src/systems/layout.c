@@ -225,11 +225,11 @@ static bool axes_merge(World *world, const View *view, const DimId *dims, const 
 static bool matrix_ok(Layout *l, uint32_t old_row, uint32_t operand, ValueId value) {
     World          *world = l->ctx->world;
     const uint64_t *attrs = op_attrs(world, l->rw.old, (OpId){old_row});
-    ListId          batch = {
-            (uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch]};
-    ListId sum = {
-        (uint32_t)attrs[operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract]};
-    View         view = view_get(l, value);
+    uint32_t        batch_attr = operand == 0 ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch;
+    ListId          batch = {(uint32_t)attrs[batch_attr]};
+    uint32_t sum_attr = operand == 0 ? ATTR_DOT_GENERAL_x_contract : ATTR_DOT_GENERAL_y_contract;
+    ListId   sum = {(uint32_t)attrs[sum_attr]};
+    View     view = view_get(l, value);
     const DimId *dims = type_dims(&world->types, l->rw.build.code->values.type[value.row]);
     uint32_t     free[SHAPE_RANK_MAX], contracted[SHAPE_RANK_MAX], free_count = 0, sum_count = 0,
                                                                used = 0;
@@ -302,6 +302,12 @@ static void lay_out_row(Layout *l, uint32_t row, ValueId *operands, uint8_t *giv
     }
 }
 
+/* Rows of a fused row's block: lowering makes index maps of their views. */
+static bool in_kernel(const Code *code, uint32_t row) {
+    uint32_t parent = code->blocks.parent[code->ops.block[row].row].row;
+    return parent != 0 && code->ops.opcode[parent] == OP_FUSED;
+}
+
 Ran sys_layout(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     uint32_t    operands_max = 1;
@@ -315,7 +321,15 @@ Ran sys_layout(SystemCtx *ctx) {
     l.rw = rewrite_begin(ctx->world, ctx->scratch);
     table_clear(&ctx->views->table);
     cover(&l);
-    for (uint32_t row = 1; row < old->ops.table.count; row++) lay_out_row(&l, row, operands, given);
+    for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        if (!in_kernel(old, row)) {
+            lay_out_row(&l, row, operands, given);
+            continue;
+        }
+        rewrite_at(&l.rw, (OpId){row});
+        (void)rewrite_copy(&l.rw, (OpId){row});
+        cover(&l);
+    }
     rewrite_end(&l.rw);
     return (Ran){.changed = l.inserted};
 }

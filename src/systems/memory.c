@@ -38,6 +38,14 @@ static uint32_t named_operand(const OpInfo *info, uint32_t result) {
     }
     return UINT32_MAX;
 }
+/* Whether the kernel of a fused row may write a result over an operand (loops.h, shares). */
+static bool kernel_shares(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
+    const Loops *loops = plan->loops;
+    KernelId     kernel = loops_of_op(loops, plan->launches.op[launch]);
+    uint32_t     code = loops->kernels.same[kernel.row].row;
+    uint32_t     buffer = loops->kernels.buffers_first[code] + plan->launches.operands[launch];
+    return operand < 64 && (loops->buffers.shares[buffer + result] >> operand & 1) != 0;
+}
 /* May this result overwrite operand `operand` of its own launch? */
 static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
     const OpInfo    *info = &op_infos[plan->launches.opcode[launch]];
@@ -47,6 +55,8 @@ static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
     const uint64_t  *bytes = plan->buffers.bytes;
     if (bytes[used[operand]] != bytes[used[plan->launches.operands[launch] + result]]) return false;
     if (!x->dense || x->offset != 0) return false;
+    if (plan->launches.opcode[launch] == OP_FUSED)
+        return kernel_shares(plan, launch, operand, result);
     if (info->flags & OP_INPLACE) return named_operand(info, result) == operand;
     return (info->flags & OP_ELEMENTWISE) != 0 &&
            dtype_bytes((Dtype)x->dtype) == dtype_bytes((Dtype)y->dtype);
@@ -59,84 +69,49 @@ static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer
     return true;
 }
 
-/* What decides whether an assignment can happen early. */
-typedef struct Hazards {
-    uint32_t *last_read;   /* by buffer: last launch with it as an operand, 0 if none */
-    uint32_t *redirect;    /* by buffer: the parameter's buffer that takes its place, 0 if none */
-    uint32_t  last_assert; /* launches before it may be undone by a failing check */
-} Hazards;
-
-static Hazards find_hazards(Placing *p) {
-    const Plan *plan = p->plan;
-    Hazards     h = {ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, plan->buffers.table.count),
-                     ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, plan->buffers.table.count), 0};
-    for (uint32_t row = 1; row < plan->launches.table.count; row++) {
-        if (plan->launches.opcode[row] == OP_ASSERT) h.last_assert = row;
-        for (uint32_t i = 0; i < plan->launches.operands[row]; i++)
-            h.last_read[launch_buffers(plan, row)[i]] = row;
-    }
-    return h;
+/* Launches before the last check may be undone by it. */
+static uint32_t find_last_assert(const Plan *plan) {
+    uint32_t row = plan->launches.table.count - 1;
+    while (row > 0 && plan->launches.opcode[row] != OP_ASSERT) row--;
+    return row;
 }
-
 /* Whether the value of an assign launch can be computed in the parameter's memory. */
-static bool can_assign_early(const Plan *plan, const Hazards *h, uint32_t row) {
+static bool can_assign_early(const Plan *plan, uint32_t row, uint32_t last_assert) {
     const LaunchArg *value = &launch_args(plan, row)[0];
     uint32_t         from = launch_buffers(plan, row)[0], to = launch_buffers(plan, row)[1];
-    uint32_t         born = plan->buffers.first[from];
+    uint32_t         born = plan->buffers.first[from], read = plan->buffers.last[to];
     if (value->slot != 0 || !value->dense || value->offset != 0 || born == UINT32_MAX) return false;
-    if (h->last_read[to] > born || h->last_assert > born || h->redirect[from] != 0) return false;
+    if ((read > born && read != row) || last_assert > born) return false;
     uint32_t result = UINT32_MAX, operands = plan->launches.operands[born];
     for (uint32_t i = operands; i < plan->launches.args_count[born]; i++)
         if (launch_buffers(plan, born)[i] == from) result = i - operands;
     return result != UINT32_MAX && all_may_overwrite(plan, born, to, result);
 }
 
-/* Turns assign launches into nothing where the value can be computed in place. Returns how many;
- * *out_redirect: by buffer, the one that takes its place, or 0. */
-static uint32_t assign_in_place(Placing *p, const uint32_t **out_redirect) {
-    Plan     *plan = p->plan;
+/* Drops the assign launches, which are the last ones, whose value can be computed in place: its
+ * buffer moves to the slot of the parameter. Returns how many. */
+static uint32_t assign_in_place(Plan *plan) {
     Launches *launches = &plan->launches;
-    Hazards   h = find_hazards(p);
-    uint32_t  done = 0;
-    *out_redirect = h.redirect;
-    for (uint32_t row = 1; row < launches->table.count; row++) {
-        if (launches->opcode[row] != OP_ASSIGN || !can_assign_early(plan, &h, row)) continue;
-        h.redirect[launch_buffers(plan, row)[0]] = launch_buffers(plan, row)[1];
-        launches->args_count[row] = 0; /* dropped by compact_launches */
-        done++;
-    }
-    return done;
-}
-
-/* Closes the gaps that dropped launches left, and counts the lives of buffers anew. */
-static void compact_launches(Plan *plan, const uint32_t *redirect) {
-    Launches *launches = &plan->launches;
-    uint32_t  kept = 1;
-    for (uint32_t row = 1; row < launches->table.count; row++) {
-        if (launches->args_count[row] == 0 && launches->opcode[row] == OP_ASSIGN) continue;
+    Buffers  *buffers = &plan->buffers;
+    uint32_t  last_assert = find_last_assert(plan), count = launches->table.count, kept = count;
+    while (kept > 1 && launches->opcode[kept - 1] == OP_ASSIGN) kept--;
+    for (uint32_t row = kept; row < count; row++) {
+        uint32_t from = launch_buffers(plan, row)[0], to = launch_buffers(plan, row)[1];
+        if (can_assign_early(plan, row, last_assert)) {
+            buffers->slot[from] = buffers->slot[to];
+            buffers->bytes[from] = 0; /* it is the parameter's */
+            continue;
+        }
         launches->opcode[kept] = launches->opcode[row];
         launches->operands[kept] = launches->operands[row];
         launches->args_first[kept] = launches->args_first[row];
         launches->args_count[kept] = launches->args_count[row];
         launches->attrs[kept] = launches->attrs[row];
-        launches->op[kept++] = launches->op[row];
+        launches->op[kept] = launches->op[row];
+        buffers->last[from] = buffers->first[to] = kept++;
     }
     launches->table.count = kept;
-    for (uint32_t row = 1; row < plan->buffers.table.count; row++) {
-        plan->buffers.first[row] = UINT32_MAX;
-        plan->buffers.last[row] = 0;
-    }
-    for (uint32_t row = 1; row < kept; row++)
-        for (uint32_t i = 0; i < launches->args_count[row]; i++) {
-            uint32_t at = launches->args_first[row] + i, buffer = plan->args.buffer[at];
-            if (redirect[buffer] != 0) {
-                plan->buffers.bytes[buffer] = 0;
-                plan->args.buffer[at] = buffer = redirect[buffer];
-                plan->args.arg[at].slot = plan->buffers.slot[buffer];
-            }
-            if (plan->buffers.first[buffer] == UINT32_MAX) plan->buffers.first[buffer] = row;
-            plan->buffers.last[buffer] = row;
-        }
+    return count - kept;
 }
 
 /* --- offsets ---------------------------------------------------------------------------------- */
@@ -181,11 +156,9 @@ static void retire(Placing *p, uint32_t launch, uint32_t buffer) {
 }
 
 Ran sys_memory(SystemCtx *ctx) {
-    Plan           *plan = ctx->plan;
-    Placing         p = {.ctx = ctx, .plan = plan};
-    const uint32_t *redirect;
-    uint32_t        changed = assign_in_place(&p, &redirect);
-    compact_launches(plan, redirect);
+    Plan    *plan = ctx->plan;
+    Placing  p = {.ctx = ctx, .plan = plan};
+    uint32_t changed = assign_in_place(plan);
     ranges_open(&p.free, ctx->scratch);
     p.owner = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
     p.users = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
@@ -195,6 +168,7 @@ Ran sys_memory(SystemCtx *ctx) {
         for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = plan->launches.args_first[row] + i, buffer = plan->args.buffer[at];
+            plan->args.arg[at].slot = plan->buffers.slot[buffer]; /* assign_in_place moves some */
             if (plan->buffers.slot[buffer] != 0) continue;
             plan->args.arg[at].offset += plan->buffers.offset[buffer];
             retire(&p, row, buffer);

@@ -5,7 +5,7 @@
 
 #include "arena/os.h"
 
-enum TableSet { CODE = 1, VALUE_TYPES = 2, VIEWS = 4, PLAN = 8 };
+enum TableSet { CODE = 1, VALUE_TYPES = 2, VIEWS = 4, PLAN = 8, LOOPS = 16 };
 #define VERIFIED FACT_VERIFIED
 #define TYPED    FACT_TYPED
 #define PLAIN    FACT_PLAIN
@@ -13,6 +13,8 @@ enum TableSet { CODE = 1, VALUE_TYPES = 2, VIEWS = 4, PLAN = 8 };
 #define ORDERED  FACT_ORDERED
 #define LAID_OUT FACT_LAID_OUT
 #define PLANNED  FACT_PLANNED
+#define FUSED    FACT_FUSED
+#define LOWERED  FACT_LOWERED
 
 const SystemInfo system_infos[SYSTEM_COUNT] = {
 #define SYSTEM(id, reads_set, writes_set, needs_set, gives_set, breaks_set, about)                 \
@@ -41,9 +43,14 @@ void runner_open(Runner *runner, World *world, const Target *target) {
     runner->checked = STOA_CHECKED;
     views_open(&runner->views, world->code.values.table.rows_max, &world->budget);
     runner->ctx.views = &runner->views;
+    loops_open(&runner->loops, &world->budget);
+    runner->ctx.loops = &runner->loops;
 }
 
-void runner_close(Runner *runner) { views_close(&runner->views); }
+void runner_close(Runner *runner) {
+    views_close(&runner->views);
+    loops_close(&runner->loops);
+}
 
 static uint64_t code_hash(World *world, bool with_types) {
     uint64_t hash = 0;

@@ -15,7 +15,9 @@ typedef enum Fact {
     FACT_EXPANDED = 8, /* only primitives and composites that the target keeps */
     FACT_ORDERED = 16,
     FACT_LAID_OUT = 32, /* views are valid */
-    FACT_PLANNED = 64
+    FACT_PLANNED = 64,
+    FACT_FUSED = 128,
+    FACT_LOWERED = 256 /* each fused row has a kernel in the module of loops */
 } Fact;
 
 typedef struct SystemInfo {
@@ -49,6 +51,7 @@ struct Runner {
     SystemRun   runs[RUNNER_RUNS_MAX];
     uint32_t    runs_count;
     Views       views;
+    Loops       loops;
 };
 
 /* target and plan may be NULL. Unlimited fuel; checked in STOA_CHECKED builds. */

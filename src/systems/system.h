@@ -9,6 +9,7 @@
 
 #include "systems/views.h"
 #include "tables/build.h"
+#include "tables/loops.h"
 #include "tables/plan.h"
 #include "tables/target.h"
 
@@ -17,8 +18,10 @@ typedef struct SystemCtx {
     Arena        *scratch; /* rewound when the system returns */
     const Target *target;  /* NULL: no back end; nothing keeps its own kernel */
     Views        *views;   /* filled by layout */
+    Loops        *loops;   /* filled by lower */
     Plan         *plan;    /* filled by launch and memory */
     uint32_t      fuel;    /* optional rewrites still allowed */
+    bool          naive;   /* kernels keep the loops that lowering makes: no schedule */
 } SystemCtx;
 typedef struct Ran {
     uint32_t changed; /* rewrites done */

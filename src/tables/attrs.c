@@ -23,9 +23,11 @@ typedef struct RunKey {
 } RunKey;
 
 static uint64_t words_hash(const uint64_t *words, uint32_t count) {
-    uint64_t hash = hash_mix(5, count);
-    for (uint32_t i = 0; i < count; i++) hash = hash_mix(hash, words[i]);
-    return hash;
+    uint64_t hash = count;
+    uint32_t i = count & 1;
+    if (i != 0) hash ^= words[0] << 8;
+    for (; i < count; i += 2) hash = hash_mix(hash ^ words[i], words[i + 1]);
+    return hash_mix(hash, 5);
 }
 static bool run_same(const void *owner, uint32_t row, const void *key) {
     const WordSets *sets = owner;

@@ -25,7 +25,7 @@ OpId build_row(Build *build, Opcode opcode, const ValueId *operands, uint32_t co
                     .op = op.row,
                     .operands = op_operands(build->code, op),
                     .operands_count = count,
-                    .attrs = attrs_words(&world->attrs, record),
+                    .record = record,
                     .results_count = results,
                     .out_types = build->code->values.type + first.row,
                     .code = build->code};

@@ -1,13 +1,14 @@
 /* Dims: sizes as interned expressions in canonical form, so equality is an id compare.
  *
- * A dim is a constant, a symbol, or an expression over them. Sums and products are held as a
- * polynomial: terms (integer coefficient x monomial), a monomial being a sorted list of atoms.
- * Atoms are symbols and the operations that are not polynomial: floordiv, mod, min, max (ceildiv is
- * floordiv of a + b - 1). Rows are created after their parts, so one forward sweep over the table
- * evaluates every dim: the table is its own shape program.
+ * A dim is a constant, a symbol, or an expression over them, held as a polynomial: terms (integer
+ * coefficient x monomial), a monomial being a sorted list of atoms. Atoms are symbols, floordiv,
+ * min, max and less. All else is a sum of these and obeys the laws of sums: a mod b is
+ * a - b*floordiv(a, b), ceildiv a floordiv of a + b - 1, select(a < b, x, y) is
+ * y + less(a, b)*(x - y). Rows come after their parts, so one forward sweep evaluates all.
  *
- * Facts are columns on atoms: range [lo, hi], congruence (value = residue mod modulus), hint. Known
- * equalities form a union-find that is read on lookup (dims_find); stored expressions never change.
+ * Facts are columns on symbols (range, a symbolic bound, congruence, hint); those of expressions
+ * are derived. Known equalities form a union-find that is read on lookup; stored expressions never
+ * change. Index expressions of loops are dims too: a loop variable is a symbol below its extent.
  * Nothing is specialised on 0 or 1. Overflow saturates in ranges and is an error in dims_eval. */
 #ifndef STOA_TABLES_DIMS_H
 #define STOA_TABLES_DIMS_H
@@ -22,9 +23,9 @@ typedef enum DimKind {
     DIM_SYMBOL,   /* imm: StrId of its name */
     DIM_POLY,     /* span of dim_terms */
     DIM_FLOORDIV, /* lhs, rhs; rhs > 0 */
-    DIM_MOD,      /* lhs, rhs; 0 <= result < rhs */
     DIM_MIN,
     DIM_MAX,
+    DIM_LESS, /* 1 where lhs < rhs, else 0 */
     DIM_KIND_COUNT
 } DimKind;
 
@@ -40,6 +41,7 @@ typedef enum DimKind {
     C(int64_t, modulus, "value = residue mod modulus; 1 when nothing is known")                    \
     C(int64_t, residue, "see modulus")                                                             \
     C(int64_t, hint, "a typical value for cost models; 0 unknown")                                 \
+    C(uint32_t, below, "DimId of which a symbol is always below; 0 none")                          \
     C(uint32_t, same_as, "union-find parent (DimId), 0 for a root")
 TABLE_TYPE(DimRows, DIMS_COLUMNS);
 #define DIM_TERMS_COLUMNS(C)                                                                       \
@@ -52,6 +54,16 @@ TABLE_TYPE(DimTerms, DIM_TERMS_COLUMNS);
 TABLE_TYPE(Monos, MONOS_COLUMNS);
 #define MONO_ATOMS_COLUMNS(C) C(uint32_t, atom, "DimId of an atom, ascending within a monomial")
 TABLE_TYPE(MonoAtoms, MONO_ATOMS_COLUMNS);
+/* What is known of each row, derived on demand; never saved or cloned. */
+#define DIM_NOTES_COLUMNS(C)                                                                       \
+    C(uint32_t, fact_epoch, "the next four hold when it is the table's")                           \
+    C(int64_t, lo, "range")                                                                        \
+    C(int64_t, hi, "range")                                                                        \
+    C(int64_t, modulus, "congruence; 0: the value is residue")                                     \
+    C(int64_t, residue, "congruence")                                                              \
+    C(uint32_t, mark, "number of the last walk that met the row")                                  \
+    C(uint32_t, made, "what that walk made of it")
+TABLE_TYPE(DimNotes, DIM_NOTES_COLUMNS);
 
 /* Recent results of makers: programs ask for the same few products and differences in every row. */
 enum { DIMS_MEMO = 256 };
@@ -64,8 +76,11 @@ typedef struct Dims {
     DimTerms  terms;
     Monos     monos;
     MonoAtoms atoms;
+    DimNotes  notes;
     Intern    index, mono_index;
-    uint32_t  epoch; /* counts dims_equate calls that changed something */
+    uint32_t  epoch;      /* counts dims_equate calls that changed something */
+    uint32_t  fact_epoch; /* counts changes of facts that others may depend on */
+    uint32_t  walks;      /* so far, see notes.mark */
     DimMemo   memo[DIMS_MEMO];
 } Dims;
 
@@ -74,7 +89,14 @@ void dims_close(Dims *dims);
 void dims_reindex(Dims *dims);
 
 /* Makers. Arguments must be some; an expression with more than 64 terms or an overflowing
- * coefficient gives the nil row, which the caller reports. */
+ * coefficient gives the nil row, which the caller reports. Divisors are positive wherever the
+ * result is used; below 1 the value is some integer. What is simplified:
+ *   (b*q + r) floordiv b = q                       where 0 <= r < b (or -b <= r < 0) is provable
+ *   (k*x) floordiv (k*y) = x floordiv y
+ *   (x floordiv a) floordiv b = x floordiv (a*b)
+ *   b*(x floordiv b) = x - r                        where x = r mod b is a fact of x
+ *   min(a, b) = a                                   where a <= b is provable
+ * and by the laws of sums: (x mod a*b) mod a = x mod a, b*(x floordiv b) + x mod b = x. */
 DimId dims_const(Dims *dims, int64_t size); /* any integer: intermediate results may be negative */
 DimId dims_symbol(Dims *dims, StrId name);  /* the symbol with this name */
 DimId dims_add(Dims *dims, DimId a, DimId b);
@@ -85,7 +107,17 @@ DimId dims_ceildiv(Dims *dims, DimId a, DimId b);
 DimId dims_mod(Dims *dims, DimId a, DimId b);
 DimId dims_min(Dims *dims, DimId a, DimId b);
 DimId dims_max(Dims *dims, DimId a, DimId b);
+DimId dims_atom(Dims *dims, DimKind kind, DimId a, DimId b);       /* floordiv, min, max or less */
+DimId dims_less(Dims *dims, DimId a, DimId b);                     /* 1 or 0 */
+DimId dims_select(Dims *dims, DimId a, DimId b, DimId x, DimId y); /* a < b ? x : y */
 
+/* The value of such an atom; 0 for a quotient by less than 1. */
+static inline int64_t dims_atom_value(DimKind kind, int64_t a, int64_t b) {
+    if (kind == DIM_MIN) return a < b ? a : b;
+    if (kind == DIM_MAX) return a > b ? a : b;
+    if (kind == DIM_LESS) return a < b;
+    return b > 0 ? a / b - (a % b < 0) : 0;
+}
 static inline bool dims_is_const(const Dims *dims, DimId id) {
     return dims->rows.kind[id.row] == DIM_CONST;
 }
@@ -94,15 +126,33 @@ static inline int64_t dims_const_value(const Dims *dims, DimId id) {
     return dims->rows.imm[id.row];
 }
 
-/* Facts. Only symbols take facts from outside; ranges of expressions are derived. */
+/* Facts. Only symbols take facts from outside; those of expressions are derived once and kept.
+ * What has been simplified under a fact stays so: facts narrow, they are not taken back. */
 void dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
 void dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint);
+/* symbol is a loop variable: 0 <= symbol < bound. bound does not contain it. */
+void dims_set_below(Dims *dims, DimId symbol, DimId bound);
 typedef struct DimRange {
     int64_t lo, hi;
 } DimRange;
-DimRange dims_range(const Dims *dims, DimId id);
-bool     dims_divisible(const Dims *dims, DimId id, int64_t by); /* provably */
+DimRange dims_range(Dims *dims, DimId id);
+bool     dims_divisible(Dims *dims, DimId id, int64_t by); /* provably */
+
+/* Whether a < b, or a <= b, for all values that the facts allow; false when that is not provable.
+ * A bounded number of steps: about 0.2 to 5 us. */
+bool dims_provably_below(Dims *dims, DimId a, DimId b);
+bool dims_provably_at_most(Dims *dims, DimId a, DimId b);
+
+/* Structure. */
+/* Whether symbol occurs in id; bounds of other symbols are not looked into. */
+bool dims_contains(Dims *dims, DimId id, DimId symbol);
+/* id with symbols[i] replaced by values[i], all at once, inside atoms too, in canonical form; nil
+ * when that grows too complex. Linear in the rows that id is made of. */
+DimId dims_substitute(Dims *dims, DimId id, const DimId *symbols, const DimId *values,
+                      uint32_t count);
+/* Whether id = coefficient x symbol + rest with no symbol in either; else nothing is set. */
+bool dims_linear_in(Dims *dims, DimId id, DimId symbol, DimId *out_coefficient, DimId *out_rest);
 
 /* Equalities. dims_equate is false when the two are provably different. */
 bool  dims_equate(Dims *dims, DimId a, DimId b);

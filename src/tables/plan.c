@@ -18,7 +18,7 @@ TABLE_INFO(Buffers, buffers_info, "buffers", BUFFERS_COLUMNS);
 
 enum { PLAN_LAUNCHES_MAX = 1 << 22 };
 
-Plan *plan_open(const World *world, GraphId graph) {
+Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph) {
     Arena *arena = arena_open("plan", (size_t)1 << 32, 0);
     if (arena == NULL) return NULL;
     ArenaGuard guard;
@@ -31,6 +31,7 @@ Plan *plan_open(const World *world, GraphId graph) {
     arena_guard_end(&guard);
     plan->arena = arena;
     plan->world = world;
+    plan->loops = loops;
     plan->graph = graph;
     plan->budget = (Budget){.name = "plan"};
     if (!ARENA_GUARD(&guard)) {

@@ -28,15 +28,17 @@ typedef enum SlotKind {
 TABLE_TYPE(Slots, SLOTS_COLUMNS);
 
 /* One operand or result: the first element is at slots[slot] + offset; element (i0,i1,..) is
- * sum(i * strides) elements further. Results are always dense. */
+ * sum(i * strides) elements further. Results are always dense. Arguments of one type share their
+ * sizes, and those with one list of strides share it: a step of a model has few of either. */
 typedef struct LaunchArg {
-    uint64_t offset; /* bytes */
-    uint32_t slot;
-    uint8_t  dtype, rank;
-    bool     dense; /* strides are the row-major ones */
-    int64_t  dims[SHAPE_RANK_MAX];
-    int64_t  strides[SHAPE_RANK_MAX]; /* elements; 0 where an axis repeats */
+    uint64_t       offset; /* bytes */
+    uint32_t       slot;
+    uint8_t        dtype, rank;
+    bool           dense;   /* strides are the row-major ones */
+    const int64_t *dims;    /* rank long, in the plan's arena */
+    const int64_t *strides; /* the same; elements; 0 where an axis repeats */
 } LaunchArg;
+static_assert(sizeof(LaunchArg) <= 32, "two arguments a cache line");
 
 #define LAUNCHES_COLUMNS(C)                                                                        \
     C(uint16_t, opcode, "Opcode")                                                                  \
@@ -56,23 +58,24 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
     C(uint32_t, slot, "row of slots")                                                              \
     C(uint64_t, offset, "in slot 0; 0 elsewhere")                                                  \
     C(uint64_t, bytes, "size")                                                                     \
-    C(uint32_t, first, "launch that writes it")                                                    \
-    C(uint32_t, last, "last launch that reads it or a view of it")
+    C(uint32_t, first, "launch that writes it, UINT32_MAX if none")                                \
+    C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")
 TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
 typedef struct Plan {
-    const World *world; /* outlives the plan; not rewritten meanwhile */
-    GraphId      graph;
-    int64_t     *dim_values; /* by DimId row */
-    Slots        slots;
-    Launches     launches;
-    LaunchArgs   args;
-    Buffers      buffers;
-    uint64_t     arena_bytes; /* of slot 0 */
-    uint64_t     floor_bytes; /* most bytes alive at once: no plan can need less */
-    uint32_t     inputs, outputs;
-    Arena       *arena; /* dim_values and what back ends bind */
-    Budget       budget;
+    const World        *world; /* outlives the plan; not rewritten meanwhile */
+    const struct Loops *loops; /* kernels of its fused rows (loops.h); outlives the plan */
+    GraphId             graph;
+    int64_t            *dim_values; /* by DimId row */
+    Slots               slots;
+    Launches            launches;
+    LaunchArgs          args;
+    Buffers             buffers;
+    uint64_t            arena_bytes; /* of slot 0 */
+    uint64_t            floor_bytes; /* most bytes alive at once: no plan can need less */
+    uint32_t            inputs, outputs;
+    Arena              *arena; /* dim_values, sizes of arguments, and what back ends bind */
+    Budget              budget;
 } Plan;
 
 static inline const LaunchArg *launch_args(const Plan *plan, uint32_t launch) {
@@ -88,7 +91,8 @@ static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
  * long. */
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);
 
-Plan *plan_open(const World *world, GraphId graph); /* NULL when memory is refused */
-void  plan_close(Plan *plan);                       /* NULL is allowed */
+/* NULL when memory is refused. loops may be NULL for code without fused rows. */
+Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph);
+void  plan_close(Plan *plan); /* NULL is allowed */
 
 #endif

@@ -4,6 +4,7 @@
  * Positions of attributes are enumerators (ATTR_REDUCE_axes) of the same list. */
 #include "tables/schema.h"
 
+#include "arena/hash.h"
 #include "tables/infer.h"
 
 #define PURE        OP_PURE
@@ -88,9 +89,34 @@ uint64_t attr_default_word(const AttrInfo *attr) {
     return attr->kind == ATTR_FLOAT ? word_of_f64(attr->value) : (uint64_t)(int64_t)attr->value;
 }
 
+/* Where rules with one result that see types and attributes only, and do more than compare types,
+ * keep what they said; NULL for others. */
+static Inferred *inferred_slot(const InferCtx *ctx, const Inferred *key) {
+    uint16_t flags = op_infos[ctx->opcode].flags & (OP_PURE | OP_ELEMENTWISE | OP_BLOCKS);
+    if (flags != OP_PURE || ctx->operands_count > INFERRED_OPERANDS || ctx->results_count != 1)
+        return NULL;
+    uint64_t hash = hash_mix((uint64_t)key->opcode << 32 | key->attrs.row,
+                             (uint64_t)key->operands[0].row << 32 | key->operands[1].row);
+    hash ^= key->operands[2].row * 0x9E3779B1u;
+    return &ctx->world->inferred[(hash ^ hash >> 32) % INFERRED_COUNT];
+}
+
 void schema_infer(InferCtx *ctx) {
     ASSERT(ctx->opcode > OP_NIL && ctx->opcode < OP_COUNT);
-    for (uint32_t i = 0; i < ctx->operands_count; i++)
-        if (!type_id_some(ctx->code->values.type[ctx->operands[i].row])) return;
+    Inferred key = {.opcode = ctx->opcode, .epoch = ctx->world->dims.epoch, .attrs = ctx->record};
+    for (uint32_t i = 0; i < ctx->operands_count; i++) {
+        TypeId type = ctx->code->values.type[ctx->operands[i].row];
+        if (!type_id_some(type)) return;
+        if (i < INFERRED_OPERANDS) key.operands[i] = type;
+    }
+    Inferred *slot = inferred_slot(ctx, &key);
+    if (slot != NULL && memcmp(slot, &key, offsetof(Inferred, result)) == 0) {
+        ctx->out_types[0] = slot->result;
+        return;
+    }
+    ctx->attrs = attrs_words(&ctx->world->attrs, ctx->record);
     op_infos[ctx->opcode].infer(ctx);
+    if (slot == NULL || !type_id_some(ctx->out_types[0])) return;
+    key.result = ctx->out_types[0];
+    *slot = key;
 }

@@ -150,10 +150,11 @@ struct InferCtx {
     uint32_t        op; /* row for diagnostics, 0 when not appended yet */
     const ValueId  *operands;
     uint32_t        operands_count;
-    const uint64_t *attrs;
+    AttrsId         record; /* its attributes */
     uint32_t        results_count;
     TypeId         *out_types;
-    const Code     *code; /* whose values the operands are */
+    const Code     *code;  /* whose values the operands are */
+    const uint64_t *attrs; /* words of the record; set by schema_infer */
 };
 /* Runs the rule; silent when an operand's type is nil (one error, one message). */
 void schema_infer(InferCtx *ctx);

@@ -33,22 +33,26 @@ void strings_close(Strings *strings) {
     intern_close(&strings->index);
 }
 
+static StrId find_hashed(const Strings *strings, String s, uint64_t hash) {
+    return (StrId){intern_find(&strings->index, hash, string_same, strings, &s)};
+}
 StrId strings_find(const Strings *strings, String s) {
     if (s.count == 0) return (StrId){0};
-    uint64_t hash = hash_bytes(s.data, s.count, 1);
-    return (StrId){intern_find(&strings->index, hash, string_same, strings, &s)};
+    return find_hashed(strings, s, hash_bytes(s.data, s.count, 1));
 }
 
 StrId strings_add(Strings *strings, String s) {
     ASSERT(s.count < UINT32_MAX);
-    StrId found = strings_find(strings, s);
-    if (str_id_some(found) || s.count == 0) return found;
+    if (s.count == 0) return (StrId){0};
+    uint64_t hash = hash_bytes(s.data, s.count, 1);
+    StrId    found = find_hashed(strings, s, hash);
+    if (str_id_some(found)) return found;
     uint32_t first = table_add_many(&strings->bytes.table, (uint32_t)s.count);
     memcpy(strings->bytes.bytes + first, s.data, s.count);
     uint32_t row = table_add(&strings->rows.table);
     strings->rows.first[row] = first;
     strings->rows.count[row] = (uint32_t)s.count;
-    intern_add(&strings->index, string_hash(strings, row), row);
+    intern_add(&strings->index, hash, row);
     return (StrId){row};
 }
 

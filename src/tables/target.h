@@ -20,6 +20,9 @@ typedef struct Target {
     bool        keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
     uint8_t     view_need[OP_COUNT];  /* ViewNeed of the operands */
     uint32_t    align;                /* bytes, of buffers in the planned arena */
+    bool        compiles;             /* has an emitter: arithmetic is fused into kernels */
+    /* Whether the emitter knows an elementwise opcode, or loads and stores, of a dtype. */
+    bool (*compiles_op)(Opcode opcode, Dtype dtype);
 } Target;
 
 #endif

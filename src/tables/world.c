@@ -92,6 +92,7 @@ void world_reindex(World *world) {
     types_reindex(&world->types);
     attrs_reindex(&world->attrs);
     consts_reindex(&world->consts);
+    memset(world->inferred, 0, sizeof world->inferred);
 }
 
 World *world_clone(const World *world) {

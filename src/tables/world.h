@@ -16,17 +16,29 @@
     C(uint32_t, column, "from 1")
 TABLE_TYPE(Locs, LOCS_COLUMNS);
 
+/* What an inference rule said lately, found by a hash of what it saw: rows of a model repeat, and
+ * rules that intern shapes take longer than looking here. Neither saved nor cloned. */
+enum { INFERRED_COUNT = 256, INFERRED_OPERANDS = 3 };
+typedef struct Inferred {
+    uint32_t opcode; /* 0: free */
+    uint32_t epoch;  /* of the dims */
+    AttrsId  attrs;
+    TypeId   operands[INFERRED_OPERANDS]; /* nil beyond the last */
+    TypeId   result;
+} Inferred;
+
 typedef struct World {
-    Budget  budget;
-    Strings strings;
-    Dims    dims;
-    Types   types;
-    Attrs   attrs;
-    Consts  consts;
-    Locs    locs;
-    Code    code, spare;
-    Diags   diags;
-    Arena  *arena; /* payloads that live as long as the world; the World itself */
+    Budget   budget;
+    Strings  strings;
+    Dims     dims;
+    Types    types;
+    Attrs    attrs;
+    Consts   consts;
+    Locs     locs;
+    Code     code, spare;
+    Diags    diags;
+    Arena   *arena; /* payloads that live as long as the world; the World itself */
+    Inferred inferred[INFERRED_COUNT];
 } World;
 
 /* bytes_max: 0 for no limit; ops_max: 0 for 16 Mi rows (address space only). NULL when the system

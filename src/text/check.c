@@ -133,7 +133,9 @@ static bool check_poly(const Check *c, DimCost *costs, uint32_t row) {
         return false;
     for (uint32_t i = first; i < first + count; i++) {
         uint32_t mono = dims->terms.mono[i];
-        if (mono == 0 || mono >= dims->monos.table.count || dims->terms.coef[i] == 0) return false;
+        if (mono == 0 || mono >= dims->monos.table.count || dims->terms.coef[i] == 0 ||
+            dims->terms.coef[i] == INT64_MIN)
+            return false;
         if (i != first && mono <= dims->terms.mono[i - 1]) return false;
         for (uint32_t k = 0; k < dims->monos.count[mono]; k++)
             if (!add_part(costs, row, dims->atoms.atom[dims->monos.first[mono] + k])) return false;
@@ -150,11 +152,11 @@ static bool check_expression(const Check *c, DimCost *costs, uint32_t row) {
     case DIM_SYMBOL: return imm > 0 && imm < c->world->strings.rows.table.count;
     case DIM_POLY: return check_poly(c, costs, row);
     case DIM_FLOORDIV:
-    case DIM_MOD:
         if (!add_part(costs, row, lhs) || !add_part(costs, row, rhs)) return false;
         return dims->rows.kind[rhs] != DIM_CONST || dims->rows.imm[rhs] > 0;
     case DIM_MIN:
-    case DIM_MAX: return add_part(costs, row, lhs) && add_part(costs, row, rhs);
+    case DIM_MAX:
+    case DIM_LESS: return add_part(costs, row, lhs) && add_part(costs, row, rhs);
     default: return false;
     }
 }
@@ -163,6 +165,7 @@ static bool facts_good(const DimRows *rows, uint32_t row) {
     int64_t lo = rows->lo[row], hi = rows->hi[row];
     if (constant && (lo != rows->imm[row] || hi != rows->imm[row])) return false;
     if (symbol && (lo < 0 || hi > DIM_SIZE_MAX)) return false;
+    if (rows->below[row] != 0 && (!symbol || rows->below[row] >= row)) return false;
     return lo <= hi && rows->modulus[row] >= 1 && rows->residue[row] >= 0 &&
            rows->residue[row] < rows->modulus[row] && rows->hint[row] >= 0;
 }

@@ -18,6 +18,7 @@ typedef struct Namer {
     StrId        bases[OP_COUNT]; /* the operator's name as a string of the world; [0]: "arg" */
     uint32_t     counter[OP_COUNT];
     uint32_t     graph;
+    bool         numbered; /* some own name of the graph ends like a numbered one */
 } Namer;
 
 static String base_of_opcode(uint32_t opcode) {
@@ -32,6 +33,13 @@ String names_base(const World *world, const Code *code, ValueId value) {
     return str_of(op_infos[code->ops.opcode[value_op(code, value).row]].name);
 }
 
+/* base.k */
+static bool looks_numbered(String name) {
+    size_t at = name.count;
+    while (at > 0 && name.data[at - 1] >= '0' && name.data[at - 1] <= '9') at--;
+    return at > 0 && at < name.count && name.data[at - 1] == '.';
+}
+
 /* --- marking ---------------------------------------------------------------------------------- */
 static void mark_values(Namer *namer, ValueId first, uint32_t count) {
     for (uint32_t row = first.row; row < first.row + count; row++) {
@@ -39,6 +47,7 @@ static void mark_values(Namer *namer, ValueId first, uint32_t count) {
         if (name == 0 || namer->marked[name] >> 1 == namer->graph) continue;
         namer->marked[name] = namer->graph << 1;
         namer->used[name] = 1;
+        namer->numbered |= looks_numbered(strings_get(&namer->world->strings, (StrId){name}));
     }
 }
 static void mark_block_args(Namer *namer, BlockId block) {
@@ -69,7 +78,7 @@ static bool taken(const Namer *namer, String base, uint32_t number) {
 }
 static uint32_t next_number(const Namer *namer, ValueId value, uint32_t *counter) {
     uint32_t number = (*counter)++;
-    if (number == 0) return 0;
+    if (number == 0 || !namer->numbered) return number;
     String base = names_base(namer->world, namer->code, value);
     while (taken(namer, base, number)) number = (*counter)++;
     return number;
@@ -97,6 +106,7 @@ static void name_graph(Namer *namer, GraphId graph) {
     BlockId   body = namer->code->graphs.block[graph.row];
     WalkEvent event;
     namer->graph = graph.row;
+    namer->numbered = false;
     memset(namer->counter, 0, sizeof namer->counter);
     mark_graph(namer, body);
     give_args(namer, body);
@@ -131,11 +141,18 @@ Names names_make(Arena *out, const World *world, const Code *code, GraphId graph
 
 /* --- text ------------------------------------------------------------------------------------- */
 uint32_t names_digits(char *out, uint64_t number) {
-    char     reversed[20];
-    uint32_t count = 0;
-    do reversed[count++] = (char)('0' + number % 10);
-    while ((number /= 10) != 0);
-    for (uint32_t i = 0; i < count; i++) out[i] = reversed[count - 1 - i];
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    uint32_t          count = 1;
+    for (uint64_t power = 10; count < NAMES_DIGITS_MAX && number >= power; power *= 10) count++;
+    uint32_t at = count;
+    for (; number >= 10; number /= 100) {
+        at -= 2;
+        memcpy(out + at, pairs + number % 100 * 2, 2);
+    }
+    if (at != 0) out[0] = (char)('0' + number);
     return count;
 }
 

@@ -34,7 +34,8 @@ static DimMaker *dim_function(String name) {
                      {"ceildiv", dims_ceildiv},
                      {"mod", dims_mod},
                      {"min", dims_min},
-                     {"max", dims_max}};
+                     {"max", dims_max},
+                     {"less", dims_less}};
     for (size_t i = 0; i < LENGTH(functions); i++)
         if (str_same(name, str_of(functions[i].name))) return functions[i].maker;
     return NULL;

@@ -1,6 +1,7 @@
 /* Printing. Bytes go to a small buffer first, which is emptied into the growing text: an append of
- * a few bytes is then a copy and an add. Texts of types and dims are made once each (shapes.h),
- * names are a base and a number (names.h). Linear in the rows; no row is searched for. */
+ * a few bytes is then a copy and an add. Texts of types, dims (shapes.h) and attribute records are
+ * made once each, names are a base and a number (names.h). Linear in the rows; no row is searched
+ * for. */
 #include "text/print.h"
 
 #include <math.h>
@@ -11,7 +12,16 @@
 #include "text/shapes.h"
 #include "text/walk.h"
 
-enum { BUFFER_BYTES = 8192, LIST_ELEMENTS_MAX = 64, INDENT = 2 };
+enum { BUFFER_BYTES = 8192, LIST_ELEMENTS_MAX = 64, INDENT = 2, SHORT_BYTES = 32 };
+
+typedef struct ShortText { /* copied whole, which is faster than by length */
+    char     bytes[SHORT_BYTES];
+    uint32_t count;
+} ShortText;
+typedef struct RecordText { /* " {axes=[1]}" as the opcode prints it that asked last */
+    String   text;
+    uint32_t opcode;
+} RecordText;
 
 typedef struct Printer {
     const World *world;
@@ -20,9 +30,10 @@ typedef struct Printer {
     ShapeTexts   shapes;
     Names        names;
     TextOptions  options;
-    String       opcodes[OP_COUNT];
+    RecordText  *records; /* by AttrsId row */
+    ShortText    opcodes[OP_COUNT];
     uint32_t     used; /* of buffer */
-    char         buffer[BUFFER_BYTES];
+    char         buffer[BUFFER_BYTES + SHORT_BYTES];
 } Printer;
 
 /* --- bytes ------------------------------------------------------------------------------------ */
@@ -43,9 +54,14 @@ static void put_char(Printer *p, char c) {
     if (p->used == BUFFER_BYTES) flush(p);
     p->buffer[p->used++] = c;
 }
+static void put_opcode(Printer *p, uint32_t opcode) {
+    if (p->used > BUFFER_BYTES - SHORT_BYTES) flush(p);
+    memcpy(p->buffer + p->used, p->opcodes[opcode].bytes, SHORT_BYTES);
+    p->used += p->opcodes[opcode].count;
+}
 static void put_int(Printer *p, int64_t number) {
-    char text[NUMBERS_TEXT_MAX];
-    put(p, (String){text, numbers_print_int(text, number)});
+    if (p->used > BUFFER_BYTES - NUMBERS_TEXT_MAX) flush(p);
+    p->used += numbers_print_int(p->buffer + p->used, number);
 }
 static void put_float(Printer *p, double number, bool single) {
     char text[NUMBERS_TEXT_MAX];
@@ -69,7 +85,7 @@ static void put_value(Printer *p, ValueId value) {
     OpId     op = value_op(p->code, value);
     put_char(p, '%');
     if (!str_id_some(name) && op_id_some(op))
-        put(p, p->opcodes[p->code->ops.opcode[op.row]]);
+        put_opcode(p, p->code->ops.opcode[op.row]);
     else {
         String base = names_base(p->world, p->code, value);
         if (!names_plain(base)) {
@@ -188,9 +204,9 @@ static void put_attr_value(Printer *p, AttrKind kind, uint64_t word) {
     default: put_list(p, kind, (ListId){(uint32_t)word}); break;
     }
 }
-static void put_attrs(Printer *p, OpId op, const OpInfo *info) {
-    const uint64_t *words = op_attrs(p->world, p->code, op);
-    uint32_t        count = attrs_count(&p->world->attrs, p->code->ops.attrs[op.row]);
+static void put_new_attrs(Printer *p, AttrsId record, const OpInfo *info) {
+    const uint64_t *words = attrs_words(&p->world->attrs, record);
+    uint32_t        count = attrs_count(&p->world->attrs, record);
     bool            open = false;
     for (uint32_t i = 0; i < count && i < info->attrs_count; i++) {
         const AttrInfo *attr = &info->attrs[i];
@@ -202,6 +218,20 @@ static void put_attrs(Printer *p, OpId op, const OpInfo *info) {
         put_attr_value(p, attr->kind, words[i]);
     }
     if (open) put_char(p, '}');
+}
+static void put_attrs(Printer *p, OpId op) {
+    AttrsId     record = p->code->ops.attrs[op.row];
+    uint32_t    opcode = p->code->ops.opcode[op.row];
+    RecordText *text = &p->records[record.row];
+    if (text->opcode != opcode) {
+        uint32_t from = p->used;
+        size_t   flushed = p->text.count;
+        put_new_attrs(p, record, &op_infos[opcode]);
+        if (p->text.count != flushed) return; /* the next row will keep it */
+        text->text = str_copy(p->shapes.arena, (String){p->buffer + from, p->used - from});
+        text->opcode = opcode;
+    } else
+        put(p, text->text);
 }
 
 /* --- operators and blocks --------------------------------------------------------------------- */
@@ -224,12 +254,12 @@ static void put_op(Printer *p, OpId op, uint32_t depth) {
         put_value(p, op_result(p->code, op, i));
     }
     if (ops->results_count[op.row] != 0) put(p, STR(" = "));
-    put(p, p->opcodes[ops->opcode[op.row]]);
+    put_opcode(p, ops->opcode[op.row]);
     for (uint32_t i = 0; i < ops->operands_count[op.row]; i++) {
         put(p, i == 0 ? STR(" ") : STR(", "));
         put_value(p, operands[i]);
     }
-    if (info->attrs_count != 0) put_attrs(p, op, info);
+    if (info->attrs_count != 0) put_attrs(p, op);
     if (p->options.types || info->infer == infer_control) put_result_types(p, op);
     if (ops->blocks_count[op.row] == 0) put_char(p, '\n');
 }
@@ -325,7 +355,13 @@ String text_print(Arena *out, const World *world, TextOptions options) {
     p->shapes = shapes_begin(scratch.arena, world);
     p->names = names_make(scratch.arena, world, p->code, options.graph);
     p->text = text_begin(out);
-    for (uint32_t i = 0; i < OP_COUNT; i++) p->opcodes[i] = str_of(op_infos[i].name);
+    p->records = ARENA_ARRAY_ZERO(scratch.arena, RecordText, world->attrs.records.runs.table.count);
+    for (uint32_t i = 0; i < OP_COUNT; i++) {
+        String name = str_of(op_infos[i].name);
+        ASSERT(name.count <= SHORT_BYTES);
+        memcpy(p->opcodes[i].bytes, name.data, name.count);
+        p->opcodes[i].count = (uint32_t)name.count;
+    }
     if (!options.bare) {
         put(p, STR("stoa "));
         put_int(p, TEXT_VERSION);

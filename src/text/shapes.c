@@ -12,11 +12,17 @@ typedef struct Term {
     uint32_t degree;
 } Term;
 
-ShapeTexts shapes_begin(Arena *arena, const World *world) {
-    return (ShapeTexts){.world = world,
+ShapeTexts shapes_begin_dims(Arena *arena, const Dims *dims, const Strings *strings) {
+    return (ShapeTexts){.table = dims,
+                        .strings = strings,
                         .arena = arena,
-                        .dims = ARENA_ARRAY_ZERO(arena, String, world->dims.rows.table.count),
-                        .types = ARENA_ARRAY_ZERO(arena, String, world->types.types.table.count)};
+                        .dims = ARENA_ARRAY_ZERO(arena, String, dims->rows.table.count)};
+}
+ShapeTexts shapes_begin(Arena *arena, const World *world) {
+    ShapeTexts texts = shapes_begin_dims(arena, &world->dims, &world->strings);
+    texts.owner = &world->types;
+    texts.types = ARENA_ARRAY_ZERO(arena, String, world->types.types.table.count);
+    return texts;
 }
 
 /* --- order ------------------------------------------------------------------------------------ */
@@ -31,7 +37,7 @@ static bool term_less(const Term *a, const Term *b) {
 
 /* --- rendering, parts known ------------------------------------------------------------------- */
 static String mono_text(ShapeTexts *texts, uint32_t mono) {
-    const Dims *dims = &texts->world->dims;
+    const Dims *dims = texts->table;
     uint32_t    count = dims->monos.count[mono], first = dims->monos.first[mono];
     String      factors[FACTORS_MAX];
     if (count > FACTORS_MAX) return STR("...");
@@ -62,7 +68,7 @@ static void add_term(Text *text, const Term *term, bool first) {
     text_add(text, term->text);
 }
 static String poly_text(ShapeTexts *texts, uint32_t row) {
-    const Dims *dims = &texts->world->dims;
+    const Dims *dims = texts->table;
     uint32_t    first = dims->rows.lhs[row], count = dims->rows.rhs[row];
     Term        terms[TERMS_MAX];
     if (count > TERMS_MAX) return STR("...");
@@ -78,8 +84,8 @@ static String poly_text(ShapeTexts *texts, uint32_t row) {
     return text_done(&text);
 }
 static String call_text(ShapeTexts *texts, const char *name, uint32_t row, bool ordered) {
-    String lhs = texts->dims[texts->world->dims.rows.lhs[row]];
-    String rhs = texts->dims[texts->world->dims.rows.rhs[row]];
+    String lhs = texts->dims[texts->table->rows.lhs[row]];
+    String rhs = texts->dims[texts->table->rows.rhs[row]];
     bool   swap = !ordered && text_less(rhs, lhs);
     String first = swap ? rhs : lhs, second = swap ? lhs : rhs;
     Text   text = text_begin(texts->arena);
@@ -92,19 +98,19 @@ static String call_text(ShapeTexts *texts, const char *name, uint32_t row, bool 
     return text_done(&text);
 }
 static String render(ShapeTexts *texts, uint32_t row) {
-    const DimRows *rows = &texts->world->dims.rows;
+    const DimRows *rows = &texts->table->rows;
     String         text = STR("?");
     switch ((DimKind)rows->kind[row]) {
     case DIM_CONST: text = str_format(texts->arena, "%lld", (long long)rows->imm[row]); break;
     case DIM_SYMBOL:
-        text = strings_get(&texts->world->strings, (StrId){(uint32_t)rows->imm[row]});
+        text = strings_get(texts->strings, (StrId){(uint32_t)rows->imm[row]});
         if (!names_plain(text)) text = names_quote(texts->arena, text);
         break;
     case DIM_POLY: text = poly_text(texts, row); break;
     case DIM_FLOORDIV: text = call_text(texts, "floordiv", row, true); break;
-    case DIM_MOD: text = call_text(texts, "mod", row, true); break;
     case DIM_MIN: text = call_text(texts, "min", row, false); break;
     case DIM_MAX: text = call_text(texts, "max", row, false); break;
+    case DIM_LESS: text = call_text(texts, "less", row, true); break;
     default: break;
     }
     return text.count <= SHAPES_DIM_BYTES_MAX ? text : STR("...");
@@ -132,7 +138,7 @@ static void want(const ShapeTexts *texts, Stack *stack, uint32_t row, uint32_t p
 }
 /* Pushes the parts of a row that have no text yet. */
 static void want_parts(const ShapeTexts *texts, Stack *stack, uint32_t row) {
-    const Dims *dims = &texts->world->dims;
+    const Dims *dims = texts->table;
     uint32_t    lhs = dims->rows.lhs[row], rhs = dims->rows.rhs[row];
     DimKind     kind = (DimKind)dims->rows.kind[row];
     if (kind >= DIM_FLOORDIV) {
@@ -147,7 +153,7 @@ static void want_parts(const ShapeTexts *texts, Stack *stack, uint32_t row) {
 }
 
 String shapes_dim(ShapeTexts *texts, DimId dim) {
-    if (dim.row == 0 || dim.row >= texts->world->dims.rows.table.count) return STR("?");
+    if (dim.row == 0 || dim.row >= texts->table->rows.table.count) return STR("?");
     if (texts->dims[dim.row].data != NULL) return texts->dims[dim.row];
     Scratch scratch = scratch_begin(&texts->arena, 1);
     Stack   stack = {.arena = scratch.arena};
@@ -164,7 +170,7 @@ String shapes_dim(ShapeTexts *texts, DimId dim) {
 }
 
 static String shape_text(ShapeTexts *texts, String prefix, ShapeId shape) {
-    const Types *types = &texts->world->types;
+    const Types *types = texts->owner;
     uint32_t     rank = shape_rank(types, shape);
     const DimId *dims = shape_dims(types, shape);
     for (uint32_t i = 0; i < rank; i++)
@@ -180,7 +186,7 @@ static String shape_text(ShapeTexts *texts, String prefix, ShapeId shape) {
 }
 
 String shapes_type(ShapeTexts *texts, TypeId type) {
-    const Types *types = &texts->world->types;
+    const Types *types = texts->owner;
     if (type.row == 0 || type.row >= types->types.table.count) return STR("?");
     String *text = &texts->types[type.row];
     if (text->data == NULL) {

@@ -13,13 +13,16 @@
 enum { SHAPES_DIM_BYTES_MAX = 1 << 14 };
 
 typedef struct ShapeTexts {
-    const World *world;
-    Arena       *arena; /* where the texts live */
-    String      *dims;  /* by DimId.row; no data: not made yet */
-    String      *types; /* by TypeId.row */
+    const Dims    *table;   /* the sizes */
+    const Strings *strings; /* the names of their symbols */
+    const Types   *owner;   /* of types; NULL: sizes only */
+    Arena         *arena;   /* where the texts live */
+    String        *dims;    /* by DimId.row; no data: not made yet */
+    String        *types;   /* by TypeId.row */
 } ShapeTexts;
 
 ShapeTexts shapes_begin(Arena *arena, const World *world);
+ShapeTexts shapes_begin_dims(Arena *arena, const Dims *dims, const Strings *strings);
 String     shapes_dim(ShapeTexts *texts, DimId dim);    /* "?" for nil */
 String     shapes_type(ShapeTexts *texts, TypeId type); /* "?" for nil */
 

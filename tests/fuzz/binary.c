@@ -33,7 +33,7 @@ static void infer_all(World *world) {
                         .op = row,
                         .operands = op_operands(code, (OpId){row}),
                         .operands_count = code->ops.operands_count[row],
-                        .attrs = op_attrs(world, code, (OpId){row}),
+                        .record = code->ops.attrs[row],
                         .results_count = code->ops.results_count[row],
                         .out_types = code->values.type + code->ops.results_first[row].row,
                         .code = code};

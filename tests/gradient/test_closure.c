@@ -24,6 +24,7 @@ static const Exemption exemptions[] = {
     {OP_WHILE, "control flow is declared, not run yet"},
     {OP_SCAN, "control flow is declared, not run yet"},
     {OP_CALL, "control flow is declared, not run yet"},
+    {OP_FUSED, "written after differentiation"},
     {OP_CUSTOM_GRAD, "control flow is declared, not run yet"},
     {OP_ALL_REDUCE, "collectives are declared, not run yet"},
     {OP_ALL_GATHER, "collectives are declared, not run yet"},

@@ -39,7 +39,7 @@ static inline Fast fast_open(Arena *arena) {
     Fast                  f = {.arena = arena};
     for (int i = 0; i < FAST_LANES; i++)
         EXPECT_EQ(workers_open(arena, lanes[i], false, &f.workers[i]), STATUS_OK);
-    cpu_describe(&f.target);
+    cpu_describe(&f.target, false);
     f.mark = arena_mark(arena);
     return f;
 }
@@ -95,15 +95,19 @@ static inline int64_t fast_offset(const LaunchArg *arg, int64_t element) {
 /* layout 0: dense; 1: axes in reverse order; 2: rotated axes and gaps. Memory in *out_memory. */
 static inline LaunchArg fast_arg(Fast *f, const Tensor *x, uint32_t slot, int layout,
                                  const bool *repeat, void **out_memory) {
-    LaunchArg arg = {.slot = slot, .dtype = (uint8_t)x->dtype, .rank = (uint8_t)x->rank};
+    int64_t  *strides = ARENA_ARRAY(f->arena, int64_t, x->rank);
+    LaunchArg arg = {.slot = slot,
+                     .dtype = (uint8_t)x->dtype,
+                     .rank = (uint8_t)x->rank,
+                     .dims = x->shape,
+                     .strides = strides};
     int64_t   stride = layout == 2 ? 3 : 1, elements = tensor_elements(x);
-    for (uint32_t i = 0; i < x->rank; i++) arg.dims[i] = x->shape[i];
     for (uint32_t i = 0; i < x->rank; i++) {
         uint32_t axis = layout == 0   ? x->rank - 1 - i
                         : layout == 1 ? i
                                       : (x->rank - 1 - i + 1) % x->rank;
-        arg.strides[axis] = layout > 0 && repeat[axis] ? 0 : stride;
-        if (arg.strides[axis] > 0) stride *= x->shape[axis] + (layout == 2 ? 1 : 0);
+        strides[axis] = layout > 0 && repeat[axis] ? 0 : stride;
+        if (strides[axis] > 0) stride *= x->shape[axis] + (layout == 2 ? 1 : 0);
     }
     arg.dense = arg_dense(&arg);
     arg.offset = layout == 2 ? 2 * dtype_bytes(x->dtype) : 0;
@@ -126,7 +130,7 @@ typedef struct FastPlan {
 static inline FastPlan fast_plan(Fast *f, Opcode opcode, OpId op, int layout, const Tensor *outs,
                                  uint32_t outs_count) {
     Graph   *g = &f->g;
-    FastPlan p = {.plan = plan_open(g->world, g->graph), .outs_count = outs_count};
+    FastPlan p = {.plan = plan_open(g->world, NULL, g->graph), .outs_count = outs_count};
     Plan    *plan = p.plan;
     uint32_t row = table_add(&plan->launches.table), args = g->inputs_count + outs_count;
     for (uint32_t i = 0; i < g->world->dims.rows.table.count; i++)
@@ -214,7 +218,7 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
             CpuPlan   *cpu = NULL;
             fast_refill(f, &p);
             ok &= EXPECT_EQ(
-                cpu_bind_isa(p.plan->arena, p.plan, workers, loops, &f->g.world->diags, &cpu),
+                cpu_bind_isa(p.plan->arena, p.plan, NULL, workers, loops, &f->g.world->diags, &cpu),
                 STATUS_OK);
             if (ok) ok &= EXPECT_EQ(cpu_run(cpu, p.slots, NULL, NULL), 0);
             bool again = f->fused ? run <= 3 : f->by_layout && run == 3 && layout > 0;

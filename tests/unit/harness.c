@@ -2,7 +2,8 @@
  * written. Tests run in the order in which the linker put their files, then of their lines.
  *
  * The name is flushed before the test runs, so that a crash or a sanitizer report stands under the
- * test that caused it. Exit status: 0 all held, 1 a test failed, 2 the options select no test. */
+ * test that caused it. Exit status: 0 all held, 1 a test failed, 2 the options select no test, 77
+ * every test was skipped. */
 #include "harness.h"
 
 #include <math.h>
@@ -13,6 +14,9 @@
 static Test    *tests;
 static Test   **tests_tail = &tests;
 static unsigned expects, failures;
+static bool     skipped;
+
+typedef enum Outcome { FAILED, PASSED, SKIPPED } Outcome;
 
 void harness_register(Test *test) {
     *tests_tail = test;
@@ -59,6 +63,11 @@ bool harness_expect_str(const char *a, const char *b, const char *a_expr, const 
     return false;
 }
 
+void harness_skip(const char *reason) {
+    skipped = true;
+    printf("\n  skipped: %s", reason);
+}
+
 static double now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -79,23 +88,26 @@ static void run_guarded(const Test *test, Arena *arena) {
            failure.bytes_asked, failure.bytes_max);
 }
 
-/* Runs one test in an arena of its own and returns whether it passed. */
-static bool run_test(const Test *test) {
+/* Runs one test in an arena of its own. */
+static Outcome run_test(const Test *test) {
     printf("%s", test->name);
     fflush(stdout);
     expects = failures = 0;
+    skipped = false;
     double start = now_ms();
     Arena *arena = arena_open(test->name, 0, 0);
     if (arena) {
         run_guarded(test, arena);
         arena_close(arena);
-        if (expects + failures == 0) printf("\n  %s: the test expects nothing", test->file);
+        if (expects + failures == 0 && !skipped)
+            printf("\n  %s: the test expects nothing", test->file);
     } else {
         printf("\n  the arena of the test could not be opened");
     }
-    bool passed = arena && expects > 0 && failures == 0;
-    printf(passed ? " ok (%.1f ms)\n" : "\n  FAILED (%.1f ms)\n", now_ms() - start);
-    return passed;
+    bool    good = arena && (expects > 0 || skipped) && failures == 0;
+    Outcome outcome = !good ? FAILED : skipped ? SKIPPED : PASSED;
+    printf(good ? skipped ? "\n" : " ok (%.1f ms)\n" : "\n  FAILED (%.1f ms)\n", now_ms() - start);
+    return outcome;
 }
 
 int main(int argc, char **argv) {
@@ -113,21 +125,22 @@ int main(int argc, char **argv) {
             return 2;
         }
     }
-    unsigned passed = 0, failed = 0, listed = 0;
+    unsigned outcomes[3] = {0}, listed = 0;
     for (const Test *test = tests; test; test = test->next) {
         if (!strstr(test->name, filter) || !strstr(test->file, file)) continue;
         if (list)
             listed += printf("%s\n", test->name) > 0;
-        else if (run_test(test))
-            passed++;
         else
-            failed++;
+            outcomes[run_test(test)]++;
     }
     if (list) return listed ? 0 : 2;
-    if (passed + failed == 0) {
+    if (outcomes[PASSED] + outcomes[FAILED] + outcomes[SKIPPED] == 0) {
         fprintf(stderr, "no test matches\n");
         return 2;
     }
-    printf("%u passed, %u failed\n", passed, failed);
-    return failed ? 1 : 0;
+    printf("%u passed, %u failed", outcomes[PASSED], outcomes[FAILED]);
+    if (outcomes[SKIPPED] > 0) printf(", %u skipped", outcomes[SKIPPED]);
+    printf("\n");
+    if (outcomes[FAILED] > 0) return 1;
+    return outcomes[PASSED] > 0 ? 0 : HARNESS_SKIPPED;
 }

@@ -3,7 +3,8 @@
  * An expectation that fails prints the expression with its values and the test goes on; REQUIRE
  * ends it. Every EXPECT_* is an expression that is true when it held. A test that expects nothing
  * fails, so an empty loop cannot pass unseen; so does one whose arena runs full outside a guard
- * of its own. The program takes --filter SUBSTR (of the test's name), --file SUBSTR and --list. */
+ * of its own. SKIP ends a test that this machine cannot run, and says why. The program takes
+ * --filter SUBSTR (of the test's name), --file SUBSTR and --list. */
 #ifndef STOA_TESTS_HARNESS_H
 #define STOA_TESTS_HARNESS_H
 
@@ -19,6 +20,10 @@ typedef struct Test {
     struct Test *next;
 } Test;
 
+enum {
+    HARNESS_SKIPPED = 77
+}; /* exit status when every selected test was skipped; CTest knows it */
+
 /* Called before main by TEST; `test` lives as long as the program. */
 void harness_register(Test *test);
 
@@ -29,6 +34,8 @@ bool harness_expect_near(double a, double b, double rel, double abs, const char 
                          const char *b_expr, const char *file, int line);
 bool harness_expect_str(const char *a, const char *b, const char *a_expr, const char *b_expr,
                         const char *file, int line);
+
+void harness_skip(const char *reason);
 
 /* clang-format off */
 #define TEST(name_)                                                                                \
@@ -52,6 +59,12 @@ bool harness_expect_str(const char *a, const char *b, const char *a_expr, const 
     harness_expect_near((double)(a), (double)(b), 0.0, (abs), #a, #b, __FILE__, __LINE__)
 /* Zero-terminated strings; a null pointer equals only a null pointer. */
 #define EXPECT_STR(a, b) harness_expect_str((a), (b), #a, #b, __FILE__, __LINE__)
+/* Ends the test: this machine lacks what it needs. */
+#define SKIP(reason)                                                                               \
+    do {                                                                                           \
+        harness_skip(reason);                                                                      \
+        return;                                                                                    \
+    } while (0)
 /* Ends the test when the condition does not hold. */
 #define REQUIRE(cond)                                                                              \
     do {                                                                                           \

@@ -1,0 +1,50 @@
+/* From loop tables to machine code: each phase of a kernel becomes one function of its sizes.
+ *
+ * emit_compile compiles the kernels of a module (in parallel, through the cache of jit.h); the
+ * functions serve every size. emit_lane_bytes, emit_extent and the like evaluate what binding a
+ * launch needs to know at concrete sizes. Nothing here depends on the number of lanes. */
+#ifndef STOA_CPU_EMIT_H
+#define STOA_CPU_EMIT_H
+
+#include "cpu/jit.h"
+#include "tables/loops.h"
+
+/* buffers: addresses by position in the kernel (ARG: of the first element; WORK: of the launch's
+ * own memory); params: values of its parameters in order; [first, last): iterations of the parallel
+ * loop that this call does; lane: 64-byte aligned memory for LANE buffers. */
+typedef void EmitFn(void *const *buffers, const int64_t *params, int64_t first, int64_t last,
+                    uint8_t *lane);
+
+typedef struct EmitPhase {
+    EmitFn *run;
+    bool    parallel; /* else it is called once, with 0, 1 */
+    DimId   extent;   /* of the parallel loop */
+    DimId   inside;   /* iterations of loops in one of its iterations; a measure of work */
+} EmitPhase;
+typedef struct EmitKernel {
+    uint32_t         phases_count; /* 0: not compiled, its `same` kernel is */
+    const EmitPhase *phases;
+} EmitKernel;
+typedef struct EmitModule {
+    const Loops      *loops;
+    const EmitKernel *kernels; /* by KernelId row */
+    uint32_t          functions, from_cache;
+    uint64_t          build_us, optimise_us, generate_us; /* processor time */
+} EmitModule;
+
+/* Compiles all kernels of loops that are their own `same`. Results live in arena. */
+MUST_USE Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diags *diags,
+                             EmitModule **out_module);
+
+/* The text of one phase, for inspection. */
+MUST_USE Status emit_text(Arena *out, Jit *jit, Loops *loops, KernelId kernel, uint32_t phase,
+                          JitStage stage, Diags *diags, String *out_text);
+
+/* A size at concrete values of a kernel's parameters, in order. */
+int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params);
+/* Bytes of lane memory that a phase of the kernel may use. */
+int64_t emit_lane_bytes(const Loops *loops, KernelId kernel, const int64_t *params);
+int64_t emit_buffer_bytes(const Loops *loops, KernelId kernel, BufferId buffer,
+                          const int64_t *params);
+
+#endif

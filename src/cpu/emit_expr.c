@@ -1,0 +1,409 @@
+/* Values: sizes, places, loads and stores, expressions. Inside a vector loop what does not depend
+ * on its variable stays scalar and is spread only where it meets a vector. Known values are kept by
+ * row until the scope that made them ends; reuse across statements is as wide as that. */
+#include "cpu/emit_inner.h"
+
+#if defined(STOA_HAVE_LLVM)
+
+#include "cpu/jit_math.h"
+
+/* --- scopes ----------------------------------------------------------------------------------- */
+uint32_t emit_scope_begin(const Emit *e) { return e->logged; }
+void     emit_scope_end(Emit *e, uint32_t begun) {
+        while (e->logged > begun) {
+            EmitLog log = e->log[--e->logged];
+            (log.dim ? e->dims : e->exprs)[log.row] = NULL;
+    }
+}
+static JitValue note(Emit *e, uint32_t row, bool dim, JitValue value) {
+    if (e->logged == e->log_max) return value; /* forgotten: made again when asked for */
+    e->log[e->logged++] = (EmitLog){row, dim};
+    return (dim ? e->dims : e->exprs)[row] = value;
+}
+JitValue emit_alloca(Emit *e, JitType type, uint32_t align) {
+    LLVMBasicBlockRef here = llvm.GetInsertBlock(e->j->at);
+    llvm.PositionBuilderAtEnd(e->j->at, e->entry);
+    JitValue memory = llvm.BuildAlloca(e->j->at, type, "");
+    llvm.SetAlignment(memory, align);
+    llvm.PositionBuilderAtEnd(e->j->at, here);
+    return memory;
+}
+
+/* --- vectors ---------------------------------------------------------------------------------- */
+static bool is_vector(JitValue value) {
+    return llvm.GetTypeKind(llvm.TypeOf(value)) == LLVMVectorTypeKind;
+}
+JitValue emit_splat(Emit *e, JitValue value) {
+    JitBuild *j = e->j;
+    JitValue  all[64];
+    if (e->lanes == 1 || is_vector(value)) return value;
+    JitType type = llvm.TypeOf(value);
+    if (llvm.IsConstant(value)) {
+        for (uint32_t i = 0; i < e->lanes; i++) all[i] = value;
+        return llvm.ConstVector(all, e->lanes);
+    }
+    JitValue poison = llvm.GetPoison(jit_vector(type, e->lanes));
+    JitValue one =
+        llvm.BuildInsertElement(j->at, poison, value, llvm.ConstInt(j->i32, 0, false), "");
+    JitValue zeros = llvm.ConstNull(jit_vector(j->i32, e->lanes));
+    return llvm.BuildShuffleVector(j->at, one, poison, zeros, "");
+}
+/* 0, step, 2 step, ... as i64. */
+static JitValue ramp(Emit *e, int64_t step) {
+    JitValue all[64];
+    for (uint32_t i = 0; i < e->lanes; i++)
+        all[i] = llvm.ConstInt(e->j->i64, (uint64_t)(step * (int64_t)i), true);
+    return e->lanes == 1 ? all[0] : llvm.ConstVector(all, e->lanes);
+}
+static JitValue number(const Emit *e, JitValue like, int64_t n) {
+    JitValue all[64], one = llvm.ConstInt(e->j->i64, (uint64_t)n, true);
+    if (!is_vector(like)) return one;
+    for (uint32_t i = 0; i < e->lanes; i++) all[i] = one;
+    return llvm.ConstVector(all, e->lanes);
+}
+/* Both as vectors if one is. */
+static void match(Emit *e, JitValue *a, JitValue *b) {
+    if (is_vector(*a)) *b = emit_splat(e, *b);
+    if (is_vector(*b)) *a = emit_splat(e, *a);
+}
+
+/* --- sizes and places ------------------------------------------------------------------------- */
+static JitValue add(Emit *e, JitValue a, JitValue b) {
+    match(e, &a, &b);
+    return llvm.BuildNSWAdd(e->j->at, a, b, "");
+}
+static JitValue mul(Emit *e, JitValue a, JitValue b) {
+    match(e, &a, &b);
+    return llvm.BuildNSWMul(e->j->at, a, b, "");
+}
+static JitValue less(Emit *e, JitValue a, JitValue b) {
+    match(e, &a, &b);
+    return llvm.BuildICmp(e->j->at, LLVMIntSLT, a, b, "");
+}
+/* Quotient towards minus infinity; b > 0. */
+static JitValue divide(Emit *e, JitValue a, JitValue b) {
+    LLVMBuilderRef at = e->j->at;
+    match(e, &a, &b);
+    JitValue q = llvm.BuildSDiv(at, a, b, "");
+    JitValue below =
+        less(e, llvm.BuildSub(at, a, llvm.BuildMul(at, q, b, ""), ""), number(e, q, 0));
+    return llvm.BuildSelect(at, below, llvm.BuildSub(at, q, number(e, q, 1), ""), q, "");
+}
+static JitValue symbol_value(Emit *e, DimId symbol) {
+    if (symbol.row == e->var.row && e->var.row != 0)
+        return add(e, emit_splat(e, e->base), ramp(e, 1));
+    if (e->symbols[symbol.row] != NULL) return e->symbols[symbol.row];
+    ExprId let = loops_let_value(e->loops, symbol);
+    ASSERT(expr_id_some(let));
+    return jit_math_convert(e->j, expr_dtype(e->loops, let), DTYPE_I64, emit_expr(e, let));
+}
+static JitValue dim_value(Emit *e, DimId dim) { // as deep as sizes nest
+    const Dims    *dims = &e->loops->dims;
+    const DimRows *rows = &dims->rows;
+    uint32_t       row = dim.row;
+    JitValue       sum = NULL;
+    switch ((DimKind)rows->kind[row]) {
+    case DIM_CONST: return llvm.ConstInt(e->j->i64, (uint64_t)rows->imm[row], true);
+    case DIM_SYMBOL: return symbol_value(e, dim);
+    case DIM_POLY:
+        for (uint32_t i = 0; i < rows->rhs[row]; i++) {
+            uint32_t mono = dims->terms.mono[rows->lhs[row] + i];
+            int64_t  coef = dims->terms.coef[rows->lhs[row] + i];
+            JitValue term = NULL;
+            for (uint32_t k = 0; k < dims->monos.count[mono]; k++) {
+                DimId    atom = {dims->atoms.atom[dims->monos.first[mono] + k]};
+                JitValue factor = dim_value(e, atom);
+                term = term ? mul(e, term, factor) : factor;
+            }
+            if (term == NULL)
+                term = llvm.ConstInt(e->j->i64, (uint64_t)coef, true);
+            else if (coef != 1)
+                term = mul(e, term, llvm.ConstInt(e->j->i64, (uint64_t)coef, true));
+            sum = sum ? add(e, sum, term) : term;
+        }
+        return sum;
+    default: break;
+    }
+    JitValue a = dim_value(e, (DimId){rows->lhs[row]}), b = dim_value(e, (DimId){rows->rhs[row]});
+    DimKind  kind = (DimKind)rows->kind[row];
+    if (kind == DIM_FLOORDIV) return divide(e, a, b);
+    match(e, &a, &b);
+    JitValue smaller = less(e, a, b);
+    if (kind == DIM_LESS)
+        return llvm.BuildZExt(e->j->at, smaller,
+                              jit_vector(e->j->i64, is_vector(smaller) ? e->lanes : 1), "");
+    return kind == DIM_MIN ? llvm.BuildSelect(e->j->at, smaller, a, b, "")
+                           : llvm.BuildSelect(e->j->at, smaller, b, a, "");
+}
+static JitValue scalar_dim(Emit *e, DimId dim) { /* one that does not vary */
+    if (e->dims[dim.row] != NULL) return e->dims[dim.row];
+    return note(e, dim.row, true, dim_value(e, dim));
+}
+JitValue emit_dim(Emit *e, DimId dim) {
+    const EmitPlace *place = emit_place(e->s, dim, e->var);
+    if (!place->varies) return scalar_dim(e, dim);
+    if (e->dims[dim.row] != NULL) return e->dims[dim.row];
+    JitValue value;
+    if (place->linear) {
+        JitValue step = dim_value(e, place->coefficient);
+        JitValue start = add(e, dim_value(e, place->rest), mul(e, step, e->base));
+        bool     known = dims_is_const(&e->loops->dims, place->coefficient);
+        JitValue steps = known ? ramp(e, dims_const_value(&e->loops->dims, place->coefficient))
+                               : mul(e, emit_splat(e, step), ramp(e, 1));
+        value = add(e, start, steps);
+    } else {
+        value = dim_value(e, dim);
+    }
+    return note(e, dim.row, true, value);
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+static uint32_t position(const Emit *e, BufferId buffer) {
+    return buffer.row - e->loops->kernels.buffers_first[e->s->kernel.row];
+}
+static Dtype buffer_dtype(const Emit *e, LoopAccess access) {
+    return (Dtype)e->loops->buffers.dtype[access_buffer(access).row];
+}
+static void tag(Emit *e, JitValue instruction, LoopAccess access) {
+    uint32_t at = position(e, access_buffer(access));
+    llvm.SetMetadata(instruction, llvm.GetMDKindIDInContext(e->j->context, "alias.scope", 11),
+                     e->scopes[at]);
+    llvm.SetMetadata(instruction, llvm.GetMDKindIDInContext(e->j->context, "noalias", 7),
+                     e->others[at]);
+}
+static JitValue address(Emit *e, LoopAccess access, JitValue place) {
+    JitType element = jit_math_memory(e->j, buffer_dtype(e, access));
+    return llvm.BuildInBoundsGEP2(e->j->at, element, e->buffers[position(e, access_buffer(access))],
+                                  &place, 1, "");
+}
+bool emit_access_varies(Emit *e, LoopAccess access) {
+    return emit_place(e->s, emit_address(e->s, access), e->var)->varies;
+}
+/* Guard and lanes that run, as one mask; NULL: all. */
+static JitValue all_masks(Emit *e, JitValue guard) {
+    if (guard == NULL) return e->mask;
+    guard = emit_splat(e, guard);
+    return e->mask == NULL ? guard : llvm.BuildAnd(e->j->at, guard, e->mask, "");
+}
+/* Whether lanes lie side by side in memory; out_start: the place of lane 0. */
+static bool is_contiguous(Emit *e, DimId place_dim, JitValue *out_start) {
+    const EmitPlace *place = emit_place(e->s, place_dim, e->var);
+    const Dims      *dims = &e->loops->dims;
+    if (!place->linear || !dims_is_const(dims, place->coefficient) ||
+        dims_const_value(dims, place->coefficient) != 1)
+        return false;
+    *out_start = add(e, scalar_dim(e, place->rest), e->base);
+    return true;
+}
+static JitValue align_of(Emit *e, Dtype dtype) {
+    return llvm.ConstInt(e->j->i32, dtype_bytes(dtype), false);
+}
+
+JitValue emit_load(Emit *e, LoopAccess access, JitValue guard) {
+    JitBuild *j = e->j;
+    Dtype     dtype = buffer_dtype(e, access);
+    JitType   element = jit_math_memory(j, dtype), vector = jit_vector(element, e->lanes);
+    DimId     place = emit_address(e->s, access);
+    JitValue  loaded, start, mask;
+    bool      varies = e->lanes > 1 && emit_access_varies(e, access);
+    if (!varies && (guard == NULL || !is_vector(guard))) {
+        JitValue from = address(e, access, emit_dim(e, place));
+        if (guard != NULL) { /* zero instead, from memory of our own */
+            JitValue zero = emit_alloca(e, element, 16);
+            llvm.BuildStore(j->at, llvm.ConstNull(element), zero);
+            from = llvm.BuildSelect(j->at, guard, from, zero, "");
+        }
+        loaded = llvm.BuildLoad2(j->at, element, from, "");
+        if (guard == NULL) tag(e, loaded, access);
+        llvm.SetAlignment(loaded, dtype_bytes(dtype));
+        return jit_math_unpack(j, dtype, loaded);
+    }
+    mask = all_masks(e, guard);
+    if (is_contiguous(e, place, &start)) {
+        JitValue from = address(e, access, start);
+        if (mask == NULL) {
+            loaded = llvm.BuildLoad2(j->at, vector, from, "");
+            llvm.SetAlignment(loaded, dtype_bytes(dtype));
+        } else {
+            JitType types[2] = {vector, j->ptr};
+            loaded = jit_intrinsic(
+                j, "llvm.masked.load", types, 2,
+                (JitValue[]){from, align_of(e, dtype), mask, llvm.ConstNull(vector)}, 4);
+        }
+    } else {
+        JitValue from = address(e, access, emit_splat(e, emit_dim(e, place)));
+        JitType  types[2] = {vector, jit_vector(j->ptr, e->lanes)};
+        if (mask == NULL) mask = llvm.ConstAllOnes(jit_vector(j->i1, e->lanes));
+        loaded =
+            jit_intrinsic(j, "llvm.masked.gather", types, 2,
+                          (JitValue[]){from, align_of(e, dtype), mask, llvm.ConstNull(vector)}, 4);
+    }
+    tag(e, loaded, access);
+    return jit_math_unpack(j, dtype, loaded);
+}
+
+void emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard) {
+    JitBuild *j = e->j;
+    Dtype     dtype = buffer_dtype(e, access);
+    DimId     place = emit_address(e->s, access);
+    JitValue  stored, start;
+    if (e->lanes == 1 || !emit_access_varies(e, access)) {
+        ASSERT(!is_vector(value) && (guard == NULL || !is_vector(guard)));
+        JitValue to = address(e, access, emit_dim(e, place));
+        if (guard != NULL) { /* elsewhere instead */
+            JitValue nowhere = emit_alloca(e, jit_math_memory(j, dtype), 16);
+            to = llvm.BuildSelect(j->at, guard, to, nowhere, "");
+        }
+        stored = llvm.BuildStore(j->at, jit_math_pack(j, dtype, value), to);
+        if (guard == NULL) tag(e, stored, access);
+        llvm.SetAlignment(stored, dtype_bytes(dtype));
+        return;
+    }
+    JitValue packed = jit_math_pack(j, dtype, emit_splat(e, value)), mask = all_masks(e, guard);
+    JitType  vector = llvm.TypeOf(packed);
+    if (is_contiguous(e, place, &start)) {
+        JitValue to = address(e, access, start);
+        if (mask == NULL) {
+            stored = llvm.BuildStore(j->at, packed, to);
+            llvm.SetAlignment(stored, dtype_bytes(dtype));
+        } else {
+            JitType types[2] = {vector, j->ptr};
+            stored = jit_intrinsic(j, "llvm.masked.store", types, 2,
+                                   (JitValue[]){packed, to, align_of(e, dtype), mask}, 4);
+        }
+    } else {
+        JitValue to = address(e, access, emit_splat(e, emit_dim(e, place)));
+        JitType  types[2] = {vector, jit_vector(j->ptr, e->lanes)};
+        if (mask == NULL) mask = llvm.ConstAllOnes(jit_vector(j->i1, e->lanes));
+        stored = jit_intrinsic(j, "llvm.masked.scatter", types, 2,
+                               (JitValue[]){packed, to, align_of(e, dtype), mask}, 4);
+    }
+    tag(e, stored, access);
+}
+
+/* --- expressions ------------------------------------------------------------------------------ */
+bool emit_varies(Emit *e, ExprId expr) { // as deep as the expressions of a kernel
+    const LoopExprs *exprs = &e->loops->exprs;
+    uint32_t         row = expr.row;
+    if (row == 0 || !dim_id_some(e->var)) return false;
+    if (e->varies[row] != 0) return e->varies[row] == 2;
+    uint64_t word = exprs->word[row];
+    bool     varies = false;
+    switch ((ExprKind)exprs->kind[row]) {
+    case EXPR_LOAD: varies = emit_access_varies(e, word); break;
+    case EXPR_LESS:
+        varies = emit_place(e->s, (DimId){(uint32_t)(word >> 32)}, e->var)->varies;
+        /* fallthrough */
+    case EXPR_INDEX:
+    case EXPR_RNG: varies |= emit_place(e->s, (DimId){(uint32_t)word}, e->var)->varies; break;
+    default: break;
+    }
+    varies = varies || emit_varies(e, exprs->a[row]) || emit_varies(e, exprs->b[row]) ||
+             emit_varies(e, exprs->c[row]);
+    e->varies[row] = varies ? 2 : 1;
+    return varies;
+}
+
+static JitValue constant(Emit *e, uint32_t row) {
+    Dtype    dtype = (Dtype)e->loops->exprs.dtype[row];
+    uint64_t word = e->loops->exprs.word[row];
+    JitType  type = jit_math_type(e->j, dtype);
+    if (dtype_is_float(dtype)) return llvm.ConstReal(type, word_f64(word));
+    return llvm.ConstInt(type, word, true);
+}
+
+/* Word element % 4 of Philox4x32-10 (tables/philox.h), key, and counter (element / 4, stream). */
+static JitValue philox(Emit *e, uint32_t row) {
+    JitBuild        *j = e->j;
+    LLVMBuilderRef   at = j->at;
+    const LoopExprs *exprs = &e->loops->exprs;
+    JitValue         element = emit_dim(e, (DimId){(uint32_t)exprs->word[row]});
+    JitValue         key = emit_expr(e, exprs->a[row]), c[4], k[2];
+    match(e, &element, &key);
+    bool    vector = is_vector(element);
+    JitType words = jit_vector(j->i32, vector ? e->lanes : 1);
+    JitType wide = jit_vector(j->i64, vector ? e->lanes : 1);
+#define WORD_(n)                                                                                   \
+    (vector ? emit_splat(e, llvm.ConstInt(j->i32, (n), false)) : llvm.ConstInt(j->i32, (n), false))
+#define SHIFT_(x) llvm.BuildTrunc(at, llvm.BuildLShr(at, x, number(e, x, 32), ""), words, "")
+    JitValue counter = llvm.BuildLShr(at, element, number(e, element, 2), "");
+    JitValue which = llvm.BuildAnd(at, llvm.BuildTrunc(at, element, words, ""), WORD_(3), "");
+    c[0] = llvm.BuildTrunc(at, counter, words, "");
+    c[1] = SHIFT_(counter);
+    c[2] = WORD_(exprs->opcode[row]);
+    c[3] = WORD_(0);
+    k[0] = llvm.BuildTrunc(at, key, words, "");
+    k[1] = SHIFT_(key);
+    for (int round = 0; round < 10; round++) {
+        JitValue p[2];
+        for (int i = 0; i < 2; i++) {
+            JitValue factor = number(e, element, i == 0 ? 0xD2511F53 : 0xCD9E8D57);
+            p[i] = llvm.BuildMul(at, llvm.BuildZExt(at, c[2 * i], wide, ""), factor, "");
+        }
+        JitValue high0 = SHIFT_(p[0]), high1 = SHIFT_(p[1]);
+        JitValue next[4] = {llvm.BuildXor(at, llvm.BuildXor(at, high1, c[1], ""), k[0], ""),
+                            llvm.BuildTrunc(at, p[1], words, ""),
+                            llvm.BuildXor(at, llvm.BuildXor(at, high0, c[3], ""), k[1], ""),
+                            llvm.BuildTrunc(at, p[0], words, "")};
+        for (int i = 0; i < 4; i++) c[i] = next[i];
+        k[0] = llvm.BuildAdd(at, k[0], WORD_(0x9E3779B9u), "");
+        k[1] = llvm.BuildAdd(at, k[1], WORD_(0xBB67AE85u), "");
+    }
+    JitValue chosen = c[3];
+    for (uint32_t i = 3; i-- > 0;)
+        chosen = llvm.BuildSelect(at, llvm.BuildICmp(at, LLVMIntEQ, which, WORD_(i), ""), c[i],
+                                  chosen, "");
+#undef WORD_
+#undef SHIFT_
+    return chosen;
+}
+
+static JitValue operation(Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    Opcode           opcode = (Opcode)exprs->opcode[row];
+    ExprId           operands[3] = {exprs->a[row], exprs->b[row], exprs->c[row]};
+    JitValue         x[3];
+    uint32_t         count = 0;
+    bool             vector = false;
+    for (; count < 3 && expr_id_some(operands[count]); count++) {
+        x[count] = emit_expr(e, operands[count]);
+        vector |= is_vector(x[count]);
+    }
+    for (uint32_t i = 0; i < count && vector; i++) x[i] = emit_splat(e, x[i]);
+    Dtype first = expr_dtype(e->loops, operands[opcode == OP_SELECT ? 1 : 0]);
+    switch (opcode) {
+    case OP_COMPARE:
+        return jit_math_compare(e->j, (CompareKind)exprs->word[row], first, x[0], x[1]);
+    case OP_CONVERT: return jit_math_convert(e->j, first, (Dtype)exprs->word[row], x[0]);
+    case OP_BITCAST: return jit_math_bitcast(e->j, first, (Dtype)exprs->word[row], x[0]);
+    default: return jit_math(e->j, opcode, first, x);
+    }
+}
+
+JitValue emit_expr(Emit *e, ExprId expr) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    uint32_t         row = expr.row;
+    uint64_t         word = exprs->word[row];
+    JitValue         value = e->exprs[row];
+    if (value != NULL) return value;
+    switch ((ExprKind)exprs->kind[row]) {
+    case EXPR_CONST: return constant(e, row);
+    case EXPR_LOAD: {
+        JitValue guard = expr_id_some(exprs->a[row]) ? emit_expr(e, exprs->a[row]) : NULL;
+        value = emit_load(e, word, guard);
+        break;
+    }
+    case EXPR_INDEX:
+        value = jit_math_convert(e->j, DTYPE_I64, (Dtype)exprs->dtype[row],
+                                 emit_dim(e, (DimId){(uint32_t)word}));
+        break;
+    case EXPR_LESS:
+        value = less(e, emit_dim(e, (DimId){(uint32_t)(word >> 32)}),
+                     emit_dim(e, (DimId){(uint32_t)word}));
+        break;
+    case EXPR_RNG: value = philox(e, row); break;
+    default: value = operation(e, row); break;
+    }
+    return note(e, row, false, value);
+}
+#endif

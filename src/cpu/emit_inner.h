@@ -1,0 +1,78 @@
+/* What the sources of the emitter share: a phase on its way to a function. Everything that asks the
+ * dim algebra (which interns) is answered beforehand and kept in places and loop facts, so that
+ * functions can be built on several lanes at once. */
+#ifndef STOA_CPU_EMIT_INNER_H
+#define STOA_CPU_EMIT_INNER_H
+
+#include "cpu/emit.h"
+#include "cpu/jit_build.h"
+
+enum { EMIT_VERSION = 1 }; /* part of the content hash: change it when generated code changes */
+
+/* How a dim depends on the variable of a vector loop. */
+typedef struct EmitPlace {
+    DimId dim, var;
+    bool  varies; /* with var, or with a let symbol that does */
+    bool  linear; /* = coefficient * var + rest */
+    DimId coefficient, rest;
+} EmitPlace;
+typedef struct EmitPlaces { /* open addressing by dim and var */
+    EmitPlace *rows;
+    uint32_t   count, mask;
+} EmitPlaces;
+typedef struct EmitSource { /* what building one function reads */
+    const Loops *loops;
+    KernelId     kernel;
+    uint32_t     phase; /* its node */
+    EmitPlaces   places;
+    DimId       *addresses; /* by access, in the order of access_keys */
+    LoopAccess  *access_keys;
+    uint32_t     accesses_count;
+    DimId       *elements; /* by buffer of the kernel */
+} EmitSource;
+
+#if defined(STOA_HAVE_LLVM)
+/* Values known at the place where instructions go. What a scope noted is forgotten when it ends. */
+typedef struct EmitLog {
+    uint32_t row;
+    bool     dim; /* else an expression */
+} EmitLog;
+typedef struct Emit {
+    JitBuild         *j;
+    const EmitSource *s;
+    const Loops      *loops;
+    JitValue          function, params, first, last;
+    LLVMBasicBlockRef entry;        /* allocas go there; it has no terminator until the end */
+    JitValue         *buffers;      /* by position: base addresses */
+    JitValue         *symbols;      /* by dim row: parameters and variables of open loops */
+    JitValue         *dims, *exprs; /* known values, by row */
+    EmitLog          *log;
+    uint32_t          logged, log_max;
+    LLVMValueRef     *scopes, *others; /* by position: alias metadata */
+    /* the vector loop that is being written */
+    DimId    var;    /* nil: none */
+    uint32_t lanes;  /* elements at once; 1 outside */
+    JitValue base;   /* value of var in lane 0 */
+    JitValue mask;   /* lanes that run; NULL: all */
+    uint8_t *varies; /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
+} Emit;
+
+/* emit_expr.c */
+bool     emit_varies(Emit *e, ExprId expr);
+JitValue emit_dim(Emit *e, DimId dim);        /* i64, or a vector of them if it varies */
+JitValue emit_expr(Emit *e, ExprId expr);     /* a scalar, or a vector if it varies */
+JitValue emit_splat(Emit *e, JitValue value); /* a vector of lanes, whatever it was */
+/* Stores a value, unpacked, at a place; guard: NULL or a bool. */
+void     emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard);
+JitValue emit_load(Emit *e, LoopAccess access, JitValue guard);
+bool     emit_access_varies(Emit *e, LoopAccess access);
+JitValue emit_alloca(Emit *e, JitType type, uint32_t align);
+uint32_t emit_scope_begin(const Emit *e);
+void     emit_scope_end(Emit *e, uint32_t begun);
+#endif
+
+const EmitPlace *emit_place(const EmitSource *source, DimId dim, DimId var);
+DimId            emit_address(const EmitSource *source, LoopAccess access);
+JitBuildFn       emit_build;
+
+#endif

@@ -1,0 +1,131 @@
+/* The graph that fusing works on: what each row is, and which rows feed which, free rows between
+ * them being looked through. Linear. */
+#include "systems/fuse_inner.h"
+#include "systems/lower_inner.h"
+
+static DimId elements_of(Fuse *f, ValueId value) {
+    World       *world = f->world;
+    TypeId       type = f->code->values.type[value.row];
+    const DimId *dims = type_dims(&world->types, type);
+    DimId        product = dims_const(&world->dims, 1);
+    for (uint32_t i = 0; i < type_rank(&world->types, type); i++) {
+        DimId next = dims_mul(&world->dims, product, dims_find(&world->dims, dims[i]));
+        if (!dim_id_some(next)) return next; /* too complex: equal to nothing */
+        product = next;
+    }
+    return product;
+}
+
+static bool computes(const Fuse *f, uint32_t row) {
+    const Target *target = f->ctx->target;
+    const Code   *code = f->code;
+    Opcode        opcode = (Opcode)code->ops.opcode[row];
+    if (!lower_knows(opcode) || code->ops.operands_count[row] > 32) return false;
+    for (uint32_t i = 0; i < code->ops.operands_count[row] + 1u; i++) {
+        ValueId value = i < code->ops.operands_count[row] ? op_operand(code, (OpId){row}, i)
+                                                          : op_result(code, (OpId){row}, 0);
+        Dtype   dtype = type_dtype(&f->world->types, code->values.type[value.row]);
+        if (!target->compiles_op(opcode, dtype)) return false;
+    }
+    return true;
+}
+/* Constants of one element and index maps; and cheap arithmetic on nothing but these. */
+static bool is_free(const Fuse *f, uint32_t row) {
+    const Code *code = f->code;
+    Opcode      opcode = (Opcode)code->ops.opcode[row];
+    TypeId      type = code->values.type[op_result(code, (OpId){row}, 0).row];
+    if (opcode == OP_CONSTANT) return type_rank(&f->world->types, type) == 0;
+    if (lower_moves(opcode)) return true;
+    if (!(op_infos[opcode].flags & OP_ELEMENTWISE) || lower_cost(opcode) > 1) return false;
+    for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+        OpId def = value_op(code, op_operand(code, (OpId){row}, i));
+        if (!op_id_some(def) || f->kind[def.row - f->first] != ROW_FREE) return false;
+        for (OpId root = def;
+             lower_moves((Opcode)code->ops.opcode[root.row]) &&
+             code->ops.operands_count[root.row] != 0 && code->ops.opcode[root.row] != OP_DIM_SIZE;
+             def = root) {
+            root = value_op(code, op_operand(code, root, 0));
+            if (!op_id_some(root) || f->kind[root.row - f->first] != ROW_FREE) return false;
+        }
+    }
+    return code->ops.operands_count[row] != 0;
+}
+
+static PathKind worse(PathKind a, PathKind b) { return a > b ? a : b; }
+static PathKind path_of(Opcode opcode) {
+    if (opcode == OP_RESHAPE || opcode == OP_STOP_GRADIENT) return PATH_ALIGNED;
+    return opcode == OP_BROADCAST_IN_DIM ? PATH_REPEATED : PATH_MOVED;
+}
+
+/* Adds an edge from the row behind value to `to`; none for arguments and constants. Free rows with
+ * several operands (arithmetic on constants) have no data behind them. */
+static void add_edge(Fuse *f, uint32_t to, uint32_t operand, ValueId value) {
+    const Code *code = f->code;
+    PathKind    path = PATH_ALIGNED;
+    OpId        def = value_op(code, value);
+    while (op_id_some(def) && f->kind[def.row - f->first] == ROW_FREE) {
+        Opcode opcode = (Opcode)code->ops.opcode[def.row];
+        if (code->ops.operands_count[def.row] != 1 || !lower_moves(opcode) || opcode == OP_DIM_SIZE)
+            return;
+        path = worse(path, path_of(opcode));
+        def = value_op(code, op_operand(code, def, 0));
+    }
+    if (!op_id_some(def)) return;
+    f->edges[f->edges_count++] = (Edge){def.row, to, (uint8_t)path, (uint8_t)operand};
+}
+
+static void sort_uses(Fuse *f) {
+    uint32_t rows = f->last - f->first;
+    f->uses = ARENA_ARRAY(f->ctx->scratch, uint32_t, f->edges_count + 1);
+    f->uses_first = ARENA_ARRAY_ZERO(f->ctx->scratch, uint32_t, rows + 2);
+    for (uint32_t i = 0; i < f->edges_count; i++) f->uses_first[f->edges[i].from - f->first + 2]++;
+    for (uint32_t i = 2; i < rows + 2; i++) f->uses_first[i] += f->uses_first[i - 1];
+    for (uint32_t i = 0; i < f->edges_count; i++)
+        f->uses[f->uses_first[f->edges[i].from - f->first + 1]++] = i;
+}
+
+static void add_group(Fuse *f, uint32_t row) {
+    const Code *code = f->code;
+    Opcode      opcode = (Opcode)code->ops.opcode[row];
+    Group      *group = &f->groups[row - f->first];
+    *group = (Group){.head = row, .tail = row, .count = 1, .place = row - f->first};
+    f->parent[row - f->first] = row - f->first;
+    f->order[row - f->first] = row;
+    if (f->kind[row - f->first] != ROW_CORE) return;
+    group->cost = lower_cost(opcode);
+    group->elements = elements_of(f, op_result(code, (OpId){row}, 0));
+    if (opcode != OP_REDUCE) return;
+    group->reduce = row;
+    group->kept = group->elements;
+    group->elements = elements_of(f, op_operand(code, (OpId){row}, 0));
+}
+
+void fuse_build(Fuse *f) {
+    const Code *code = f->code;
+    Arena      *scratch = f->ctx->scratch;
+    uint32_t    rows = f->last - f->first, edges_max = 0;
+    f->kind = ARENA_ARRAY_ZERO(scratch, uint8_t, rows);
+    f->parent = ARENA_ARRAY(scratch, uint32_t, rows);
+    f->groups = ARENA_ARRAY(scratch, Group, rows);
+    f->next_member = ARENA_ARRAY_ZERO(scratch, uint32_t, rows);
+    f->order = ARENA_ARRAY(scratch, uint32_t, rows);
+    f->stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, rows);
+    for (uint32_t row = f->first; row < f->last; row++) edges_max += code->ops.operands_count[row];
+    f->edges = ARENA_ARRAY(scratch, Edge, edges_max + 1);
+    f->ins_first = ARENA_ARRAY(scratch, uint32_t, rows + 1);
+    for (uint32_t row = f->first; row < f->last; row++) {
+        bool known = code->ops.results_count[row] == 1 && computes(f, row);
+        f->ins_first[row - f->first] = f->edges_count;
+        f->kind[row - f->first] =
+            !known ? ROW_OUTSIDE : (uint8_t)(is_free(f, row) ? ROW_FREE : ROW_CORE);
+        if (f->kind[row - f->first] == ROW_FREE) {
+            add_group(f, row);
+            continue;
+        }
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
+            add_edge(f, row, i, op_operand(code, (OpId){row}, i));
+        add_group(f, row);
+    }
+    f->ins_first[rows] = f->edges_count;
+    sort_uses(f);
+}

@@ -1,0 +1,72 @@
+/* What the sources of the fuse system share: the rows of one block as a graph of groups, free rows
+ * looked through. Arrays are indexed by row - first. */
+#ifndef STOA_SYSTEMS_FUSE_INNER_H
+#define STOA_SYSTEMS_FUSE_INNER_H
+
+#include "systems/rewrite.h"
+#include "systems/system.h"
+
+typedef enum RowKind {
+    ROW_OUTSIDE, /* a launch of its own: library calls, effects, state, the terminator */
+    ROW_FREE,    /* index maps and what they make of constants: written again wherever needed */
+    ROW_CORE     /* arithmetic that can be part of a kernel */
+} RowKind;
+
+/* How a consumer sees the result of a producer through the free rows between them. */
+typedef enum PathKind {
+    PATH_ALIGNED,  /* element by element, in the same row-major order */
+    PATH_REPEATED, /* broadcast */
+    PATH_MOVED     /* transposed, sliced, reversed: at other places */
+} PathKind;
+
+typedef struct Edge {
+    uint32_t from, to; /* rows */
+    uint8_t  path;     /* PathKind */
+    uint8_t  operand;  /* of to */
+} Edge;
+
+typedef struct Group {
+    uint32_t head, tail, count; /* members by next_member, in row order */
+    uint32_t place;             /* in the order of groups */
+    DimId    elements;          /* of the iteration space */
+    DimId    kept;              /* of what its reductions give; nil: none */
+    uint32_t reduce;            /* a reduction among the members, or 0 */
+    uint32_t cost;              /* arithmetic of an element, all members */
+} Group;
+
+typedef struct Fuse {
+    SystemCtx  *ctx;
+    World      *world;
+    const Code *code;
+    uint32_t    first, last; /* rows of the block */
+    uint8_t    *kind;        /* RowKind, by row - first; likewise below */
+    uint32_t   *parent;      /* union-find: row of the group's representative */
+    Group      *groups;      /* of representatives */
+    uint32_t   *next_member; /* 0: last */
+    uint32_t   *order;       /* group by place */
+    Edge       *edges;       /* sorted by consumer */
+    uint32_t   *ins_first;   /* first edge into a row; one more at the end */
+    uint32_t    edges_count;
+    uint32_t   *uses;       /* edges sorted by producer: rows of edges */
+    uint32_t   *uses_first; /* by row; one more at the end */
+    uint32_t   *stamp;      /* scratch marks by row */
+    uint32_t    stamps;
+} Fuse;
+
+static inline uint32_t fuse_find(const Fuse *f, uint32_t row) {
+    uint32_t *parent = f->parent, at = row - f->first;
+    while (parent[at] != at) at = parent[at] = parent[parent[at]];
+    return at + f->first;
+}
+static inline Group *fuse_group(const Fuse *f, uint32_t row) {
+    return &f->groups[fuse_find(f, row) - f->first];
+}
+
+/* fuse_graph.c: kinds of rows, edges, a group for each row. */
+void fuse_build(Fuse *f);
+/* fuse_groups.c: decides which groups become one; returns how many merges were done. */
+uint32_t fuse_merge_groups(Fuse *f);
+/* fuse_write.c: the block anew, a fused row for each group of core rows. */
+void fuse_write(Fuse *f, Rewrite *rw);
+
+#endif

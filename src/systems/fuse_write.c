@@ -1,0 +1,216 @@
+/* Writing the block anew, group by group. Free rows are written where they are needed: inside each
+ * group that looks through them, and outside for launches of their own. A group first finds the
+ * values it takes from outside, which become the arguments of its block, then writes its rows. */
+#include "systems/fuse_inner.h"
+
+typedef struct Writing {
+    Fuse     *f;
+    Rewrite  *rw;
+    ValueId  *inner;  /* by old value row: its copy in the block being written */
+    uint32_t *stamp;  /* by old value row: inner is of this group */
+    uint32_t  group;  /* number of the group, for stamps */
+    ValueId  *inputs; /* old values that the group takes from outside */
+    uint32_t  inputs_count;
+    uint32_t *stack;
+} Writing;
+
+static bool is_free_row(const Fuse *f, uint32_t row) {
+    return row >= f->first && row < f->last && f->kind[row - f->first] == ROW_FREE;
+}
+static uint32_t free_operands(const Fuse *f, uint32_t row) {
+    return f->code->ops.opcode[row] == OP_DIM_SIZE ? 0 : f->code->ops.operands_count[row];
+}
+
+/* --- free rows -------------------------------------------------------------------------------- */
+/* The size of an axis without its tensor: the last number of iota[size + 1]. */
+static ValueId write_dim_size(Build *build, const Fuse *f, uint32_t row) {
+    World   *world = f->world;
+    Dims    *dims = &world->dims;
+    ValueId  x = op_operand(f->code, (OpId){row}, 0);
+    uint64_t axis = op_attrs(world, f->code, (OpId){row})[ATTR_DIM_SIZE_axis];
+    DimId    size = type_dims(&world->types, f->code->values.type[x.row])[axis];
+    DimId    next = dims_add(dims, size, dims_const(dims, 1));
+    uint64_t iota[3] = {DTYPE_I64, build_sizes(build, &next, 1), 0};
+    ValueId  numbers = build_op(build, OP_IOTA, NULL, 0, iota);
+    uint64_t last[3] = {build_sizes(build, &size, 1), build_sizes(build, &next, 1), 0};
+    ValueId  one = build_op(build, OP_SLICE, &numbers, 1, last);
+    return build_reshape(build, one, NULL, 0);
+}
+static ValueId write_free(Writing *w, uint32_t row, const ValueId *operands) {
+    const Code *code = w->f->code;
+    Build      *build = &w->rw->build;
+    build->loc = code->ops.loc[row];
+    if (code->ops.opcode[row] == OP_DIM_SIZE) return write_dim_size(build, w->f, row);
+    return build_op(build, (Opcode)code->ops.opcode[row], operands, code->ops.operands_count[row],
+                    op_attrs(w->f->world, code, (OpId){row}));
+}
+
+/* The value in the block being written; free rows behind it are written first, deepest first. */
+static ValueId inner_value(Writing *w, ValueId value) {
+    const Fuse *f = w->f;
+    uint32_t    depth = 0;
+    ValueId     operands[4];
+    if (w->stamp[value.row] == w->group) return w->inner[value.row];
+    w->stack[depth++] = value_op(f->code, value).row;
+    while (depth != 0) {
+        uint32_t row = w->stack[depth - 1], before = depth, count = free_operands(f, row);
+        ASSERT(is_free_row(f, row) && count <= LENGTH(operands));
+        for (uint32_t i = 0; i < count; i++) {
+            ValueId x = op_operand(f->code, (OpId){row}, i);
+            if (w->stamp[x.row] != w->group) w->stack[depth++] = value_op(f->code, x).row;
+        }
+        if (depth != before) continue;
+        depth--;
+        ValueId made = op_result(f->code, (OpId){row}, 0);
+        if (w->stamp[made.row] == w->group) continue; /* reached twice */
+        for (uint32_t i = 0; i < count; i++)
+            operands[i] = w->inner[op_operand(f->code, (OpId){row}, i).row];
+        w->inner[made.row] = write_free(w, row, operands);
+        w->stamp[made.row] = w->group;
+    }
+    return w->inner[value.row];
+}
+/* The value outside of groups: free rows are written before their first use. */
+static ValueId outer_value(Writing *w, ValueId value) {
+    const Fuse *f = w->f;
+    uint32_t    depth = 0;
+    if (value_id_some(w->rw->map[value.row])) return w->rw->map[value.row];
+    w->stack[depth++] = value_op(f->code, value).row;
+    while (depth != 0) {
+        uint32_t row = w->stack[depth - 1], before = depth;
+        for (uint32_t i = 0; i < f->code->ops.operands_count[row]; i++) {
+            ValueId x = op_operand(f->code, (OpId){row}, i);
+            if (!value_id_some(w->rw->map[x.row])) w->stack[depth++] = value_op(f->code, x).row;
+        }
+        if (depth != before) continue;
+        depth--;
+        if (value_id_some(w->rw->map[op_result(f->code, (OpId){row}, 0).row])) continue;
+        rewrite_at(w->rw, (OpId){row});
+        (void)rewrite_copy(w->rw, (OpId){row});
+    }
+    return w->rw->map[value.row];
+}
+
+/* --- groups ----------------------------------------------------------------------------------- */
+/* Values from outside that the members reach, directly or through free rows. */
+static void find_inputs(Writing *w, uint32_t group) {
+    const Fuse *f = w->f;
+    w->inputs_count = 0;
+    w->group++; /* the first of two stamps: visited while searching */
+    for (uint32_t row = f->groups[group - f->first].head; row != 0;
+         row = f->next_member[row - f->first])
+        w->stamp[op_result(f->code, (OpId){row}, 0).row] = w->group;
+    for (uint32_t member = f->groups[group - f->first].head; member != 0;
+         member = f->next_member[member - f->first]) {
+        uint32_t depth = 0;
+        w->stack[depth++] = member;
+        while (depth != 0) {
+            uint32_t row = w->stack[--depth];
+            uint32_t count =
+                is_free_row(f, row) ? free_operands(f, row) : f->code->ops.operands_count[row];
+            for (uint32_t i = 0; i < count; i++) {
+                ValueId x = op_operand(f->code, (OpId){row}, i);
+                if (w->stamp[x.row] == w->group) continue;
+                w->stamp[x.row] = w->group;
+                OpId def = value_op(f->code, x);
+                if (op_id_some(def) && is_free_row(f, def.row))
+                    w->stack[depth++] = def.row;
+                else
+                    w->inputs[w->inputs_count++] = x;
+            }
+        }
+    }
+}
+
+static bool is_output(const Fuse *f, uint32_t row, uint32_t group) {
+    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++)
+        if (fuse_find(f, f->edges[f->uses[i]].to) != group) return true;
+    return false;
+}
+
+static void write_members(Writing *w, uint32_t group) {
+    const Fuse *f = w->f;
+    for (uint32_t row = f->groups[group - f->first].head; row != 0;
+         row = f->next_member[row - f->first]) {
+        OpId     op = {row};
+        ValueId  operands[64];
+        uint32_t count = f->code->ops.operands_count[row];
+        for (uint32_t i = 0; i < count; i++)
+            operands[i] = inner_value(w, op_operand(f->code, op, i));
+        w->rw->build.loc = f->code->ops.loc[row];
+        ValueId made = build_op(&w->rw->build, (Opcode)f->code->ops.opcode[row], operands, count,
+                                op_attrs(f->world, f->code, op));
+        ValueId old = op_result(f->code, op, 0);
+        w->rw->build.code->values.name[made.row] = f->code->values.name[old.row];
+        w->inner[old.row] = made;
+        w->stamp[old.row] = w->group;
+    }
+}
+
+static void write_group(Writing *w, uint32_t group) {
+    Fuse    *f = w->f;
+    Build   *build = &w->rw->build;
+    Code    *code = build->code;
+    Arena   *scratch = f->ctx->scratch;
+    uint32_t outputs = 0, members = f->groups[group - f->first].count;
+    find_inputs(w, group);
+    ArenaMark mark = arena_mark(scratch);
+    ValueId  *taken = ARENA_ARRAY(scratch, ValueId, w->inputs_count + 1);
+    ValueId  *given = ARENA_ARRAY(scratch, ValueId, members + 1);
+    ValueId  *old = ARENA_ARRAY(scratch, ValueId, members + 1);
+    rewrite_at(w->rw, (OpId){group});
+    BlockId block = build->block, body = code_add_block(code, (OpId){0}, w->inputs_count);
+    w->group++;
+    for (uint32_t i = 0; i < w->inputs_count; i++) {
+        ValueId arg = {code->blocks.args_first[body.row].row + i}, from = w->inputs[i];
+        taken[i] = outer_value(w, from);
+        code->values.type[arg.row] = f->code->values.type[from.row];
+        w->inner[from.row] = arg;
+        w->stamp[from.row] = w->group;
+    }
+    build->block = body;
+    write_members(w, group);
+    for (uint32_t row = f->groups[group - f->first].head; row != 0;
+         row = f->next_member[row - f->first]) {
+        if (!is_output(f, row, group)) continue;
+        old[outputs] = op_result(f->code, (OpId){row}, 0);
+        given[outputs] = w->inner[old[outputs].row];
+        outputs++;
+    }
+    (void)build_row(build, OP_RETURN, given, outputs, NULL, 0);
+    build->block = block;
+    OpId op = code_add_op(code, block, OP_FUSED, taken, w->inputs_count, outputs, (AttrsId){0},
+                          f->code->ops.loc[group]);
+    code->ops.blocks_first[op.row] = body;
+    code->ops.blocks_count[op.row] = 1;
+    code->blocks.parent[body.row] = op;
+    for (uint32_t i = 0; i < outputs; i++) {
+        ValueId result = op_result(code, op, i);
+        code->values.type[result.row] = code->values.type[given[i].row];
+        rewrite_map(w->rw, old[i], result);
+    }
+    arena_release(scratch, mark);
+}
+
+void fuse_write(Fuse *f, Rewrite *rw) {
+    Arena   *scratch = f->ctx->scratch;
+    uint32_t values = f->code->values.table.count, rows = f->last - f->first;
+    Writing  w = {.f = f, .rw = rw};
+    w.inner = ARENA_ARRAY(scratch, ValueId, values);
+    w.stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, values);
+    w.inputs = ARENA_ARRAY(scratch, ValueId, values);
+    w.stack = ARENA_ARRAY(scratch, uint32_t, f->code->operands.table.count + rows + 1);
+    for (uint32_t place = 0; place < rows; place++) {
+        uint32_t group = f->order[place];
+        if (group == 0 || f->kind[group - f->first] == ROW_FREE) continue;
+        if (f->kind[group - f->first] == ROW_CORE) {
+            write_group(&w, group);
+            continue;
+        }
+        OpId     op = {group};
+        uint32_t count = f->code->ops.operands_count[group];
+        for (uint32_t i = 0; i < count; i++) (void)outer_value(&w, op_operand(f->code, op, i));
+        rewrite_at(rw, op);
+        (void)rewrite_copy(rw, op);
+    }
+}

@@ -1,0 +1,275 @@
+/* The rules for CPU lanes.
+ *
+ *   order    in kernels that sum over the contiguous axis, summed axes go inside
+ *   merge    phases of one frame become one loop nest, then neighbours inside it
+ *   scope    what only one iteration needs becomes registers or lane memory
+ *   fuse     loops that walk memory in a row become one; the rest of the outer ones too
+ *   rfactor  sums over the outermost loop get partial results a group of iterations
+ *   bind     outermost loops go to lanes, innermost ones to vectors
+ * Groups are counted from sizes alone, never from the number of lanes, so results do not depend on
+ * it. */
+#include "systems/schedule.h"
+
+enum {
+    GROUP_ROWS = 16,       /* least rows of a partial column sum */
+    GROUP_ELEMENTS = 4096, /* least elements of a partial total */
+    GROUPS_MAX = 64,
+    COLUMNS_BLOCK = 512 /* columns that one lane combines at once */
+};
+
+static LoopNodes *nodes_of(Schedule *s) { return &s->loops->nodes; }
+static uint32_t   count_of(Schedule *s) { return s->loops->kernels.nodes_count[s->kernel.row]; }
+static NodeKind   kind_at(Schedule *s, uint32_t at) {
+      return at < count_of(s) ? (NodeKind)nodes_of(s)->kind[schedule_node(s, at)] : NODE_NIL;
+}
+static uint32_t size_at(Schedule *s, uint32_t at) {
+    return nodes_of(s)->size[schedule_node(s, at)];
+}
+static DimId var_at(Schedule *s, uint32_t at) { return nodes_of(s)->var[schedule_node(s, at)]; }
+/* Whether the loop holds nothing but one inner loop. */
+static bool holds_one_loop(Schedule *s, uint32_t at) {
+    return kind_at(s, at) == NODE_LOOP && kind_at(s, at + 1) == NODE_LOOP &&
+           size_at(s, at) == size_at(s, at + 1) + 1;
+}
+/* Whether no loop is inside. */
+static bool is_leaf(Schedule *s, uint32_t at) {
+    for (uint32_t i = at + 1; i < at + size_at(s, at); i++)
+        if (kind_at(s, i) == NODE_LOOP) return false;
+    return true;
+}
+/* Loops of a perfect nest from `at` on. */
+static uint32_t depth_at(Schedule *s, uint32_t at) {
+    uint32_t depth = 0;
+    if (kind_at(s, at) != NODE_LOOP) return 0;
+    for (depth = 1; holds_one_loop(s, at + depth - 1);) depth++;
+    return depth;
+}
+
+/* --- order ------------------------------------------------------------------------------------ */
+/* Whether iterations of the loop at `at` may meet in one element of what a statement writes. */
+static bool sums_over(Schedule *s, uint32_t at, uint32_t statement) {
+    LoopAccess access = nodes_of(s)->access[schedule_node(s, statement)];
+    return !transform_separates(s->loops, loops_address(s->loops, access), var_at(s, at));
+}
+typedef struct Order { /* the axes of the frame: extents, and which are summed over */
+    uint32_t depth, summed;
+    DimId    extents[SHAPE_RANK_MAX];
+    bool     inside; /* the last one is summed over */
+} Order;
+static Order find_order(Schedule *s) {
+    Order order = {0};
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) {
+        uint32_t depth = depth_at(s, at + 1), last = at + 1 + depth;
+        if (depth == 0 || depth > SHAPE_RANK_MAX || kind_at(s, last) != NODE_REDUCE) continue;
+        bool inside = sums_over(s, last - 1, last);
+        if (order.depth != 0 && (order.inside || !inside)) continue; /* the first, or one inside */
+        order = (Order){.depth = depth, .inside = inside};
+        for (uint32_t i = 0; i < depth; i++) {
+            order.extents[i] = nodes_of(s)->extent[schedule_node(s, at + 1 + i)];
+            order.summed |= (uint32_t)sums_over(s, at + 1 + i, last) << i;
+        }
+    }
+    return order;
+}
+static void put_sums_inside(Schedule *s, const Order *order) {
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) {
+        uint32_t depth = depth_at(s, at + 1), outer = 0;
+        bool     same = depth == order->depth;
+        for (uint32_t i = 0; same && i < depth; i++)
+            same = nodes_of(s)->extent[schedule_node(s, at + 1 + i)].row == order->extents[i].row;
+        for (uint32_t i = 0; same && i < depth; i++) {
+            if (order->summed >> i & 1) continue;
+            if (i > outer) (void)transform_reorder(s, at + 1 + outer, at + 1 + i);
+            outer++;
+        }
+    }
+}
+
+/* --- merge ------------------------------------------------------------------------------------ */
+static void merge_phases(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s);)
+        if (!transform_merge(s, at)) at += size_at(s, at);
+}
+/* Neighbouring loops anywhere inside, outermost first. */
+static void merge_inside(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at++) {
+        if (kind_at(s, at) != NODE_LOOP) continue;
+        while (kind_at(s, at + size_at(s, at)) == NODE_LOOP && transform_merge(s, at)) {}
+    }
+}
+
+static void narrow_scopes(Schedule *s) {
+    const LoopKernels *kernels = &s->loops->kernels;
+    for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
+        BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
+        if (s->loops->buffers.scope[buffer.row] != SCOPE_WORK) continue;
+        if (transform_inline(s, buffer)) continue;
+        if (!transform_scope(s, buffer, SCOPE_REG)) (void)transform_scope(s, buffer, SCOPE_LANE);
+    }
+}
+
+/* --- fuse ------------------------------------------------------------------------------------- */
+/* Whether dim depends on the two variables through outer * extent + inner alone. */
+static bool fuses(Dims *dims, DimId dim, DimId outer, DimId inner, DimId extent) {
+    DimId a, b, rest, rest2;
+    if (!dims_contains(dims, dim, outer) && !dims_contains(dims, dim, inner)) return true;
+    if (!dims_linear_in(dims, dim, outer, &a, &rest)) return false;
+    if (!dims_linear_in(dims, rest, inner, &b, &rest2)) return false;
+    return dims_mul(dims, b, extent).row == a.row;
+}
+typedef struct Fusing {
+    Schedule *s;
+    DimId     outer, inner, extent;
+    uint8_t  *seen;
+    bool      clean;
+} Fusing;
+static void check_expr(Fusing *f, ExprId root) {
+    Loops           *loops = f->s->loops;
+    const LoopExprs *exprs = &loops->exprs;
+    ArenaMark        mark = arena_mark(f->s->scratch);
+    uint32_t *stack = ARENA_ARRAY(f->s->scratch, uint32_t, (size_t)root.row * 3 + 4), depth = 0;
+    stack[depth++] = root.row;
+    while (depth != 0 && f->clean) {
+        uint32_t row = stack[--depth];
+        if (row == 0 || f->seen[row]) continue;
+        f->seen[row] = 1;
+        uint64_t word = exprs->word[row];
+        DimId    dims[2] = {{0}, {0}};
+        switch ((ExprKind)exprs->kind[row]) {
+        case EXPR_LOAD: dims[0] = loops_address(loops, word); break;
+        case EXPR_LESS: dims[1] = (DimId){(uint32_t)(word >> 32)}; /* fallthrough */
+        case EXPR_INDEX:
+        case EXPR_RNG: dims[0] = (DimId){(uint32_t)word}; break;
+        default: break;
+        }
+        for (uint32_t i = 0; i < 2; i++)
+            if (dim_id_some(dims[i]))
+                f->clean &= fuses(&loops->dims, dims[i], f->outer, f->inner, f->extent);
+        stack[depth++] = exprs->a[row].row;
+        stack[depth++] = exprs->b[row].row;
+        stack[depth++] = exprs->c[row].row;
+    }
+    arena_release(f->s->scratch, mark);
+}
+bool schedule_fuses_cleanly(Schedule *s, uint32_t at) {
+    Loops     *loops = s->loops;
+    LoopNodes *nodes = &loops->nodes;
+    if (!holds_one_loop(s, at)) return false;
+    uint32_t loop = schedule_node(s, at);
+    Fusing   f = {s, nodes->var[loop], nodes->var[loop + 1], nodes->extent[loop + 1], NULL, true};
+    if (dims_contains(&loops->dims, f.extent, f.outer)) return false;
+    f.seen = ARENA_ARRAY_ZERO(s->scratch, uint8_t, loops->exprs.table.count);
+    for (uint32_t row = loop + 2; row < loop + nodes->size[loop] && f.clean; row++) {
+        if (nodes->kind[row] == NODE_LOOP) {
+            f.clean = fuses(&loops->dims, nodes->extent[row], f.outer, f.inner, f.extent);
+            continue;
+        }
+        DimId address = loops_address(loops, nodes->access[row]);
+        f.clean = fuses(&loops->dims, address, f.outer, f.inner, f.extent);
+        check_expr(&f, nodes->value[row]);
+        check_expr(&f, nodes->guard[row]);
+    }
+    for (uint32_t row = 1; row < loops->lets.table.count && f.clean; row++)
+        check_expr(&f, loops->lets.value[row]);
+    return f.clean;
+}
+/* From the inside out, wherever it costs no division. */
+static void fuse_cleanly(Schedule *s) {
+    for (uint32_t at = count_of(s); at-- > 0;)
+        while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at)) (void)transform_fuse(s, at);
+}
+/* The outer loops of each phase become one, so that lanes have much to share out; the innermost
+ * stays apart. */
+static void fuse_outer(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
+        while (depth_at(s, at + 1) > 2 || (depth_at(s, at + 1) == 2 && !is_leaf(s, at + 2)))
+            if (!transform_fuse(s, at + 1)) break;
+}
+
+/* --- sums over the outermost loop ------------------------------------------------------------- */
+/* Whether all iterations of a loop add to the same elements of memory that outlives it. */
+static bool sums_over_phase(Schedule *s, uint32_t loop) {
+    for (uint32_t at = loop + 1; at < loop + size_at(s, loop); at++) {
+        if (kind_at(s, at) != NODE_REDUCE) continue;
+        BufferId target = access_buffer(nodes_of(s)->access[schedule_node(s, at)]);
+        uint8_t  scope = s->loops->buffers.scope[target.row];
+        if ((scope == SCOPE_ARG || scope == SCOPE_WORK) && sums_over(s, loop, at)) return true;
+    }
+    return false;
+}
+/* A phase that combines partial results: its columns in blocks, groups in order, vectors inside. */
+static void schedule_combination(Schedule *s, uint32_t at) {
+    uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
+    while (depth > 2 && transform_fuse(s, at + 1)) depth--;
+    if (depth < 2) return;
+    if (!transform_split(s, at + 1, COLUMNS_BLOCK, 0)) return;
+    if (!transform_reorder(s, at + 2, at + 3)) return;
+    (void)transform_bind(s, at + 1, BIND_PARALLEL, 0, 0);
+    (void)transform_bind(s, at + 3, BIND_VECTOR, 0, 0);
+}
+/* Splits and factors the phase at `at`; false if it does not sum over its outermost loop. */
+static bool factor_phase(Schedule *s, uint32_t at) {
+    if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
+    bool leaf = is_leaf(s, at + 1);
+    return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS, GROUPS_MAX) &&
+           transform_rfactor(s, at + 1);
+}
+static uint32_t count_phases(Schedule *s) {
+    uint32_t count = 0;
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) count++;
+    return count;
+}
+static void factor_sums(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s);) {
+        uint32_t before = count_phases(s);
+        uint32_t combinations = factor_phase(s, at) ? count_phases(s) - before : 0;
+        at += size_at(s, at);
+        for (; combinations > 0; combinations--) {
+            schedule_combination(s, at);
+            at += size_at(s, at);
+        }
+    }
+}
+
+/* --- bind ------------------------------------------------------------------------------------- */
+static void bind_loops(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at++) {
+        uint32_t row = schedule_node(s, at), bind = nodes_of(s)->bind[row];
+        if (kind_at(s, at) != NODE_LOOP || bind != BIND_SERIAL) continue;
+        bool outermost = kind_at(s, at - 1) == NODE_PHASE;
+        if (outermost && !sums_over_phase(s, at)) bind |= BIND_PARALLEL;
+        if (is_leaf(s, at)) bind |= BIND_VECTOR;
+        if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, 0, 0);
+    }
+}
+
+/* An earlier kernel with the same content before scheduling, or the kernel itself. */
+static KernelId find_same(Loops *loops, KernelId kernel) {
+    LoopKernels *kernels = &loops->kernels;
+    LoopHash     hash = loops_hash(loops, kernel);
+    kernels->hash_low[kernel.row] = hash.low;
+    kernels->hash_high[kernel.row] = hash.high;
+    for (uint32_t row = 1; row < kernel.row; row++)
+        if (kernels->hash_low[row] == hash.low && kernels->hash_high[row] == hash.high)
+            return kernels->same[row];
+    return kernel;
+}
+
+void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
+    KernelId same = find_same(ctx->loops, kernel);
+    ctx->loops->kernels.same[kernel.row] = same;
+    if (same.row != kernel.row) return;
+    ArenaMark mark = arena_mark(ctx->scratch);
+    Schedule  s = {ctx->loops, kernel, ctx->scratch};
+    Order     order = find_order(&s);
+    if (order.inside) put_sums_inside(&s, &order);
+    merge_phases(&s);
+    merge_inside(&s);
+    narrow_scopes(&s);
+    fuse_cleanly(&s);
+    fuse_outer(&s);
+    factor_sums(&s);
+    bind_loops(&s);
+    schedule_sharing(&s);
+    arena_release(ctx->scratch, mark);
+}

@@ -1,0 +1,20 @@
+/* Rules that turn the naive loops of a kernel into good ones for a target, by recorded transforms.
+ * No search: one pass over the kernel, in microseconds. */
+#ifndef STOA_SYSTEMS_SCHEDULE_H
+#define STOA_SYSTEMS_SCHEDULE_H
+
+#include "systems/system.h"
+#include "systems/transform.h"
+
+/* Schedules the newest kernel of ctx->loops for ctx->target. A kernel with the content of an
+ * earlier one is not scheduled again: its `same` column names the earlier one. */
+void schedule_kernel(SystemCtx *ctx, KernelId kernel);
+
+/* Finds the operands whose memory a result may take: all is read before it is overwritten, in the
+ * same iteration. Fills the `shares` column. */
+void schedule_sharing(Schedule *s);
+
+/* Whether fusing the loop at `at` with the one inside it leaves no division in any place. */
+bool schedule_fuses_cleanly(Schedule *s, uint32_t at);
+
+#endif

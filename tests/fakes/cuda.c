@@ -1,0 +1,797 @@
+/* A stand-in for the driver, so that the runtime can be tested without a GPU: device memory is host
+ * memory with a limit, streams run at once, graphs are kept and run node by node.
+ *
+ * Of the nodes that are ready it runs the last one first, so a dependency that was forgotten shows.
+ * It proves that the runtime makes the right calls with the right data and gives everything back;
+ * what a real device makes of them, the tests with the label `gpu` show. */
+#include "fake_cuda.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define EXPORT __attribute__((visibility("default")))
+enum { NAMES_MAX = 128, NODES_MAX = 64, AFTER_MAX = 8, CONDITIONS_MAX = 32, MAPS_MAX = 64 };
+enum { GRANULE = 1 << 16, DEVICE_BYTES = 64 << 20 };
+
+/* --- calls, failures, facts ------------------------------------------------------------------- */
+
+typedef struct Name {
+    char     text[64];
+    unsigned calls, fail_nth;
+    int      error;
+} Name;
+static Name     names[NAMES_MAX];
+static unsigned names_count, live, calls_count, any_nth;
+static int      any_error;
+static size_t   bytes_max = DEVICE_BYTES, bytes_used;
+static int      facts[256];
+
+static Name *name_of(const char *text) {
+    for (unsigned i = 0; i < names_count; i++)
+        if (strcmp(names[i].text, text) == 0) return &names[i];
+    Name *name = &names[names_count++];
+    memset(name, 0, sizeof *name);
+    snprintf(name->text, sizeof name->text, "%s", text);
+    return name;
+}
+/* The injected error of this call, or 0. */
+static int enter(const char *text) {
+    Name *name = name_of(text);
+    if (++calls_count == any_nth) return any_error;
+    return ++name->calls == name->fail_nth ? name->error : 0;
+}
+#define ENTER()                                                                                    \
+    do {                                                                                           \
+        int error_ = enter(__func__);                                                              \
+        if (error_ != 0) return error_;                                                            \
+    } while (0)
+
+/* --- streams, graphs -------------------------------------------------------------------------- */
+
+typedef enum NodeKind { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } NodeKind;
+struct CUgraphNode_st {
+    NodeKind      kind;
+    unsigned      after[AFTER_MAX], after_count;
+    CuFunction    function;
+    unsigned char args[256];
+    CuLaunchValue cluster;
+    CuCopyNode    copy;
+    CuFillNode    fill;
+    CuGraph       child; /* CHILD: a copy; CONDITIONAL: the body, owned by the node */
+    CuCondition   condition;
+    int           type;
+};
+struct CUgraph_st {
+    struct CUgraphNode_st nodes[NODES_MAX];
+    unsigned              count;
+};
+struct CUgraphExec_st {
+    CuGraph graph;  /* a copy */
+    CuGraph origin; /* whose nodes name its nodes */
+};
+struct CUstream_st {
+    CuGraph capture;
+};
+struct CUevent_st {
+    double ms;
+};
+struct CUmod_st {
+    uint32_t variable[4];
+};
+struct CUfunc_st {
+    const char *name;
+    void (*run)(const void *args);
+};
+typedef struct Condition {
+    unsigned initial, value;
+} Condition;
+static Condition conditions[CONDITIONS_MAX];
+static unsigned  conditions_count;
+
+static void run_set(const void *args) {
+    FakeSet p;
+    memcpy(&p, args, sizeof p);
+    for (uint32_t i = 0; i < p.count; i++) ((uint32_t *)(uintptr_t)p.into)[i] = p.value;
+}
+static void run_add(const void *args) {
+    FakeAdd p;
+    memcpy(&p, args, sizeof p);
+    for (uint32_t i = 0; i < p.count; i++)
+        ((uint32_t *)(uintptr_t)p.into)[i] += ((const uint32_t *)(uintptr_t)p.from)[i];
+}
+static void run_count_down(const void *args) {
+    FakeCount p;
+    memcpy(&p, args, sizeof p);
+    conditions[p.condition].value = --*(uint32_t *)(uintptr_t)p.counter != 0;
+}
+static void run_test(const void *args) {
+    FakeTest p;
+    memcpy(&p, args, sizeof p);
+    conditions[p.condition].value = *(const uint32_t *)(uintptr_t)p.word != 0;
+}
+static struct CUfunc_st functions[] = {
+    {"set", run_set}, {"add", run_add}, {"count_down", run_count_down}, {"test", run_test}};
+enum { FUNCTIONS = sizeof functions / sizeof functions[0] };
+
+static void run_copy(const CuCopyNode *copy) {
+    memmove((void *)(uintptr_t)copy->into.device, (const void *)(uintptr_t)copy->from.device,
+            copy->width_bytes);
+}
+static void run_fill(const CuFillNode *fill) {
+    for (size_t i = 0; i < fill->width; i++)
+        memcpy((char *)(uintptr_t)fill->into + i * fill->element_bytes, &fill->value,
+               fill->element_bytes); /* little-endian */
+}
+
+static void run_graph(const struct CUgraph_st *graph);
+static void run_node(const struct CUgraphNode_st *node) {
+    switch (node->kind) {
+    case KERNEL: node->function->run(node->args); break;
+    case COPY: run_copy(&node->copy); break;
+    case FILL: run_fill(&node->fill); break;
+    case CHILD: run_graph(node->child); break;
+    case EMPTY: break;
+    case CONDITIONAL:
+        if (node->type == ABI_CU_GRAPH_COND_TYPE_IF && conditions[node->condition].value != 0)
+            run_graph(node->child);
+        while (node->type == ABI_CU_GRAPH_COND_TYPE_WHILE && conditions[node->condition].value != 0)
+            run_graph(node->child);
+        break;
+    }
+}
+/* Of the nodes that are ready, always the last: an order that a missing dependency spoils. */
+static void run_graph(const struct CUgraph_st *graph) {
+    bool done[NODES_MAX] = {false};
+    for (unsigned ran = 0; ran < graph->count; ran++) {
+        unsigned pick = graph->count;
+        for (unsigned i = graph->count; i-- > 0 && pick == graph->count;) {
+            bool ready = !done[i];
+            for (unsigned k = 0; k < graph->nodes[i].after_count; k++)
+                ready = ready && done[graph->nodes[i].after[k]];
+            if (ready) pick = i;
+        }
+        done[pick] = true;
+        run_node(&graph->nodes[pick]);
+    }
+}
+
+static CuGraph copy_graph(const struct CUgraph_st *from) {
+    CuGraph into = malloc(sizeof *into);
+    memcpy(into, from, sizeof *into);
+    for (unsigned i = 0; i < into->count; i++)
+        if (into->nodes[i].child != NULL) into->nodes[i].child = copy_graph(from->nodes[i].child);
+    return into;
+}
+static void free_graph(CuGraph graph) {
+    for (unsigned i = 0; i < graph->count; i++)
+        if (graph->nodes[i].child != NULL) free_graph(graph->nodes[i].child);
+    free(graph);
+}
+static bool same_structure(const struct CUgraph_st *a, const struct CUgraph_st *b) {
+    bool same = a->count == b->count;
+    for (unsigned i = 0; same && i < a->count; i++)
+        same = a->nodes[i].kind == b->nodes[i].kind &&
+               a->nodes[i].after_count == b->nodes[i].after_count;
+    return same;
+}
+static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, NodeKind kind) {
+    CuNode node = &graph->nodes[graph->count++];
+    memset(node, 0, sizeof *node);
+    node->kind = kind;
+    for (size_t i = 0; i < after_count; i++)
+        node->after[node->after_count++] = (unsigned)(after[i] - graph->nodes);
+    return node;
+}
+/* Into the graph that a stream records, after what it recorded last; NULL if it records none. */
+static CuNode record(CuStream stream, NodeKind kind) {
+    CuGraph graph = stream->capture;
+    if (graph == NULL) return NULL;
+    CuNode last = graph->count > 0 ? &graph->nodes[graph->count - 1] : NULL;
+    return add_node(graph, &last, last != NULL, kind);
+}
+
+/* --- control ---------------------------------------------------------------------------------- */
+
+static void reset(void) {
+    static const int defaults[][2] = {
+        {ABI_CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, 9},
+        {ABI_CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, 132},
+        {ABI_CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, 232448},
+        {ABI_CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE, 52428800},
+        {ABI_CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE, 2619000},
+        {ABI_CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH, 5120},
+        {ABI_CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, 1}};
+    memset(facts, 0, sizeof facts);
+    for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
+        facts[defaults[i][0]] = defaults[i][1];
+    names_count = conditions_count = live = calls_count = any_nth = 0;
+    bytes_max = DEVICE_BYTES;
+    bytes_used = 0;
+}
+static void     set_limit(size_t bytes) { bytes_max = bytes; }
+static void     set_fact(int attribute, int value) { facts[attribute] = value; }
+static unsigned count_live(void) { return live; }
+static unsigned count_calls(const char *call) { return name_of(call)->calls; }
+static void     set_failure(const char *call, unsigned nth, int error) {
+        Name *name = name_of(call);
+        name->fail_nth = name->calls + nth;
+        name->error = error;
+}
+static int  has_failed(void) { return calls_count >= any_nth; }
+static void set_failure_any(unsigned nth, int error) {
+    any_nth = calls_count + nth;
+    any_error = error;
+}
+extern const FakeCuda                    fake_cuda;
+EXPORT const FakeCuda                    fake_cuda = {.reset = reset,
+                                                      .limit = set_limit,
+                                                      .fail = set_failure,
+                                                      .fail_any = set_failure_any,
+                                                      .failed = has_failed,
+                                                      .fact = set_fact,
+                                                      .live = count_live,
+                                                      .calls = count_calls};
+__attribute__((constructor)) static void start(void) { reset(); }
+
+/* --- the driver's functions ------------------------------------------------------------------- */
+
+/* Prototypes as the runtime sees them. */
+#define ONLY_DRIVER(result, name, parameters) EXPORT result name parameters;
+#define ONLY_NVRTC(result, name, parameters)
+#define ONLY_BLASLT(result, name, parameters)
+#define ONLY_CUDNN(result, name, parameters)
+#define ONLY_CUPTI(result, name, parameters)
+#define ONLY_NVTX(result, name, parameters)
+#define ONLY_NCCL(result, name, parameters)
+#define GPU_FN(library, result, name, parameters) ONLY_##library(result, name, parameters)
+#include "gpu/functions.def"
+
+CuResult cuInit(unsigned flags) {
+    (void)flags;
+    ENTER();
+    return 0;
+}
+CuResult cuDriverGetVersion(int *version) {
+    *version = 13000;
+    ENTER();
+    return 0;
+}
+CuResult cuGetErrorName(CuResult error, const char **text) {
+    *text = error == ABI_CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_FAKE";
+    return 0;
+}
+CuResult cuGetErrorString(CuResult error, const char **text) {
+    *text = error == ABI_CUDA_ERROR_OUT_OF_MEMORY ? "out of memory" : "injected";
+    return 0;
+}
+CuResult cuDeviceGetCount(int *count) {
+    ENTER();
+    *count = 1;
+    return 0;
+}
+CuResult cuDeviceGet(CuDevice *device, int ordinal) {
+    ENTER();
+    *device = ordinal;
+    return 0;
+}
+CuResult cuDeviceGetName(char *name, int bytes, CuDevice device) {
+    (void)device;
+    ENTER();
+    snprintf(name, (size_t)bytes, "Stand-in");
+    return 0;
+}
+CuResult cuDeviceTotalMem_v2(size_t *bytes, CuDevice device) {
+    (void)device;
+    ENTER();
+    *bytes = bytes_max;
+    return 0;
+}
+CuResult cuDeviceGetAttribute(int *value, CuDeviceAttribute attribute, CuDevice device) {
+    (void)device;
+    ENTER();
+    *value = facts[attribute];
+    return 0;
+}
+CuResult cuDevicePrimaryCtxRetain(CuContext *context, CuDevice device) {
+    (void)device;
+    ENTER();
+    *context = (CuContext)(uintptr_t)64;
+    live++;
+    return 0;
+}
+CuResult cuDevicePrimaryCtxRelease_v2(CuDevice device) {
+    (void)device;
+    live--;
+    return 0;
+}
+CuResult cuCtxSetCurrent(CuContext context) {
+    (void)context;
+    ENTER();
+    return 0;
+}
+CuResult cuCtxSynchronize(void) {
+    ENTER();
+    return 0;
+}
+
+/* --- memory ----------------------------------------------------------------------------------- */
+
+/* A mapping keeps what cuMemCreate took until it is unmapped, as the driver does. */
+typedef struct Map {
+    CuPtr  at;
+    size_t bytes;
+} Map;
+static Map maps[MAPS_MAX];
+
+CuResult cuMemGetInfo_v2(size_t *free_bytes, size_t *total_bytes) {
+    ENTER();
+    *free_bytes = bytes_max - bytes_used;
+    *total_bytes = bytes_max;
+    return 0;
+}
+CuResult cuMemAlloc_v2(CuPtr *memory, size_t bytes) {
+    ENTER();
+    if (bytes > bytes_max - bytes_used) return ABI_CUDA_ERROR_OUT_OF_MEMORY;
+    size_t *block = malloc(bytes + 256);
+    block[0] = bytes;
+    bytes_used += bytes;
+    live++;
+    *memory = (CuPtr)(uintptr_t)block + 256;
+    return 0;
+}
+CuResult cuMemFree_v2(CuPtr memory) {
+    size_t *block = (size_t *)(uintptr_t)(memory - 256);
+    bytes_used -= block[0];
+    live--;
+    free(block);
+    return 0;
+}
+CuResult cuMemGetAllocationGranularity(size_t *bytes, const CuMemProp *prop,
+                                       CuMemGranularity option) {
+    (void)prop, (void)option;
+    ENTER();
+    *bytes = GRANULE;
+    return 0;
+}
+CuResult cuMemAddressReserve(CuPtr *memory, size_t bytes, size_t align, CuPtr wish,
+                             unsigned long long flags) {
+    (void)align, (void)wish, (void)flags;
+    ENTER();
+    void *block = NULL;
+    if (posix_memalign(&block, GRANULE, bytes) != 0) return ABI_CUDA_ERROR_OUT_OF_MEMORY;
+    memset(block, 0xAA, bytes);
+    *memory = (CuPtr)(uintptr_t)block;
+    live++;
+    return 0;
+}
+CuResult cuMemAddressFree(CuPtr memory, size_t bytes) {
+    (void)bytes;
+    free((void *)(uintptr_t)memory);
+    live--;
+    return 0;
+}
+CuResult cuMemCreate(CuMemHandle *handle, size_t bytes, const CuMemProp *prop,
+                     unsigned long long flags) {
+    (void)prop, (void)flags;
+    ENTER();
+    if (bytes % GRANULE != 0) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (bytes > bytes_max - bytes_used) return ABI_CUDA_ERROR_OUT_OF_MEMORY;
+    size_t *owned = malloc(sizeof *owned);
+    *owned = bytes; /* until a mapping takes it over */
+    bytes_used += bytes;
+    live++;
+    *handle = (CuMemHandle)(uintptr_t)owned;
+    return 0;
+}
+CuResult cuMemRelease(CuMemHandle handle) {
+    size_t *owned = (size_t *)(uintptr_t)handle;
+    bytes_used -= *owned;
+    live--;
+    free(owned);
+    return 0;
+}
+CuResult cuMemMap(CuPtr memory, size_t bytes, size_t offset, CuMemHandle handle,
+                  unsigned long long flags) {
+    (void)offset, (void)flags;
+    ENTER();
+    for (unsigned i = 0; i < MAPS_MAX; i++) {
+        if (maps[i].bytes != 0) continue;
+        maps[i] = (Map){memory, bytes};
+        *(size_t *)(uintptr_t)handle = 0;
+        live++;
+        return 0;
+    }
+    return ABI_CUDA_ERROR_OUT_OF_MEMORY;
+}
+CuResult cuMemUnmap(CuPtr memory, size_t bytes) {
+    for (unsigned i = 0; i < MAPS_MAX; i++) {
+        if (maps[i].at != memory || maps[i].bytes != bytes) continue;
+        bytes_used -= bytes;
+        live--;
+        maps[i] = (Map){0, 0};
+        return 0;
+    }
+    return ABI_CUDA_ERROR_INVALID_VALUE;
+}
+CuResult cuMemSetAccess(CuPtr memory, size_t bytes, const CuMemAccess *access, size_t count) {
+    (void)memory, (void)bytes, (void)access, (void)count;
+    ENTER();
+    return 0;
+}
+CuResult cuMemHostAlloc(void **memory, size_t bytes, unsigned flags) {
+    (void)flags;
+    ENTER();
+    *memory = malloc(bytes);
+    live++;
+    return 0;
+}
+CuResult cuMemFreeHost(void *memory) {
+    free(memory);
+    live--;
+    return 0;
+}
+
+static CuResult copy(CuPtr into, CuPtr from, size_t bytes, CuStream stream) {
+    CuCopyNode node = {.width_bytes = bytes};
+    node.into.device = into;
+    node.from.device = from;
+    CuNode recorded = record(stream, COPY);
+    if (recorded != NULL)
+        recorded->copy = node;
+    else
+        run_copy(&node);
+    return 0;
+}
+CuResult cuMemcpyHtoDAsync_v2(CuPtr into, const void *from, size_t bytes, CuStream stream) {
+    ENTER();
+    return copy(into, (CuPtr)(uintptr_t)from, bytes, stream);
+}
+CuResult cuMemcpyDtoHAsync_v2(void *into, CuPtr from, size_t bytes, CuStream stream) {
+    ENTER();
+    return copy((CuPtr)(uintptr_t)into, from, bytes, stream);
+}
+CuResult cuMemcpyDtoDAsync_v2(CuPtr into, CuPtr from, size_t bytes, CuStream stream) {
+    ENTER();
+    return copy(into, from, bytes, stream);
+}
+static CuResult fill(CuPtr into, unsigned value, unsigned element, size_t count, CuStream stream) {
+    CuFillNode node = {.into = into, .value = value, .element_bytes = element, .width = count};
+    CuNode     recorded = record(stream, FILL);
+    if (recorded != NULL)
+        recorded->fill = node;
+    else
+        run_fill(&node);
+    return 0;
+}
+CuResult cuMemsetD8Async(CuPtr into, unsigned char value, size_t count, CuStream stream) {
+    ENTER();
+    return fill(into, value, 1, count, stream);
+}
+CuResult cuMemsetD32Async(CuPtr into, unsigned value, size_t count, CuStream stream) {
+    ENTER();
+    return fill(into, value, 4, count, stream);
+}
+
+/* --- streams and events ----------------------------------------------------------------------- */
+
+CuResult cuStreamCreateWithPriority(CuStream *stream, unsigned flags, int priority) {
+    (void)flags, (void)priority;
+    ENTER();
+    *stream = calloc(1, sizeof **stream);
+    live++;
+    return 0;
+}
+CuResult cuStreamDestroy_v2(CuStream stream) {
+    if (stream->capture != NULL) (void)cuGraphDestroy(stream->capture);
+    free(stream);
+    live--;
+    return 0;
+}
+CuResult cuStreamSynchronize(CuStream stream) {
+    (void)stream;
+    ENTER();
+    return 0;
+}
+CuResult cuStreamWaitEvent(CuStream stream, CuEvent event, unsigned flags) {
+    (void)stream, (void)flags;
+    ENTER();
+    return event == NULL ? ABI_CUDA_ERROR_INVALID_VALUE : 0;
+}
+CuResult cuStreamBeginCapture_v2(CuStream stream, CuCaptureMode mode) {
+    (void)mode;
+    ENTER();
+    if (stream->capture != NULL) return ABI_CUDA_ERROR_INVALID_VALUE;
+    return cuGraphCreate(&stream->capture, 0);
+}
+CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph) {
+    ENTER();
+    *graph = stream->capture;
+    stream->capture = NULL;
+    return *graph == NULL ? ABI_CUDA_ERROR_INVALID_VALUE : 0;
+}
+CuResult cuEventCreate(CuEvent *event, unsigned flags) {
+    (void)flags;
+    ENTER();
+    *event = calloc(1, sizeof **event);
+    live++;
+    return 0;
+}
+CuResult cuEventDestroy_v2(CuEvent event) {
+    free(event);
+    live--;
+    return 0;
+}
+CuResult cuEventRecord(CuEvent event, CuStream stream) {
+    struct timespec now;
+    (void)stream;
+    ENTER();
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    event->ms = (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+    return 0;
+}
+CuResult cuEventSynchronize(CuEvent event) {
+    ENTER();
+    return event->ms == 0 ? ABI_CUDA_ERROR_INVALID_VALUE : 0; /* never recorded */
+}
+CuResult cuEventElapsedTime(float *ms, CuEvent begin, CuEvent end) {
+    ENTER();
+    *ms = (float)(end->ms - begin->ms);
+    return 0;
+}
+
+/* --- modules and launches --------------------------------------------------------------------- */
+
+CuResult cuModuleLoadData(CuModule *module, const void *image) {
+    ENTER();
+    if (strcmp(image, FAKE_IMAGE) != 0) return ABI_CUDA_ERROR_INVALID_VALUE;
+    *module = calloc(1, sizeof **module);
+    live++;
+    return 0;
+}
+CuResult cuModuleUnload(CuModule module) {
+    free(module);
+    live--;
+    return 0;
+}
+CuResult cuModuleGetFunction(CuFunction *function, CuModule module, const char *name) {
+    (void)module;
+    ENTER();
+    for (unsigned i = 0; i < FUNCTIONS; i++)
+        if (strcmp(functions[i].name, name) == 0) *function = &functions[i];
+    return *function == NULL ? 500 : 0; /* CUDA_ERROR_NOT_FOUND */
+}
+CuResult cuModuleGetGlobal_v2(CuPtr *memory, size_t *bytes, CuModule module, const char *name) {
+    ENTER();
+    if (strcmp(name, "variable") != 0) return 500;
+    *memory = (CuPtr)(uintptr_t)module->variable;
+    *bytes = sizeof module->variable;
+    return 0;
+}
+CuResult cuFuncGetAttribute(int *value, CuFunctionAttribute attribute, CuFunction function) {
+    (void)function;
+    ENTER();
+    *value = attribute == ABI_CU_FUNC_ATTRIBUTE_NUM_REGS ? 32 : 0;
+    return 0;
+}
+CuResult cuFuncSetAttribute(CuFunction function, CuFunctionAttribute attribute, int value) {
+    (void)function, (void)attribute, (void)value;
+    ENTER();
+    return 0;
+}
+CuResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CuFunction function, int threads,
+                                                     size_t shared_bytes) {
+    (void)function, (void)shared_bytes;
+    ENTER();
+    *blocks = 2048 / threads;
+    return 0;
+}
+/* The argument block of a launch: {1, block, 2, &bytes, 0}. */
+static bool take_args(unsigned char into[256], void **extra) {
+    if (extra == NULL) return true;
+    if ((uintptr_t)extra[0] != ABI_CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT ||
+        (uintptr_t)extra[2] != ABI_CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT || extra[4] != NULL)
+        return false;
+    size_t bytes = *(const size_t *)extra[3];
+    if (bytes > 256) return false;
+    memcpy(into, extra[1], bytes);
+    return true;
+}
+CuResult cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction function, void **args,
+                          void **extra) {
+    unsigned char block[256];
+    (void)args;
+    ENTER();
+    if (!take_args(block, extra)) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (config->grid[0] * config->block[0] == 0) return ABI_CUDA_ERROR_INVALID_VALUE;
+    CuNode recorded = record(config->stream, KERNEL);
+    if (recorded == NULL) {
+        function->run(block);
+    } else {
+        recorded->function = function;
+        memcpy(recorded->args, block, sizeof block);
+    }
+    return 0;
+}
+
+/* --- graphs ----------------------------------------------------------------------------------- */
+
+CuResult cuGraphCreate(CuGraph *graph, unsigned flags) {
+    (void)flags;
+    ENTER();
+    *graph = calloc(1, sizeof **graph);
+    live++;
+    return 0;
+}
+CuResult cuGraphDestroy(CuGraph graph) {
+    free_graph(graph);
+    live--;
+    return 0;
+}
+static bool set_kernel(CuNode node, const CuKernelNode *params) {
+    node->function = params->function;
+    return params->grid[0] * params->block[0] != 0 && take_args(node->args, params->extra);
+}
+CuResult cuGraphAddKernelNode_v2(CuNode *node, CuGraph graph, const CuNode *after,
+                                 size_t after_count, const CuKernelNode *params) {
+    ENTER();
+    *node = add_node(graph, after, after_count, KERNEL);
+    return set_kernel(*node, params) ? 0 : ABI_CUDA_ERROR_INVALID_VALUE;
+}
+CuResult cuGraphKernelNodeSetAttribute(CuNode node, CuLaunchAttributeId id,
+                                       const CuLaunchValue *value) {
+    ENTER();
+    if (id == ABI_CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION) node->cluster = *value;
+    return 0;
+}
+CuResult cuGraphAddMemcpyNode(CuNode *node, CuGraph graph, const CuNode *after, size_t after_count,
+                              const CuCopyNode *params, CuContext context) {
+    (void)context;
+    ENTER();
+    if (params->height != 1 || params->depth != 1) return ABI_CUDA_ERROR_INVALID_VALUE;
+    *node = add_node(graph, after, after_count, COPY);
+    (*node)->copy = *params;
+    return 0;
+}
+CuResult cuGraphAddMemsetNode(CuNode *node, CuGraph graph, const CuNode *after, size_t after_count,
+                              const CuFillNode *params, CuContext context) {
+    (void)context;
+    ENTER();
+    if (params->height != 1) return ABI_CUDA_ERROR_INVALID_VALUE;
+    *node = add_node(graph, after, after_count, FILL);
+    (*node)->fill = *params;
+    return 0;
+}
+CuResult cuGraphAddChildGraphNode(CuNode *node, CuGraph graph, const CuNode *after,
+                                  size_t after_count, CuGraph child) {
+    ENTER();
+    *node = add_node(graph, after, after_count, CHILD);
+    (*node)->child = copy_graph(child);
+    return 0;
+}
+CuResult cuGraphAddEmptyNode(CuNode *node, CuGraph graph, const CuNode *after, size_t after_count) {
+    ENTER();
+    *node = add_node(graph, after, after_count, EMPTY);
+    return 0;
+}
+CuResult cuGraphAddNode_v2(CuNode *node, CuGraph graph, const CuNode *after, const CuEdge *edges,
+                           size_t after_count, CuNodeParams *params) {
+    (void)edges;
+    ENTER();
+    if (params->type != ABI_CU_GRAPH_NODE_TYPE_CONDITIONAL || params->u.conditional.size != 1)
+        return ABI_CUDA_ERROR_INVALID_VALUE;
+    *node = add_node(graph, after, after_count, CONDITIONAL);
+    (*node)->condition = params->u.conditional.condition;
+    (*node)->type = params->u.conditional.type;
+    (*node)->child = calloc(1, sizeof *(*node)->child);
+    params->u.conditional.bodies = &(*node)->child;
+    return 0;
+}
+CuResult cuGraphConditionalHandleCreate(CuCondition *condition, CuGraph graph, CuContext context,
+                                        unsigned initial, unsigned flags) {
+    (void)graph, (void)context, (void)flags;
+    ENTER();
+    *condition = ++conditions_count;
+    conditions[conditions_count].initial = initial;
+    return 0;
+}
+CuResult cuGraphInstantiateWithParams(CuGraphExec *exec, CuGraph graph, CuInstantiate *params) {
+    (void)params;
+    ENTER();
+    *exec = calloc(1, sizeof **exec);
+    (*exec)->graph = copy_graph(graph);
+    (*exec)->origin = graph;
+    live++;
+    return 0;
+}
+/* The node of the instance that stands for a node of the graph it was made from. */
+static CuNode instance_of(CuGraphExec exec, CuNode node) {
+    return &exec->graph->nodes[node - exec->origin->nodes];
+}
+CuResult cuGraphExecKernelNodeSetParams_v2(CuGraphExec exec, CuNode node,
+                                           const CuKernelNode *params) {
+    ENTER();
+    return set_kernel(instance_of(exec, node), params) ? 0 : ABI_CUDA_ERROR_INVALID_VALUE;
+}
+CuResult cuGraphExecMemcpyNodeSetParams(CuGraphExec exec, CuNode node, const CuCopyNode *params,
+                                        CuContext context) {
+    (void)context;
+    ENTER();
+    instance_of(exec, node)->copy = *params;
+    return 0;
+}
+CuResult cuGraphExecMemsetNodeSetParams(CuGraphExec exec, CuNode node, const CuFillNode *params,
+                                        CuContext context) {
+    (void)context;
+    ENTER();
+    instance_of(exec, node)->fill = *params;
+    return 0;
+}
+CuResult cuGraphExecUpdate_v2(CuGraphExec exec, CuGraph graph, CuUpdateInfo *info) {
+    (void)info;
+    ENTER();
+    if (!same_structure(exec->graph, graph)) return ABI_CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
+    free_graph(exec->graph);
+    exec->graph = copy_graph(graph);
+    return 0;
+}
+CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream) {
+    (void)stream;
+    ENTER();
+    for (unsigned i = 1; i <= conditions_count; i++) conditions[i].value = conditions[i].initial;
+    run_graph(exec->graph);
+    return 0;
+}
+CuResult cuGraphExecDestroy(CuGraphExec exec) {
+    free_graph(exec->graph);
+    free(exec);
+    live--;
+    return 0;
+}
+
+/* --- what cuDNN asks of a driver when it finishes a plan for a device that is not here -------- */
+
+#define YES(name)                                                                                  \
+    EXPORT CuResult name(void);                                                                    \
+    CuResult        name(void) { return 0; }
+YES(cuCtxGetCurrent)
+YES(cuCtxGetLimit)
+YES(cuCtxPopCurrent)
+YES(cuCtxPushCurrent)
+YES(cuStreamGetCtx)
+YES(cuLinkCreate)
+YES(cuLinkAddData)
+YES(cuLinkComplete)
+YES(cuLinkDestroy)
+YES(cuLaunchKernel)
+YES(cuLaunchCooperativeKernel)
+YES(cuLibraryLoadFromFile)
+YES(cuLibraryUnload)
+YES(cuKernelSetAttribute)
+/* These answer through their first parameter: a handle, or a number. */
+#define YES_HANDLE(name)                                                                           \
+    EXPORT CuResult name(const void **handle);                                                     \
+    CuResult        name(const void **handle) {                                                    \
+               static const int some;                                                              \
+               *handle = &some;                                                                    \
+               return 0;                                                                           \
+    }
+YES_HANDLE(cuLibraryLoadData)
+YES_HANDLE(cuLibraryGetKernel)
+YES_HANDLE(cuKernelGetFunction)
+#define YES_NUMBER(name, answer)                                                                   \
+    EXPORT CuResult name(int *number);                                                             \
+    CuResult        name(int *number) {                                                            \
+               *number = (answer);                                                                 \
+               return 0;                                                                           \
+    }
+YES_NUMBER(cuKernelGetAttribute, 0)
+YES_NUMBER(cuOccupancyMaxPotentialClusterSize, 16)
+/* NVRTC asks the driver for a private table, and does without one when it is refused. */
+EXPORT CuResult cuGetExportTable(const void **table, const void *id);
+CuResult        cuGetExportTable(const void **table, const void *id) {
+           (void)table, (void)id;
+           return ABI_CUDA_ERROR_NOT_SUPPORTED;
+}

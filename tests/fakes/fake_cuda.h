@@ -1,0 +1,39 @@
+/* What tests ask of the stand-in driver (cuda.c), besides the driver's own functions: limits,
+ * injected failures and a count of what is still open. The pointers are found with dlsym. */
+#ifndef STOA_TESTS_FAKE_CUDA_H
+#define STOA_TESTS_FAKE_CUDA_H
+
+#include "gpu/abi.h"
+
+typedef struct FakeCuda {
+    void (*reset)(void);         /* as if newly loaded; forgets what is open */
+    void (*limit)(size_t bytes); /* device memory */
+    void (*fail)(const char *call, unsigned nth, int error); /* the nth call of a name, from 1 */
+    void (*fail_any)(unsigned nth, int error);               /* the nth call that can fail */
+    int (*failed)(void);                                     /* that call came */
+    void (*fact)(int attribute, int value);                  /* a device attribute */
+    unsigned (*live)(void);              /* objects and mappings that are open */
+    unsigned (*calls)(const char *call); /* since reset */
+} FakeCuda;
+#define FAKE_CUDA_SYMBOL "fake_cuda" /* a FakeCuda */
+
+/* The image that the stand-in loads, and the kernels in it, each with one struct parameter. */
+#define FAKE_IMAGE "fake image"
+typedef struct FakeSet { /* "set": into[i] = value */
+    CuPtr    into;
+    uint32_t value, count;
+} FakeSet;
+typedef struct FakeAdd { /* "add": into[i] += from[i] */
+    CuPtr    into, from;
+    uint32_t count;
+} FakeAdd;
+typedef struct FakeCount { /* "count_down": the condition is whether --*counter is not 0 */
+    CuCondition condition;
+    CuPtr       counter;
+} FakeCount;
+typedef struct FakeTest { /* "test": the condition is whether *word is not 0 */
+    CuCondition condition;
+    CuPtr       word;
+} FakeTest;
+
+#endif
