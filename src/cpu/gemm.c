@@ -8,10 +8,10 @@
  * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit
  * floats become f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it
  * needs. Few large ones: y is packed by all lanes into shared panels first; a unit is a block of
- * rows, whose panels stay in cache while those of y pass by. y is read in place where it is small
- * and its rows are contiguous. What comes after the product (GemmEnd: bias, activation, residual,
- * or a compiled kernel) is done to parts of a block right after their last slab. Integers use plain
- * loops. Why not a library: note 0007. */
+ * rows, whose panels stay in cache while those of y pass by. Rows of x that are contiguous along k
+ * are read in place, and so are rows of y where it is small. What comes after the product (GemmEnd:
+ * bias, activation, residual, or a compiled kernel) is done to parts of a block right after their
+ * last slab. Integers use plain loops. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
@@ -43,6 +43,7 @@ typedef struct Gemm {
     int64_t end_n;                   /* columns between two calls of the end: whole panels */
     bool    whole;                   /* a unit is a matrix */
     bool    direct;                  /* y is read in place */
+    bool    in_rows;                 /* so is x, all but the last rows */
 } Gemm;
 
 /* What a step works on: some matrices, and some columns of them (from a panel's beginning). */
@@ -111,18 +112,24 @@ static void end_columns(const Gemm *g, const KernelCtx *ctx, const Place *at, in
     }
 }
 
-/* One slab of a block: panels of x in a; of y in b, or its rows in place, their last panel packed
- * in tail where it is not whole. */
-static void multiply(const Gemm *g, const KernelCtx *ctx, const Place *at, const uint8_t *b,
-                     const uint8_t *tail, int64_t ks, bool first, bool last) {
+/* One slab of a block: x as panels in at->a, or as rows in place, the last of them, which no tile
+ * fills, packed in at->a; y as panels in b, or as rows in place, their last panel packed in tail
+ * where it is not whole. */
+static void multiply(const Gemm *g, const KernelCtx *ctx, const Place *at, const uint8_t *x,
+                     const uint8_t *b, const uint8_t *tail, int64_t ks, bool first, bool last) {
     const Panels *p = &g->p;
+    int64_t       rows = g->in_rows ? at->ms / p->rows * p->rows : 0;
     for (int64_t j = 0, done = 0; j < at->ns; j += p->cols) {
         int64_t        cols = panels_least(at->ns - j, p->cols);
         bool           in_place = g->direct && cols == p->cols;
         const uint8_t *b_at = b + (g->direct ? j : j * ks) * p->compute;
         if (g->direct && !in_place) b_at = tail;
-        for (int64_t i = 0; i < at->ms; i += p->rows)
-            p->tile(at->a + i * ks * p->compute, b_at, in_place ? g->y_k : p->cols,
+        int64_t b_stride = in_place ? g->y_k : p->cols;
+        for (int64_t i = 0; i < rows; i += p->rows)
+            p->in_rows(x + i * g->x_m * p->width, g->x_m, b_at, b_stride,
+                       at->z + (i * at->stride + j) * p->compute, at->stride, ks, cols, !first);
+        for (int64_t i = rows; i < at->ms; i += p->rows)
+            p->tile(at->a + (i - rows) * ks * p->compute, b_at, b_stride,
                     at->z + (i * at->stride + j) * p->compute, at->stride, ks,
                     panels_least(at->ms - i, p->rows), cols, !first);
         if (!last || (j + cols - done < g->end_n && j + cols < at->ns)) continue;
@@ -140,13 +147,15 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, Place *at, const ui
     const uint8_t *x = (uint8_t *)ref_at(g->x, ctx) + walk.offset[1] + at->m * g->x_m * p->width;
     const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + walk.offset[2] + at->n * g->y_n * p->width;
     int64_t        tail = at->ns / p->cols * p->cols; /* of y in place, is packed */
+    int64_t        rows = g->in_rows ? at->ms / p->rows * p->rows : 0;
     at->to = (uint8_t *)ref_at(g->z, ctx) + walk.offset[0] + (at->m * g->z_m + at->n) * p->width;
     at->stride = g->store != NULL ? panels_up(at->ns, p->cols) : g->z_m;
     if (g->store == NULL) at->z = at->to;
     for (int64_t i = 0; i < g->k_blocks; i++) {
         Slab           slab = slab_at(g, i);
         const uint8_t *b = at->b;
-        p->pack(at->a, x + slab.x, g->x_m, g->x_k, p->rows, at->ms, slab.ks);
+        p->pack(at->a, x + slab.x + rows * g->x_m * p->width, g->x_m, g->x_k, p->rows,
+                at->ms - rows, slab.ks);
         if (panels != NULL)
             b = panels + i * shared_slab(c) + (at->n - c->n) * slab.ks * p->compute;
         else if (!g->direct)
@@ -154,7 +163,7 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, Place *at, const ui
         else if (tail < at->ns)
             p->pack(at->b, y + slab.y + tail * g->y_n * p->width, g->y_n, g->y_k, p->cols,
                     at->ns - tail, slab.ks);
-        multiply(g, ctx, at, g->direct ? y + slab.y : b, at->b, slab.ks, i == 0,
+        multiply(g, ctx, at, x + slab.x, g->direct ? y + slab.y : b, at->b, slab.ks, i == 0,
                  i + 1 == g->k_blocks);
     }
 }
@@ -461,6 +470,12 @@ static void set_units(Gemm *g, int64_t lanes) {
     if (g->end.whole_rows) g->end_n = g->block_n;
 }
 
+/* Whether rows of x fall on the same places of a cache, more of them than it has ways. */
+static bool aliases(const Gemm *g) {
+    enum { WAYS = 8, CACHE_STEP = 4096 };
+    return g->p.rows > WAYS && g->x_m * g->p.width % CACHE_STEP == 0;
+}
+
 static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
     int64_t      y_bytes = g->k * g->n * g->p.width, slabs = panels_blocks(g->k, K_BLOCK);
     PanelScratch scratch = {.at = NULL};
@@ -469,6 +484,7 @@ static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
     g->whole = g->batch.count >= MATRICES_MIN && (g->m <= M_BLOCK || g->k_blocks == 1);
     g->direct = g->y_n == 1 && dtype == dtype_compute(dtype) && g->n >= g->p.cols &&
                 (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->p.rows);
+    g->in_rows = g->x_k == 1 && dtype == dtype_compute(dtype) && !aliases(g);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
     if (g->whole && g->end.whole_rows && g->n > COLS_16) g->whole = false;
     set_units(g, b->lanes);

@@ -58,6 +58,10 @@ typedef void RowFn(void *y, const void *x, const void *weight, const void *bias,
 /* Matrix product of a packed panel with rows of b; see kernels_tile.def. */
 typedef void GemmTileFn(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
                         int64_t k, int64_t rows, int64_t cols, bool add);
+/* The same with rows of a in place, a_stride elements apart and contiguous along k; all rows of a
+ * tile. */
+typedef void GemmRowsFn(const void *a, int64_t a_stride, const void *b, int64_t b_stride, void *c,
+                        int64_t c_stride, int64_t k, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k); /* any number of panels */
 /* Patches of a convolution: out[k][width], for each run  out[k][col + i] = x[from + offsets[k] +
@@ -96,6 +100,7 @@ typedef struct Isa {
     RowFn        *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
     BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
     GemmTileFn   *gemm_tile[DTYPE_COUNT];
+    GemmRowsFn   *gemm_rows[DTYPE_COUNT];
     GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
     PatchFn      *conv_patch[DTYPE_COUNT];
     GemmShape     gemm_shape[DTYPE_COUNT];
@@ -119,22 +124,22 @@ typedef struct Step {
     bool        stops;  /* look for a failed assert before this step (implies meet) */
 } Step;
 typedef struct Binder {
-    Arena           *arena;
-    const Plan      *plan;
-    const Isa       *isa;
+    Arena            *arena;
+    const Plan       *plan;
+    const Isa        *isa;
     const EmitModule *module; /* compiled kernels; NULL: none */
-    uint32_t         lanes;
-    uint32_t         launch; /* row */
-    Opcode           opcode;
-    const LaunchArg *args; /* operands, then results */
-    const LaunchArg *outs;
-    uint32_t         operands, results;
-    const uint64_t  *attrs;
-    int64_t          alike; /* elements, if every lane takes its part_of(elements) of each arg */
-    bool             uses_shared;                 /* this launch */
-    size_t           scratch_bytes, shared_bytes; /* most asked for by any step */
-    Step            *steps;
-    uint32_t         steps_count, steps_max;
+    uint32_t          lanes;
+    uint32_t          launch; /* row */
+    Opcode            opcode;
+    const LaunchArg  *args; /* operands, then results */
+    const LaunchArg  *outs;
+    uint32_t          operands, results;
+    const uint64_t   *attrs;
+    int64_t           alike; /* elements, if every lane takes its part_of(elements) of each arg */
+    bool              uses_shared;                 /* this launch */
+    size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
+    Step             *steps;
+    uint32_t          steps_count, steps_max;
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);

@@ -11,6 +11,7 @@
 
 typedef struct Panels {
     GemmTileFn *tile;
+    GemmRowsFn *in_rows; /* the tile over rows of a in place, of the dtype of computation */
     GemmPackFn *pack;
     int64_t     rows, cols;     /* of a register tile */
     int64_t     width, compute; /* bytes of an element, in memory and in panels */
@@ -20,6 +21,7 @@ typedef struct Panels {
 static inline bool panels_of(const Isa *isa, Dtype dtype, Panels *out) {
     Dtype compute = dtype_compute(dtype);
     *out = (Panels){.tile = isa->gemm_tile[compute],
+                    .in_rows = isa->gemm_rows[compute],
                     .pack = isa->gemm_pack[dtype],
                     .rows = isa->gemm_shape[compute].rows,
                     .cols = isa->gemm_shape[compute].cols,
