@@ -121,13 +121,6 @@ static void read_training(Cli *cli, Settings *settings) {
     settings->train = train;
 }
 
-static int check_device(Cli *cli) {
-    static const char *const devices[] = {"cpu", "cuda", NULL};
-    if (stoa_config_choice(cli->config, "device", devices, 0) == 0) return CLI_OK;
-    return cli_failed(cli, "device cuda is not in this build, which has the CPU back end only; "
-                           "use --device cpu (stoa doctor shows what there is)");
-}
-
 int settings_read(Cli *cli, Settings *settings) {
     static const char *const models[] = {"gpt", "lenet", NULL};
     StoaConfig              *config = cli->config;
@@ -146,9 +139,9 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->json = stoa_config_bool(config, "json", false);
     settings->quiet = stoa_config_bool(config, "quiet", false);
     (void)stoa_config_text(config, "config", NULL);
-    int device = check_device(cli);
+    settings->device = stoa_config_text(config, "device", "cpu");
     int code = cli_finish(cli);
-    if (code != CLI_OK || device != CLI_OK) return code != CLI_OK ? code : device;
+    if (code != CLI_OK) return code;
     const char *problem = settings->model == SETTINGS_GPT ? model_gpt_problem(&settings->gpt)
                                                           : model_lenet_problem(&settings->lenet);
     if (problem != NULL) return cli_usage(cli, "%s", problem);

@@ -70,7 +70,7 @@ const CliOption train_options[] = {
     {"trace", NULL, NULL, "write trace.json, for `stoa trace` and ui.perfetto.dev"},
     {"trace-steps", "N", "20", "how many steps it covers, from the first"},
     {NULL, NULL, NULL, "Machine and output"},
-    {"device", "cpu|cuda", "cpu", "this build has cpu only"},
+    {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
     {"lanes", "N", "0: one per core", "worker threads"},
     {"config", "FILE", NULL, "settings as TOML, with the names above"},
     {"json", NULL, NULL, "progress and summary as JSON lines on stdout"},
@@ -274,6 +274,7 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     StoaProgram       *program = NULL;
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
     options.seed = settings->train.seed;
+    options.device = settings->device;
     StoaStatus status = stoa_program_create(cli->context, &program);
     if (status == STOA_OK) status = settings_build(settings, program);
     snprintf(path, sizeof path, "%s/program.stoa", run);

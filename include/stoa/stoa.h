@@ -191,9 +191,12 @@ typedef struct StoaCompileOptions {
     bool     interpreter; /* run on the reference interpreter: slow, the oracle */
     bool     no_fusion;   /* a prebuilt kernel for each operator; also what happens, with a
                              warning, where LLVM cannot be loaded */
+    const char *device;   /* "cpu" (the same as NULL), "cuda" or "cuda:N": a GPU, where state and
+                             intermediates then live. STOA_DEVICE_FAILED or STOA_UNSUPPORTED if
+                             there is none, or its libraries are missing */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,

@@ -127,8 +127,9 @@ static Status open_context(StoaContext *context, const StoaContextOptions *optio
     if (context->messages == NULL || context->reports == NULL) return STATUS_OUT_OF_MEMORY;
     JitOptions jit = {0};
     if (options->kernel_cache != NULL)
-        jit.cache_dir = str_copy(context->arena, str_of(options->kernel_cache)).data;
-    Status     status = jit_open(context->arena, &jit, &context->diags, &context->jit);
+        jit.cache_dir = context->kernel_cache =
+            str_copy(context->arena, str_of(options->kernel_cache)).data;
+    Status status = jit_open(context->arena, &jit, &context->diags, &context->jit);
     if (status == STATUS_UNSUPPORTED) {
         context->jit = NULL;
         diags_clear(&context->diags); /* told when a program is compiled */

@@ -21,6 +21,7 @@ struct StoaContext {
     Workers     *workers;
     Target       target, plain; /* with and without compiled kernels */
     Jit         *jit;           /* NULL: this build has no compiler */
+    const char  *kernel_cache;  /* folder; NULL: none */
     Budget       tensors;
     const char  *message;
     bool         refused; /* see api_refused */

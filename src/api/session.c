@@ -3,6 +3,8 @@
  * All plans share one arena for intermediates, because they never run at once. */
 #include "api/session.h"
 
+#include "api/device.h"
+
 #include "arena/hash.h"
 #include "arena/os.h"
 #include "cpu/interp.h"
@@ -116,18 +118,50 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     return session;
 }
 
+/* The ordinal in "cuda" or "cuda:N"; -1: the CPU, -2: neither. */
+static int device_ordinal(const char *device) {
+    enum { DEVICES_MAX = 1024 };
+    int ordinal = 0;
+    if (device == NULL || strcmp(device, "cpu") == 0) return -1;
+    if (strcmp(device, "cuda") == 0) return 0;
+    if (strncmp(device, "cuda:", 5) != 0 || device[5] == 0) return -2;
+    for (const char *at = device + 5; *at != 0; at++) {
+        if (*at < '0' || *at > '9' || ordinal >= DEVICES_MAX) return -2;
+        ordinal = ordinal * 10 + (*at - '0');
+    }
+    return ordinal;
+}
+/* What the program is compiled for; NULL: the interpreter. */
+static Status choose_target(StoaSession *session, const StoaCompileOptions *options,
+                            const Target **out_target) {
+    StoaContext *context = session->context;
+    int          ordinal = device_ordinal(options->device);
+    if (ordinal == -2 || (ordinal >= 0 && (options->interpreter || options->no_fusion))) {
+        api_misuse(context, "stoa_compile",
+                   ordinal == -2 ? "device must be cpu, cuda or cuda:N"
+                                 : "interpreter and no_fusion are of the CPU");
+        return STATUS_INVALID;
+    }
+    session->interpreter = options->interpreter;
+    if (ordinal >= 0) return device_open(session, (uint32_t)ordinal, out_target);
+    session->fuses = !options->no_fusion && !options->interpreter && context->jit != NULL;
+    *out_target = options->interpreter ? NULL : session->fuses ? &context->target : &context->plain;
+    return STATUS_OK;
+}
+
 static Status compile_session(StoaSession *session, const StoaCompileOptions *options) {
     World *world = session->world;
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
         if (world->code.ops.opcode[row] == OP_PARAMETER && !add_state(session, row, options->seed))
             return STATUS_INVALID;
     StoaContext  *context = session->context;
-    bool          fuses = !options->no_fusion && context->jit != NULL;
-    const Target *target = fuses ? &context->target : &context->plain;
-    session->interpreter = options->interpreter;
-    runner_open(&session->runner, world, options->interpreter ? NULL : target);
+    const Target *target = NULL;
+    Status        status = choose_target(session, options, &target);
+    if (status != STATUS_OK) return status;
+    runner_open(&session->runner, world, target);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
-    if (options->interpreter || !fuses) return STATUS_OK;
+    if (session->gpu != NULL) return device_compile(session);
+    if (!session->fuses) return STATUS_OK;
     return emit_compile(session->arena, context->jit, session->runner.ctx.loops, context->workers,
                         &context->diags, &session->module);
 }
@@ -158,7 +192,8 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
     StoaSession *made = session;
     Status       compiled = compile_session(made, &given);
     arena_guard_end(&guard);
-    if (compiled == STATUS_UNSUPPORTED && !given.no_fusion && context->jit != NULL) {
+    if (compiled == STATUS_UNSUPPORTED && made->gpu == NULL && !given.no_fusion &&
+        context->jit != NULL) {
         stoa_session_destroy(made); /* no LLVM here: said once, as a warning */
         jit_close(context->jit);
         context->jit = NULL;
@@ -175,6 +210,7 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
 }
 
 static void close_entry(StoaSession *session, PlanEntry *entry) {
+    device_unbind(entry);
     api_block_close(session->context, entry->outputs, entry->outputs_bytes);
     plan_close(entry->plan);
     arena_close(entry->arena);
@@ -187,6 +223,7 @@ void stoa_session_destroy(StoaSession *session) {
     for (uint32_t i = 0; i < session->state_count; i++)
         api_block_close(session->context, session->state[i].tensor.data, session->state[i].bytes);
     api_block_close(session->context, session->memory, session->memory_bytes);
+    device_close(session);
     runner_close(&session->runner);
     world_close(session->world);
     arena_close(session->texts);
@@ -306,6 +343,7 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
+    if (session->gpu != NULL) return device_bind(session, entry) == STATUS_OK;
     if (cpu_bind(entry->arena, entry->plan, session->module, context->workers, &context->diags,
                  &entry->cpu) != STATUS_OK)
         return false;
@@ -479,6 +517,8 @@ static Status run_graph(StoaSession *session, const char *name, const StoaTensor
     if (session->interpreter)
         return run_interpreter(session, entry, given, inputs_count, outputs, outputs_count,
                                out_stopped);
+    if (session->gpu != NULL)
+        return device_run(session, entry, given, outputs, outputs_count, out_stopped);
     *out_stopped = !run_fast(session, entry, given, outputs, outputs_count);
     return STATUS_OK;
 }

@@ -2,8 +2,7 @@
  * stream between the file and the state without a copy in between.
  *
  * Float dtypes are converted when weights are loaded; shapes must agree. */
-#include "api/session.h"
-
+#include "api/device.h"
 #include "formats/safetensors.h"
 
 uint32_t    stoa_state_count(const StoaSession *session) { return session->state_count; }
@@ -36,7 +35,10 @@ StoaStatus stoa_state_get(StoaSession *session, const char *name, StoaTensor *te
     tensor->dtype = (StoaDtype)state->tensor.dtype;
     tensor->rank = state->tensor.rank;
     memcpy(tensor->shape, state->tensor.shape, sizeof tensor->shape);
-    if (tensor->data != NULL) memcpy(tensor->data, state->tensor.data, state->bytes);
+    if (tensor->data == NULL) return STOA_OK;
+    Status status = device_read_state(session);
+    if (status != STATUS_OK) return api_fail(session->context, NULL, status);
+    memcpy(tensor->data, state->tensor.data, state->bytes);
     return STOA_OK;
 }
 
@@ -52,8 +54,10 @@ StoaStatus stoa_state_set(StoaSession *session, const char *name, const StoaTens
                    "dtype and shape must be those of the state, with data");
         return api_fail(session->context, NULL, STATUS_INVALID);
     }
+    Status status = device_read_state(session);
     memcpy(state->tensor.data, tensor->data, state->bytes);
-    return STOA_OK;
+    if (status == STATUS_OK) status = device_write_state(session);
+    return status == STATUS_OK ? STOA_OK : api_fail(session->context, NULL, status);
 }
 
 /* --- weights files ---------------------------------------------------------------------------- */
@@ -71,8 +75,10 @@ static Status save_weights(StoaSession *session, const char *path) {
         entries[i].bytes = state->bytes;
     }
     Diags *diags = &session->context->diags;
-    Status status = safetensors_begin(scratch.arena, path, entries, session->state_count, NULL, 0,
-                                      diags, &writer);
+    Status status = device_read_state(session);
+    if (status == STATUS_OK)
+        status = safetensors_begin(scratch.arena, path, entries, session->state_count, NULL, 0,
+                                   diags, &writer);
     for (uint32_t i = 0; i < session->state_count && status == STATUS_OK; i++)
         status = safetensors_write(&writer, session->state[i].tensor.data, session->state[i].bytes,
                                    diags);
@@ -140,9 +146,11 @@ static Status load_weights(StoaSession *session, const char *path, bool partial)
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
         entries[i] = find_entry(session, &file, &session->state[i], partial);
     if (session->context->diags.errors != errors && status == STATUS_OK) status = STATUS_INVALID;
+    if (status == STATUS_OK) status = device_read_state(session);
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
         if (entries[i] != NULL)
             status = load_one(session, scratch.arena, &file, entries[i], &session->state[i]);
+    if (status == STATUS_OK) status = device_write_state(session);
     scratch_end(scratch);
     return status;
 }

@@ -5,7 +5,7 @@
 #include <math.h>
 
 #include "api/data.h"
-#include "api/session.h"
+#include "api/device.h"
 #include "arena/hash.h"
 #include "formats/files.h"
 #include "train/checkpoint.h"
@@ -135,19 +135,25 @@ static StoaStatus run_micro_batches(Training *t, bool *out_stopped) {
 
 /* After an accumulation that stopped or failed the sums hold parts of a step that does not
  * count. */
-static void clear_sums(Training *t) {
+static Status clear_sums(Training *t) {
+    Status status = device_read_state(t->session);
+    if (status != STATUS_OK) return status;
     for (uint32_t i = 0; i < t->session->state_count; i++) {
         String name = strings_get(&t->session->world->strings, t->session->state[i].name);
         if (str_starts(name, STR("optimizer.sum.")))
             memset(t->session->state[i].tensor.data, 0, t->session->state[i].bytes);
     }
+    return device_write_state(t->session);
 }
 
 static StoaStatus train_step(Training *t) {
     bool stopped = false;
     t->rate = schedule_at(&t->schedule, t->step);
     StoaStatus status = run_micro_batches(t, &stopped);
-    if ((status != STOA_OK || stopped) && t->options.accumulate > 1) clear_sums(t);
+    if ((status != STOA_OK || stopped) && t->options.accumulate > 1) {
+        Status cleared = clear_sums(t);
+        if (cleared != STATUS_OK && status == STOA_OK) status = api_fail(t->context, NULL, cleared);
+    }
     if (status != STOA_OK) return status;
     t->step++;
     t->nonfinite_row = stopped ? t->nonfinite_row + 1 : 0;
@@ -229,9 +235,10 @@ static Status write_all(Training *t) {
         {STR("seed"), str_format(t->line, "%llu", (unsigned long long)t->options.seed)},
         {STR("accumulate"), str_format(t->line, "%u", t->options.accumulate)}};
     Status flushed = metrics_flush(&t->metrics, true, diags);
-    Status saved =
-        checkpoint_save(t->options.run, t->step, state_tensors(t), t->session->state_count, meta,
-                        LENGTH(meta), t->options.checkpoint_keep, diags);
+    Status saved = device_read_state(t->session);
+    if (saved == STATUS_OK)
+        saved = checkpoint_save(t->options.run, t->step, state_tensors(t), t->session->state_count,
+                                meta, LENGTH(meta), t->options.checkpoint_keep, diags);
     Status plotted = write_plot(t);
     return saved != STATUS_OK ? saved : flushed != STATUS_OK ? flushed : plotted;
 }
@@ -255,6 +262,7 @@ static Status resume(Training *t) {
     if (status == STATUS_OK)
         status =
             checkpoint_read(&checkpoint, state_tensors(t), t->session->state_count, false, diags);
+    if (status == STATUS_OK) status = device_write_state(t->session);
     if (status == STATUS_OK) t->step = checkpoint.step;
     return status;
 }
@@ -543,6 +551,7 @@ StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run, const cha
     if (status == STATUS_OK)
         status = checkpoint_read(&checkpoint, state_tensors(&t), session->state_count, true,
                                  &session->context->diags);
+    if (status == STATUS_OK) status = device_write_state(session);
     if (status == STATUS_OK && out_config != NULL)
         *out_config = str_copy(session->texts, checkpoint_meta(&checkpoint, STR("config"))).data;
     if (status == STATUS_OK && out_step != NULL) *out_step = checkpoint.step;

@@ -1,0 +1,188 @@
+/* Sessions on a GPU. Uploads go through page-locked staging and overlap with what the device does;
+ * a run waits only for outputs that the caller takes, and for the verdict of asserts. */
+#include "api/device.h"
+
+/* Leaves with the first failure. */
+#define TRY(call)                                                                                  \
+    do {                                                                                           \
+        Status status_ = (call);                                                                   \
+        if (status_ != STATUS_OK) return status_;                                                  \
+    } while (0)
+
+enum { STAGING_BYTES = 8 << 20, PLACE_ALIGN = 256 };
+
+struct SessionGpu {
+    Target         target;
+    GpuLibs       *libs;
+    GpuCache       cache;
+    Gpu           *gpu;
+    GpuKit        *kit;
+    GpuEmitModule *module;
+    GpuStream      stream;
+    GpuStaging     staging;
+    GpuEvent       done; /* of the last run: inputs may be overwritten */
+    bool           ran;
+    GpuArena       state, memory; /* memory: slot 0 of every plan */
+    CuPtr         *places;        /* of the state, by row */
+    bool           mirrored;      /* the host has what the device has */
+};
+
+/* --- opening ---------------------------------------------------------------------------------- */
+Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_target) {
+    StoaContext *context = session->context;
+    Diags       *diags = &context->diags;
+    SessionGpu  *g = session->gpu = ARENA_NEW(session->arena, SessionGpu);
+    memset(g, 0, sizeof *g);
+    g->libs = gpu_libs_open(session->arena, STR(""));
+    g->cache = context->kernel_cache != NULL
+                   ? gpu_cache_open(session->arena, str_of(context->kernel_cache))
+                   : (GpuCache){0};
+    TRY(gpu_open(session->arena, g->libs, ordinal, diags, &g->gpu));
+    GpuKitOptions options = {.cache = &g->cache, .tune = true};
+    uint64_t      most = g->gpu->info.memory_bytes;
+    TRY(gpu_kit_open(session->arena, g->gpu, &options, diags, &g->kit));
+    TRY(gpu_stream_open(g->gpu, diags, &g->stream));
+    TRY(gpu_staging_open(g->gpu, STAGING_BYTES, diags, &g->staging));
+    TRY(gpu_event_open(g->gpu, false, diags, &g->done));
+    TRY(gpu_arena_open(g->gpu, "state", 0, most, diags, &g->state));
+    TRY(gpu_arena_open(g->gpu, "intermediates", 0, most, diags, &g->memory));
+    gpu_describe(&g->target, gpu_kit_attends(g->kit));
+    *out_target = &g->target;
+    return STATUS_OK;
+}
+
+void device_close(StoaSession *session) {
+    SessionGpu *g = session->gpu;
+    if (g == NULL) return;
+    if (g->gpu != NULL) {
+        Diags *diags = &session->context->diags;
+        if (gpu_attach(g->gpu, diags) != STATUS_OK) diags_clear(diags); /* lost: closing is local */
+        gpu_staging_close(&g->staging);
+        gpu_event_close(&g->done);
+        gpu_stream_close(&g->stream);
+        gpu_emit_unload(g->module);
+        gpu_kit_close(g->kit);
+        gpu_arena_close(&g->memory);
+        gpu_arena_close(&g->state);
+        gpu_close(g->gpu);
+    }
+    gpu_libs_close(g->libs);
+    session->gpu = NULL;
+}
+
+Status device_compile(StoaSession *session) {
+    SessionGpu  *g = session->gpu;
+    StoaContext *context = session->context;
+    Diags       *diags = &context->diags;
+    TRY(gpu_emit_compile(session->arena, g->libs, &g->cache, g->gpu->info.arch,
+                         session->runner.ctx.loops, context->workers, diags, &g->module));
+    TRY(gpu_emit_load(g->module, g->gpu, diags));
+    g->places = ARENA_ARRAY(session->arena, CuPtr, session->state_count + 1);
+    for (uint32_t i = 0; i < session->state_count; i++)
+        TRY(gpu_push(&g->state, session->state[i].bytes, PLACE_ALIGN, diags, &g->places[i]));
+    return device_write_state(session);
+}
+
+/* --- state ------------------------------------------------------------------------------------ */
+Status device_read_state(StoaSession *session) {
+    SessionGpu *g = session->gpu;
+    if (g == NULL || g->mirrored) return STATUS_OK;
+    Diags *diags = &session->context->diags;
+    TRY(gpu_attach(g->gpu, diags));
+    for (uint32_t i = 0; i < session->state_count; i++)
+        if (session->state[i].bytes != 0)
+            TRY(gpu_staging_copy_out(&g->staging, g->stream, session->state[i].tensor.data,
+                                     g->places[i], session->state[i].bytes, diags));
+    g->mirrored = true;
+    return STATUS_OK;
+}
+static Status send(SessionGpu *g, CuPtr into, const void *from, uint64_t bytes, Diags *diags) {
+    if (bytes == 0) return STATUS_OK;
+    return gpu_staging_copy_in(&g->staging, into, from, bytes, g->ran ? g->done : (GpuEvent){0},
+                               diags);
+}
+Status device_write_state(StoaSession *session) {
+    SessionGpu *g = session->gpu;
+    if (g == NULL) return STATUS_OK;
+    Diags *diags = &session->context->diags;
+    TRY(gpu_attach(g->gpu, diags));
+    for (uint32_t i = 0; i < session->state_count; i++)
+        TRY(send(g, g->places[i], session->state[i].tensor.data, session->state[i].bytes, diags));
+    g->mirrored = true;
+    return gpu_staging_join(&g->staging, g->stream, diags);
+}
+
+/* --- plans ------------------------------------------------------------------------------------ */
+static CuPtr place_of_state(const StoaSession *session, StrId name) {
+    for (uint32_t i = 0; i < session->state_count; i++)
+        if (session->state[i].name.row == name.row) return session->gpu->places[i];
+    ASSERT(!"a parameter without state");
+    return 0;
+}
+static bool has_place(uint8_t kind) {
+    return kind == SLOT_INPUT || kind == SLOT_OUTPUT || kind == SLOT_CONSTANT;
+}
+
+Status device_bind(StoaSession *session, PlanEntry *entry) {
+    SessionGpu  *g = session->gpu;
+    Diags       *diags = &session->context->diags;
+    const Slots *slots = &entry->plan->slots;
+    uint64_t     total = 0;
+    PlanPlaces  *places = entry->places = ARENA_NEW(entry->arena, PlanPlaces);
+    memset(places, 0, sizeof *places);
+    places->addresses = ARENA_ARRAY_ZERO(entry->arena, CuPtr, slots->table.count);
+    for (uint32_t row = 1; row < slots->table.count; row++)
+        if (has_place(slots->kind[row]))
+            total += (slots->bytes[row] + PLACE_ALIGN) / PLACE_ALIGN * PLACE_ALIGN;
+    TRY(gpu_attach(g->gpu, diags));
+    TRY(gpu_bind(entry->arena, entry->plan, g->module, g->kit, diags, &places->plan));
+    TRY(gpu_arena_open(g->gpu, "inputs, outputs, constants", total, total, diags, &places->memory));
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        CuPtr *place = &places->addresses[row];
+        if (slots->kind[row] == SLOT_PARAMETER) *place = place_of_state(session, slots->name[row]);
+        if (!has_place(slots->kind[row])) continue;
+        TRY(gpu_push(&places->memory, slots->bytes[row], PLACE_ALIGN, diags, place));
+        if (slots->kind[row] == SLOT_CONSTANT)
+            TRY(send(g, *place, consts_bytes(&session->world->consts, (ConstId){slots->index[row]}),
+                     slots->bytes[row], diags));
+    }
+    return gpu_staging_join(&g->staging, g->stream, diags);
+}
+void device_unbind(PlanEntry *entry) {
+    if (entry->places == NULL) return;
+    gpu_plan_close(entry->places->plan);
+    gpu_arena_close(&entry->places->memory);
+    entry->places = NULL;
+}
+
+/* --- run -------------------------------------------------------------------------------------- */
+Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                  const StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+    SessionGpu  *g = session->gpu;
+    Diags       *diags = &session->context->diags;
+    PlanPlaces  *places = entry->places;
+    const Slots *slots = &entry->plan->slots;
+    uint32_t     failed = 0;
+    TRY(gpu_attach(g->gpu, diags));
+    TRY(gpu_arena_grow(&g->memory, entry->plan->arena_bytes, diags));
+    places->addresses[0] = g->memory.base;
+    for (uint32_t row = 1; row < slots->table.count; row++)
+        if (slots->kind[row] == SLOT_INPUT)
+            TRY(send(g, places->addresses[row], inputs[slots->index[row]].data, slots->bytes[row],
+                     diags));
+    TRY(gpu_staging_join(&g->staging, g->stream, diags));
+    g->mirrored = false;
+    TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
+    TRY(gpu_event_record(g->done, g->stream, diags));
+    g->ran = true;
+    TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
+    *out_stopped = failed != 0;
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint32_t index = slots->index[row];
+        if (slots->kind[row] == SLOT_OUTPUT && index < outputs_count &&
+            outputs[index].data != NULL && slots->bytes[row] != 0)
+            TRY(gpu_staging_copy_out(&g->staging, g->stream, outputs[index].data,
+                                     places->addresses[row], slots->bytes[row], diags));
+    }
+    return STATUS_OK;
+}

@@ -1,0 +1,35 @@
+/* Sessions on a GPU: the state on the device, plans that run there.
+ *
+ * The device holds the state; the tensors of session.h are a mirror of it on the host. Who reads
+ * them calls device_read_state first, who writes them device_write_state afterwards. Each plan has
+ * places of its own for inputs, outputs and constants, so that its graph of launches holds for
+ * every run. */
+#ifndef STOA_API_DEVICE_H
+#define STOA_API_DEVICE_H
+
+#include "api/session.h"
+#include "gpu/gpu.h"
+#include "gpu/run.h"
+
+typedef struct PlanPlaces { /* a plan on the device */
+    GpuPlan *plan;
+    GpuArena memory;    /* of all slots but the arena and the state */
+    CuPtr   *addresses; /* by slot */
+} PlanPlaces;
+
+/* Opens the GPU of session->device. Fills the target that the program is compiled for. */
+MUST_USE Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_target);
+void            device_close(StoaSession *session); /* after its plans; nothing if there is none */
+/* Compiles the kernels of the session and sends the state. */
+MUST_USE Status device_compile(StoaSession *session);
+MUST_USE Status device_bind(StoaSession *session, PlanEntry *entry);
+void            device_unbind(PlanEntry *entry);
+/* Inputs to the device, the plan, wanted outputs back: waits for these. */
+MUST_USE Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                           const StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped);
+
+/* Nothing happens in sessions on the CPU. */
+MUST_USE Status device_read_state(StoaSession *session);
+MUST_USE Status device_write_state(StoaSession *session);
+
+#endif
