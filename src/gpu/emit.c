@@ -72,10 +72,13 @@ static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *pha
 }
 
 /* --- settings --------------------------------------------------------------------------------- */
-static uint32_t power_up(int64_t x) {
-    uint32_t power = 1;
-    while (power < x && power < 1u << 20) power *= 2;
-    return power;
+/* Few sizes of teams, so that few settings are compiled. */
+static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
+static uint16_t       team_of(int64_t groups, uint32_t most) {
+          uint16_t team = 1;
+          for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
+        team = team_sizes[i];
+    return team;
 }
 static int64_t longest_row(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                            const int64_t *params) {
@@ -116,12 +119,12 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     int64_t longest = longest_row(loops, kernel, phase, params);
     int64_t groups = (longest + s->vector - 1) / s->vector;
     s->held = 0;
-    s->team = (uint16_t)power_up(groups < 1 ? 1 : groups);
-    if (groups > EMIT_BLOCK) s->team = EMIT_BLOCK;
+    s->team = team_of(groups, EMIT_BLOCK);
     if (phase->held_bytes != 0) {
         int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
         int64_t row_groups = (row + s->vector - 1) / s->vector;
-        for (uint32_t team = 1; team <= EMIT_TEAM_MAX && row_groups > 0; team *= 2) {
+        for (uint32_t i = 0; i < LENGTH(team_sizes) && row_groups > 0; i++) {
+            uint32_t team = team_sizes[i];
             int64_t  held = (row_groups + team - 1) / team;
             int64_t  words = held * s->vector * phase->held_bytes / 4;
             uint32_t most = team <= 32 ? 32 : team <= 256 ? 64 : team <= 512 ? 48 : 32;
@@ -130,7 +133,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
             s->held = (uint8_t)held;
             break;
         }
-        if (s->held == 0) s->team = (uint16_t)(groups > 512 ? 512 : power_up(groups));
+        if (s->held == 0) s->team = team_of(groups, 512);
     }
     if (phase->leaves_count == 0) s->team = 1;
     s->block = s->team > 32 ? s->team : EMIT_BLOCK;

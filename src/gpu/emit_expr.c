@@ -23,14 +23,14 @@ bool gpu_emit_supports(Opcode opcode, Dtype dtype) {
     return !left_out[opcode] && computed_names[dtype] != NULL;
 }
 
-uint32_t emit_position(const Emit *e, BufferId buffer) {
+uint32_t gpu_emit_position(const Emit *e, BufferId buffer) {
     return buffer.row - e->loops->kernels.buffers_first[e->kernel.row];
 }
 /* Whether nothing in this phase writes the memory of a buffer, under any name. */
-bool emit_only_read(const Emit *e, BufferId buffer) {
+bool gpu_emit_only_read(const Emit *e, BufferId buffer) {
     const LoopBuffers *buffers = &e->loops->buffers;
     uint32_t           first = e->loops->kernels.buffers_first[e->kernel.row];
-    uint32_t           at = emit_position(e, buffer);
+    uint32_t           at = gpu_emit_position(e, buffer);
     if (buffers->written[buffer.row] || buffers->scope[buffer.row] != SCOPE_ARG) return false;
     for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row] && at < 64; i++)
         if (buffers->shares[first + i] >> at & 1) return false;
@@ -57,12 +57,12 @@ static void put_poly(Emit *e, uint32_t row) {
         if (shown) text_addf(&e->text, "(I)%lldLL", (long long)(coef < 0 ? -coef : coef));
         for (uint32_t k = 0; k < dims->monos.count[mono]; k++) {
             if (shown || k != 0) put(e, " * ");
-            emit_dim(e, (DimId){dims->atoms.atom[dims->monos.first[mono] + k]});
+            gpu_emit_dim(e, (DimId){dims->atoms.atom[dims->monos.first[mono] + k]});
         }
     }
     put(e, ")");
 }
-void emit_dim(Emit *e, DimId dim) { /* as deep as sizes nest */
+void gpu_emit_dim(Emit *e, DimId dim) { /* as deep as sizes nest */
     Dims          *dims = &e->loops->dims;
     const DimRows *rows = &dims->rows;
     uint32_t       row = dim.row;
@@ -73,9 +73,9 @@ void emit_dim(Emit *e, DimId dim) { /* as deep as sizes nest */
     case DIM_POLY: put_poly(e, row); return;
     case DIM_LESS:
         put(e, "(I)(");
-        emit_dim(e, parts[0]);
+        gpu_emit_dim(e, parts[0]);
         put(e, " < ");
-        emit_dim(e, parts[1]);
+        gpu_emit_dim(e, parts[1]);
         put(e, ")");
         return;
     case DIM_FLOORDIV: put(e, dims_range(dims, parts[0]).lo >= 0 ? "udiv" : "fdiv"); break;
@@ -83,9 +83,9 @@ void emit_dim(Emit *e, DimId dim) { /* as deep as sizes nest */
     default: put(e, "imax"); break;
     }
     put(e, "((I)");
-    emit_dim(e, parts[0]);
+    gpu_emit_dim(e, parts[0]);
     put(e, ", (I)");
-    emit_dim(e, parts[1]);
+    gpu_emit_dim(e, parts[1]);
     put(e, ")");
 }
 /* Lets that a dim uses are computed before it. */
@@ -93,10 +93,10 @@ static void need_lets(Emit *e, DimId dim) {
     const LoopLets *lets = &e->loops->lets;
     for (uint32_t row = 1; row < lets->table.count; row++)
         if (dims_contains(&e->loops->dims, dim, lets->symbol[row]))
-            (void)emit_expr(e, lets->value[row]);
+            (void)gpu_emit_expr(e, lets->value[row]);
 }
 
-bool emit_dim_varies(Emit *e, DimId dim) {
+bool gpu_emit_dim_varies(Emit *e, DimId dim) {
     const LoopLets *lets = &e->loops->lets;
     if (e->leaf == NULL) return false;
     if (dims_contains(&e->loops->dims, dim, e->leaf->var)) return true;
@@ -120,7 +120,7 @@ static bool moves_inside(Emit *e, DimId dim) {
             return true;
     return false;
 }
-bool emit_varies(Emit *e, ExprId expr) { /* as deep as the expressions of a kernel */
+bool gpu_emit_varies(Emit *e, ExprId expr) { /* as deep as the expressions of a kernel */
     const LoopExprs *exprs = &e->loops->exprs;
     uint32_t         row = expr.row;
     uint64_t         word = exprs->word[row];
@@ -130,46 +130,46 @@ bool emit_varies(Emit *e, ExprId expr) { /* as deep as the expressions of a kern
     switch ((ExprKind)exprs->kind[row]) {
     case EXPR_LOAD:
         varies = written_in_leaf(e, access_buffer(word)) ||
-                 emit_dim_varies(e, loops_address(e->loops, word)) ||
+                 gpu_emit_dim_varies(e, loops_address(e->loops, word)) ||
                  moves_inside(e, loops_address(e->loops, word));
         break;
     case EXPR_LESS:
-        varies = emit_dim_varies(e, (DimId){(uint32_t)(word >> 32)}) ||
+        varies = gpu_emit_dim_varies(e, (DimId){(uint32_t)(word >> 32)}) ||
                  moves_inside(e, (DimId){(uint32_t)(word >> 32)});
         /* fallthrough */
     case EXPR_INDEX:
     case EXPR_RNG:
-        varies = varies || emit_dim_varies(e, (DimId){(uint32_t)word}) ||
+        varies = varies || gpu_emit_dim_varies(e, (DimId){(uint32_t)word}) ||
                  moves_inside(e, (DimId){(uint32_t)word});
         break;
     default: break;
     }
-    varies = varies || emit_varies(e, exprs->a[row]) || emit_varies(e, exprs->b[row]) ||
-             emit_varies(e, exprs->c[row]);
+    varies = varies || gpu_emit_varies(e, exprs->a[row]) || gpu_emit_varies(e, exprs->b[row]) ||
+             gpu_emit_varies(e, exprs->c[row]);
     e->varies[row] = varies ? 2 : 1;
     return varies;
 }
-void emit_uniform(Emit *e, ExprId expr) { /* as deep as the expressions of a kernel */
+void gpu_emit_uniform(Emit *e, ExprId expr) { /* as deep as the expressions of a kernel */
     const LoopExprs *exprs = &e->loops->exprs;
     uint32_t         row = expr.row;
     if (row == 0 || e->varies[row] == 3) return;
-    if (!emit_varies(e, expr)) {
-        if (exprs->kind[row] != EXPR_CONST) (void)emit_expr(e, expr);
+    if (!gpu_emit_varies(e, expr)) {
+        if (exprs->kind[row] != EXPR_CONST) (void)gpu_emit_expr(e, expr);
         return;
     }
-    emit_uniform(e, exprs->a[row]);
-    emit_uniform(e, exprs->b[row]);
-    emit_uniform(e, exprs->c[row]);
+    gpu_emit_uniform(e, exprs->a[row]);
+    gpu_emit_uniform(e, exprs->b[row]);
+    gpu_emit_uniform(e, exprs->c[row]);
     e->varies[row] = 3; /* done */
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
-void emit_place(Emit *e, LoopAccess access) {
-    text_addf(&e->text, "b%u[", emit_position(e, access_buffer(access)));
-    emit_dim(e, loops_address(e->loops, access));
+void gpu_emit_place(Emit *e, LoopAccess access) {
+    text_addf(&e->text, "b%u[", gpu_emit_position(e, access_buffer(access)));
+    gpu_emit_dim(e, loops_address(e->loops, access));
     put(e, "]");
 }
-EmitPack *emit_pack_of(Emit *e, LoopAccess access) {
+EmitPack *gpu_emit_pack_of(Emit *e, LoopAccess access) {
     for (uint32_t i = e->packs_count; i-- > 0;)
         if (e->packs[i].access == access) return &e->packs[i];
     return NULL;
@@ -177,13 +177,13 @@ EmitPack *emit_pack_of(Emit *e, LoopAccess access) {
 /* Whether elements past the end of a group would be read from memory. */
 static bool reads_past(Emit *e, LoopAccess access) {
     return e->loops->buffers.scope[access_buffer(access).row] != SCOPE_REG &&
-           emit_pack_of(e, access) == NULL;
+           gpu_emit_pack_of(e, access) == NULL;
 }
 static void put_load(Emit *e, uint32_t row) {
     LoopAccess access = e->loops->exprs.word[row];
     BufferId   buffer = access_buffer(access);
-    uint32_t   at = emit_position(e, buffer);
-    EmitPack  *pack = e->element ? emit_pack_of(e, access) : NULL;
+    uint32_t   at = gpu_emit_position(e, buffer);
+    EmitPack  *pack = e->element ? gpu_emit_pack_of(e, access) : NULL;
     bool       is_bool = e->loops->buffers.dtype[buffer.row] == DTYPE_BOOL;
     if (e->loops->buffers.scope[buffer.row] == SCOPE_REG) {
         text_addf(&e->text, "r%u", at);
@@ -193,8 +193,8 @@ static void put_load(Emit *e, uint32_t row) {
     if (pack != NULL) {
         text_addf(&e->text, "up(p%u.v[e])", pack->number);
     } else {
-        text_addf(&e->text, "up(get<%d>(&", emit_only_read(e, buffer));
-        emit_place(e, access);
+        text_addf(&e->text, "up(get<%d>(&", gpu_emit_only_read(e, buffer));
+        gpu_emit_place(e, access);
         put(e, "))");
     }
     if (is_bool) put(e, " != 0");
@@ -264,14 +264,15 @@ static uint32_t note(Emit *e, uint32_t row) {
     e->log[e->logged++] = row;
     return e->known[row] = e->variables;
 }
-uint32_t emit_expr(Emit *e, ExprId expr) { /* as deep as the expressions of a kernel */
+uint32_t gpu_emit_expr(Emit *e, ExprId expr) { /* as deep as the expressions of a kernel */
     const LoopExprs *exprs = &e->loops->exprs;
     uint32_t         row = expr.row, x[3] = {0, 0, 0};
     uint64_t         word = exprs->word[row];
     ExprId           operands[3] = {exprs->a[row], exprs->b[row], exprs->c[row]};
     ASSERT(row != 0);
     if (e->known[row] != 0) return e->known[row];
-    for (uint32_t i = 0; i < 3 && expr_id_some(operands[i]); i++) x[i] = emit_expr(e, operands[i]);
+    for (uint32_t i = 0; i < 3 && expr_id_some(operands[i]); i++)
+        x[i] = gpu_emit_expr(e, operands[i]);
     if (exprs->kind[row] == EXPR_LOAD) need_lets(e, loops_address(e->loops, word));
     if (exprs->kind[row] == EXPR_INDEX || exprs->kind[row] == EXPR_RNG ||
         exprs->kind[row] == EXPR_LESS)
@@ -296,16 +297,16 @@ uint32_t emit_expr(Emit *e, ExprId expr) { /* as deep as the expressions of a ke
         break;
     case EXPR_INDEX:
         text_addf(&e->text, "(%s)", type);
-        emit_dim(e, (DimId){(uint32_t)word});
+        gpu_emit_dim(e, (DimId){(uint32_t)word});
         break;
     case EXPR_LESS:
-        emit_dim(e, (DimId){(uint32_t)(word >> 32)});
+        gpu_emit_dim(e, (DimId){(uint32_t)(word >> 32)});
         put(e, " < ");
-        emit_dim(e, (DimId){(uint32_t)word});
+        gpu_emit_dim(e, (DimId){(uint32_t)word});
         break;
     case EXPR_RNG:
         text_addf(&e->text, "philox(x%u, (u64)", x[0]);
-        emit_dim(e, (DimId){(uint32_t)word});
+        gpu_emit_dim(e, (DimId){(uint32_t)word});
         text_addf(&e->text, ", %uu)", exprs->opcode[row]);
         break;
     default: put_operation(e, row, x); break;

@@ -2,7 +2,7 @@
  * for launches.
  *
  * A phase is read once (emit_plan.c), which says how its loops meet threads, then written
- * (emit_text.c, emit_expr.c). Scopes, from the outside in: an iteration of the PARALLEL loop
+ * (emit_text.c, gpu_emit_expr.c). Scopes, from the outside in: an iteration of the PARALLEL loop
  * belongs to a team of TEAM threads; VECTOR and THREAD loops in it are dealt to them, VECTOR ones
  * in groups of V neighbours; what stands beside such loops is computed by every thread alike, and
  * written to memory by the first one.
@@ -106,24 +106,24 @@ bool gpu_emit_contiguous(Loops *loops, LoopAccess access, DimId var, DimId *out_
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase);
 void   gpu_emit_prelude(Text *out);
 
-/* emit_expr.c */
-const char         *gpu_emit_type(Dtype dtype);      /* computed with */
-const char         *gpu_emit_stored(Dtype dtype);    /* in memory */
-uint32_t            emit_expr(Emit *e, ExprId expr); /* the number of a variable x<n> */
-void                emit_dim(Emit *e, DimId dim);    /* adds the expression */
-bool                emit_varies(Emit *e, ExprId expr);
-bool                emit_dim_varies(Emit *e, DimId dim);
-void                emit_uniform(Emit *e, ExprId expr); /* what does not vary, before the leaf */
-void                emit_place(Emit *e, LoopAccess access); /* b3[place] */
-EmitPack           *emit_pack_of(Emit *e, LoopAccess access);
-uint32_t            emit_position(const Emit *e, BufferId buffer);
-bool                emit_only_read(const Emit *e, BufferId buffer);
-static inline Dtype emit_buffer_dtype(const Emit *e, LoopAccess access) {
+/* gpu_emit_expr.c */
+const char *gpu_emit_type(Dtype dtype);          /* computed with */
+const char *gpu_emit_stored(Dtype dtype);        /* in memory */
+uint32_t    gpu_emit_expr(Emit *e, ExprId expr); /* the number of a variable x<n> */
+void        gpu_emit_dim(Emit *e, DimId dim);    /* adds the expression */
+bool        gpu_emit_varies(Emit *e, ExprId expr);
+bool        gpu_emit_dim_varies(Emit *e, DimId dim);
+void        gpu_emit_uniform(Emit *e, ExprId expr);     /* what does not vary, before the leaf */
+void        gpu_emit_place(Emit *e, LoopAccess access); /* b3[place] */
+EmitPack   *gpu_emit_pack_of(Emit *e, LoopAccess access);
+uint32_t    gpu_emit_position(const Emit *e, BufferId buffer);
+bool        gpu_emit_only_read(const Emit *e, BufferId buffer);
+static inline Dtype gpu_emit_buffer_dtype(const Emit *e, LoopAccess access) {
     return (Dtype)e->loops->buffers.dtype[access_buffer(access).row];
 }
 /* known values above a mark are forgotten */
-static inline uint32_t emit_scope_begin(const Emit *e) { return e->logged; }
-static inline void     emit_scope_end(Emit *e, uint32_t mark) {
+static inline uint32_t gpu_emit_scope_begin(const Emit *e) { return e->logged; }
+static inline void     gpu_emit_scope_end(Emit *e, uint32_t mark) {
         while (e->logged > mark) e->known[e->log[--e->logged]] = 0;
 }
 

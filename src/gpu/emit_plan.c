@@ -65,7 +65,7 @@ static void find_leaves(Planning *p) {
     EmitPhase       *phase = p->phase;
     uint32_t         loop = p->first + 1;
     if (nodes->size[p->first] > 1 && nodes->kind[loop] == NODE_LOOP &&
-        (nodes->bind[loop] & BIND_PARALLEL)) {
+        nodes->size[p->first] == nodes->size[loop] + 1 && (nodes->bind[loop] & BIND_PARALLEL)) {
         phase->parallel = loop;
         phase->flat = (nodes->bind[loop] & (BIND_VECTOR | BIND_THREAD)) && !has_loops(nodes, loop);
     }

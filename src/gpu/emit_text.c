@@ -13,7 +13,7 @@
 static void             put(Emit *e, const char *text) { text_add(&e->text, str_of(text)); }
 static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }
 static const char      *stored_type(const Emit *e, LoopAccess access) {
-         return gpu_emit_stored(emit_buffer_dtype(e, access));
+         return gpu_emit_stored(gpu_emit_buffer_dtype(e, access));
 }
 static BufferScope scope_of(const Emit *e, LoopAccess access) {
     return (BufferScope)e->loops->buffers.scope[access_buffer(access).row];
@@ -48,7 +48,7 @@ static void forget_loads(Emit *e, BufferId buffer) {
 static void put_write(Emit *e, uint32_t row, const char *value) {
     LoopAccess  access = nodes_of(e)->access[row];
     const char *stored = stored_type(e, access);
-    uint32_t    at = emit_position(e, access_buffer(access));
+    uint32_t    at = gpu_emit_position(e, access_buffer(access));
     bool        adds = nodes_of(e)->kind[row] == NODE_REDUCE;
     if (scope_of(e, access) == SCOPE_REG) {
         text_addf(&e->text, "r%u%s = ", at, e->element ? "[e]" : "");
@@ -59,12 +59,12 @@ static void put_write(Emit *e, uint32_t row, const char *value) {
             text_addf(&e->text, "%s;\n", value);
         return;
     }
-    emit_place(e, access);
+    gpu_emit_place(e, access);
     text_addf(&e->text, " = pk<%s>(", stored);
     if (adds) {
         text_addf(&e->text, "comb<%u>((%s)up(", nodes_of(e)->reduce[row],
                   gpu_emit_type(expr_dtype(e->loops, nodes_of(e)->value[row])));
-        emit_place(e, access);
+        gpu_emit_place(e, access);
         text_addf(&e->text, "), %s)", value);
     } else {
         put(e, value);
@@ -75,13 +75,13 @@ static void put_write(Emit *e, uint32_t row, const char *value) {
 static void emit_statement(Emit *e, uint32_t row, bool team) {
     const LoopNodes *nodes = nodes_of(e);
     LoopAccess       access = nodes->access[row];
-    uint32_t         mark = emit_scope_begin(e), home = 0;
+    uint32_t         mark = gpu_emit_scope_begin(e), home = 0;
     char             value[24];
     if (nodes->kind[row] == NODE_REDUCE) home = home_of(e, row);
     put(e, "{\n");
     if (expr_id_some(nodes->guard[row]))
-        text_addf(&e->text, "if (x%u) {\n", emit_expr(e, nodes->guard[row]));
-    (void)snprintf(value, sizeof value, "x%u", emit_expr(e, nodes->value[row]));
+        text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
+    (void)snprintf(value, sizeof value, "x%u", gpu_emit_expr(e, nodes->value[row]));
     if (home != 0) {
         text_addf(&e->text, "a%u = comb<%u>(a%u, %s);\n", row, nodes->reduce[row], row, value);
     } else {
@@ -90,7 +90,7 @@ static void emit_statement(Emit *e, uint32_t row, bool team) {
     }
     if (expr_id_some(nodes->guard[row])) put(e, "}\n");
     put(e, "}\n");
-    emit_scope_end(e, mark);
+    gpu_emit_scope_end(e, mark);
     forget_loads(e, access_buffer(access));
 }
 
@@ -153,7 +153,7 @@ static void add_pack(Emit *e, LoopAccess access, bool stored) {
     e->packs[e->packs_count++] = (EmitPack){access, ++e->variables, stored};
 }
 static bool promoted(const Emit *e, LoopAccess access) {
-    return e->phase->promoted[emit_position(e, access_buffer(access))] != 0;
+    return e->phase->promoted[gpu_emit_position(e, access_buffer(access))] != 0;
 }
 static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
     for (uint32_t i = 0; i < e->phase->helds_count; i++)
@@ -167,7 +167,7 @@ static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
 /* p<n> = the group of an access. */
 static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     const char     *stored = stored_type(e, access);
-    uint32_t        at = emit_position(e, access_buffer(access)), number;
+    uint32_t        at = gpu_emit_position(e, access_buffer(access)), number;
     const EmitHeld *held = held_for(e, access, rest);
     add_pack(e, access, false);
     number = e->packs[e->packs_count - 1].number;
@@ -177,9 +177,9 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
     bool     later = held != NULL && e->phase->leaves[held->leaf].row != e->leaf->row;
     if (later) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
-    text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number, emit_only_read(e, access_buffer(access)),
-              at);
-    emit_dim(e, rest);
+    text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
+              gpu_emit_only_read(e, access_buffer(access)), at);
+    gpu_emit_dim(e, rest);
     put(e, " + c0), live);\n");
     if (held != NULL && !later)
         text_addf(&e->text, "if constexpr (HELD) h%u[h] = p%u;\n", index, number);
@@ -202,7 +202,7 @@ static void note_pack(void *context, uint32_t node, LoopAccess access, ExprId gu
     if (writes && nodes_of(e)->kind[node] != NODE_REDUCE) return; /* written, not read */
     for (uint32_t row = loading->first; row < node; row++)
         if (nodes_of(e)->access[row] == access) return; /* what the run has stored */
-    if (emit_pack_of(e, access) == NULL) load_pack(e, access, rest);
+    if (gpu_emit_pack_of(e, access) == NULL) load_pack(e, access, rest);
 }
 /* Whether a statement reads what one since `first` has stored, at other places than stored. */
 typedef struct Clash {
@@ -239,16 +239,16 @@ static void emit_element(Emit *e, uint32_t row) {
     DimId            rest;
     bool     adds = nodes->kind[row] == NODE_REDUCE, guarded = expr_id_some(nodes->guard[row]);
     char     value[96];
-    uint32_t mark = emit_scope_begin(e);
+    uint32_t mark = gpu_emit_scope_begin(e);
     if (guarded) put(e, "if (FULL || e < live) {\n");
-    if (guarded) text_addf(&e->text, "if (x%u) {\n", emit_expr(e, nodes->guard[row]));
-    uint32_t x = emit_expr(e, nodes->value[row]);
+    if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
+    uint32_t x = gpu_emit_expr(e, nodes->value[row]);
     (void)snprintf(value, sizeof value, "x%u", x);
     if (adds && home_of(e, row) != 0) {
         text_addf(&e->text, "if (FULL || e < live) a%u = comb<%u>(a%u, x%u);\n", row,
                   nodes->reduce[row], row, x);
     } else if (in_groups(e, access, (ExprId){0}, row, &rest)) {
-        EmitPack *pack = emit_pack_of(e, access);
+        EmitPack *pack = gpu_emit_pack_of(e, access);
         ASSERT(pack != NULL);
         const char *type = gpu_emit_type(expr_dtype(e->loops, nodes->value[row]));
         text_addf(&e->text, "p%u.v[e] = pk<%s>(", pack->number, stored_type(e, access));
@@ -263,7 +263,7 @@ static void emit_element(Emit *e, uint32_t row) {
     }
     if (guarded) {
         put(e, "}\n}\n");
-        emit_scope_end(e, mark);
+        gpu_emit_scope_end(e, mark);
     }
     forget_loads(e, access_buffer(access));
 }
@@ -279,19 +279,19 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
         for (uint32_t other = row + 1; other < last; other++)
             again |= nodes->access[other] == access;
         if (again) continue;
-        uint32_t at = emit_position(e, access_buffer(access)),
-                 number = emit_pack_of(e, access)->number;
+        uint32_t at = gpu_emit_position(e, access_buffer(access)),
+                 number = gpu_emit_pack_of(e, access)->number;
         if (promoted(e, access))
             text_addf(&e->text, "if constexpr (HELD) k%u[h] = p%u; else ", at, number);
         text_addf(&e->text, "st<V>(b%u + (", at);
-        emit_dim(e, rest);
+        gpu_emit_dim(e, rest);
         text_addf(&e->text, " + c0), p%u, live);\n", number);
     }
 }
 /* Statements [first, last) for each element of the group. */
 static void emit_run(Emit *e, uint32_t first, uint32_t last) {
     Loading  reads = {e, false, first}, writes = {e, true, first};
-    uint32_t mark = emit_scope_begin(e);
+    uint32_t mark = gpu_emit_scope_begin(e);
     e->packs_count = 0;
     gpu_emit_visit(e->loops, e->scratch, first, last, note_pack, &reads);
     for (uint32_t row = first; row < last; row++) {
@@ -300,7 +300,7 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
         if (!in_groups(e, nodes_of(e)->access[row], (ExprId){0}, row, &rest)) continue;
         if (nodes_of(e)->kind[row] == NODE_REDUCE) {
             gpu_emit_visit(e->loops, e->scratch, row, row + 1, note_pack, &writes);
-        } else if (emit_pack_of(e, nodes_of(e)->access[row]) == NULL) {
+        } else if (gpu_emit_pack_of(e, nodes_of(e)->access[row]) == NULL) {
             add_pack(e, nodes_of(e)->access[row], true);
             text_addf(&e->text, "Pack<%s, V> p%u;\n", stored_type(e, nodes_of(e)->access[row]),
                       e->variables);
@@ -311,7 +311,7 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
     e->element = true;
     for (uint32_t row = first; row < last; row++) emit_element(e, row);
     e->element = false;
-    emit_scope_end(e, mark);
+    gpu_emit_scope_end(e, mark);
     put(e, "}\n");
     store_packs(e, first, last);
     e->packs_count = 0;
@@ -327,23 +327,23 @@ static void declare_registers(Emit *e) {
             again |= nodes->kind[other] == NODE_STORE &&
                      access_buffer(nodes->access[other]).row == access_buffer(access).row;
         if (!again)
-            text_addf(&e->text, "%s r%u[V];\n", gpu_emit_type(emit_buffer_dtype(e, access)),
-                      emit_position(e, access_buffer(access)));
+            text_addf(&e->text, "%s r%u[V];\n", gpu_emit_type(gpu_emit_buffer_dtype(e, access)),
+                      gpu_emit_position(e, access_buffer(access)));
     }
 }
 static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
-    uint32_t         mark = emit_scope_begin(e);
+    uint32_t         mark = gpu_emit_scope_begin(e);
     bool             holds = leaf->extent.row == e->phase->held_extent.row && !e->phase->flat;
     open_sums(e, leaf->row);
     put(e, "{\nconst I n_leaf = ");
-    emit_dim(e, leaf->extent);
+    gpu_emit_dim(e, leaf->extent);
     put(e, ";\n");
     e->leaf = leaf;
     memset(e->varies, 0, e->loops->exprs.table.count);
     for (uint32_t row = first; row < last; row++)
-        if (!expr_id_some(nodes->guard[row])) emit_uniform(e, nodes->value[row]);
+        if (!expr_id_some(nodes->guard[row])) gpu_emit_uniform(e, nodes->value[row]);
     if (e->phase->flat)
         put(e, "for (I c0 = ((I)blockIdx.x * BLOCK + (I)threadIdx.x) * V; c0 < n_leaf; "
                "c0 += (I)gridDim.x * BLOCK * V) {\n");
@@ -363,7 +363,7 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
     }
     put(e, "}\n}\n");
     e->leaf = NULL;
-    emit_scope_end(e, mark);
+    gpu_emit_scope_end(e, mark);
 }
 
 /* --- loops ------------------------------------------------------------------------------------ */
@@ -376,7 +376,7 @@ static void note_shared(void *context, uint32_t node, LoopAccess access, ExprId 
     Touching *touching = context;
     (void)node, (void)guard, (void)writes;
     if (scope_of(touching->e, access) != SCOPE_REG &&
-        touching->e->phase->shared[emit_position(touching->e, access_buffer(access))])
+        touching->e->phase->shared[gpu_emit_position(touching->e, access_buffer(access))])
         touching->found = true;
 }
 /* After what threads tell each other. */
@@ -395,11 +395,11 @@ static bool has_inner_loops(const Emit *e, uint32_t loop) {
 /* dealt: iterations go to the threads of the team, one each. */
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     const LoopNodes *nodes = nodes_of(e);
-    uint32_t         mark = emit_scope_begin(e), var = nodes->var[row].row;
+    uint32_t         mark = gpu_emit_scope_begin(e), var = nodes->var[row].row;
     bool             inner = has_inner_loops(e, row);
     open_sums(e, row);
     put(e, "{\nconst I n_loop = ");
-    emit_dim(e, nodes->extent[row]);
+    gpu_emit_dim(e, nodes->extent[row]);
     put(e, ";\n");
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
@@ -411,7 +411,7 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
               var, var, var);
     emit_nodes(e, row + 1, row + nodes->size[row], team && !dealt);
     put(e, "}\n}\n");
-    emit_scope_end(e, mark);
+    gpu_emit_scope_end(e, mark);
     close_sums(e, row, team);
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
@@ -465,7 +465,7 @@ static void put_prologue(Emit *e) {
         put(e, e->phase->promoted[i] ? "if (HELD == 0) lane += " : "lane += ");
         put(e, "((i64)sizeof(*");
         text_addf(&e->text, "b%u) * (i64)", i);
-        emit_dim(e, loops_elements(e->loops, (BufferId){first + i}));
+        gpu_emit_dim(e, loops_elements(e->loops, (BufferId){first + i}));
         put(e, " + 15) / 16 * 16;\n");
     }
 }
@@ -496,11 +496,11 @@ static void put_held_back(Emit *e) {
             if (row == last) continue;
             (void)gpu_emit_contiguous(e->loops, nodes->access[row], leaf->var, &rest);
             put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
-            emit_dim(e, leaf->extent);
+            gpu_emit_dim(e, leaf->extent);
             put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
                    "if (c0 < n_leaf) {\nconst I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
             text_addf(&e->text, "st<V>(b%u + (", i);
-            emit_dim(e, rest);
+            gpu_emit_dim(e, rest);
             text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);
             break;
         }
@@ -516,7 +516,7 @@ static void put_body(Emit *e) {
     }
     if (loop != 0) {
         put(e, "const I n_rows = ");
-        emit_dim(e, nodes->extent[loop]);
+        gpu_emit_dim(e, nodes->extent[loop]);
         text_addf(&e->text,
                   ";\nfor (I v%u = (I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM; "
                   "v%u < n_rows; v%u += (I)gridDim.x * (BLOCK / TEAM)) {\n",
