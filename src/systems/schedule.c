@@ -1,4 +1,4 @@
-/* The rules for CPU lanes.
+/* The rules for CPU lanes; those for teams of threads part from them at the end (schedule_gpu.c).
  *
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
@@ -8,7 +8,7 @@
  *   bind     outermost loops go to lanes, innermost ones to vectors
  * Groups are counted from sizes alone, never from the number of lanes, so results do not depend on
  * it. */
-#include "systems/schedule.h"
+#include "systems/schedule_inner.h"
 
 enum {
     GROUP_ROWS = 16,       /* least rows of a partial column sum */
@@ -17,40 +17,7 @@ enum {
     COLUMNS_BLOCK = 512 /* columns that one lane combines at once */
 };
 
-static LoopNodes *nodes_of(Schedule *s) { return &s->loops->nodes; }
-static uint32_t   count_of(Schedule *s) { return s->loops->kernels.nodes_count[s->kernel.row]; }
-static NodeKind   kind_at(Schedule *s, uint32_t at) {
-      return at < count_of(s) ? (NodeKind)nodes_of(s)->kind[schedule_node(s, at)] : NODE_NIL;
-}
-static uint32_t size_at(Schedule *s, uint32_t at) {
-    return nodes_of(s)->size[schedule_node(s, at)];
-}
-static DimId var_at(Schedule *s, uint32_t at) { return nodes_of(s)->var[schedule_node(s, at)]; }
-/* Whether the loop holds nothing but one inner loop. */
-static bool holds_one_loop(Schedule *s, uint32_t at) {
-    return kind_at(s, at) == NODE_LOOP && kind_at(s, at + 1) == NODE_LOOP &&
-           size_at(s, at) == size_at(s, at + 1) + 1;
-}
-/* Whether no loop is inside. */
-static bool is_leaf(Schedule *s, uint32_t at) {
-    for (uint32_t i = at + 1; i < at + size_at(s, at); i++)
-        if (kind_at(s, i) == NODE_LOOP) return false;
-    return true;
-}
-/* Loops of a perfect nest from `at` on. */
-static uint32_t depth_at(Schedule *s, uint32_t at) {
-    uint32_t depth = 0;
-    if (kind_at(s, at) != NODE_LOOP) return 0;
-    for (depth = 1; holds_one_loop(s, at + depth - 1);) depth++;
-    return depth;
-}
-
 /* --- order ------------------------------------------------------------------------------------ */
-/* Whether iterations of the loop at `at` may meet in one element of what a statement writes. */
-static bool sums_over(Schedule *s, uint32_t at, uint32_t statement) {
-    LoopAccess access = nodes_of(s)->access[schedule_node(s, statement)];
-    return !transform_separates(s->loops, loops_address(s->loops, access), var_at(s, at));
-}
 typedef struct Order { /* the axes of the frame: extents, and which are summed over */
     uint32_t depth, summed;
     DimId    extents[SHAPE_RANK_MAX];
@@ -187,16 +154,6 @@ static void fuse_outer(Schedule *s) {
 }
 
 /* --- sums over the outermost loop ------------------------------------------------------------- */
-/* Whether all iterations of a loop add to the same elements of memory that outlives it. */
-static bool sums_over_phase(Schedule *s, uint32_t loop) {
-    for (uint32_t at = loop + 1; at < loop + size_at(s, loop); at++) {
-        if (kind_at(s, at) != NODE_REDUCE) continue;
-        BufferId target = access_buffer(nodes_of(s)->access[schedule_node(s, at)]);
-        uint8_t  scope = s->loops->buffers.scope[target.row];
-        if ((scope == SCOPE_ARG || scope == SCOPE_WORK) && sums_over(s, loop, at)) return true;
-    }
-    return false;
-}
 /* A phase that combines partial results: its columns in blocks, groups in order, vectors inside. */
 static void schedule_combination(Schedule *s, uint32_t at) {
     uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
@@ -213,11 +170,6 @@ static bool factor_phase(Schedule *s, uint32_t at) {
     bool leaf = is_leaf(s, at + 1);
     return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS, GROUPS_MAX) &&
            transform_rfactor(s, at + 1);
-}
-static uint32_t count_phases(Schedule *s) {
-    uint32_t count = 0;
-    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) count++;
-    return count;
 }
 static void factor_sums(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s);) {
@@ -268,8 +220,12 @@ void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     narrow_scopes(&s);
     fuse_cleanly(&s);
     fuse_outer(&s);
-    factor_sums(&s);
-    bind_loops(&s);
+    if (ctx->target != NULL && ctx->target->threads) {
+        schedule_threads(&s);
+    } else {
+        factor_sums(&s);
+        bind_loops(&s);
+    }
     schedule_sharing(&s);
     arena_release(ctx->scratch, mark);
 }

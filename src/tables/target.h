@@ -21,6 +21,7 @@ typedef struct Target {
     uint8_t     view_need[OP_COUNT];  /* ViewNeed of the operands */
     uint32_t    align;                /* bytes, of buffers in the planned arena */
     bool        compiles;             /* has an emitter: arithmetic is fused into kernels */
+    bool        threads;              /* its kernels are dealt to teams of threads, not to lanes */
     /* Whether the emitter knows an elementwise opcode, or loads and stores, of a dtype. */
     bool (*compiles_op)(Opcode opcode, Dtype dtype);
 } Target;
