@@ -43,11 +43,11 @@ MUST_USE Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, 
 void            gpu_plan_close(GpuPlan *gpu); /* before kit and arena; NULL is allowed */
 
 /* Puts one run of the plan into the stream; slots[i]: the device address of plan slot i (256-byte
- * aligned; constants too: the caller uploads them). The first run with a plan launches one by one
- * (with GpuKitOptions.tune it measures products on their real operands, and waits); the second
- * builds a graph, which later ones replay (10 us). Other addresses than last time change the graph
- * (2 us a launch): keep them. Other streams may run plans of the same kit only after this one has
- * passed: they share the workspace. */
+ * aligned; constants too: the caller uploads them). The first run launches one by one (with
+ * GpuKitOptions.tune it measures products on their real operands; it waits at asserts); the second
+ * makes a graph, which later ones replay (10 us on the host). Other addresses than last time make
+ * another graph (3 us a launch): keep them. Runs of plans of one kit must not overlap: they share
+ * the workspace. */
 MUST_USE Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags);
 /* The launch whose assert stopped the last run (nothing after it ran, no assignment neither), 0 if
  * none did. Waits for the stream if the plan has asserts, else returns at once. */
@@ -57,7 +57,7 @@ MUST_USE Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uin
 typedef struct GpuPlanStats {
     uint32_t launches, products, attentions; /* of the plan: all, through cuBLASLt, through cuDNN */
     uint32_t nodes;                          /* kernels and copies that one run launches */
-    uint32_t graphs, updates;                /* made so far */
+    uint32_t graphs;                         /* made so far */
     uint64_t workspace_bytes;                /* that this plan needs */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);

@@ -18,6 +18,7 @@ typedef struct Target {
     const char *name;                 /* "cpu" */
     bool        has_kernel[OP_COUNT]; /* can launch this opcode */
     bool        keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
+    bool (*keeps)(const World *world, OpId op); /* of those, which rows; NULL: all */
     uint8_t     view_need[OP_COUNT];  /* ViewNeed of the operands */
     uint32_t    align;                /* bytes, of buffers in the planned arena */
     bool        compiles;             /* has an emitter: arithmetic is fused into kernels */
