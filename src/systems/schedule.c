@@ -53,19 +53,19 @@ static void put_sums_inside(Schedule *s, const Order *order) {
 }
 
 /* --- merge ------------------------------------------------------------------------------------ */
-static void merge_phases(Schedule *s) {
+void schedule_merge_phases(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s);)
         if (!transform_merge(s, at)) at += size_at(s, at);
 }
 /* Neighbouring loops anywhere inside, outermost first. */
-static void merge_inside(Schedule *s) {
+void schedule_merge_inside(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at++) {
         if (kind_at(s, at) != NODE_LOOP) continue;
         while (kind_at(s, at + size_at(s, at)) == NODE_LOOP && transform_merge(s, at)) {}
     }
 }
 
-static void narrow_scopes(Schedule *s) {
+void schedule_narrow(Schedule *s) {
     const LoopKernels *kernels = &s->loops->kernels;
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
         BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
@@ -215,9 +215,9 @@ void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     Schedule  s = {ctx->loops, kernel, ctx->scratch};
     Order     order = find_order(&s);
     if (order.inside) put_sums_inside(&s, &order);
-    merge_phases(&s);
-    merge_inside(&s);
-    narrow_scopes(&s);
+    schedule_merge_phases(&s);
+    schedule_merge_inside(&s);
+    schedule_narrow(&s);
     fuse_cleanly(&s);
     fuse_outer(&s);
     if (ctx->target != NULL && ctx->target->threads) {

@@ -49,24 +49,96 @@ static void factor_sums(Schedule *s) {
     }
 }
 
+/* --- starts ----------------------------------------------------------------------------------- */
+static bool only_starts(Schedule *s, uint32_t phase) {
+    const LoopNodes *nodes = nodes_of(s);
+    for (uint32_t row = schedule_node(s, phase); row < schedule_node(s, phase) + size_at(s, phase);
+         row++) {
+        if (nodes->kind[row] == NODE_REDUCE) return false;
+        if (nodes->kind[row] == NODE_STORE &&
+            s->loops->exprs.kind[nodes->value[row].row] != EXPR_CONST)
+            return false;
+    }
+    return true;
+}
+/* Start values go right before the phase that combines partial results into them, and become one
+ * with it. */
+static void sink_starts(Schedule *s) {
+    uint32_t at = 0;
+    for (uint32_t left = count_phases(s); left > 0 && at < count_of(s); left--) {
+        bool moved = false;
+        if (only_starts(s, at))
+            for (uint32_t behind = count_of(s) - 1; behind > at && !moved; behind--)
+                moved = kind_at(s, behind) == NODE_PHASE && transform_move(s, at, behind);
+        if (!moved) at += size_at(s, at);
+    }
+    schedule_merge_phases(s);
+    schedule_merge_inside(s);
+    schedule_narrow(s);
+}
+
+/* --- bind ------------------------------------------------------------------------------------- */
+typedef struct Walk { /* how places move with a loop */
+    bool moves, in_step;
+} Walk;
+static void walk_place(Schedule *s, LoopAccess access, DimId var, Walk *walk) {
+    DimId step, rest, place = loops_address(s->loops, access);
+    Dims *dims = &s->loops->dims;
+    if (s->loops->buffers.scope[access_buffer(access).row] == SCOPE_REG ||
+        !dims_contains(dims, place, var))
+        return;
+    walk->moves = true;
+    walk->in_step |= dims_linear_in(dims, place, var, &step, &rest) && dims_is_const(dims, step) &&
+                     dims_const_value(dims, step) == 1;
+}
+static void walk_expr(Schedule *s, ExprId root, DimId var, uint8_t *seen, Walk *walk) {
+    const LoopExprs *exprs = &s->loops->exprs; /* as deep as the expressions of a kernel */
+    if (root.row == 0 || seen[root.row]) return;
+    seen[root.row] = 1;
+    if (exprs->kind[root.row] == EXPR_LOAD) walk_place(s, exprs->word[root.row], var, walk);
+    walk_expr(s, exprs->a[root.row], var, seen, walk);
+    walk_expr(s, exprs->b[root.row], var, seen, walk);
+    walk_expr(s, exprs->c[root.row], var, seen, walk);
+}
+/* Whether neighbouring iterations touch nothing side by side: threads would each fetch a line. */
+static bool strides(Schedule *s, uint32_t at) {
+    const LoopNodes *nodes = nodes_of(s);
+    Walk             walk = {false, false};
+    ArenaMark        mark = arena_mark(s->scratch);
+    uint8_t         *seen = ARENA_ARRAY_ZERO(s->scratch, uint8_t, s->loops->exprs.table.count);
+    for (uint32_t i = at + 1; i < at + size_at(s, at); i++) {
+        uint32_t row = schedule_node(s, i);
+        walk_place(s, nodes->access[row], var_at(s, at), &walk);
+        walk_expr(s, nodes->value[row], var_at(s, at), seen, &walk);
+    }
+    arena_release(s->scratch, mark);
+    return walk.moves && !walk.in_step;
+}
 static bool is_short(Schedule *s, uint32_t at) {
     DimId extent = nodes_of(s)->extent[schedule_node(s, at)];
     return dims_is_const(&s->loops->dims, extent) &&
            dims_const_value(&s->loops->dims, extent) <= SERIAL_EXTENT;
 }
+/* Loops inside a team's iteration that one thread runs alone. */
+static bool stays_serial(Schedule *s, uint32_t at) { return is_short(s, at) || strides(s, at); }
+
+static bool inside_parallel(Schedule *s, uint32_t at) {
+    uint32_t above = at;
+    while (kind_at(s, above) != NODE_PHASE) above--;
+    return nodes_of(s)->bind[schedule_node(s, above + 1)] & BIND_PARALLEL;
+}
+
 void schedule_threads(Schedule *s) {
     factor_sums(s);
+    sink_starts(s);
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at);
         if (kind_at(s, at) != NODE_LOOP || nodes_of(s)->bind[row] != BIND_SERIAL) continue;
-        bool outermost =
-            kind_at(s, at - 1) == NODE_PHASE && size_at(s, at - 1) == size_at(s, at) + 1;
-        uint32_t parallel = outermost && !sums_over_phase(s, at) ? BIND_PARALLEL : BIND_SERIAL;
-        uint32_t leaf = is_leaf(s, at) && !(parallel == BIND_SERIAL && is_short(s, at))
-                            ? BIND_THREAD | BIND_VECTOR
-                            : BIND_SERIAL;
-        if ((parallel | leaf) == BIND_SERIAL) continue;
-        if (!transform_bind(s, at, parallel | leaf, 0, 0) && parallel != BIND_SERIAL)
-            (void)transform_bind(s, at, parallel, 0, 0);
+        bool alone = kind_at(s, at - 1) == NODE_PHASE && size_at(s, at - 1) == size_at(s, at) + 1;
+        uint32_t bind = alone && !sums_over_phase(s, at) ? BIND_PARALLEL : BIND_SERIAL;
+        if (is_leaf(s, at) &&
+            (bind != BIND_SERIAL || !inside_parallel(s, at) || !stays_serial(s, at)))
+            if (transform_bind(s, at, bind | BIND_THREAD | BIND_VECTOR, 0, 0)) continue;
+        if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, 0, 0);
     }
 }

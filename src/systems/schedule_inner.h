@@ -56,6 +56,11 @@ static inline uint32_t count_phases(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) count++;
     return count;
 }
+/* Neighbours become one: phases, and loops anywhere inside; then what only one iteration needs is
+ * kept in its own memory. */
+void schedule_merge_phases(Schedule *s);
+void schedule_merge_inside(Schedule *s);
+void schedule_narrow(Schedule *s);
 /* The rules for teams of threads: sums over the outermost loop, and binding. */
 void schedule_threads(Schedule *s);
 

@@ -339,6 +339,28 @@ bool transform_merge(Schedule *s, uint32_t at) {
     return true;
 }
 
+/* --- move ------------------------------------------------------------------------------------- */
+bool transform_move(Schedule *s, uint32_t at, uint32_t behind) {
+    LoopNodes *nodes = &s->loops->nodes;
+    uint32_t   count = s->loops->kernels.nodes_count[s->kernel.row];
+    if (behind <= at || behind >= count) return false;
+    uint32_t moved = schedule_node(s, at), last = schedule_node(s, behind);
+    if (nodes->kind[moved] != NODE_PHASE || nodes->kind[last] != NODE_PHASE) return false;
+    uint32_t between = moved + nodes->size[moved], end = last + nodes->size[last];
+    Touches  own = touches_of(s, moved, between), others = touches_of(s, between, end);
+    for (uint32_t i = 0; i < own.count; i++) {
+        const Touch *x = &own.rows[i], *y = &others.rows[i];
+        if ((x->written && (y->read || y->written)) || (x->read && y->written)) return false;
+    }
+    Rewriting rw = begin(s);
+    copy(&rw, NULL, rw.old, moved);
+    copy(&rw, NULL, between, end);
+    copy(&rw, NULL, moved, between);
+    copy(&rw, NULL, end, rw.old + rw.old_count);
+    finish(&rw, rw.old, 0, TRANSFORM_MOVE, (int64_t[]){at, behind});
+    return true;
+}
+
 /* --- scope ------------------------------------------------------------------------------------ */
 /* The innermost loop that holds every access of a buffer; 0 if there is none. */
 static uint32_t home_of(Schedule *s, BufferId buffer, Touch *out_touch) {
@@ -586,6 +608,7 @@ bool transform_apply(Schedule *s, Transform transform, const int64_t *n) {
     case TRANSFORM_SPLIT: return transform_split(s, at, (uint32_t)n[1], (uint32_t)n[2]);
     case TRANSFORM_REORDER: return transform_reorder(s, at, (uint32_t)n[1]);
     case TRANSFORM_MERGE: return transform_merge(s, at);
+    case TRANSFORM_MOVE: return transform_move(s, at, (uint32_t)n[1]);
     case TRANSFORM_BIND:
         return transform_bind(s, at, (uint32_t)n[1], (uint32_t)n[2], (uint32_t)n[3]);
     case TRANSFORM_SCOPE: return transform_scope(s, (BufferId){first + at}, (BufferScope)n[1]);

@@ -17,6 +17,7 @@
     T(SPLIT, "split", 3, "loop, factor, ways")                                                     \
     T(REORDER, "reorder", 2, "outer loop, inner loop")                                             \
     T(MERGE, "merge", 1, "first of two neighbours")                                                \
+    T(MOVE, "move", 2, "phase, phase that it is to follow")                                        \
     T(BIND, "bind", 4, "loop, LoopBind bits, factor, unroll")                                      \
     T(SCOPE, "scope", 2, "buffer, BufferScope")                                                    \
     T(INLINE, "inline", 1, "buffer")                                                               \
@@ -58,6 +59,9 @@ bool transform_reorder(Schedule *s, uint32_t at, uint32_t from);
  * both bodies. Legal when whatever one writes and the other touches is touched at equal places in
  * equal iterations. */
 bool transform_merge(Schedule *s, uint32_t at);
+/* Puts a phase behind a later one. Legal when nothing between, nor that one, touches what it writes
+ * or writes what it reads. */
+bool transform_move(Schedule *s, uint32_t at, uint32_t behind);
 bool transform_bind(Schedule *s, uint32_t at, uint32_t bind, uint32_t factor, uint32_t unroll);
 /* Moves a WORK buffer to memory of one iteration: axes that only loops around all its accesses
  * select are dropped. REG is taken only if no axis is left. */
