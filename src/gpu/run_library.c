@@ -224,32 +224,30 @@ static Status find_product(RunBinder *b, const GpuMatmul *problem, RunProduct **
     return STATUS_OK;
 }
 
-/* An operand with its axes in the order batch, free, summed. */
-static LaunchArg in_order(RunBinder *b, const DotAxes *axes, uint32_t side) {
+/* An operand with its axes in the order batch, free, summed; dense: as it lies after a copy. */
+static LaunchArg in_order(RunBinder *b, const DotAxes *axes, uint32_t side, bool dense) {
     const LaunchArg *arg = &b->args[side];
     LaunchArg        out = *arg;
+    const int64_t   *lists[3] = {axes->batch[side], axes->free[side], axes->sum[side]};
+    const uint32_t   counts[3] = {axes->batches, axes->frees[side], axes->sums};
     int64_t *dims = ARENA_ARRAY(b->arena, int64_t, 2 * arg->rank + 1), *strides = dims + arg->rank;
+    int64_t  stride = 1;
     uint32_t at = 0;
-    const int64_t *lists[3] = {axes->batch[side], axes->free[side], axes->sum[side]};
-    const uint32_t counts[3] = {axes->batches, axes->frees[side], axes->sums};
     for (uint32_t l = 0; l < 3; l++)
         for (uint32_t i = 0; i < counts[l]; i++, at++) {
             dims[at] = arg->dims[lists[l][i]];
             strides[at] = arg->strides[lists[l][i]];
         }
+    for (uint32_t i = arg->rank; dense && i-- > 0; stride *= dims[i]) strides[i] = stride;
     out.dims = dims;
     out.strides = strides;
-    return run_dense(b, &out);
-}
-static DotAxes axes_in_order(const DotAxes *axes) {
-    DotAxes out = *axes;
-    for (uint32_t side = 0; side < 2; side++) {
-        for (uint32_t i = 0; i < axes->batches; i++) out.batch[side][i] = i;
-        for (uint32_t i = 0; i < axes->frees[side]; i++) out.free[side][i] = axes->batches + i;
-        for (uint32_t i = 0; i < axes->sums; i++)
-            out.sum[side][i] = axes->batches + axes->frees[side] + i;
-    }
     return out;
+}
+static void put_in_order(DotAxes *axes, uint32_t side) {
+    for (uint32_t i = 0; i < axes->batches; i++) axes->batch[side][i] = i;
+    for (uint32_t i = 0; i < axes->frees[side]; i++) axes->free[side][i] = axes->batches + i;
+    for (uint32_t i = 0; i < axes->sums; i++)
+        axes->sum[side][i] = axes->batches + axes->frees[side] + i;
 }
 
 static void set_sizes(DotArgs *args) {
@@ -275,16 +273,26 @@ Status run_bind_dot(RunBinder *b) {
     DotArgs          args = dot_walks(&axes, &x, &y);
     GpuMatmul        problem;
     set_sizes(&args);
+    if (!run_takes(z)) return STATUS_UNSUPPORTED;
     if (!dtype_is_float((Dtype)z->dtype) || args.t.k == 0) return bind_own_dot(b, &args, &x, &y);
-    if (!as_problem(&args, b->kit, z, &problem)) { /* copies that lie as it wants them */
-        x = in_order(b, &axes, 0);
-        y = in_order(b, &axes, 1);
-        axes = axes_in_order(&axes);
-        args = dot_walks(&axes, &x, &y);
+    /* Copies of the operands that do not lie as it wants them: x, y or both. */
+    uint32_t copies = 0;
+    while (!as_problem(&args, b->kit, z, &problem)) {
+        DotAxes moved = axes;
+        ASSERT(copies < 3);
+        copies++;
+        x = copies & 1 ? in_order(b, &axes, 0, true) : b->args[0];
+        y = copies & 2 ? in_order(b, &axes, 1, true) : b->args[1];
+        for (uint32_t side = 0; side < 2; side++)
+            if (copies >> side & 1) put_in_order(&moved, side);
+        args = dot_walks(&moved, &x, &y);
         set_sizes(&args);
-        bool good = as_problem(&args, b->kit, z, &problem);
-        ASSERT(good);
-        (void)good;
+    }
+    LaunchArg *sides[2] = {&x, &y};
+    for (uint32_t side = 0; side < 2; side++) {
+        if (!(copies >> side & 1)) continue;
+        *sides[side] = in_order(b, &axes, side, false);
+        *sides[side] = run_dense(b, sides[side]);
     }
     problem.align = alignment(x.offset | y.offset | z->offset);
     ProductStep *step = RUN_PARAMS(b, ProductStep);
