@@ -284,9 +284,8 @@ static int64_t *guess_params(Arena *arena, const Loops *loops, KernelId kernel) 
 }
 
 String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
-    Scratch  scratch = scratch_begin(&out, 1);
-    Kernel   planned = plan_kernel(scratch.arena, loops, kernel);
-    int64_t *params = guess_params(scratch.arena, loops, kernel);
+    Kernel   planned = plan_kernel(out, loops, kernel);
+    int64_t *params = guess_params(out, loops, kernel);
     Text     text = text_begin(out);
     for (uint32_t i = 0; i < planned.count; i++) {
         EmitSetting s = choose_setting(loops, kernel, &planned.phases[i], params, NULL);
@@ -294,9 +293,7 @@ String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
         (void)snprintf(name, sizeof name, "phase%u", i);
         put_instance(&text, name, &s, planned.phases[i].text);
     }
-    String whole = text_done(&text);
-    scratch_end(scratch);
-    return whole;
+    return text_done(&text);
 }
 
 Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,

@@ -175,14 +175,11 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
-    bool     later = held != NULL && e->phase->leaves[held->leaf].row != e->leaf->row;
-    if (later) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+    if (held != NULL) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
     text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
     put(e, " + c0), live);\n");
-    if (held != NULL && !later)
-        text_addf(&e->text, "if constexpr (HELD) h%u[h] = p%u;\n", index, number);
 }
 typedef struct Loading {
     Emit    *e;
@@ -414,14 +411,34 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     gpu_emit_scope_end(e, mark);
     close_sums(e, row, team);
 }
-static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
-    const LoopNodes *nodes = nodes_of(e);
-    for (uint32_t i = 0; i < e->phase->helds_count && team; i++) {
+/* Held rows are read before all else, so that their loads are under way together. */
+static void load_held(Emit *e, uint32_t parent) {
+    bool any = false;
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
         const EmitHeld *held = &e->phase->helds[i];
-        if (held->parent != first - 1) continue;
+        if (held->parent != parent) continue;
+        any = true;
         text_addf(&e->text, "Pack<%s, V> h%u[HELD ? HELD : 1];\n",
                   gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]), i);
     }
+    if (!any) return;
+    put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
+    gpu_emit_dim(e, e->phase->held_extent);
+    put(e, ";\nROWS\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n"
+           "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        if (held->parent != parent) continue;
+        text_addf(&e->text, "h%u[h] = ld<%d, V>(b%u + (", i, gpu_emit_only_read(e, held->buffer),
+                  gpu_emit_position(e, held->buffer));
+        gpu_emit_dim(e, held->rest);
+        put(e, " + c0), live);\n");
+    }
+    put(e, "}\n}\n");
+}
+static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
+    const LoopNodes *nodes = nodes_of(e);
+    if (team) load_held(e, first - 1);
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
         const EmitLeaf *leaf = team ? leaf_at(e, row) : NULL;
         if (is_statement(e, row)) {
