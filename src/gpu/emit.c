@@ -74,6 +74,7 @@ static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *pha
 /* --- settings --------------------------------------------------------------------------------- */
 /* Few sizes of teams, so that few settings are compiled. */
 static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
+static const uint8_t  held_most[] = {1, 2, 4, 2, 4, 4, 8}; /* groups of a row a thread */
 static uint16_t       team_of(int64_t groups, uint32_t most) {
           uint16_t team = 1;
           for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
@@ -127,8 +128,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
             uint32_t team = team_sizes[i];
             int64_t  held = (row_groups + team - 1) / team;
             int64_t  words = held * s->vector * phase->held_bytes / 4;
-            uint32_t most = team <= 32 ? 32 : team <= 256 ? 64 : team <= 512 ? 48 : 32;
-            if (held > 8 || words > most || (held > 2 && team < 256)) continue;
+            if (held > held_most[i] || words > (team < 512 ? 64 : team < 1024 ? 48 : 32)) continue;
             s->team = (uint16_t)team;
             s->held = (uint8_t)held;
             break;
@@ -284,9 +284,8 @@ static int64_t *guess_params(Arena *arena, const Loops *loops, KernelId kernel) 
 }
 
 String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
-    Scratch  scratch = scratch_begin(&out, 1);
-    Kernel   planned = plan_kernel(scratch.arena, loops, kernel);
-    int64_t *params = guess_params(scratch.arena, loops, kernel);
+    Kernel   planned = plan_kernel(out, loops, kernel);
+    int64_t *params = guess_params(out, loops, kernel);
     Text     text = text_begin(out);
     for (uint32_t i = 0; i < planned.count; i++) {
         EmitSetting s = choose_setting(loops, kernel, &planned.phases[i], params, NULL);
@@ -294,9 +293,7 @@ String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
         (void)snprintf(name, sizeof name, "phase%u", i);
         put_instance(&text, name, &s, planned.phases[i].text);
     }
-    String whole = text_done(&text);
-    scratch_end(scratch);
-    return whole;
+    return text_done(&text);
 }
 
 Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,

@@ -27,9 +27,10 @@ typedef struct EmitLeaf {
     DimId    var, extent;
     bool     vector; /* nothing but statements inside: in groups of V */
 } EmitLeaf;
-/* What several leaves of one list of nodes read at the same places: kept in registers. */
+/* What leaves read of a row, kept in registers: where several do, and in loops over rows, which read
+ * the next row while they work on one. */
 typedef struct EmitHeld {
-    uint32_t parent, leaf, uses; /* leaf: the first one, which reads it */
+    uint32_t scope, leaf, uses; /* scope: the node whose children find it loaded; leaf: the last */
     BufferId buffer;
     DimId    rest; /* place without the variable of the leaf */
 } EmitHeld;
@@ -101,6 +102,9 @@ void gpu_emit_visit(Loops *loops, Arena *scratch, uint32_t first, uint32_t last,
 uint32_t gpu_emit_home(Loops *loops, const EmitPhase *phase, Arena *scratch, uint32_t node);
 /* Whether an access is side by side in the leaf; out_rest: the place without its variable. */
 bool gpu_emit_contiguous(Loops *loops, LoopAccess access, DimId var, DimId *out_rest);
+
+/* The node that a place inside `parent` can be loaded in. */
+uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, DimId rest);
 
 /* emit_text.c: the function, with macros open. */
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase);

@@ -167,6 +167,16 @@ static void judge_buffers(Planning *p) {
 }
 
 /* --- held rows -------------------------------------------------------------------------------- */
+uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, DimId rest) {
+    const LoopNodes *nodes = &loops->nodes;
+    uint32_t         scope = parent;
+    while (nodes->kind[scope] == NODE_LOOP && scope != phase->parallel &&
+           !dims_contains(&loops->dims, rest, nodes->var[scope])) {
+        uint32_t inner = scope--;
+        while (scope + nodes->size[scope] <= inner) scope--;
+    }
+    return scope;
+}
 static void note_held(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
     Planning       *p = context;
     EmitPhase      *phase = p->phase;
@@ -179,15 +189,17 @@ static void note_held(void *context, uint32_t node, LoopAccess access, ExprId gu
         !gpu_emit_contiguous(p->loops, access, leaf->var, &rest))
         return;
     uint32_t number = (uint32_t)(leaf - phase->leaves);
+    uint32_t scope = gpu_emit_scope(p->loops, phase, leaf->parent, rest);
+    bool rows = p->loops->nodes.kind[leaf->parent] == NODE_LOOP && leaf->parent != phase->parallel;
     for (uint32_t i = 0; i < phase->helds_count; i++) {
         EmitHeld *held = &phase->helds[i];
-        if (held->parent != leaf->parent || held->buffer.row != buffer.row ||
-            held->rest.row != rest.row)
+        if (held->scope != scope || held->buffer.row != buffer.row || held->rest.row != rest.row)
             continue;
         held->uses += held->leaf != number;
+        held->leaf = number;
         return;
     }
-    phase->helds[phase->helds_count++] = (EmitHeld){leaf->parent, number, 1, buffer, rest};
+    phase->helds[phase->helds_count++] = (EmitHeld){scope, number, rows ? 2 : 1, buffer, rest};
 }
 static void count_loads(void *context, uint32_t node, LoopAccess access, ExprId guard,
                         bool writes) {

@@ -156,8 +156,9 @@ static bool promoted(const Emit *e, LoopAccess access) {
     return e->phase->promoted[gpu_emit_position(e, access_buffer(access))] != 0;
 }
 static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
+    uint32_t scope = gpu_emit_scope(e->loops, e->phase, e->leaf->parent, rest);
     for (uint32_t i = 0; i < e->phase->helds_count; i++)
-        if (e->phase->helds[i].parent == e->leaf->parent &&
+        if (e->phase->helds[i].scope == scope &&
             e->phase->helds[i].buffer.row == access_buffer(access).row &&
             e->phase->helds[i].rest.row == rest.row &&
             e->leaf->extent.row == e->phase->held_extent.row)
@@ -175,14 +176,11 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
-    bool     later = held != NULL && e->phase->leaves[held->leaf].row != e->leaf->row;
-    if (later) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+    if (held != NULL) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
     text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
     put(e, " + c0), live);\n");
-    if (held != NULL && !later)
-        text_addf(&e->text, "if constexpr (HELD) h%u[h] = p%u;\n", index, number);
 }
 typedef struct Loading {
     Emit    *e;
@@ -392,6 +390,48 @@ static bool has_inner_loops(const Emit *e, uint32_t loop) {
         if (nodes_of(e)->kind[row] == NODE_LOOP) return true;
     return false;
 }
+/* Held rows of a scope. to: h (now) or g (the next iteration's). */
+static bool has_held(const Emit *e, uint32_t scope) {
+    for (uint32_t i = 0; i < e->phase->helds_count; i++)
+        if (e->phase->helds[i].scope == scope) return true;
+    return false;
+}
+static void declare_held(Emit *e, uint32_t scope, char to) {
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        if (held->scope == scope)
+            text_addf(&e->text, "Pack<%s, V> %c%u[HELD ? HELD : 1];\n",
+                      gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]), to, i);
+    }
+}
+static void load_held(Emit *e, uint32_t scope, char to) {
+    put(e, "const I n_leaf = ");
+    gpu_emit_dim(e, e->phase->held_extent);
+    put(e, ";\nROWS\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n"
+           "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        if (held->scope != scope) continue;
+        text_addf(&e->text, "%c%u[h] = ld<%d, V>(b%u + (", to, i,
+                  gpu_emit_only_read(e, held->buffer), gpu_emit_position(e, held->buffer));
+        gpu_emit_dim(e, held->rest);
+        put(e, " + c0), live);\n");
+    }
+    put(e, "}\n");
+}
+/* At the start of an iteration of a loop over rows: takes the row that was read during the last
+ * one, and begins to read the next. */
+static void turn_held(Emit *e, uint32_t loop) {
+    uint32_t var = nodes_of(e)->var[loop].row;
+    declare_held(e, loop, 'h');
+    put(e, "if constexpr (HELD) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++)
+        if (e->phase->helds[i].scope == loop) text_addf(&e->text, "h%u[h] = g%u[h];\n", i, i);
+    text_addf(&e->text, "}\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = next;\n",
+              var, var);
+    load_held(e, loop, 'g');
+    put(e, "}\n}\n");
+}
 /* dealt: iterations go to the threads of the team, one each. */
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     const LoopNodes *nodes = nodes_of(e);
@@ -401,6 +441,13 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     put(e, "{\nconst I n_loop = ");
     gpu_emit_dim(e, nodes->extent[row]);
     put(e, ";\n");
+    bool held = team && !dealt && has_held(e, row);
+    if (held) {
+        declare_held(e, row, 'g');
+        text_addf(&e->text, "if constexpr (HELD) if (n_loop > 0) {\nconst I v%u = 0;\n", var);
+        load_held(e, row, 'g');
+        put(e, "}\n");
+    }
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
@@ -409,6 +456,7 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
               dealt ? "for (I v%u = t; v%u < n_loop; v%u += TEAM) {\n"
                     : "for (I v%u = 0; v%u < n_loop; v%u++) {\n",
               var, var, var);
+    if (held) turn_held(e, row);
     emit_nodes(e, row + 1, row + nodes->size[row], team && !dealt);
     put(e, "}\n}\n");
     gpu_emit_scope_end(e, mark);
@@ -416,11 +464,12 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
     const LoopNodes *nodes = nodes_of(e);
-    for (uint32_t i = 0; i < e->phase->helds_count && team; i++) {
-        const EmitHeld *held = &e->phase->helds[i];
-        if (held->parent != first - 1) continue;
-        text_addf(&e->text, "Pack<%s, V> h%u[HELD ? HELD : 1];\n",
-                  gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]), i);
+    bool             rows = nodes->kind[first - 1] == NODE_LOOP && first - 1 != e->phase->parallel;
+    if (team && !rows && has_held(e, first - 1)) {
+        declare_held(e, first - 1, 'h');
+        put(e, "if constexpr (HELD) {\n");
+        load_held(e, first - 1, 'h');
+        put(e, "}\n");
     }
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
         const EmitLeaf *leaf = team ? leaf_at(e, row) : NULL;

@@ -8,20 +8,36 @@
 #include "systems/schedule_inner.h"
 
 enum {
-    GROUP_ROWS = 4,        /* least rows of a partial column sum */
-    GROUPS_MAX = 264,      /* two teams for each multiprocessor of an H100 */
+    GROUP_ROWS = 4,    /* least rows of a partial column sum */
+    GROUPS = 264,      /* of long rows: two teams for each multiprocessor of an H100 */
+    GROUPS_MAX = 2112, /* of short ones, which small teams share out */
+    ROW_LONG = 4096,
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
-    RUNS = 16,        /* of groups, combined side by side */
     SERIAL_EXTENT = 4 /* innermost loops up to this stay with one thread */
 };
 
+/* Groups of a phase whose rows have the extent of its innermost loops. */
+static uint32_t groups_of(Schedule *s, uint32_t at) {
+    const LoopNodes *nodes = nodes_of(s);
+    const Dims      *dims = &s->loops->dims;
+    int64_t          longest = 1;
+    for (uint32_t row = schedule_node(s, at); row < schedule_node(s, at) + size_at(s, at); row++)
+        if (nodes->kind[row] == NODE_LOOP && is_leaf(s, row - schedule_node(s, 0))) {
+            if (!dims_is_const(dims, nodes->extent[row])) return 2 * GROUPS;
+            if (dims_const_value(dims, nodes->extent[row]) > longest)
+                longest = dims_const_value(dims, nodes->extent[row]);
+        }
+    int64_t groups = (int64_t)GROUPS * ROW_LONG / longest;
+    return groups < GROUPS ? GROUPS : groups > GROUPS_MAX ? GROUPS_MAX : (uint32_t)groups;
+}
 /* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
-static void schedule_combination(Schedule *s, uint32_t at) {
+static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
+    uint32_t runs = groups <= 512 ? 16 : 32;
     uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
     while (depth > 2 && transform_fuse(s, at + 1)) depth--;
     if (depth != 2 || !transform_reorder(s, at + 1, at + 2)) return;
-    if (!transform_split(s, at + 1, 1, RUNS)) return;
+    if (!transform_split(s, at + 1, 1, runs)) return;
     /* runs, groups, columns: now runs, columns, groups */
     if (!transform_reorder(s, at + 2, at + 3)) return;
     if (!transform_rfactor(s, at + 1)) return;
@@ -29,21 +45,21 @@ static void schedule_combination(Schedule *s, uint32_t at) {
     (void)transform_merge(s, at + 2);
     if (holds_one_loop(s, at + 1)) (void)transform_fuse(s, at + 1);
 }
-static bool factor_phase(Schedule *s, uint32_t at) {
+static bool factor_phase(Schedule *s, uint32_t at, uint32_t groups) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
     bool leaf = is_leaf(s, at + 1);
     return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
-                           leaf ? TOTALS_MAX : GROUPS_MAX) &&
+                           leaf ? TOTALS_MAX : groups) &&
            transform_rfactor(s, at + 1);
 }
 static void factor_sums(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s);) {
-        uint32_t before = count_phases(s);
-        uint32_t combinations = factor_phase(s, at) ? count_phases(s) - before : 0;
+        uint32_t before = count_phases(s), groups = groups_of(s, at);
+        uint32_t combinations = factor_phase(s, at, groups) ? count_phases(s) - before : 0;
         at += size_at(s, at);
         for (; combinations > 0; combinations--) {
             uint32_t phases = count_phases(s);
-            schedule_combination(s, at);
+            schedule_combination(s, at, groups);
             for (phases = count_phases(s) - phases + 1; phases > 0; phases--) at += size_at(s, at);
         }
     }
