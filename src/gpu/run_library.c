@@ -18,7 +18,7 @@ typedef struct FoldArgs {
 typedef struct DotArgs {
     Tiles t;
     CuPtr x, y;
-    RunNd batch, m, n, k; /* sides: x, y; m: x; n: y */
+    RunNd batch, m, n, k; /* sides: x, y */
 } DotArgs;
 typedef struct ConvArgs {
     Tiles   t;
@@ -137,7 +137,7 @@ static DotArgs dot_walks(const DotAxes *axes, const LaunchArg *x, const LaunchAr
     for (uint32_t i = 0; i < axes->frees[0]; i++)
         run_nd_axis(&args.m, x->dims[axes->free[0][i]], x->strides[axes->free[0][i]], 0, 0);
     for (uint32_t i = 0; i < axes->frees[1]; i++)
-        run_nd_axis(&args.n, y->dims[axes->free[1][i]], y->strides[axes->free[1][i]], 0, 0);
+        run_nd_axis(&args.n, y->dims[axes->free[1][i]], 0, y->strides[axes->free[1][i]], 0);
     for (uint32_t i = 0; i < axes->sums; i++)
         run_nd_axis(&args.k, x->dims[axes->sum[0][i]], x->strides[axes->sum[0][i]],
                     y->strides[axes->sum[1][i]], 0);
@@ -170,7 +170,7 @@ static bool as_problem(const DotArgs *d, const GpuKit *kit, const LaunchArg *z, 
         good &= p.a_step > 0 && p.b_step > 0;
     }
     good &= as_matrix(d->t.m, d->m.strides[0][0], d->t.k, d->k.strides[0][0], &p.a_across, &p.lda);
-    good &= as_matrix(d->t.k, d->k.strides[1][0], d->t.n, d->n.strides[0][0], &p.b_across, &p.ldb);
+    good &= as_matrix(d->t.k, d->k.strides[1][0], d->t.n, d->n.strides[1][0], &p.b_across, &p.ldb);
     *out = p;
     return good;
 }

@@ -22,6 +22,9 @@ static const char prelude[] =
     "template <> struct Sum<bf16> { typedef f32 type; enum { real = 1 }; };\n"
     "template <> struct Sum<f32> { typedef f32 type; enum { real = 1 }; };\n"
     "template <> struct Sum<f64> { typedef f64 type; enum { real = 1 }; };\n"
+    "/* What long sums of few terms a thread run in. */\n"
+    "template <class S> struct Run { typedef f64 type; };\n"
+    "template <> struct Run<i64> { typedef i64 type; };\n"
     "template <class T> D i64 get(T x) { return (i64)x; }\n"
     "D f32 get(f32 x) { return x; }\n"
     "D f64 get(f64 x) { return x; }\n"
@@ -224,8 +227,6 @@ static const char lines[] =
     "        bool behind = beats<most>(now, top), before = beats<most>(top, now);\n"
     "        if (behind || (!before && at < best)) { top = now; best = at; } }\n"
     "    if (lane == 0) ((i64 *)a.y)[line] = best; }\n"
-    "template <class S> struct Run { typedef f64 type; };\n"
-    "template <> struct Run<i64> { typedef i64 type; };\n"
     "/* A block a line: running join in tiles of 256. */\n"
     "template <class T, int kind, bool backward> D void running(const LineArgs &a) {\n"
     "    typedef typename Run<typename Sum<T>::type>::type S;\n"
@@ -276,7 +277,7 @@ static const char window[] =
     "    i32 axes, pad; i64 in[8], out[8], window[8], stride[8], low[8], dilation[8];\n"
     "    f64 real_start; i64 int_start; };\n"
     "template <class T, int kind> D void window(const WindowArgs &a) {\n"
-    "    typedef typename Sum<T>::type S;\n"
+    "    typedef typename Run<typename Sum<T>::type>::type S;\n"
     "    enum { arg = kind == ARGMAX || kind == ARGMIN, most = kind == ARGMAX || kind == MAX };\n"
     "    EACH(i, a.count) {\n"
     "        i64 plane = i, p = cut(plane, a.out_plane), best = -1, at[8];\n"
@@ -292,11 +293,11 @@ static const char window[] =
     "                offset += place * scale;\n"
     "                scale *= a.in[k]; }\n"
     "            if (!inside) continue;\n"
-    "            S now = get(((const T *)a.x)[plane * a.in_plane + offset]);\n"
+    "            S now = (S)get(((const T *)a.x)[plane * a.in_plane + offset]);\n"
     "            if (!arg) sum = join<arg ? MAX : kind>(sum, now);\n"
     "            if (arg && (best < 0 || beats<most>(now, sum))) { sum = now; best = offset; } }\n"
     "        if (arg) ((i64 *)a.y)[i] = best < 0 ? 0 : best;\n"
-    "        else put((T *)a.y + i, sum); } }\n";
+    "        else put((T *)a.y + i, (typename Sum<T>::type)sum); } }\n";
 
 /* c[batch, m, n] = sum over k of a b, where P says where elements lie; a block is a tile of 64 x 64
  * of one part of k. Several parts of k: each writes its sums to `parts`, fold adds them up. */
