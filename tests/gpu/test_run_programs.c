@@ -78,8 +78,8 @@ static bool make_tensors(Check *c) {
     int64_t    *dims = ARENA_ARRAY_ZERO(c->arena, int64_t, world->dims.rows.table.count);
     BlockId     block = code->graphs.block[c->graph.row];
     for (uint32_t row = 1; row < world->dims.rows.table.count; row++) {
-        String name = strings_get(&world->strings, (StrId){(uint32_t)world->dims.rows.imm[row]});
         if (world->dims.rows.kind[row] != DIM_SYMBOL) continue;
+        String name = strings_get(&world->strings, (StrId){(uint32_t)world->dims.rows.imm[row]});
         for (const Size *size = c->given->sizes; size->name != NULL; size++)
             if (str_same(name, str_of(size->name))) dims[row] = size->size;
     }
