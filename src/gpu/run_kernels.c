@@ -68,11 +68,12 @@ Status run_compile(GpuKit *kit, Diags *diags) {
     GpuSource   source = {"operators of a plan", module_text(scratch.arena, kit)};
     String      image = {0};
     GpuCompiled compiled;
+    Gpu        *gpu = kit->gpu;
     RunModule  *module = ARENA_NEW(kit->arena, RunModule);
-    Status      status = gpu_compile(scratch.arena, kit->gpu->libs, kit->options.cache,
-                                     kit->gpu->info.arch, &source, 1, NULL, diags, &image, &compiled);
+    Status      status = gpu_compile(scratch.arena, gpu->libs, kit->options.cache, gpu->info.arch,
+                                     &source, 1, NULL, diags, &image, &compiled);
     if (status == STATUS_OK)
-        status = gpu_module_open(kit->gpu, source.name, image, diags, &module->module);
+        status = gpu_module_open(gpu, source.name, image, diags, &module->module);
     scratch_end(scratch);
     if (status != STATUS_OK) return status;
     module->next = kit->modules;

@@ -411,7 +411,7 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     p.dtype = arg[Q].dtype;
     p.causal = causal;
     p.deterministic = true;
-    /* Older versions read past keys that are no multiple of 128, unless they are told the number. */
+    /* Older versions read past keys that are no multiple of 128 unless told their number. */
     p.lengths = backward && p.keys % 128 != 0;
     if (arg[V].dims[last] != p.width) return STATUS_UNSUPPORTED;
     AttentionStep *step = RUN_PARAMS(b, AttentionStep);

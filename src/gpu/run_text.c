@@ -270,7 +270,8 @@ static const char lines[] =
     "    EACH(e, a.count * a.n) {\n"
     "        i64 line = e, i = cut(line, a.n), to = ((const i64 *)a.ranks)[e];\n"
     "        At at = walk(a.lines, line);\n"
-    "        ((W *)a.y)[at.at[0] + to * a.y_step] = ((const W *)a.x)[at.at[1] + i * a.x_step]; } }\n";
+    "        W value = ((const W *)a.x)[at.at[1] + i * a.x_step];\n"
+    "        ((W *)a.y)[at.at[0] + to * a.y_step] = value; } }\n";
 
 static const char window[] =
     "struct WindowArgs { void *y; const void *x; i64 count, in_plane, out_plane, elements;\n"
@@ -319,7 +320,8 @@ static const char product[] =
     "        __syncthreads();\n"
     "        for (int k = 0; k < 16; k++)\n"
     "            for (int i = 0; i < 4; i++)\n"
-    "                for (int j = 0; j < 4; j++) sums[i][j] += as[k][y + i * 16] * bs[k][x + j * 16];\n"
+    "                for (int j = 0; j < 4; j++)\n"
+    "                    sums[i][j] += as[k][y + i * 16] * bs[k][x + j * 16];\n"
     "        __syncthreads(); }\n"
     "    for (int i = 0; i < 4; i++)\n"
     "        for (int j = 0; j < 4; j++) {\n"
@@ -344,7 +346,8 @@ static const char product[] =
     "        return at(d.y, walk(d.batch, b).at[1] + walk(d.n, n).at[1] + walk(d.k, k).at[1]); }\n"
     "    __device__ i64 c(i64 b, i64 m, i64 n) const { return (b * d.t.m + m) * d.t.n + n; } };\n"
     "template <class T> D void dot(const DotArgs &a) { multiply<T>(a.t, Dot<T>{a}); }\n"
-    "struct ConvArgs { Tiles t; const void *x, *w; i64 groups, channels, in_size, out_size, window_size;\n"
+    "struct ConvArgs { Tiles t; const void *x, *w;\n"
+    "    i64 groups, channels, in_size, out_size, window_size;\n"
     "    i32 axes, pad; i64 in[6], out[6], window[6], stride[6], low[6], xd[6], wd[6]; };\n";
 static const char convolution[] =
     "/* a: weights [group][m][k = channel, window]; b: patches [k][n = image, place]. */\n"
@@ -355,7 +358,8 @@ static const char convolution[] =
     "        i64 image = n, p = cut(image, d.out_size), c = k, e = cut(c, d.window_size);\n"
     "        i64 offset = 0, scale = 1;\n"
     "        for (int i = d.axes - 1; i >= 0; i--) {\n"
-    "            i64 at = cut(p, d.out[i]) * d.stride[i] - d.low[i] + cut(e, d.window[i]) * d.wd[i];\n"
+    "            i64 at = cut(p, d.out[i]) * d.stride[i] - d.low[i];\n"
+    "            at += cut(e, d.window[i]) * d.wd[i];\n"
     "            if (at < 0) return 0;\n"
     "            if (d.xd[i] > 1 && cut(at, d.xd[i]) != 0) return 0;\n"
     "            if (at >= d.in[i]) return 0;\n"
