@@ -73,9 +73,17 @@ function(stoa_program_tests kind)
     string(REGEX REPLACE "^test_" "" stem ${stem})
     stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
     if(kind STREQUAL gpu) # carried to a machine with a GPU: no more than they need
-      target_link_libraries(gpu_${stem} PRIVATE stoa_gpu stoa_text m)
+      stoa_link_all(gpu_${stem})
+      target_link_options(gpu_${stem} PRIVATE -Wl,--as-needed)
     else()
       stoa_link_all(${kind}_${stem})
+    endif()
+    if(stem STREQUAL run_ops) # the operators' tests of the CPU, with the GPU as the back end
+      target_sources(gpu_run_ops PRIVATE tests/unit/test_cpu_fast_move.c
+        tests/unit/test_cpu_fast_dot.c tests/unit/test_cpu_fast_reduce.c)
+      target_compile_definitions(gpu_run_ops PRIVATE
+        STOA_FAST_BACK_END="tests/gpu/fast_gpu.h")
+      target_include_directories(gpu_run_ops PRIVATE ${STOA_SOURCE_DIR}/tests/gpu)
     endif()
     stoa_add_test(${kind}/${stem} ${kind} COMMAND ${kind}_${stem})
   endforeach()

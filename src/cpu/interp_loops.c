@@ -388,6 +388,7 @@ void interp_fused(Interp *it) {
                                     : interp_out(it, arg - operands)->data;
     }
     InterpKernel run = {loops, kernel, params, buffers, it->loops->backwards};
-    String       problem = interp_kernel(it->arena, &run);
+    String problem = it->loops->run != NULL ? it->loops->run(it->arena, &run, it->loops->context)
+                                            : interp_kernel(it->arena, &run);
     if (problem.count != 0) interp_fail(it, DIAG_KERNEL_WRONG, problem);
 }

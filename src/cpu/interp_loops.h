@@ -31,9 +31,13 @@ String interp_kernel(Arena *out, const InterpKernel *run);
 /* interp_run on a compiled program: fused rows run their kernels (of an equal kernel the earlier
  * one, as launches do) on operands laid out as the kernel expects them. One that fails adds
  * KERNEL_WRONG. loops == NULL: they run the rows of their blocks, as in interp_run. */
+/* run: what runs a kernel instead of interp_kernel (a device, in tests); NULL: that. */
+typedef String InterpKernelFn(Arena *out, const InterpKernel *run, void *context);
 typedef struct InterpLoops {
-    const Loops *loops;
-    bool         backwards;
+    const Loops    *loops;
+    bool            backwards;
+    InterpKernelFn *run;
+    void           *context;
 } InterpLoops;
 MUST_USE Status interp_run_loops(Arena *out, const World *world, const InterpLoops *loops,
                                  GraphId graph, const Tensor *inputs, uint32_t inputs_count,

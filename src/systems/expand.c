@@ -7,9 +7,13 @@
 
 enum { EXPAND_ROUNDS_MAX = 4 };
 
-static bool must_expand(const SystemCtx *ctx, uint32_t opcode) {
-    bool kept = ctx->target != NULL && ctx->target->keep[opcode];
-    return (op_infos[opcode].flags & OP_EXPANDS) && !kept;
+/* row: of the code that the world holds (not yet rewritten). */
+static bool must_expand(const SystemCtx *ctx, uint32_t row) {
+    const Target *target = ctx->target;
+    uint32_t      opcode = ctx->world->code.ops.opcode[row];
+    if (!(op_infos[opcode].flags & OP_EXPANDS)) return false;
+    if (target == NULL || !target->keep[opcode]) return true;
+    return target->keeps != NULL && !target->keeps(ctx->world, (OpId){row});
 }
 
 /* The rule needs the row in the new code to read from: it is appended, expanded, and left dead. */
@@ -38,8 +42,7 @@ Ran sys_expand(SystemCtx *ctx) {
     for (uint32_t round = 0; round < EXPAND_ROUNDS_MAX; round++) {
         const Code *old = &ctx->world->code;
         uint32_t    pending = 0;
-        for (uint32_t row = 1; row < old->ops.table.count; row++)
-            pending += must_expand(ctx, old->ops.opcode[row]);
+        for (uint32_t row = 1; row < old->ops.table.count; row++) pending += must_expand(ctx, row);
         if (pending == 0) break;
         ArenaMark mark = arena_mark(ctx->scratch);
         uint8_t  *used = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
@@ -48,7 +51,7 @@ Ran sys_expand(SystemCtx *ctx) {
         Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
         for (uint32_t row = 1, count = rw.old->ops.table.count; row < count; row++) {
             uint32_t first = row;
-            while (row < count && !must_expand(ctx, rw.old->ops.opcode[row])) row++;
+            while (row < count && !must_expand(ctx, row)) row++;
             OpId op = {row};
             bool wanted = false;
             rewrite_copy_rows(&rw, (OpId){first}, op);

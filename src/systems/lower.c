@@ -12,7 +12,8 @@
 #include "systems/lower_inner.h"
 #include "systems/schedule.h"
 
-enum { STAGES_MAX = 64, COST_KEPT = 8 };
+/* Teams of threads compute again what lanes keep: their memory is scarce, their arithmetic idle. */
+enum { STAGES_MAX = 64, COST_KEPT = 8, COST_KEPT_THREADS = 64 };
 
 /* --- which values are kept -------------------------------------------------------------------- */
 typedef struct Stages {
@@ -28,6 +29,7 @@ static void find_stages(Lowering *l, uint64_t *users, Stages *out) {
     uint32_t    end = code->blocks.op_last[l->block.row] - 1;
     uint32_t    values = code->ops.results_first[first].row;
     uint32_t    count = code->ops.results_first[end].row - values, bit = 0;
+    uint32_t    least = l->ctx->target->threads ? COST_KEPT_THREADS : COST_KEPT;
     uint8_t    *kept = ARENA_ARRAY_ZERO(l->scratch, uint8_t, count + 1);
     uint32_t   *cost = ARENA_ARRAY_ZERO(l->scratch, uint32_t, count + 1);
     for (uint32_t i = 0; i < code->ops.operands_count[end]; i++)
@@ -45,7 +47,7 @@ static void find_stages(Lowering *l, uint64_t *users, Stages *out) {
         uint32_t value = code->ops.results_first[row].row - values;
         bool     shared = (users[value] & (users[value] - 1)) != 0;
         bool     own = lower_cost((Opcode)code->ops.opcode[row]) >= COST_KEPT;
-        kept[value] |= shared && own && cost[value] >= COST_KEPT;
+        kept[value] |= shared && own && cost[value] >= least;
         ASSERT(!kept[value] || bit < STAGES_MAX); /* fusing keeps groups below it */
         uint64_t by = kept[value] ? (uint64_t)1 << bit++ : users[value];
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {

@@ -76,17 +76,17 @@ bool expand_ONE_HOT(Emit *e, ValueId *out) {
     out[0] = build_convert(e->build, hot, (Dtype)INT_ATTR(ONE_HOT, dtype));
     return true;
 }
+/* log sum e^x - x[label], both sums of one pass over the classes: a gather would need the logits,
+ * or their logarithms, in memory. No class is the label of a row whose label is outside. */
 bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
-    uint32_t rank = build_rank(e->build, X(0));
-    ValueId  x = X(0);
-    uint64_t axis = rank - 1;
-    DimId    dims[SHAPE_RANK_MAX];
-    ValueId  log_p = build_op(e->build, OP_LOG_SOFTMAX, &x, 1, &axis);
-    if (rank + 1 > SHAPE_RANK_MAX) return false;
-    for (uint32_t i = 0; i + 1 < rank; i++) dims[i] = build_dims(e->build, x)[i];
-    ValueId places = emit_with_last_one(e, emit_with_last_one(e, X(1)));
-    ValueId picked = emit_take_along(e, log_p, places, rank - 1);
-    out[0] = NEG(build_reshape(e->build, picked, dims, rank - 1));
+    int64_t last = (int64_t)build_rank(e->build, X(0)) - 1;
+    ValueId x = shift(e, &last, 1).x;
+    ValueId label = build_spread(e->build, build_convert(e->build, X(1), DTYPE_I64), x, &last, 1);
+    ValueId hot = COMPARE(EQ, emit_positions(e, x, last), label);
+    ValueId mine = build_reduce(e->build, REDUCE_SUM, SELECT(hot, x, like(e, x, 0)), &last, 1);
+    ValueId sum = build_reduce(e->build, REDUCE_SUM, EXP(x), &last, 1);
+    ValueId loss = SUB(LOG(sum), mine), valid = build_reduce(e->build, REDUCE_OR, hot, &last, 1);
+    out[0] = SELECT(valid, loss, like(e, loss, 0));
     return true;
 }
 

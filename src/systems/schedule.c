@@ -9,7 +9,7 @@
  *   bind     outermost loops go to lanes, innermost ones to vectors
  * Groups are counted from sizes alone, never from the number of lanes, so results do not depend on
  * it. */
-#include "systems/schedule.h"
+#include "systems/schedule_inner.h"
 
 #include "systems/transform_inner.h"
 
@@ -29,40 +29,7 @@ static uint32_t choose(Schedule *s, Decisions *d, const Options *options) {
     return options->values[d != NULL ? transform_sample(s, d, NULL, options->count) : 0];
 }
 
-static LoopNodes *nodes_of(Schedule *s) { return &s->loops->nodes; }
-static uint32_t   count_of(Schedule *s) { return s->loops->kernels.nodes_count[s->kernel.row]; }
-static NodeKind   kind_at(Schedule *s, uint32_t at) {
-      return at < count_of(s) ? (NodeKind)nodes_of(s)->kind[schedule_node(s, at)] : NODE_NIL;
-}
-static uint32_t size_at(Schedule *s, uint32_t at) {
-    return nodes_of(s)->size[schedule_node(s, at)];
-}
-static DimId var_at(Schedule *s, uint32_t at) { return nodes_of(s)->var[schedule_node(s, at)]; }
-/* Whether the loop holds nothing but one inner loop. */
-static bool holds_one_loop(Schedule *s, uint32_t at) {
-    return kind_at(s, at) == NODE_LOOP && kind_at(s, at + 1) == NODE_LOOP &&
-           size_at(s, at) == size_at(s, at + 1) + 1;
-}
-/* Whether no loop is inside. */
-static bool is_leaf(Schedule *s, uint32_t at) {
-    for (uint32_t i = at + 1; i < at + size_at(s, at); i++)
-        if (kind_at(s, i) == NODE_LOOP) return false;
-    return true;
-}
-/* Loops of a perfect nest from `at` on. */
-static uint32_t depth_at(Schedule *s, uint32_t at) {
-    uint32_t depth = 0;
-    if (kind_at(s, at) != NODE_LOOP) return 0;
-    for (depth = 1; holds_one_loop(s, at + depth - 1);) depth++;
-    return depth;
-}
-
 /* --- order ------------------------------------------------------------------------------------ */
-/* Whether iterations of the loop at `at` may meet in one element of what a statement writes. */
-static bool sums_over(Schedule *s, uint32_t at, uint32_t statement) {
-    LoopAccess access = nodes_of(s)->access[schedule_node(s, statement)];
-    return !transform_separates(s->loops, loops_address(s->loops, access), var_at(s, at));
-}
 typedef struct Order { /* the axes of the frame: extents, and which are summed over */
     uint32_t depth, summed;
     DimId    extents[SHAPE_RANK_MAX];
@@ -98,13 +65,12 @@ static void put_sums_inside(Schedule *s, const Order *order) {
 }
 
 /* --- merge ------------------------------------------------------------------------------------ */
-static void merge_phases(Schedule *s) {
+void schedule_merge_phases(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s);)
         if (!transform_merge(s, at)) at += size_at(s, at);
 }
 /* Neighbouring loops anywhere inside, outermost first. */
-static void merge_inside(Schedule *s, Decisions *d) {
-    if (!choose(s, d, &yes_or_no)) return;
+void schedule_merge_inside(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at++) {
         if (kind_at(s, at) != NODE_LOOP) continue;
         while (kind_at(s, at + size_at(s, at)) == NODE_LOOP && transform_merge(s, at)) {}
@@ -123,7 +89,7 @@ static bool read_beside(Schedule *s, BufferId buffer) {
             return false;
     return true;
 }
-static void narrow_scopes(Schedule *s) {
+void schedule_narrow(Schedule *s) {
     const LoopKernels *kernels = &s->loops->kernels;
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
         BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
@@ -199,29 +165,19 @@ bool schedule_fuses_cleanly(Schedule *s, uint32_t at) {
     return f.clean;
 }
 /* From the inside out, wherever it costs no division. */
-static void fuse_cleanly(Schedule *s) {
+void schedule_fuse_cleanly(Schedule *s) {
     for (uint32_t at = count_of(s); at-- > 0;)
         while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at)) (void)transform_fuse(s, at);
 }
 /* The outer loops of each phase become one, so that lanes have much to share out; the innermost
  * stays apart. */
-static void fuse_outer(Schedule *s) {
+void schedule_fuse_outer(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
         while (depth_at(s, at + 1) > 2 || (depth_at(s, at + 1) == 2 && !is_leaf(s, at + 2)))
             if (!transform_fuse(s, at + 1)) break;
 }
 
 /* --- sums over the outermost loop ------------------------------------------------------------- */
-/* Whether all iterations of a loop add to the same elements of memory that outlives it. */
-static bool sums_over_phase(Schedule *s, uint32_t loop) {
-    for (uint32_t at = loop + 1; at < loop + size_at(s, loop); at++) {
-        if (kind_at(s, at) != NODE_REDUCE) continue;
-        BufferId target = access_buffer(nodes_of(s)->access[schedule_node(s, at)]);
-        uint8_t  scope = s->loops->buffers.scope[target.row];
-        if ((scope == SCOPE_ARG || scope == SCOPE_WORK) && sums_over(s, loop, at)) return true;
-    }
-    return false;
-}
 /* A phase that combines partial results: its columns in blocks, groups in order, vectors inside. */
 static void schedule_combination(Schedule *s, Decisions *d, uint32_t at) {
     uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
@@ -237,11 +193,6 @@ static bool factor_phase(Schedule *s, Decisions *d, uint32_t at) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
     uint32_t least = choose(s, d, is_leaf(s, at + 1) ? &group_elements : &group_rows);
     return transform_split(s, at + 1, least, GROUPS_MAX) && transform_rfactor(s, at + 1);
-}
-static uint32_t count_phases(Schedule *s) {
-    uint32_t count = 0;
-    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) count++;
-    return count;
 }
 static void factor_sums(Schedule *s, Decisions *d) {
     for (uint32_t at = 0; at < count_of(s);) {
@@ -304,14 +255,17 @@ static KernelId find_same(Loops *loops, KernelId kernel) {
     return kernel;
 }
 
-void schedule_rules(Schedule *s, Decisions *d) {
+void schedule_put_sums_inside(Schedule *s) {
     Order order = find_order(s);
     if (order.inside) put_sums_inside(s, &order);
-    merge_phases(s);
-    merge_inside(s, d);
-    narrow_scopes(s);
-    fuse_cleanly(s);
-    fuse_outer(s);
+}
+void schedule_rules(Schedule *s, Decisions *d) {
+    schedule_put_sums_inside(s);
+    schedule_merge_phases(s);
+    if (choose(s, d, &yes_or_no)) schedule_merge_inside(s);
+    schedule_narrow(s);
+    schedule_fuse_cleanly(s);
+    schedule_fuse_outer(s);
     tile_across(s, d);
     factor_sums(s, d);
     bind_loops(s, d);
@@ -327,6 +281,8 @@ void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     s.fuel = &ctx->fuel;
     if (ctx->scheduler != NULL)
         ctx->scheduler(ctx, &s);
+    else if (ctx->target != NULL && ctx->target->threads)
+        schedule_threads(&s);
     else
         schedule_rules(&s, NULL);
     schedule_sharing(&s);

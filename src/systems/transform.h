@@ -21,6 +21,7 @@
     T(SPLIT, "split", 3, "loop, factor, ways")                                                     \
     T(REORDER, "reorder", 2, "outer loop, inner loop")                                             \
     T(MERGE, "merge", 1, "first of two neighbours")                                                \
+    T(MOVE, "move", 2, "phase, phase that it is to follow")                                        \
     T(BIND, "bind", 4, "loop, LoopBind bits, factor, unroll")                                      \
     T(SCOPE, "scope", 2, "buffer, BufferScope")                                                    \
     T(RFACTOR, "rfactor", 1, "loop")                                                               \
@@ -95,6 +96,11 @@ static inline bool transform_reorder(Schedule *s, uint32_t at, uint32_t from) {
  * equal iterations. */
 static inline bool transform_merge(Schedule *s, uint32_t at) {
     return transform_apply(s, TRANSFORM_MERGE, TRANSFORM_NUMBERS_(at));
+}
+/* Puts a phase behind a later one. Legal when nothing between, nor that one, touches what it writes
+ * or writes what it reads. */
+static inline bool transform_move(Schedule *s, uint32_t at, uint32_t behind) {
+    return transform_apply(s, TRANSFORM_MOVE, TRANSFORM_NUMBERS_(at, behind));
 }
 /* How a loop runs. PARALLEL: the only child of a phase, iterations write what no other touches.
  * VECTOR: no loop inside; iterations may meet in one reduction. */

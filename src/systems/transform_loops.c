@@ -164,6 +164,34 @@ bool transform_MERGE(Schedule *s, const int64_t *n) {
     return transform_edit_end(&e);
 }
 
+/* Whether one of two lists writes what the other touches. */
+static bool disturb(const Accesses *a, const Accesses *b) {
+    bool a_writes = false, b_writes = false;
+    for (uint32_t i = 0; i < a->count; i++) a_writes |= a->rows[i].kind != ACCESS_LOAD;
+    for (uint32_t i = 0; i < b->count; i++) b_writes |= b->rows[i].kind != ACCESS_LOAD;
+    return a->count != 0 && b->count != 0 && (a_writes || b_writes);
+}
+bool transform_MOVE(Schedule *s, const int64_t *n) {
+    const LoopKernels *kernels = &s->loops->kernels;
+    uint32_t moved = transform_row(s, n[0], NODE_PHASE), last = transform_row(s, n[1], NODE_PHASE);
+    if (moved == 0 || last == 0 || last <= moved)
+        return transform_refuse(s, "these are not two phases, the later one second");
+    uint32_t between = transform_end(s, moved), end = transform_end(s, last);
+    for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
+        BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
+        Accesses own = transform_accesses(s, moved, between, buffer);
+        Accesses others = transform_accesses(s, between, end, buffer);
+        if (disturb(&own, &others))
+            return transform_refuse(s, "a phase that it would pass needs it, or is needed by it");
+    }
+    Edit e = transform_edit_begin(s);
+    transform_edit_copy(&e, NULL, e.old, moved, 0);
+    transform_edit_copy(&e, NULL, between, end, 0);
+    transform_edit_copy(&e, NULL, moved, between, 0);
+    transform_edit_copy(&e, NULL, end, e.old_last, 0);
+    return transform_edit_end(&e);
+}
+
 bool transform_FLATTEN(Schedule *s, const int64_t *n) {
     uint32_t fused = 0;
     while (transform_FUSE(s, n)) fused++;

@@ -26,12 +26,14 @@ typedef struct TargetMachine {
 } TargetMachine;
 
 typedef struct Target {
-    const char   *name;                 /* "cpu" */
-    bool          has_kernel[OP_COUNT]; /* can launch this opcode */
-    bool          keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
-    uint8_t       view_need[OP_COUNT];  /* ViewNeed of the operands */
-    uint32_t      align;                /* bytes, of buffers in the planned arena */
-    bool          compiles;             /* has an emitter: arithmetic is fused into kernels */
+    const char *name;                 /* "cpu" */
+    bool        has_kernel[OP_COUNT]; /* can launch this opcode */
+    bool        keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
+    bool (*keeps)(const World *world, OpId op); /* of those, which rows; NULL: all */
+    uint8_t       view_need[OP_COUNT];          /* ViewNeed of the operands */
+    uint32_t      align;                        /* bytes, of buffers in the planned arena */
+    bool          compiles; /* has an emitter: arithmetic is fused into kernels */
+    bool          threads;  /* kernels are dealt to teams of threads, not to lanes */
     TargetMachine machine;
     /* Whether the emitter knows an elementwise opcode, or loads and stores, of a dtype. */
     bool (*compiles_op)(Opcode opcode, Dtype dtype);

@@ -1,9 +1,10 @@
 /* Compares what the compiler makes of a program with what the program means.
  *
- * A check holds one textual program in four forms: plain (expanded, never fused), fused (rows of
- * its kernels' blocks), naive (kernels as lowering makes them) and scheduled. check_run gives all
- * of them the same inputs at the same sizes: the plain one runs in the interpreter, the fused one
- * too, the other two as loop tables (cpu/interp_loops.h), forwards and backwards. */
+ * A check holds one textual program in five forms: plain (expanded, never fused), fused (rows of
+ * its kernels' blocks), naive (kernels as lowering makes them), scheduled for lanes, and for
+ * threads. check_run gives all of them the same inputs at the same sizes: the plain one runs in the
+ * interpreter, the fused one too, the others as loop tables (cpu/interp_loops.h), forwards and
+ * backwards. */
 #ifndef STOA_TESTS_COMPILE_CHECK_H
 #define STOA_TESTS_COMPILE_CHECK_H
 
@@ -14,6 +15,7 @@
 #include "cpu/cpu.h"
 #include "cpu/interp.h"
 #include "cpu/interp_loops.h"
+#include "gpu/emit.h"
 #include "harness.h"
 #include "systems/runner.h"
 #include "systems/schedule.h"
@@ -25,7 +27,13 @@
 
 enum { CHECK_TENSORS_MAX = 32, CHECK_SIZES_MAX = 8 };
 
-typedef enum CheckForm { FORM_PLAIN, FORM_NAIVE, FORM_SCHEDULED, FORM_COUNT } CheckForm;
+typedef enum CheckForm {
+    FORM_PLAIN,
+    FORM_NAIVE,
+    FORM_SCHEDULED,
+    FORM_THREADS,
+    FORM_COUNT
+} CheckForm;
 typedef struct CheckSize {
     const char *name;
     int64_t     size;
@@ -33,7 +41,7 @@ typedef struct CheckSize {
 typedef struct Check {
     Arena      *arena;
     String      text;
-    Target      target;
+    Target      target, threads; /* lanes of a processor, teams of threads */
     World      *worlds[FORM_COUNT];
     Runner      runners[FORM_COUNT];
     bool        opened[FORM_COUNT];
@@ -74,9 +82,12 @@ static inline bool check_compile(Check *c, CheckForm form) {
     World  *world = c->worlds[form] = world_open(0, 1 << 20);
     Runner *runner = &c->runners[form];
     if (!text_parse(world, c->text, STR("program"))) return check_diags(c, "parsing:", form);
-    runner_open(runner, world, form == FORM_PLAIN ? NULL : &c->target);
+    const Target *target = form == FORM_THREADS ? &c->threads : &c->target;
+    runner_open(runner, world, form == FORM_PLAIN ? NULL : target);
     c->opened[form] = true;
-    runner->ctx.scheduler = form == FORM_NAIVE ? schedule_naive : c->scheduler;
+    runner->ctx.scheduler = form == FORM_NAIVE     ? schedule_naive
+                            : form == FORM_THREADS ? NULL
+                                                   : c->scheduler;
     runner->ctx.scheduler_context = c->scheduler_context;
     bool good = form == FORM_PLAIN ? check_plain(runner) : runner_compile(runner);
     return good || check_diags(c, "compiling:", form);
@@ -85,6 +96,9 @@ static inline void check_begin(Check *c, Arena *arena, String text) {
     *c = (Check){.arena = arena, .text = text, .seed = 1};
     cpu_describe(&c->target, true);
     memset(c->target.keep, 0, sizeof c->target.keep); /* composites have no rule here */
+    c->threads = c->target;
+    c->threads.threads = true;
+    c->threads.compiles_op = gpu_emit_supports;
 }
 static inline bool check_compile_all(Check *c) {
     for (CheckForm form = 0; form < FORM_COUNT; form++)
@@ -198,20 +212,27 @@ static inline bool check_form(Check *c, const char *name, CheckForm form,
         if (!check_same(c, name, i)) return false;
     return true;
 }
-/* sizes end with a nil name. */
-static inline bool check_run(Check *c, const CheckSize *sizes) {
+/* Inputs, and what the program gives for them. sizes end with a nil name. */
+static inline bool check_expect(Check *c, const CheckSize *sizes) {
     World *plain = c->worlds[FORM_PLAIN];
     if (!check_inputs(c, sizes)) return false;
     Status status = interp_run(c->arena, plain, (GraphId){1}, c->inputs, c->inputs_count, NULL, 0,
                                c->wanted, &plain->diags);
-    if (status != STATUS_OK) return check_diags(c, "running:", FORM_PLAIN);
-    InterpLoops naive = {&c->runners[FORM_NAIVE].loops, false};
-    InterpLoops scheduled = {&c->runners[FORM_SCHEDULED].loops, false};
-    InterpLoops backwards = {&c->runners[FORM_SCHEDULED].loops, true};
+    return status == STATUS_OK || check_diags(c, "running:", FORM_PLAIN);
+}
+static inline bool check_run(Check *c, const CheckSize *sizes) {
+    if (!check_expect(c, sizes)) return false;
+    InterpLoops naive = {.loops = &c->runners[FORM_NAIVE].loops};
+    InterpLoops scheduled = {.loops = &c->runners[FORM_SCHEDULED].loops};
+    InterpLoops threads = {.loops = &c->runners[FORM_THREADS].loops};
+    InterpLoops backwards = scheduled, threads_backwards = threads;
+    backwards.backwards = threads_backwards.backwards = true;
     return check_form(c, "fused:", FORM_NAIVE, NULL) &&
            check_form(c, "naive:", FORM_NAIVE, &naive) &&
            check_form(c, "scheduled:", FORM_SCHEDULED, &scheduled) &&
-           check_form(c, "backwards:", FORM_SCHEDULED, &backwards);
+           check_form(c, "backwards:", FORM_SCHEDULED, &backwards) &&
+           check_form(c, "threads:", FORM_THREADS, &threads) &&
+           check_form(c, "threads backwards:", FORM_THREADS, &threads_backwards);
 }
 static inline void check_print(Check *c, const CheckSize *sizes) {
     printf("%.*s\n%s\n", STR_ARGS(c->text), c->problem);

@@ -7,7 +7,10 @@
  *   fast_close(&f);
  * The operator is bound as a plan of one launch and run with 1, 2 and 4 lanes and with every set of
  * inner loops the machine has: bits must agree (unless fast.fused), and be near the interpreter's.
- * For operators that take any view the operands are also laid out permuted and with gaps. */
+ * For operators that take any view the operands are also laid out permuted and with gaps.
+ *
+ * STOA_FAST_BACK_END: a header with another back end to compare: it includes this one's parts by
+ * defining FastBack, fast_back_open, fast_back_close and fast_run_all (tests/gpu/fast_gpu.h). */
 #ifndef STOA_TESTS_FAST_CHECK_H
 #define STOA_TESTS_FAST_CHECK_H
 
@@ -18,9 +21,16 @@
 #include "tables/philox.h"
 
 enum { FAST_LANES = 3 };
+#ifndef STOA_FAST_BACK_END
+typedef struct FastBack {
+    Workers *workers[FAST_LANES];
+} FastBack;
+#else
+typedef struct FastBack FastBack; /* opened once a process, so that kernels are compiled once */
+#endif
 typedef struct Fast {
     Arena    *arena;
-    Workers  *workers[FAST_LANES];
+    FastBack *back;
     Target    target;
     Graph     g;
     bool      open;
@@ -34,12 +44,14 @@ typedef struct Fast {
     ArenaMark mark;
 } Fast;
 
+static inline void fast_back_open(Fast *f);
+static inline void fast_back_close(Fast *f);
+static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *want,
+                                uint32_t count);
+
 static inline Fast fast_open(Arena *arena) {
-    static const uint32_t lanes[FAST_LANES] = {1, 2, 4};
-    Fast                  f = {.arena = arena};
-    for (int i = 0; i < FAST_LANES; i++)
-        EXPECT_EQ(workers_open(arena, lanes[i], false, &f.workers[i]), STATUS_OK);
-    cpu_describe(&f.target, false);
+    Fast f = {.arena = arena};
+    fast_back_open(&f);
     f.mark = arena_mark(arena);
     return f;
 }
@@ -55,7 +67,7 @@ static inline void fast_begin(Fast *f) {
 }
 static inline void fast_close(Fast *f) {
     if (f->open) graph_close(&f->g);
-    for (int i = 0; i < FAST_LANES; i++) workers_close(f->workers[i]);
+    fast_back_close(f);
 }
 
 static inline double fast_number(Fast *f, double low, double high) {
@@ -94,7 +106,7 @@ static inline int64_t fast_offset(const LaunchArg *arg, int64_t element) {
 }
 /* layout 0: dense; 1: axes in reverse order; 2: rotated axes and gaps. Memory in *out_memory. */
 static inline LaunchArg fast_arg(Fast *f, const Tensor *x, uint32_t slot, int layout,
-                                 const bool *repeat, void **out_memory) {
+                                 const bool *repeat, void **out_memory, size_t *out_bytes) {
     int64_t  *strides = ARENA_ARRAY(f->arena, int64_t, x->rank);
     LaunchArg arg = {.slot = slot,
                      .dtype = (uint8_t)x->dtype,
@@ -111,7 +123,7 @@ static inline LaunchArg fast_arg(Fast *f, const Tensor *x, uint32_t slot, int la
     }
     arg.dense = arg_dense(&arg);
     arg.offset = layout == 2 ? 2 * dtype_bytes(x->dtype) : 0;
-    size_t bytes = (size_t)(stride + 8) * dtype_bytes(x->dtype) + 64;
+    size_t bytes = *out_bytes = (size_t)(stride + 8) * dtype_bytes(x->dtype) + 64;
     *out_memory = arena_push_zero(f->arena, bytes, 64);
     for (int64_t i = 0; i < elements; i++)
         memcpy((char *)*out_memory + arg.offset +
@@ -123,7 +135,8 @@ static inline LaunchArg fast_arg(Fast *f, const Tensor *x, uint32_t slot, int la
 typedef struct FastPlan {
     Plan    *plan;
     void    *slots[1 + GRAPH_INPUTS_MAX + GRAPH_OUTPUTS_MAX];
-    Tensor   outs[GRAPH_OUTPUTS_MAX]; /* data: in a slot */
+    size_t   bytes[1 + GRAPH_INPUTS_MAX + GRAPH_OUTPUTS_MAX]; /* of each slot */
+    Tensor   outs[GRAPH_OUTPUTS_MAX];                         /* data: in a slot */
     uint32_t outs_count;
 } FastPlan;
 /* A plan of one launch; results have the shapes of outs. */
@@ -144,13 +157,13 @@ static inline FastPlan fast_plan(Fast *f, Opcode opcode, OpId op, int layout, co
     plan->launches.op[row] = op;
     uint32_t first = table_add_many(&plan->args.table, args ? args : 1);
     for (uint32_t i = 0; i < g->inputs_count; i++)
-        plan->args.arg[first + i] =
-            fast_arg(f, &g->inputs[i], i + 1, layout, f->repeat[i], &p.slots[i + 1]);
+        plan->args.arg[first + i] = fast_arg(f, &g->inputs[i], i + 1, layout, f->repeat[i],
+                                             &p.slots[i + 1], &p.bytes[i + 1]);
     for (uint32_t i = 0; i < outs_count; i++) {
         static const bool none[SHAPE_RANK_MAX] = {0};
         uint32_t          slot = 1 + g->inputs_count + i;
         LaunchArg        *arg = &plan->args.arg[first + g->inputs_count + i];
-        *arg = fast_arg(f, &outs[i], slot, 0, none, &p.slots[slot]);
+        *arg = fast_arg(f, &outs[i], slot, 0, none, &p.slots[slot], &p.bytes[slot]);
         if (f->alias[i] >= 0) {
             arg->slot = (uint32_t)f->alias[i] + 1;
             p.slots[slot] = p.slots[arg->slot];
@@ -197,6 +210,19 @@ static inline bool fast_results(Fast *f, const FastPlan *p, const Tensor *want, 
     return ok;
 }
 
+#ifdef STOA_FAST_BACK_END
+#include STOA_FAST_BACK_END
+#else
+static inline void      fast_back_open(Fast *f) {
+         static const uint32_t lanes[FAST_LANES] = {1, 2, 4};
+         f->back = ARENA_NEW(f->arena, FastBack);
+         for (int i = 0; i < FAST_LANES; i++)
+        EXPECT_EQ(workers_open(f->arena, lanes[i], false, &f->back->workers[i]), STATUS_OK);
+    cpu_describe(&f->target, false);
+}
+static inline void fast_back_close(Fast *f) {
+    for (int i = 0; i < FAST_LANES; i++) workers_close(f->back->workers[i]);
+}
 /* Runs the bound operator in every way: dense with each instruction set and number of lanes, other
  * layouts with one and two lanes. want: the expected results. */
 static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *want,
@@ -214,7 +240,7 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
         FastPlan p = fast_plan(f, opcode, op, layout, want, count);
         for (size_t run = layout > 0 ? 3 : 0; ok && run < LENGTH(runs); run++) {
             const Isa *loops = kernels_isa(runs[run].isa);
-            Workers   *workers = f->workers[runs[run].workers];
+            Workers   *workers = f->back->workers[runs[run].workers];
             CpuPlan   *cpu = NULL;
             fast_refill(f, &p);
             ok &= EXPECT_EQ(
@@ -232,6 +258,8 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
     }
     return ok;
 }
+
+#endif
 
 /* One operator on all operands so far, against the interpreter. */
 static inline bool fast_check(Fast *f, Opcode opcode, const uint64_t *attrs) {

@@ -1,0 +1,449 @@
+/* Kernels compiled, loaded and made into launches.
+ *
+ * An instance is the text of a phase with its macros set. Those that sizes known beforehand lead to
+ * are compiled at once, about sixteen to a source; gpu_emit_launches compiles what else it meets,
+ * each a source of its own. */
+#include "gpu/emit_inner.h"
+
+#include <stdio.h>
+
+enum {
+    INSTANCES_MODULE = 12, /* in one source */
+    SIZE_GUESS = 64,       /* of a parameter without a hint */
+    LANE_SHARED_MAX = 96 * 1024,
+    LANE_TEAMS_MAX = 528, /* teams at once whose LANE buffers do not fit into shared memory */
+    INDEX_MAX = 1 << 30   /* of narrow indices: loops may step past the end */
+};
+
+typedef struct Instance {
+    uint32_t    kernel, phase; /* phase: its number in the kernel */
+    EmitSetting setting;
+    uint32_t    module;
+    const char *name;
+    GpuKernel   code;
+    uint32_t    shared_allowed; /* dynamic shared memory that has been asked for */
+    bool        loaded;
+} Instance;
+typedef struct Module {
+    String    image;
+    GpuModule code;
+    bool      loaded;
+} Module;
+typedef struct Kernel {
+    EmitPhase *phases;
+    uint32_t   count;
+} Kernel;
+struct GpuEmitModule {
+    Arena       *arena;
+    GpuLibs     *libs;
+    GpuCache    *cache;
+    const char  *arch;
+    Loops       *loops;
+    Gpu         *gpu; /* NULL: not loaded */
+    Kernel      *kernels;
+    Instance    *instances;
+    Module      *modules;
+    uint32_t     instances_count, instances_max, modules_count, modules_max;
+    GpuEmitStats stats;
+};
+
+/* --- sizes ------------------------------------------------------------------------------------ */
+static int64_t buffer_bytes(const Loops *loops, KernelId kernel, uint32_t row,
+                            const int64_t *params) {
+    int64_t bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
+    ListId  dims = loops->buffers.dims[row];
+    for (uint32_t i = 0; i < list_count(&loops->lists, dims); i++)
+        bytes *= gpu_emit_size(loops, kernel, list_dim(loops, dims, i), params);
+    return bytes;
+}
+static int64_t lane_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                          const int64_t *params, uint32_t held) {
+    int64_t  bytes = 0;
+    uint32_t first = loops->kernels.buffers_first[kernel.row];
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
+        if (phase->lane[i] && !(phase->promoted[i] && held != 0))
+            bytes += (buffer_bytes(loops, kernel, first + i, params) + 15) / 16 * 16;
+    return bytes;
+}
+static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                       const int64_t *params) {
+    if (phase->parallel == 0) return 1;
+    return gpu_emit_size(loops, kernel, loops->nodes.extent[phase->parallel], params);
+}
+
+/* --- settings --------------------------------------------------------------------------------- */
+/* Few sizes of teams, so that few settings are compiled. */
+static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
+static const uint8_t  held_most[] = {1, 2, 4, 2, 4, 4, 8}; /* groups of a row a thread */
+static uint16_t       team_of(int64_t groups, uint32_t most) {
+          uint16_t team = 1;
+          for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
+        team = team_sizes[i];
+    return team;
+}
+static int64_t longest_row(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                           const int64_t *params) {
+    int64_t most = 0;
+    for (uint32_t i = 0; i < phase->leaves_count; i++) {
+        int64_t extent = gpu_emit_size(loops, kernel, phase->leaves[i].extent, params);
+        if (extent > most) most = extent;
+    }
+    return most;
+}
+static bool fits_narrow(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                        const int64_t *params) {
+    for (uint32_t i = 0; i < phase->places_count; i++) {
+        DimRange range = gpu_emit_range(loops, kernel, phase->places[i], params);
+        if (range.lo < -INDEX_MAX || range.hi > INDEX_MAX) return false;
+    }
+    return !phase->wide;
+}
+/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses by
+ * position; NULL: aligned. */
+static bool is_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                       const int64_t *params, const CuPtr *args, uint32_t vector) {
+    for (uint32_t i = 0; i < phase->aligns_count; i++) {
+        const EmitAlign *align = &phase->aligns[i];
+        uint32_t         row = loops->kernels.buffers_first[kernel.row] + align->position;
+        uint32_t         bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
+        uint32_t         whole = bytes * vector < 16 ? bytes * vector : 16;
+        if (args != NULL && loops->buffers.scope[row] == SCOPE_ARG &&
+            args[loops->buffers.arg[row]] % whole != 0)
+            return false;
+        if (!gpu_emit_multiple(loops, kernel, align->rest, params, whole / bytes)) return false;
+    }
+    return true;
+}
+/* How many threads work on a row, and whether they hold it. */
+static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                        const int64_t *params, EmitSetting *s) {
+    int64_t longest = longest_row(loops, kernel, phase, params);
+    int64_t groups = (longest + s->vector - 1) / s->vector;
+    s->held = 0;
+    s->team = team_of(groups, EMIT_BLOCK);
+    if (phase->held_bytes != 0) {
+        int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
+        int64_t row_groups = (row + s->vector - 1) / s->vector;
+        for (uint32_t i = 0; i < LENGTH(team_sizes) && row_groups > 0; i++) {
+            uint32_t team = team_sizes[i];
+            int64_t  held = (row_groups + team - 1) / team;
+            int64_t  words = held * s->vector * phase->held_bytes / 4;
+            if (held > held_most[i] || words > (team < 512 ? 64 : team < 1024 ? 48 : 32)) continue;
+            s->team = (uint16_t)team;
+            s->held = (uint8_t)held;
+            break;
+        }
+        if (s->held == 0) s->team = team_of(groups, 512);
+    }
+    if (phase->leaves_count == 0) s->team = 1;
+    s->block = s->team > 32 ? s->team : EMIT_BLOCK;
+}
+static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                                  const int64_t *params, const CuPtr *args) {
+    EmitSetting s = {.team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector};
+    s.wide = !fits_narrow(loops, kernel, phase, params);
+    int64_t longest = longest_row(loops, kernel, phase, params);
+    while (s.vector > 1 &&
+           (longest < s.vector || !is_aligned(loops, kernel, phase, params, args, s.vector)))
+        s.vector /= 2;
+    s.full = true;
+    for (uint32_t i = 0; i < phase->leaves_count; i++)
+        s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
+    if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
+    int64_t lane = lane_bytes(loops, kernel, phase, params, s.held);
+    while (s.block > 32 && s.block > s.team && lane * (s.block / s.team) > LANE_SHARED_MAX)
+        s.block /= 2;
+    return s;
+}
+static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
+    return a->team == b->team && a->block == b->block && a->vector == b->vector &&
+           a->held == b->held && a->wide == b->wide && a->full == b->full;
+}
+
+/* --- sources ---------------------------------------------------------------------------------- */
+static void put_instance(Text *out, const char *name, const EmitSetting *s, String text) {
+    text_addf(out,
+              "#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
+              "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
+              "#define ROWS _Pragma(\"unroll%s\")\n",
+              name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
+              s->held == 0 ? " 1" : "");
+    text_add(out, text);
+    text_add(out, STR("#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
+                      "#undef BLOCK\n#undef HELD\n#undef ROWS\n"));
+}
+static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
+                               const EmitSetting *setting) {
+    for (uint32_t i = 0; i < m->instances_count; i++)
+        if (m->instances[i].kernel == kernel && m->instances[i].phase == phase &&
+            same_setting(&m->instances[i].setting, setting))
+            return &m->instances[i];
+    return NULL;
+}
+static void *grown(Arena *arena, void *rows, uint32_t count, uint32_t *max, size_t bytes) {
+    if (count < *max) return rows;
+    *max = *max * 2 + 64;
+    void *more = arena_push(arena, *max * bytes, 16);
+    if (count != 0) memcpy(more, rows, count * bytes);
+    return more;
+}
+static uint32_t add_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
+                             const EmitSetting *setting) {
+    uint32_t at = m->instances_count++;
+    m->instances = grown(m->arena, m->instances, at, &m->instances_max, sizeof *m->instances);
+    String name = str_format(m->arena, "k%u_%u_%u", kernel, phase, at);
+    m->instances[at] = (Instance){.kernel = kernel,
+                                  .phase = phase,
+                                  .setting = *setting,
+                                  .name = name.data,
+                                  .shared_allowed = 48 * 1024};
+    return at;
+}
+static Status load_modules(GpuEmitModule *m, Diags *diags) {
+    Status status = STATUS_OK;
+    for (uint32_t i = 0; i < m->modules_count && status == STATUS_OK; i++) {
+        if (m->modules[i].loaded) continue;
+        status = gpu_module_open(m->gpu, "fused kernels", m->modules[i].image, diags,
+                                 &m->modules[i].code);
+        m->modules[i].loaded = status == STATUS_OK;
+    }
+    for (uint32_t i = 0; i < m->instances_count && status == STATUS_OK; i++) {
+        Instance *instance = &m->instances[i];
+        if (instance->loaded) continue;
+        status = gpu_module_kernel(&m->modules[instance->module].code, instance->name, diags,
+                                   &instance->code);
+        instance->loaded = status == STATUS_OK;
+    }
+    return status;
+}
+/* Compiles the instances from `first` on, and takes them to the device if there is one. */
+static Status compile_from(GpuEmitModule *m, uint32_t first, Workers *workers, Diags *diags) {
+    uint32_t count = m->instances_count - first;
+    uint32_t sources_count = (count + INSTANCES_MODULE - 1) / INSTANCES_MODULE;
+    if (count == 0) return STATUS_OK;
+    Scratch    scratch = scratch_begin(&m->arena, 1);
+    Arena     *conflicts[2] = {m->arena, scratch.arena};
+    Scratch    texts = scratch_begin(conflicts, 2);
+    GpuSource *sources = ARENA_ARRAY(scratch.arena, GpuSource, sources_count);
+    String    *images = ARENA_ARRAY_ZERO(scratch.arena, String, sources_count);
+    for (uint32_t i = 0; i < sources_count; i++) {
+        Text text = text_begin(texts.arena);
+        gpu_emit_prelude(&text);
+        for (uint32_t k = first + i; k < m->instances_count; k += sources_count) {
+            Instance *instance = &m->instances[k];
+            instance->module = m->modules_count + i;
+            put_instance(&text, instance->name, &instance->setting,
+                         m->kernels[instance->kernel].phases[instance->phase].text);
+        }
+        sources[i] = (GpuSource){"fused kernels", text_done(&text)};
+    }
+    GpuCompiled compiled;
+    Status      status = gpu_compile(m->arena, m->libs, m->cache, m->arch, sources, sources_count,
+                                     workers, diags, images, &compiled);
+    for (uint32_t i = 0; i < sources_count; i++) {
+        m->modules =
+            grown(m->arena, m->modules, m->modules_count, &m->modules_max, sizeof *m->modules);
+        m->modules[m->modules_count++] = (Module){.image = images[i]};
+    }
+    scratch_end(texts);
+    scratch_end(scratch);
+    m->stats.functions += count;
+    m->stats.modules += sources_count;
+    m->stats.compiled += compiled.compiled;
+    m->stats.ns += compiled.ns;
+    if (status == STATUS_OK && m->gpu != NULL) status = load_modules(m, diags);
+    if (status == STATUS_OK) return STATUS_OK;
+    m->instances_count = first; /* what failed is tried again when it is asked for */
+    m->modules_count -= sources_count;
+    return status;
+}
+
+/* --- compiling -------------------------------------------------------------------------------- */
+static Kernel plan_kernel(Arena *arena, Loops *loops, KernelId kernel) {
+    Kernel   planned = {0};
+    uint32_t first = loops->kernels.nodes_first[kernel.row];
+    uint32_t last = first + loops->kernels.nodes_count[kernel.row];
+    for (uint32_t row = first; row < last; row += loops->nodes.size[row]) planned.count++;
+    planned.phases = ARENA_ARRAY_ZERO(arena, EmitPhase, planned.count);
+    uint32_t at = 0;
+    for (uint32_t row = first; row < last; row += loops->nodes.size[row], at++) {
+        planned.phases[at] = gpu_emit_plan(arena, loops, kernel, row);
+        planned.phases[at].text = gpu_emit_phase_text(arena, loops, kernel, &planned.phases[at]);
+    }
+    return planned;
+}
+static int64_t *guess_params(Arena *arena, const Loops *loops, KernelId kernel) {
+    uint32_t count = loops->kernels.params_count[kernel.row];
+    int64_t *params = ARENA_ARRAY(arena, int64_t, count + 1);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t symbol = loops->params.symbol[loops->kernels.params_first[kernel.row] + i].row;
+        params[i] = loops->dims.rows.hint[symbol];
+        if (params[i] == 0) params[i] = SIZE_GUESS;
+    }
+    return params;
+}
+
+String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
+    Kernel   planned = plan_kernel(out, loops, kernel);
+    int64_t *params = guess_params(out, loops, kernel);
+    Text     text = text_begin(out);
+    for (uint32_t i = 0; i < planned.count; i++) {
+        EmitSetting s = choose_setting(loops, kernel, &planned.phases[i], params, NULL);
+        char        name[32];
+        (void)snprintf(name, sizeof name, "phase%u", i);
+        put_instance(&text, name, &s, planned.phases[i].text);
+    }
+    return text_done(&text);
+}
+
+Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,
+                        Loops *loops, Workers *workers, Diags *diags, GpuEmitModule **out_module) {
+    ASSERT(arena && libs && arch && loops);
+    GpuEmitModule *m = ARENA_NEW(arena, GpuEmitModule);
+    *m =
+        (GpuEmitModule){.arena = arena, .libs = libs, .cache = cache, .arch = arch, .loops = loops};
+    m->kernels = ARENA_ARRAY_ZERO(arena, Kernel, loops->kernels.table.count);
+    for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
+        KernelId kernel = {row};
+        if (loops->kernels.same[row].row != row) continue;
+        m->kernels[row] = plan_kernel(arena, loops, kernel);
+        int64_t *params = guess_params(arena, loops, kernel);
+        for (uint32_t i = 0; i < m->kernels[row].count; i++) {
+            EmitSetting s = choose_setting(loops, kernel, &m->kernels[row].phases[i], params, NULL);
+            (void)add_instance(m, row, i, &s);
+        }
+    }
+    Status status = compile_from(m, 0, workers, diags);
+    if (status == STATUS_OK) *out_module = m;
+    return status;
+}
+Status gpu_emit_load(GpuEmitModule *m, Gpu *gpu, Diags *diags) {
+    ASSERT(m && gpu && m->gpu == NULL);
+    m->gpu = gpu;
+    Status status = load_modules(m, diags);
+    if (status != STATUS_OK) gpu_emit_unload(m);
+    return status;
+}
+void gpu_emit_unload(GpuEmitModule *m) {
+    if (m == NULL) return;
+    for (uint32_t i = 0; i < m->modules_count; i++) {
+        if (m->modules[i].loaded) gpu_module_close(&m->modules[i].code);
+        m->modules[i].loaded = false;
+    }
+    for (uint32_t i = 0; i < m->instances_count; i++) m->instances[i].loaded = false;
+    m->gpu = NULL;
+}
+GpuEmitStats gpu_emit_stats(const GpuEmitModule *m) { return m->stats; }
+
+/* --- launches --------------------------------------------------------------------------------- */
+static KernelId code_of(const GpuEmitModule *m, KernelId kernel) {
+    return m->loops->kernels.same[kernel.row];
+}
+uint32_t gpu_emit_launches_max(const GpuEmitModule *m, KernelId kernel) {
+    return m->kernels[code_of(m, kernel).row].count;
+}
+static uint64_t aligned(uint64_t bytes) {
+    return (bytes + GPU_EMIT_ALIGN - 1) / GPU_EMIT_ALIGN * GPU_EMIT_ALIGN;
+}
+static uint64_t buffers_work(const Loops *loops, KernelId kernel, const int64_t *params) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) {
+        uint32_t row = loops->kernels.buffers_first[kernel.row] + i;
+        if (loops->buffers.scope[row] == SCOPE_WORK)
+            bytes += aligned((uint64_t)buffer_bytes(loops, kernel, row, params));
+    }
+    return bytes;
+}
+uint64_t gpu_emit_work_bytes(const GpuEmitModule *m, KernelId kernel, const int64_t *params) {
+    KernelId      code = code_of(m, kernel);
+    const Kernel *planned = &m->kernels[code.row];
+    uint64_t      bytes = buffers_work(m->loops, code, params), most = 0;
+    for (uint32_t i = 0; i < planned->count; i++) {
+        int64_t lane = lane_bytes(m->loops, code, &planned->phases[i], params, 0);
+        int64_t rows = rows_of(m->loops, code, &planned->phases[i], params);
+        if (rows > LANE_TEAMS_MAX) rows = LANE_TEAMS_MAX;
+        if (lane * 32 > LANE_SHARED_MAX && (uint64_t)(lane * (rows + 32)) > most)
+            most = (uint64_t)(lane * (rows + 32));
+    }
+    return bytes + most;
+}
+
+static Status prepare(GpuEmitModule *m, KernelId code, const int64_t *params, const CuPtr *args,
+                      EmitSetting *settings, Diags *diags) {
+    uint32_t known = m->instances_count;
+    for (uint32_t i = 0; i < m->kernels[code.row].count; i++) {
+        settings[i] = choose_setting(m->loops, code, &m->kernels[code.row].phases[i], params, args);
+        if (find_instance(m, code.row, i, &settings[i]) == NULL)
+            (void)add_instance(m, code.row, i, &settings[i]);
+    }
+    if (m->instances_count != known) m->stats.late++;
+    return compile_from(m, known, NULL, diags);
+}
+/* The arguments of all phases: addresses, memory of teams, sizes. */
+static uint64_t *pack_args(Arena *out, const GpuEmitModule *m, KernelId code, const int64_t *params,
+                           const CuPtr *args, CuPtr work, CuPtr lane, int64_t lane_size,
+                           uint32_t *out_bytes) {
+    const Loops *loops = m->loops;
+    uint32_t     first = loops->kernels.buffers_first[code.row], at = 0;
+    uint32_t     buffers = loops->kernels.buffers_count[code.row];
+    uint64_t    *words =
+        ARENA_ARRAY(out, uint64_t, buffers + loops->kernels.params_count[code.row] + 2);
+    for (uint32_t i = 0; i < buffers; i++) {
+        uint32_t row = first + i;
+        if (loops->buffers.scope[row] == SCOPE_ARG) words[at++] = args[loops->buffers.arg[row]];
+        if (loops->buffers.scope[row] != SCOPE_WORK) continue;
+        words[at++] = work;
+        work += aligned((uint64_t)buffer_bytes(loops, code, row, params));
+    }
+    words[at++] = lane;
+    words[at++] = (uint64_t)lane_size;
+    for (uint32_t i = 0; i < loops->kernels.params_count[code.row]; i++)
+        words[at++] = (uint64_t)params[i];
+    *out_bytes = at * 8;
+    return words;
+}
+static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number,
+                          const EmitSetting *s, const int64_t *params, const CuPtr *args,
+                          CuPtr work, Arena *out, Diags *diags, GpuLaunch *out_launch) {
+    const Loops     *loops = m->loops;
+    const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
+    Instance        *instance = find_instance(m, code.row, phase_number, s);
+    int64_t          rows = rows_of(loops, code, phase, params);
+    int64_t teams = s->block / s->team, lane = lane_bytes(loops, code, phase, params, s->held);
+    int64_t in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
+    int64_t grid = (rows + in_block - 1) / in_block;
+    CuPtr   lanes = 0;
+    if (lane * teams > LANE_SHARED_MAX) { /* in memory of the launch, by fewer teams at a time */
+        if (grid > LANE_TEAMS_MAX / teams) grid = LANE_TEAMS_MAX / teams;
+        lanes = work + buffers_work(loops, code, params);
+    }
+    if (grid > INT32_MAX) grid = INT32_MAX;
+    *out_launch = (GpuLaunch){.kernel = instance->code,
+                              .grid = {(uint32_t)grid, 1, 1},
+                              .block = {s->block, 1, 1},
+                              .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
+    out_launch->args =
+        pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
+    if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
+    instance->shared_allowed = out_launch->shared_bytes;
+    return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
+}
+Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *params,
+                         const CuPtr *args, CuPtr work, Arena *out, Diags *diags,
+                         GpuLaunch *out_launches, uint32_t *out_count) {
+    ASSERT(m->gpu != NULL);
+    KernelId     code = code_of(m, kernel);
+    uint32_t     count = m->kernels[code.row].count;
+    Scratch      scratch = scratch_begin(&out, 1);
+    EmitSetting *settings = ARENA_ARRAY(scratch.arena, EmitSetting, count + 1);
+    *out_count = 0;
+    Status status = prepare(m, code, params, args, settings, diags);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
+        if (rows_of(m->loops, code, &m->kernels[code.row].phases[i], params) <= 0) continue;
+        status = fill_launch(m, code, i, &settings[i], params, args, work, out, diags,
+                             &out_launches[*out_count]);
+        ++*out_count;
+    }
+    scratch_end(scratch);
+    return status;
+}

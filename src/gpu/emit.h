@@ -1,0 +1,67 @@
+/* From loop tables to CUDA: each phase of a kernel becomes one `__global__` function of its sizes.
+ *
+ * gpu_emit_compile needs no device; gpu_emit_load takes the code to one. gpu_emit_launches then
+ * says, for concrete sizes and addresses, what to launch: phases of a kernel are consecutive
+ * launches of a stream (or nodes of a graph), each after the one before.
+ *
+ * The text of a kernel does not hold how many threads work together on a row, how much of it they
+ * keep in registers, whether vectors are aligned or indices fit into 32 bits: these are settings
+ * (macros), chosen by sizes alone, so that results do not depend on the device's load. What sizes
+ * known beforehand lead to is compiled at once; other settings when they are first needed, through
+ * the same cache. */
+#ifndef STOA_GPU_EMIT_H
+#define STOA_GPU_EMIT_H
+
+#include "gpu/gpu.h"
+#include "gpu/nvrtc.h"
+#include "tables/loops.h"
+
+enum { GPU_EMIT_ALIGN = 256 }; /* bytes, of every WORK buffer */
+
+typedef struct GpuEmitModule GpuEmitModule;
+
+/* Whether the emitter knows an elementwise opcode, or loads and stores, of a dtype; for the
+ * compiles_op of a target. */
+bool gpu_emit_supports(Opcode opcode, Dtype dtype);
+
+/* The CUDA C of one kernel, all its phases, as it is compiled with the settings for sizes that are
+ * known; ends in a zero byte. */
+String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel);
+
+/* Compiles all kernels of loops that are their own `same`, on the lanes of workers (NULL: on this
+ * thread). The result lives in arena, which like libs, cache (NULL: none), loops and workers
+ * outlives it: settings that are missing are compiled later. arch as in GpuInfo.arch. */
+MUST_USE Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,
+                                 Loops *loops, Workers *workers, Diags *diags,
+                                 GpuEmitModule **out_module);
+/* Takes the code to a device (of the architecture that it was compiled for). */
+MUST_USE Status gpu_emit_load(GpuEmitModule *module, Gpu *gpu, Diags *diags);
+void            gpu_emit_unload(GpuEmitModule *module); /* before gpu_close; NULL is allowed */
+
+/* Most launches of a kernel: its phases. kernel need not be its own `same`. */
+uint32_t gpu_emit_launches_max(const GpuEmitModule *module, KernelId kernel);
+/* Bytes of the WORK memory of one launch of a kernel, alive from its first phase to its last;
+ * params: values of the parameters of the kernel, in order. */
+uint64_t gpu_emit_work_bytes(const GpuEmitModule *module, KernelId kernel, const int64_t *params);
+
+/* The launches of a kernel (phases over nothing are left out), at most gpu_emit_launches_max rows
+ * of out_launches; their arguments lie in out, so a caller that keeps the rows keeps them too.
+ * args: the address of the first element of each operand, then of each result; those of views may
+ * have any offset, and any alignment that their dtype needs. work: GPU_EMIT_ALIGN-aligned memory,
+ * 0 if the kernel needs none. params are in the order of the kernel itself (not of its `same`;
+ * these agree). Compiles and loads settings that were not needed before; else no call of the
+ * device. About 2 us a phase. */
+MUST_USE Status gpu_emit_launches(GpuEmitModule *module, KernelId kernel, const int64_t *params,
+                                  const CuPtr *args, CuPtr work, Arena *out, Diags *diags,
+                                  GpuLaunch *out_launches, uint32_t *out_count);
+
+/* What compiling has taken so far. */
+typedef struct GpuEmitStats {
+    uint32_t functions;         /* __global__ functions, all settings */
+    uint32_t modules, compiled; /* modules of them, and those that were not in the cache */
+    uint32_t late;              /* modules compiled after gpu_emit_compile */
+    uint64_t ns;                /* wall time of compiling and looking into the cache */
+} GpuEmitStats;
+GpuEmitStats gpu_emit_stats(const GpuEmitModule *module);
+
+#endif

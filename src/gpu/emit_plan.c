@@ -1,0 +1,342 @@
+/* Reading a phase: which loops a team shares out, what stays in registers where rows are held, what
+ * threads tell each other through memory, how wide groups may be, and what launches must check. */
+#include "gpu/emit_inner.h"
+
+typedef struct Planning {
+    Loops     *loops;
+    KernelId   kernel;
+    Arena     *arena, *scratch;
+    EmitPhase *phase;
+    uint32_t   first, last; /* nodes of the phase */
+    uint32_t   buffers_first, buffers_count;
+    uint32_t  *leaf_of; /* by node from first: 1 + leaf around it, 0: none */
+} Planning;
+
+/* --- places ----------------------------------------------------------------------------------- */
+static void visit_expr(Loops *loops, Arena *scratch, uint8_t *seen, uint32_t node, ExprId root,
+                       EmitVisit *visit, void *context) {
+    const LoopExprs *exprs = &loops->exprs;
+    ArenaMark        mark = arena_mark(scratch);
+    uint32_t        *stack = ARENA_ARRAY(scratch, uint32_t, (size_t)root.row * 3 + 4), depth = 0;
+    stack[depth++] = root.row;
+    while (depth != 0) {
+        uint32_t row = stack[--depth];
+        if (row == 0 || seen[row]) continue;
+        seen[row] = 1;
+        if (exprs->kind[row] == EXPR_LOAD)
+            visit(context, node, exprs->word[row], exprs->a[row], false);
+        stack[depth++] = exprs->a[row].row;
+        stack[depth++] = exprs->b[row].row;
+        stack[depth++] = exprs->c[row].row;
+    }
+    arena_release(scratch, mark);
+}
+void gpu_emit_visit(Loops *loops, Arena *scratch, uint32_t first, uint32_t last, EmitVisit *visit,
+                    void *context) {
+    const LoopNodes *nodes = &loops->nodes;
+    for (uint32_t row = first; row < last; row++) {
+        if (nodes->kind[row] != NODE_STORE && nodes->kind[row] != NODE_REDUCE) continue;
+        ArenaMark mark = arena_mark(scratch);
+        uint8_t  *seen = ARENA_ARRAY_ZERO(scratch, uint8_t, loops->exprs.table.count);
+        ExprId    guard = nodes->guard[row];
+        /* what a guarded statement reads may be nowhere: it counts as guarded */
+        visit_expr(loops, scratch, seen, row, guard, visit, context);
+        visit_expr(loops, scratch, seen, row, nodes->value[row], visit, context);
+        visit(context, row, nodes->access[row], guard, true);
+        arena_release(scratch, mark);
+    }
+}
+bool gpu_emit_contiguous(Loops *loops, LoopAccess access, DimId var, DimId *out_rest) {
+    DimId coefficient;
+    return dims_linear_in(&loops->dims, loops_address(loops, access), var, &coefficient,
+                          out_rest) &&
+           dims_is_const(&loops->dims, coefficient) &&
+           dims_const_value(&loops->dims, coefficient) == 1;
+}
+
+/* --- leaves ----------------------------------------------------------------------------------- */
+static bool has_loops(const LoopNodes *nodes, uint32_t loop) {
+    for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++)
+        if (nodes->kind[row] == NODE_LOOP) return true;
+    return false;
+}
+static void find_leaves(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    EmitPhase       *phase = p->phase;
+    uint32_t         loop = p->first + 1;
+    if (nodes->size[p->first] > 1 && nodes->kind[loop] == NODE_LOOP &&
+        nodes->size[p->first] == nodes->size[loop] + 1 && (nodes->bind[loop] & BIND_PARALLEL)) {
+        phase->parallel = loop;
+        phase->flat = (nodes->bind[loop] & (BIND_VECTOR | BIND_THREAD)) && !has_loops(nodes, loop);
+    }
+    phase->leaves = ARENA_ARRAY_ZERO(p->arena, EmitLeaf, p->last - p->first);
+    uint32_t parent = p->first, end = 0;
+    for (uint32_t row = p->first + 1; row < p->last; row++) {
+        if (row < end) {
+            p->leaf_of[row - p->first] = phase->leaves_count;
+            continue;
+        }
+        bool inside = row == phase->parallel && !phase->flat;
+        if (nodes->kind[row] != NODE_LOOP || inside ||
+            !(nodes->bind[row] & (BIND_VECTOR | BIND_THREAD)))
+            continue;
+        parent = row - 1;
+        while (parent + nodes->size[parent] <= row) parent--;
+        phase->leaves[phase->leaves_count++] =
+            (EmitLeaf){row, parent, nodes->var[row], nodes->extent[row],
+                       (nodes->bind[row] & BIND_VECTOR) != 0 && !has_loops(nodes, row)};
+        end = row + nodes->size[row];
+        p->leaf_of[row - p->first] = phase->leaves_count;
+    }
+}
+static const EmitLeaf *leaf_of(const Planning *p, uint32_t node) {
+    uint32_t leaf = p->leaf_of[node - p->first];
+    return leaf == 0 ? NULL : &p->phase->leaves[leaf - 1];
+}
+/* The extent that most vector leaves have. */
+static void find_held_extent(Planning *p) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < p->phase->leaves_count && !p->phase->flat; i++) {
+        uint32_t count = 0;
+        for (uint32_t k = 0; k < p->phase->leaves_count; k++)
+            count += p->phase->leaves[k].vector &&
+                     p->phase->leaves[k].extent.row == p->phase->leaves[i].extent.row;
+        if (!p->phase->leaves[i].vector || count <= most) continue;
+        most = count;
+        p->phase->held_extent = p->phase->leaves[i].extent;
+    }
+}
+
+/* --- buffers ---------------------------------------------------------------------------------- */
+typedef struct BufferFacts {
+    DimId rest, extent;
+    bool  touched, read, written, own; /* own: each element is one thread's */
+    bool  begun;                       /* the first access stores all of it */
+} BufferFacts;
+typedef struct Facts {
+    Planning    *p;
+    BufferFacts *rows;
+} Facts;
+/* Loops between the parallel one and the leaf must not move the place. */
+static bool stays(Planning *p, DimId rest) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    for (uint32_t row = p->first + 1; row < p->last; row++)
+        if (nodes->kind[row] == NODE_LOOP && row != p->phase->parallel &&
+            dims_contains(&p->loops->dims, rest, nodes->var[row]))
+            return false;
+    return true;
+}
+static void note_facts(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Facts          *facts = context;
+    Planning       *p = facts->p;
+    BufferId        buffer = access_buffer(access);
+    BufferFacts    *f = &facts->rows[buffer.row - p->buffers_first];
+    const EmitLeaf *leaf = leaf_of(p, node);
+    DimId           rest = {0};
+    bool            adds = writes && p->loops->nodes.kind[node] == NODE_REDUCE, first = !f->touched;
+    bool            own = leaf != NULL && leaf->vector && !expr_id_some(guard) &&
+               !expr_id_some(p->loops->nodes.guard[node]) &&
+               gpu_emit_contiguous(p->loops, access, leaf->var, &rest) && stays(p, rest);
+    if (first) {
+        *f = (BufferFacts){.touched = true, .own = own, .begun = writes && !adds && own};
+        f->rest = rest;
+        f->extent = own ? leaf->extent : (DimId){0};
+    }
+    f->own &= own && rest.row == f->rest.row && leaf->extent.row == f->extent.row;
+    f->read |= !writes || adds;
+    f->written |= writes;
+}
+static void judge_buffers(Planning *p) {
+    LoopBuffers *buffers = &p->loops->buffers;
+    EmitPhase   *phase = p->phase;
+    Facts        facts = {p, ARENA_ARRAY_ZERO(p->scratch, BufferFacts, p->buffers_count + 1)};
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_facts, &facts);
+    phase->promoted = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    phase->shared = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    phase->lane = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    for (uint32_t i = 0; i < p->buffers_count; i++) {
+        const BufferFacts *f = &facts.rows[i];
+        uint32_t           row = p->buffers_first + i;
+        if (!f->touched || buffers->scope[row] == SCOPE_REG) continue;
+        phase->lane[i] = buffers->scope[row] == SCOPE_LANE;
+        phase->shared[i] = f->read && f->written && !f->own;
+        phase->promoted[i] = f->own && f->begun && f->read && f->written && !phase->flat &&
+                             f->extent.row == phase->held_extent.row && !phase->wide;
+        if (phase->promoted[i]) phase->held_bytes += dtype_bytes((Dtype)buffers->dtype[row]);
+    }
+}
+
+/* --- held rows -------------------------------------------------------------------------------- */
+uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, DimId rest) {
+    const LoopNodes *nodes = &loops->nodes;
+    uint32_t         scope = parent;
+    while (nodes->kind[scope] == NODE_LOOP && scope != phase->parallel &&
+           !dims_contains(&loops->dims, rest, nodes->var[scope])) {
+        uint32_t inner = scope--;
+        while (scope + nodes->size[scope] <= inner) scope--;
+    }
+    return scope;
+}
+static void note_held(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Planning       *p = context;
+    EmitPhase      *phase = p->phase;
+    const EmitLeaf *leaf = leaf_of(p, node);
+    BufferId        buffer = access_buffer(access);
+    DimId           rest;
+    if (writes || leaf == NULL || !leaf->vector || expr_id_some(guard) ||
+        expr_id_some(p->loops->nodes.guard[node]) || p->loops->buffers.written[buffer.row] ||
+        leaf->extent.row != phase->held_extent.row ||
+        !gpu_emit_contiguous(p->loops, access, leaf->var, &rest))
+        return;
+    uint32_t number = (uint32_t)(leaf - phase->leaves);
+    uint32_t scope = gpu_emit_scope(p->loops, phase, leaf->parent, rest);
+    bool rows = p->loops->nodes.kind[leaf->parent] == NODE_LOOP && leaf->parent != phase->parallel;
+    for (uint32_t i = 0; i < phase->helds_count; i++) {
+        EmitHeld *held = &phase->helds[i];
+        if (held->scope != scope || held->buffer.row != buffer.row || held->rest.row != rest.row)
+            continue;
+        held->uses += held->leaf != number;
+        held->leaf = number;
+        return;
+    }
+    phase->helds[phase->helds_count++] = (EmitHeld){scope, number, rows ? 2 : 1, buffer, rest};
+}
+static void count_loads(void *context, uint32_t node, LoopAccess access, ExprId guard,
+                        bool writes) {
+    (void)node, (void)access, (void)guard, (void)writes;
+    ++*(uint32_t *)context;
+}
+static void find_held(Planning *p) {
+    uint32_t count = 0, kept = 0;
+    if (p->phase->flat || !dim_id_some(p->phase->held_extent) || p->phase->wide) return;
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, count_loads, &count);
+    p->phase->helds = ARENA_ARRAY_ZERO(p->arena, EmitHeld, count + 1);
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_held, p);
+    for (uint32_t i = 0; i < p->phase->helds_count; i++) {
+        EmitHeld held = p->phase->helds[i];
+        if (held.uses < 2) continue;
+        p->phase->held_bytes += dtype_bytes((Dtype)p->loops->buffers.dtype[held.buffer.row]);
+        p->phase->helds[kept++] = held;
+    }
+    p->phase->helds_count = kept;
+}
+
+/* --- groups and checks ------------------------------------------------------------------------ */
+static void note_align(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Planning       *p = context;
+    EmitPhase      *phase = p->phase;
+    const EmitLeaf *leaf = leaf_of(p, node);
+    BufferId        buffer = access_buffer(access);
+    EmitAlign       align = {buffer.row - p->buffers_first, {0}};
+    uint8_t         scope = p->loops->buffers.scope[buffer.row];
+    (void)writes;
+    if (leaf == NULL || !leaf->vector || expr_id_some(guard) ||
+        expr_id_some(p->loops->nodes.guard[node]) || scope == SCOPE_REG ||
+        !gpu_emit_contiguous(p->loops, access, leaf->var, &align.rest))
+        return;
+    uint32_t bytes = dtype_bytes((Dtype)p->loops->buffers.dtype[buffer.row]);
+    uint32_t most = 16 / bytes < EMIT_GROUP_MAX ? 16 / bytes : EMIT_GROUP_MAX;
+    if (most > phase->vector) phase->vector = most;
+    for (uint32_t i = 0; i < phase->aligns_count; i++)
+        if (phase->aligns[i].position == align.position &&
+            phase->aligns[i].rest.row == align.rest.row)
+            return;
+    phase->aligns[phase->aligns_count++] = align;
+}
+static void add_place(Planning *p, DimId dim) {
+    if (dim_id_some(dim)) p->phase->places[p->phase->places_count++] = dim;
+}
+static void note_place(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    (void)node, (void)guard, (void)writes;
+    add_place(context, loops_address(((Planning *)context)->loops, access));
+}
+static bool has_lets(const Planning *p) { return p->loops->lets.table.count > 1; }
+
+static void note_checks(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    const LoopExprs *exprs = &p->loops->exprs;
+    uint32_t         count = 0;
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, count_loads, &count);
+    p->phase->vector = 1;
+    p->phase->aligns = ARENA_ARRAY(p->arena, EmitAlign, count + 1);
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_align, p);
+    count += p->last - p->first + 2 * exprs->table.count + p->buffers_count;
+    p->phase->places = ARENA_ARRAY(p->arena, DimId, count + 1);
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_place, p);
+    for (uint32_t row = p->first; row < p->last; row++)
+        if (nodes->kind[row] == NODE_LOOP) add_place(p, nodes->extent[row]);
+    for (uint32_t i = 0; i < p->buffers_count; i++)
+        add_place(p, loops_elements(p->loops, (BufferId){p->buffers_first + i}));
+}
+/* Expressions that compute with places themselves: all of the module's that use a loop variable of
+ * the phase would be enough; those reached are found by the same walk as loads. */
+static void note_index_exprs(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    const LoopExprs *exprs = &p->loops->exprs;
+    uint8_t         *seen = ARENA_ARRAY_ZERO(p->scratch, uint8_t, exprs->table.count);
+    for (uint32_t row = p->first; row < p->last; row++) {
+        if (nodes->kind[row] != NODE_STORE && nodes->kind[row] != NODE_REDUCE) continue;
+        seen[nodes->value[row].row] = seen[nodes->guard[row].row] = 1;
+    }
+    for (uint32_t row = exprs->table.count; row-- > 1;) { /* operands have lower rows */
+        if (!seen[row]) continue;
+        seen[exprs->a[row].row] = seen[exprs->b[row].row] = seen[exprs->c[row].row] = 1;
+        if (exprs->kind[row] == EXPR_INDEX || exprs->kind[row] == EXPR_RNG ||
+            exprs->kind[row] == EXPR_LESS)
+            add_place(p, (DimId){(uint32_t)exprs->word[row]});
+        if (exprs->kind[row] == EXPR_LESS)
+            add_place(p, (DimId){(uint32_t)(exprs->word[row] >> 32)});
+    }
+}
+
+/* --- partial sums ----------------------------------------------------------------------------- */
+typedef struct Meets {
+    uint32_t node;
+    BufferId buffer;
+    bool     found;
+} Meets;
+static void note_meeting(void *context, uint32_t node, LoopAccess access, ExprId guard,
+                         bool writes) {
+    Meets *meets = context;
+    (void)guard;
+    if (access_buffer(access).row == meets->buffer.row && !(writes && node == meets->node))
+        meets->found = true;
+}
+uint32_t gpu_emit_home(Loops *loops, const EmitPhase *phase, Arena *scratch, uint32_t node) {
+    const LoopNodes *nodes = &loops->nodes;
+    DimId            place = loops_address(loops, nodes->access[node]);
+    Meets            meets = {node, access_buffer(nodes->access[node]), false};
+    uint32_t         home = 0;
+    for (uint32_t row = node; row-- > phase->node + 1;) {
+        if (nodes->kind[row] != NODE_LOOP || row + nodes->size[row] <= node) continue;
+        if (row == phase->parallel || dims_contains(&loops->dims, place, nodes->var[row])) break;
+        gpu_emit_visit(loops, scratch, row + 1, row + nodes->size[row], note_meeting, &meets);
+        if (meets.found) break;
+        home = row;
+    }
+    return home;
+}
+
+EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t phase) {
+    EmitPhase planned = {.node = phase};
+    Scratch   scratch = scratch_begin(&arena, 1);
+    Planning  p = {.loops = loops,
+                   .kernel = kernel,
+                   .arena = arena,
+                   .scratch = scratch.arena,
+                   .phase = &planned,
+                   .first = phase,
+                   .last = phase + loops->nodes.size[phase],
+                   .buffers_first = loops->kernels.buffers_first[kernel.row],
+                   .buffers_count = loops->kernels.buffers_count[kernel.row]};
+    p.leaf_of = ARENA_ARRAY_ZERO(scratch.arena, uint32_t, p.last - p.first + 1);
+    planned.wide = has_lets(&p);
+    find_leaves(&p);
+    find_held_extent(&p);
+    judge_buffers(&p);
+    find_held(&p);
+    note_checks(&p);
+    note_index_exprs(&p);
+    scratch_end(scratch);
+    return planned;
+}

@@ -1,0 +1,310 @@
+/* The device code that every module of kernels begins with: types, operators, vectors, teams.
+ *
+ * It is C++ without headers, written as tokens that the preprocessor turns into text (so it has no
+ * directives of its own; macros of the kernels stand in emit_text.c). 16-bit floats live in memory
+ * only: `up` widens, `pk<S>` rounds to nearest even. Integers wrap. A team is the threads that work
+ * on one iteration of a parallel loop: a power of two, up to 32 within one warp, else the whole
+ * block; what it reduces is combined in the same order at every run. */
+#include "gpu/emit_inner.h"
+
+#define TEXT(...) #__VA_ARGS__ "\n"
+
+static const char types[] = TEXT(
+    typedef unsigned char u8; typedef signed char i8; typedef short i16; typedef int i32;
+    typedef long long i64; typedef unsigned short u16; typedef unsigned u32;
+    typedef unsigned long long u64; typedef float f32; typedef double f64;
+    struct bf16 {
+    u16 b; }; struct f16 {
+    u16 b; };
+    FN f32 up(bf16 x) {
+    return __uint_as_float((u32)x.b << 16); }
+    FN f32 up(f16 x) {
+    f32 y;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x.b));
+    return y; }
+    template <class T> FN T up(T x) {
+    return x; }
+    template <class S, class T> struct Pk { FN S of(T x) { return (S)x;
+}
+}
+;
+template <class T> struct Pk<bf16, T> {
+    FN bf16 of(f32 x) {
+        bf16 y;
+        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.b) : "f"(x));
+        return y;
+    }
+};
+template <class T> struct Pk<f16, T> {
+    FN f16 of(f32 x) {
+        f16 y;
+        asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.b) : "f"(x));
+        return y;
+    }
+};
+template <class S, class T> FN S pk(T x) { return Pk<S, T>::of(x); });
+
+static const char floats[] = TEXT(
+    FN f32 o_neg(f32 x) { return -x; } FN f64 o_neg(f64 x) { return -x; } FN f32 o_abs(f32 x) {
+        return fabsf(x);
+    } FN f64 o_abs(f64 x) { return fabs(x); } template <class T>
+    FN T     f_sign(T x) {
+            return x > 0 ? (T)1 : x < 0 ? (T)-1 : x;
+    } FN f32 o_sign(f32 x) { return f_sign(x); } FN f64 o_sign(f64 x) {
+        return f_sign(x);
+    } FN f32 o_floor(f32 x) { return floorf(x); } FN f64 o_floor(f64 x) {
+        return floor(x);
+    } FN f32 o_round_even(f32 x) { return rintf(x); } FN f64 o_round_even(f64 x) {
+        return rint(x);
+    } FN f32 o_exp(f32 x) { return expf(x); } FN f64 o_exp(f64 x) {
+        return exp(x);
+    } FN f32 o_expm1(f32 x) { return expm1f(x); } FN f64 o_expm1(f64 x) {
+        return expm1(x);
+    } FN f32 o_log(f32 x) { return logf(x); } FN f64 o_log(f64 x) {
+        return log(x);
+    } FN f32 o_log1p(f32 x) { return log1pf(x); } FN f64 o_log1p(f64 x) {
+        return log1p(x);
+    } FN f32 o_sqrt(f32 x) { return sqrtf(x); } FN f64 o_sqrt(f64 x) {
+        return sqrt(x);
+    } FN f32 o_rsqrt(f32 x) { return rsqrtf(x); } FN f64 o_rsqrt(f64 x) {
+        return 1 / sqrt(x);
+    } FN f32 o_sin(f32 x) { return sinf(x); } FN f64 o_sin(f64 x) {
+        return sin(x);
+    } FN f32 o_cos(f32 x) { return cosf(x); } FN f64 o_cos(f64 x) {
+        return cos(x);
+    } FN f32 o_tanh(f32 x) { return tanhf(x); } FN f64 o_tanh(f64 x) {
+        return tanh(x);
+    } FN f32 o_logistic(f32 x) { return 1.0f / (1.0f + expf(-x)); } FN f64 o_logistic(f64 x) {
+        return 1.0 / (1.0 + exp(-x));
+    } FN f32 o_erf(f32 x) { return erff(x); } FN f64 o_erf(f64 x) {
+        return erf(x);
+    } FN f32 o_add(f32 x, f32 y) { return x + y; } FN f64 o_add(f64 x, f64 y) {
+        return x + y;
+    } FN f32 o_sub(f32 x, f32 y) { return x - y; } FN f64 o_sub(f64 x, f64 y) {
+        return x - y;
+    } FN f32 o_mul(f32 x, f32 y) { return x * y; } FN f64 o_mul(f64 x, f64 y) {
+        return x * y;
+    } FN f32 o_div(f32 x, f32 y) { return x / y; } FN f64 o_div(f64 x, f64 y) {
+        return x / y;
+    } FN f32 o_pow(f32 x, f32 y) { return powf(x, y); } FN f64 o_pow(f64 x, f64 y) {
+        return pow(x, y);
+    } FN f32 o_rem(f32 x, f32 y) { return fmodf(x, y); } FN f64 o_rem(f64 x, f64 y) {
+        return fmod(x, y);
+    } FN f32 o_max(f32 x, f32 y) {
+        f32 z;
+        asm("max.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+        return z;
+    } FN f32 o_min(f32 x, f32 y) {
+        f32 z;
+        asm("min.NaN.f32 %0, %1, %2;" : "=f"(z) : "f"(x), "f"(y));
+        return z;
+    } FN f64 o_max(f64 x, f64 y) {
+        return x != x ? x : y != y ? y : x > y ? x : y;
+    } FN f64 o_min(f64 x, f64 y) {
+        return x != x ? x : y != y ? y : x < y ? x : y;
+    } FN f32 o_atan2(f32 x, f32 y) { return atan2f(x, y); } FN f64 o_atan2(f64 x, f64 y) {
+        return atan2(x, y);
+    } FN bool o_is_finite(f32 x) {
+        return fabsf(x) < __uint_as_float(0x7f800000u);
+    } FN bool o_is_finite(f64 x) { return fabs(x) < (f64)__uint_as_float(0x7f800000u); });
+
+static const char ints[] = TEXT(
+    template <class T> FN bool o_is_finite(T) { return true; } template <class T>
+    FN T                       o_neg(T x) { return (T)(0 - (u64)x); } template <class T>
+    FN T                       o_abs(T x) { return x < 0 ? o_neg(x) : x; } template <class T>
+    FN T o_sign(T x) { return (T)((x > 0) - (x < 0)); } FN bool o_not(bool x) {
+        return !x;
+    } template <class T>
+    FN T o_not(T x) { return (T)~x; } template <class T>
+    FN T o_add(T x, T y) { return (T)((u64)x + (u64)y); } template <class T>
+    FN T o_sub(T x, T y) { return (T)((u64)x - (u64)y); } template <class T>
+    FN T o_mul(T x, T y) { return (T)((u64)x * (u64)y); } template <class T>
+    FN T o_div(T x, T y) {
+        return y == 0 ? (T)0 : (T)~y == 0 && (T)-1 < 0 ? o_neg(x) : (T)(x / y);
+    } template <class T>
+    FN T o_rem(T x, T y) {
+        return y == 0 || ((T)~y == 0 && (T)-1 < 0) ? (T)0 : (T)(x % y);
+    } template <class T>
+    FN T o_pow(T x, T y) {
+        if (y < 0) return x == 1 ? (T)1 : (T)~x == 0 ? (y & 1 ? x : (T)1) : (T)0;
+        T power = 1;
+        for (; y > 0; y = (T)(y >> 1)) {
+            if (y & 1) power = o_mul(power, x);
+            x = o_mul(x, x);
+        }
+        return power;
+    } template <class T>
+    FN T   o_max(T x, T y) { return x > y ? x : y; } template <class T>
+    FN T   o_min(T x, T y) { return x < y ? x : y; } template <class T>
+    FN T   o_and(T x, T y) { return (T)(x & y); } template <class T>
+    FN T   o_or(T x, T y) { return (T)(x | y); } template <class T>
+    FN T   o_xor(T x, T y) { return (T)(x ^ y); } template <class T>
+    FN u64 bits(T x) {
+        return sizeof(T) == 8 ? (u64)x : (u64)x & ((1ull << (8 * sizeof(T) & 63)) - 1);
+    } template <class T>
+    FN bool out(T y) { return y < 0 || (u64)y >= 8 * sizeof(T); } template <class T>
+    FN T o_shl(T x, T y) { return out(y) ? (T)0 : (T)((u64)x << ((u64)y & 63)); } template <class T>
+    FN T o_shr_logical(T x, T y) {
+        return out(y) ? (T)0 : (T)(bits(x) >> ((u64)y & 63));
+    } template <class T>
+    FN T o_shr_arith(T x, T y) {
+        return (T)((i64)x >> (out(y) ? 8 * sizeof(T) - 1 : (u64)y & 63));
+    } template <class T>
+    FN bool to_bool(T x) { return x != 0; } template <class T, class F>
+    FN T    to_int(F x) {
+           const i64 high = (i64)((((u64)1 << (8 * sizeof(T) - 1)) - 1) * ((T)-1 < 0 ? 1 : 2) +
+                               ((T)-1 < 0 ? 0 : 1));
+           const i64 low = (T)-1 < 0 ? -high - 1 : 0;
+           return x != x ? (T)0 : x >= (F)high ? (T)high : x <= (F)low ? (T)low : (T)(i64)x;
+    } template <class I>
+    FN I fdiv(I a, I b) {
+        if (b <= 0) return 0;
+        I q = a / b;
+        return q - (a % b < 0);
+    } FN i32 udiv(i32 a, i32 b) {
+        return b > 0 ? (i32)((u32)a / (u32)b) : 0;
+    } FN i64 udiv(i64 a, i64 b) { return b > 0 ? (i64)((u64)a / (u64)b) : 0; } template <class I>
+    FN I     imin(I a, I b) { return a < b ? a : b; } template <class I>
+    FN I     imax(I a, I b) { return a < b ? b : a; });
+
+static const char memory[] = TEXT(
+    template <class S, int N> struct alignas(sizeof(S) * N < 16 ? sizeof(S) * N : 16)
+        Pack { S v[N]; };
+    FN void get16(u32 *y, const void *p) {
+        asm("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
+            : "=r"(y[0]), "=r"(y[1]), "=r"(y[2]), "=r"(y[3])
+            : "l"(p));
+    } template <int READ, class S>
+    FN S get(const S *p) {
+        S y;
+        if (!READ) return *p;
+        if (sizeof(S) == 1) {
+            u16 w;
+            asm("ld.global.nc.u8 %0, [%1];" : "=h"(w) : "l"(p));
+            u8 b = (u8)w;
+            memcpy(&y, &b, 1);
+        } else if (sizeof(S) == 2) {
+            u16 w;
+            asm("ld.global.nc.u16 %0, [%1];" : "=h"(w) : "l"(p));
+            memcpy(&y, &w, 2);
+        } else if (sizeof(S) == 4) {
+            u32 w;
+            asm("ld.global.nc.u32 %0, [%1];" : "=r"(w) : "l"(p));
+            memcpy(&y, &w, 4);
+        } else {
+            u64 w;
+            asm("ld.global.nc.u64 %0, [%1];" : "=l"(w) : "l"(p));
+            memcpy(&y, &w, 8);
+        }
+        return y;
+    } template <int READ, int N, class S, class I>
+    FN  Pack<S, N>
+        ld(const S *p, I live) {
+            Pack<S, N> y;
+            const int  bytes = sizeof(S) * N;
+            if (N == 1) {
+                y.v[0] = get<READ>(p);
+                return y;
+            }
+            if (live >= N) {
+                if (READ && bytes >= 16) {
+                    struct alignas(16) Words {
+                        u32 w[bytes < 16 ? 4 : bytes / 4];
+                    } words;
+                    for (int i = 0; i < bytes / 16; i++)
+                        get16(words.w + 4 * i, (const char *)p + 16 * i);
+                    memcpy(&y, &words, bytes);
+                } else
+                    y = *(const Pack<S, N> *)p;
+            } else {
+                for (int i = 0; i < N; i++) {
+                    S zero = {};
+                    y.v[i] = i < live ? get<READ>(p + i) : zero;
+                }
+            }
+            return y;
+        } template <int N, class S, class I>
+        FN void st(S *p, const Pack<S, N> &y, I live) {
+            if (N == 1) {
+                *p = y.v[0];
+                return;
+            }
+            if (live >= N)
+                *(Pack<S, N> *)p = y;
+            else
+                for (int i = 0; i < N; i++)
+                    if (i < live) p[i] = y.v[i];
+        });
+
+static const char teams[] = TEXT(
+    template <int K, class T> FN T comb(T a, T b) {
+        if constexpr (K == 0)
+            return o_add(a, b);
+        else if constexpr (K == 1)
+            return o_mul(a, b);
+        else if constexpr (K == 2)
+            return o_max(a, b);
+        else if constexpr (K == 3)
+            return o_min(a, b);
+        else if constexpr (K == 4)
+            return o_and(a, b);
+        else
+            return o_or(a, b);
+    } template <class T>
+    FN T exchange(T x, int k, u32 mask) {
+        return (T)__shfl_xor_sync(mask, (int)x, k);
+    } FN f32 exchange(f32 x, int k, u32 mask) {
+        return __shfl_xor_sync(mask, x, k);
+    } FN f64 exchange(f64 x, int k, u32 mask) { return __shfl_xor_sync(mask, x, k); } FN i64
+        exchange(i64 x, int k, u32 mask) { return __shfl_xor_sync(mask, x, k); } template <int TEAM>
+        FN u32 team_mask() {
+            return TEAM >= 32 ? ~0u : ((1u << (TEAM & 31)) - 1) << (threadIdx.x & 31 & ~(TEAM - 1));
+        } template <int TEAM>
+        FN void team_sync() {
+            if (TEAM > 32)
+                __syncthreads();
+            else if (TEAM > 1)
+                __syncwarp(team_mask<TEAM>());
+        } template <int K, int W, class T>
+        FN T lanes_all(T x, u32 mask) {
+            for (int k = W / 2; k > 0; k >>= 1) x = comb<K>(x, exchange(x, k, mask));
+            return x;
+        } template <int K, int TEAM, class T>
+        FN T team_put(T x, u64 *slot) {
+            x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
+            if (TEAM > 32 && (threadIdx.x & 31) == 0) memcpy(slot + threadIdx.x / 32, &x, sizeof x);
+            return x;
+        } template <int K, int TEAM, class T>
+        FN T team_get(T x, const u64 *slot) {
+            if (TEAM <= 32) return x;
+            memcpy(&x, slot + (threadIdx.x & (TEAM / 32 - 1)), sizeof x);
+            return lanes_all<K, TEAM / 32>(x, ~0u);
+        });
+
+static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream) {
+    u32 k0 = (u32)key, k1 = (u32)((u64)key >> 32);
+    u32 c0 = (u32)(element >> 2), c1 = (u32)(element >> 34), c2 = stream, c3 = 0;
+    for (int round = 0; round < 10; round++) {
+        u32 h0 = __umulhi(0xD2511F53u, c0), l0 = 0xD2511F53u * c0;
+        u32 h1 = __umulhi(0xCD9E8D57u, c2), l1 = 0xCD9E8D57u * c2;
+        c0 = h1 ^ c1 ^ k0;
+        c1 = l1;
+        c2 = h0 ^ c3 ^ k1;
+        c3 = l0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    u32 which = (u32)element & 3;
+    return (i32)(which == 0 ? c0 : which == 1 ? c1 : which == 2 ? c2 : c3);
+});
+
+void gpu_emit_prelude(Text *out) {
+    text_add(out, STR("#pragma nv_diag_suppress 177\n"
+                      "#define FN static __device__ __forceinline__\n"));
+    text_add(out, STR(types));
+    text_add(out, STR(floats));
+    text_add(out, STR(ints));
+    text_add(out, STR(memory));
+    text_add(out, STR(teams));
+    text_add(out, STR(random));
+}

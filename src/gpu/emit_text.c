@@ -1,0 +1,616 @@
+/* The text of a phase. One function, whose macros the instance defines: NAME and ARGS (names), I
+ * (the type of indices), V (elements of a group), FULL (every group is whole), TEAM and BLOCK
+ * (threads), HELD (groups of a row that a thread keeps; 0: rows are not kept), ROWS (unrolls held
+ * rows).
+ *
+ * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
+ * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups, k<position> held buffers. */
+#include <math.h>
+#include <stdio.h>
+
+#include "gpu/emit_inner.h"
+
+static void             put(Emit *e, const char *text) { text_add(&e->text, str_of(text)); }
+static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }
+static const char      *stored_type(const Emit *e, LoopAccess access) {
+         return gpu_emit_stored(gpu_emit_buffer_dtype(e, access));
+}
+static BufferScope scope_of(const Emit *e, LoopAccess access) {
+    return (BufferScope)e->loops->buffers.scope[access_buffer(access).row];
+}
+static bool is_statement(const Emit *e, uint32_t row) {
+    return nodes_of(e)->kind[row] == NODE_STORE || nodes_of(e)->kind[row] == NODE_REDUCE;
+}
+static const EmitLeaf *leaf_at(const Emit *e, uint32_t row) {
+    for (uint32_t i = 0; i < e->phase->leaves_count; i++)
+        if (e->phase->leaves[i].row == row) return &e->phase->leaves[i];
+    return NULL;
+}
+static uint32_t home_of(Emit *e, uint32_t node) {
+    return gpu_emit_home(e->loops, e->phase, e->scratch, node);
+}
+/* Forgets loads of a buffer that is written, and all that was computed from them. */
+static void forget_loads(Emit *e, BufferId buffer) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    for (uint32_t i = 0; i < e->logged; i++) { /* operands stand before what uses them */
+        uint32_t row = e->log[i];
+        bool     loads =
+            exprs->kind[row] == EXPR_LOAD && access_buffer(exprs->word[row]).row == buffer.row;
+        e->stale[row] = loads || e->stale[exprs->a[row].row] || e->stale[exprs->b[row].row] ||
+                        e->stale[exprs->c[row].row];
+        if (e->stale[row]) e->known[row] = 0;
+    }
+    for (uint32_t i = 0; i < e->logged; i++) e->stale[e->log[i]] = 0;
+}
+
+/* --- statements ------------------------------------------------------------------------------- */
+/* place = combined or value, in memory. */
+static void put_write(Emit *e, uint32_t row, const char *value) {
+    LoopAccess  access = nodes_of(e)->access[row];
+    const char *stored = stored_type(e, access);
+    uint32_t    at = gpu_emit_position(e, access_buffer(access));
+    bool        adds = nodes_of(e)->kind[row] == NODE_REDUCE;
+    if (scope_of(e, access) == SCOPE_REG) {
+        text_addf(&e->text, "r%u%s = ", at, e->element ? "[e]" : "");
+        if (adds)
+            text_addf(&e->text, "comb<%u>(r%u%s, %s);\n", nodes_of(e)->reduce[row], at,
+                      e->element ? "[e]" : "", value);
+        else
+            text_addf(&e->text, "%s;\n", value);
+        return;
+    }
+    gpu_emit_place(e, access);
+    text_addf(&e->text, " = pk<%s>(", stored);
+    if (adds) {
+        text_addf(&e->text, "comb<%u>((%s)up(", nodes_of(e)->reduce[row],
+                  gpu_emit_type(expr_dtype(e->loops, nodes_of(e)->value[row])));
+        gpu_emit_place(e, access);
+        text_addf(&e->text, "), %s)", value);
+    } else {
+        put(e, value);
+    }
+    put(e, ");\n");
+}
+/* A statement beside leaves: computed by all, written by one; or by each thread for itself. */
+static void emit_statement(Emit *e, uint32_t row, bool team) {
+    const LoopNodes *nodes = nodes_of(e);
+    LoopAccess       access = nodes->access[row];
+    uint32_t         mark = gpu_emit_scope_begin(e), home = 0;
+    char             value[24];
+    if (nodes->kind[row] == NODE_REDUCE) home = home_of(e, row);
+    put(e, "{\n");
+    if (expr_id_some(nodes->guard[row]))
+        text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
+    (void)snprintf(value, sizeof value, "x%u", gpu_emit_expr(e, nodes->value[row]));
+    if (home != 0) {
+        text_addf(&e->text, "a%u = comb<%u>(a%u, %s);\n", row, nodes->reduce[row], row, value);
+    } else {
+        if (team && scope_of(e, access) != SCOPE_REG) put(e, "if (t == 0) ");
+        put_write(e, row, value);
+    }
+    if (expr_id_some(nodes->guard[row])) put(e, "}\n");
+    put(e, "}\n");
+    gpu_emit_scope_end(e, mark);
+    forget_loads(e, access_buffer(access));
+}
+
+/* --- partial sums ----------------------------------------------------------------------------- */
+static void open_sums(Emit *e, uint32_t loop) {
+    const LoopNodes *nodes = nodes_of(e);
+    for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++) {
+        if (nodes->kind[row] != NODE_REDUCE || home_of(e, row) != loop) continue;
+        Dtype    dtype = expr_dtype(e->loops, nodes->value[row]);
+        ExprId   start = loops_identity(e->loops, (ReduceKind)nodes->reduce[row], dtype);
+        uint64_t word = e->loops->exprs.word[start.row];
+        if (!dtype_is_float(dtype))
+            text_addf(&e->text, "%s a%u = (%s)0x%llxull;\n", gpu_emit_type(dtype), row,
+                      gpu_emit_type(dtype), (unsigned long long)word);
+        else if (isinf(word_f64(word)))
+            text_addf(&e->text, "%s a%u = (%s)__uint_as_float(0x%xu);\n", gpu_emit_type(dtype), row,
+                      gpu_emit_type(dtype), word_f64(word) < 0 ? 0xff800000u : 0x7f800000u);
+        else
+            text_addf(&e->text, "%s a%u = %g;\n", gpu_emit_type(dtype), row, word_f64(word));
+    }
+}
+/* Sums of all threads where the loop was shared out, then into their targets. */
+static void close_sums(Emit *e, uint32_t loop, bool team) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         last = loop + nodes->size[loop], slots = 0;
+    for (uint32_t pass = 0; pass < 2 && team; pass++) {
+        uint32_t slot = 0;
+        for (uint32_t row = loop + 1; row < last; row++) {
+            if (nodes->kind[row] != NODE_REDUCE || home_of(e, row) != loop) continue;
+            bool dealt = false;
+            for (uint32_t i = 0; i < e->phase->leaves_count; i++) {
+                uint32_t leaf = e->phase->leaves[i].row;
+                dealt |= leaf <= row && row < leaf + nodes->size[leaf];
+            }
+            if (!dealt) continue;
+            text_addf(&e->text, "a%u = team_%s<%u, TEAM>(a%u, s_sums[turn][%u]);\n", row,
+                      pass == 0 ? "put" : "get", nodes->reduce[row], row, slot++);
+        }
+        slots = slot;
+        if (slots != 0) put(e, pass == 0 ? "if (TEAM > 32) __syncthreads();\n" : "turn ^= 1;\n");
+    }
+    if (slots > e->phase->slots) e->phase->slots = slots;
+    for (uint32_t row = loop + 1; row < last; row++) {
+        char value[24];
+        if (nodes->kind[row] != NODE_REDUCE || home_of(e, row) != loop) continue;
+        (void)snprintf(value, sizeof value, "a%u", row);
+        if (team && scope_of(e, nodes->access[row]) != SCOPE_REG) put(e, "if (t == 0) ");
+        put_write(e, row, value);
+    }
+}
+static bool has_sums(Emit *e, uint32_t loop) {
+    for (uint32_t row = loop + 1; row < loop + nodes_of(e)->size[loop]; row++)
+        if (nodes_of(e)->kind[row] == NODE_REDUCE && home_of(e, row) == loop) return true;
+    return false;
+}
+
+/* --- leaves in groups ------------------------------------------------------------------------- */
+static void add_pack(Emit *e, LoopAccess access, bool stored) {
+    ASSERT(e->packs_count < e->packs_max);
+    e->packs[e->packs_count++] = (EmitPack){access, ++e->variables, stored};
+}
+static bool promoted(const Emit *e, LoopAccess access) {
+    return e->phase->promoted[gpu_emit_position(e, access_buffer(access))] != 0;
+}
+static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
+    uint32_t scope = gpu_emit_scope(e->loops, e->phase, e->leaf->parent, rest);
+    for (uint32_t i = 0; i < e->phase->helds_count; i++)
+        if (e->phase->helds[i].scope == scope &&
+            e->phase->helds[i].buffer.row == access_buffer(access).row &&
+            e->phase->helds[i].rest.row == rest.row &&
+            e->leaf->extent.row == e->phase->held_extent.row)
+            return &e->phase->helds[i];
+    return NULL;
+}
+/* p<n> = the group of an access. */
+static void load_pack(Emit *e, LoopAccess access, DimId rest) {
+    const char     *stored = stored_type(e, access);
+    uint32_t        at = gpu_emit_position(e, access_buffer(access)), number;
+    const EmitHeld *held = held_for(e, access, rest);
+    add_pack(e, access, false);
+    number = e->packs[e->packs_count - 1].number;
+    text_addf(&e->text, "Pack<%s, V> p%u;\n", stored, number);
+    if (promoted(e, access))
+        text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
+    uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
+    if (held != NULL) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+    text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
+              gpu_emit_only_read(e, access_buffer(access)), at);
+    gpu_emit_dim(e, rest);
+    put(e, " + c0), live);\n");
+}
+typedef struct Loading {
+    Emit    *e;
+    bool     writes; /* groups that are written, else those that are read */
+    uint32_t first;  /* of the run */
+} Loading;
+static bool in_groups(Emit *e, LoopAccess access, ExprId guard, uint32_t node, DimId *out_rest) {
+    return !expr_id_some(guard) && !expr_id_some(nodes_of(e)->guard[node]) &&
+           scope_of(e, access) != SCOPE_REG &&
+           gpu_emit_contiguous(e->loops, access, e->leaf->var, out_rest);
+}
+static void note_pack(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Loading *loading = context;
+    Emit    *e = loading->e;
+    DimId    rest;
+    if (!in_groups(e, access, guard, node, &rest) || writes != loading->writes) return;
+    if (writes && nodes_of(e)->kind[node] != NODE_REDUCE) return; /* written, not read */
+    for (uint32_t row = loading->first; row < node; row++)
+        if (nodes_of(e)->access[row] == access) return; /* what the run has stored */
+    if (gpu_emit_pack_of(e, access) == NULL) load_pack(e, access, rest);
+}
+/* Whether a statement reads what one since `first` has stored, at other places than stored. */
+typedef struct Clash {
+    Emit    *e;
+    uint32_t first, row;
+    bool     found;
+} Clash;
+static void note_clash(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Clash           *clash = context;
+    Emit            *e = clash->e;
+    const LoopNodes *nodes = nodes_of(e);
+    (void)guard, (void)node;
+    if (scope_of(e, access) == SCOPE_REG) return;
+    for (uint32_t row = clash->first; row < clash->row; row++) {
+        if (access_buffer(nodes->access[row]).row != access_buffer(access).row) continue;
+        DimId rest;
+        bool  forwards = !writes && nodes->access[row] == access &&
+                        in_groups(e, access, guard, row, &rest) && home_of(e, row) == 0;
+        clash->found |= !forwards;
+    }
+}
+/* The statement after the last one that can share a loop over elements with the one at `first`. */
+static uint32_t run_end(Emit *e, uint32_t first, uint32_t last) {
+    for (uint32_t row = first + 1; row < last; row++) {
+        Clash clash = {e, first, row, false};
+        gpu_emit_visit(e->loops, e->scratch, row, row + 1, note_clash, &clash);
+        if (clash.found) return row;
+    }
+    return last;
+}
+static void emit_element(Emit *e, uint32_t row) {
+    const LoopNodes *nodes = nodes_of(e);
+    LoopAccess       access = nodes->access[row];
+    DimId            rest;
+    bool     adds = nodes->kind[row] == NODE_REDUCE, guarded = expr_id_some(nodes->guard[row]);
+    char     value[96];
+    uint32_t mark = gpu_emit_scope_begin(e);
+    if (guarded) put(e, "if (FULL || e < live) {\n");
+    if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
+    uint32_t x = gpu_emit_expr(e, nodes->value[row]);
+    (void)snprintf(value, sizeof value, "x%u", x);
+    if (adds && home_of(e, row) != 0) {
+        text_addf(&e->text, "if (FULL || e < live) a%u = comb<%u>(a%u, x%u);\n", row,
+                  nodes->reduce[row], row, x);
+    } else if (in_groups(e, access, (ExprId){0}, row, &rest)) {
+        EmitPack *pack = gpu_emit_pack_of(e, access);
+        ASSERT(pack != NULL);
+        const char *type = gpu_emit_type(expr_dtype(e->loops, nodes->value[row]));
+        text_addf(&e->text, "p%u.v[e] = pk<%s>(", pack->number, stored_type(e, access));
+        if (adds)
+            text_addf(&e->text, "comb<%u>((%s)up(p%u.v[e]), x%u));\n", nodes->reduce[row], type,
+                      pack->number, x);
+        else
+            text_addf(&e->text, "x%u);\n", x);
+    } else {
+        if (scope_of(e, access) != SCOPE_REG && !guarded) put(e, "if (FULL || e < live) ");
+        put_write(e, row, value);
+    }
+    if (guarded) {
+        put(e, "}\n}\n");
+        gpu_emit_scope_end(e, mark);
+    }
+    forget_loads(e, access_buffer(access));
+}
+static void store_packs(Emit *e, uint32_t first, uint32_t last) {
+    const LoopNodes *nodes = nodes_of(e);
+    for (uint32_t row = first; row < last; row++) {
+        LoopAccess access = nodes->access[row];
+        DimId      rest;
+        if (!in_groups(e, access, (ExprId){0}, row, &rest) ||
+            (nodes->kind[row] == NODE_REDUCE && home_of(e, row) != 0))
+            continue;
+        bool again = false; /* a later statement of the run stores the same group */
+        for (uint32_t other = row + 1; other < last; other++)
+            again |= nodes->access[other] == access;
+        if (again) continue;
+        uint32_t at = gpu_emit_position(e, access_buffer(access)),
+                 number = gpu_emit_pack_of(e, access)->number;
+        if (promoted(e, access))
+            text_addf(&e->text, "if constexpr (HELD) k%u[h] = p%u; else ", at, number);
+        text_addf(&e->text, "st<V>(b%u + (", at);
+        gpu_emit_dim(e, rest);
+        text_addf(&e->text, " + c0), p%u, live);\n", number);
+    }
+}
+/* Statements [first, last) for each element of the group. */
+static void emit_run(Emit *e, uint32_t first, uint32_t last) {
+    Loading  reads = {e, false, first}, writes = {e, true, first};
+    uint32_t mark = gpu_emit_scope_begin(e);
+    e->packs_count = 0;
+    gpu_emit_visit(e->loops, e->scratch, first, last, note_pack, &reads);
+    for (uint32_t row = first; row < last; row++) {
+        DimId rest;
+        if (nodes_of(e)->kind[row] == NODE_REDUCE && home_of(e, row) != 0) continue;
+        if (!in_groups(e, nodes_of(e)->access[row], (ExprId){0}, row, &rest)) continue;
+        if (nodes_of(e)->kind[row] == NODE_REDUCE) {
+            gpu_emit_visit(e->loops, e->scratch, row, row + 1, note_pack, &writes);
+        } else if (gpu_emit_pack_of(e, nodes_of(e)->access[row]) == NULL) {
+            add_pack(e, nodes_of(e)->access[row], true);
+            text_addf(&e->text, "Pack<%s, V> p%u;\n", stored_type(e, nodes_of(e)->access[row]),
+                      e->variables);
+        }
+    }
+    text_addf(&e->text, "#pragma unroll\nfor (int e = 0; e < V; e++) {\nconst I v%u = c0 + e;\n",
+              e->leaf->var.row);
+    e->element = true;
+    for (uint32_t row = first; row < last; row++) emit_element(e, row);
+    e->element = false;
+    gpu_emit_scope_end(e, mark);
+    put(e, "}\n");
+    store_packs(e, first, last);
+    e->packs_count = 0;
+}
+/* Registers that statements of the leaf write: one an element. */
+static void declare_registers(Emit *e) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         first = e->leaf->row + 1, last = e->leaf->row + nodes->size[e->leaf->row];
+    for (uint32_t row = first; row < last; row++) {
+        LoopAccess access = nodes->access[row];
+        bool       again = nodes->kind[row] != NODE_STORE || scope_of(e, access) != SCOPE_REG;
+        for (uint32_t other = first; other < row; other++)
+            again |= nodes->kind[other] == NODE_STORE &&
+                     access_buffer(nodes->access[other]).row == access_buffer(access).row;
+        if (!again)
+            text_addf(&e->text, "%s r%u[V];\n", gpu_emit_type(gpu_emit_buffer_dtype(e, access)),
+                      gpu_emit_position(e, access_buffer(access)));
+    }
+}
+static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
+    uint32_t         mark = gpu_emit_scope_begin(e);
+    bool             holds = leaf->extent.row == e->phase->held_extent.row && !e->phase->flat;
+    open_sums(e, leaf->row);
+    put(e, "{\nconst I n_leaf = ");
+    gpu_emit_dim(e, leaf->extent);
+    put(e, ";\n");
+    e->leaf = leaf;
+    memset(e->varies, 0, e->loops->exprs.table.count);
+    for (uint32_t row = first; row < last; row++)
+        if (!expr_id_some(nodes->guard[row])) gpu_emit_uniform(e, nodes->value[row]);
+    if (e->phase->flat)
+        put(e, "for (I c0 = ((I)blockIdx.x * BLOCK + (I)threadIdx.x) * V; c0 < n_leaf; "
+               "c0 += (I)gridDim.x * BLOCK * V) {\n");
+    else if (holds)
+        put(e, "ROWS\n"
+               "for (I h = 0, c0 = t * V; HELD ? h < HELD : c0 < n_leaf; h++, c0 += TEAM * V)"
+               " if (HELD == 0 || c0 < n_leaf) {\n");
+    else
+        put(e, "for (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
+    put(e, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    declare_registers(e);
+    for (uint32_t row = first, end; row < last; row = end) {
+        end = run_end(e, row, last);
+        put(e, "{\n");
+        emit_run(e, row, end);
+        put(e, "}\n");
+    }
+    put(e, "}\n}\n");
+    e->leaf = NULL;
+    gpu_emit_scope_end(e, mark);
+}
+
+/* --- loops ------------------------------------------------------------------------------------ */
+typedef struct Touching {
+    const Emit *e;
+    bool        found, kept; /* kept: all that is touched is in registers where rows are held */
+} Touching;
+static void note_shared(void *context, uint32_t node, LoopAccess access, ExprId guard,
+                        bool writes) {
+    Touching *touching = context;
+    (void)node, (void)guard, (void)writes;
+    if (scope_of(touching->e, access) != SCOPE_REG &&
+        touching->e->phase->shared[gpu_emit_position(touching->e, access_buffer(access))])
+        touching->found = true;
+}
+/* After what threads tell each other. */
+static void emit_sync(Emit *e, uint32_t row) {
+    Touching touching = {e, false, true};
+    gpu_emit_visit(e->loops, e->scratch, row, row + nodes_of(e)->size[row], note_shared, &touching);
+    if (touching.found) put(e, "team_sync<TEAM>();\n");
+}
+static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team);
+
+static bool has_inner_loops(const Emit *e, uint32_t loop) {
+    for (uint32_t row = loop + 1; row < loop + nodes_of(e)->size[loop]; row++)
+        if (nodes_of(e)->kind[row] == NODE_LOOP) return true;
+    return false;
+}
+/* Held rows of a scope. to: h (now) or g (the next iteration's). */
+static bool has_held(const Emit *e, uint32_t scope) {
+    for (uint32_t i = 0; i < e->phase->helds_count; i++)
+        if (e->phase->helds[i].scope == scope) return true;
+    return false;
+}
+static void declare_held(Emit *e, uint32_t scope, char to) {
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        if (held->scope == scope)
+            text_addf(&e->text, "Pack<%s, V> %c%u[HELD ? HELD : 1];\n",
+                      gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]), to, i);
+    }
+}
+static void load_held(Emit *e, uint32_t scope, char to) {
+    put(e, "const I n_leaf = ");
+    gpu_emit_dim(e, e->phase->held_extent);
+    put(e, ";\nROWS\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n"
+           "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        if (held->scope != scope) continue;
+        text_addf(&e->text, "%c%u[h] = ld<%d, V>(b%u + (", to, i,
+                  gpu_emit_only_read(e, held->buffer), gpu_emit_position(e, held->buffer));
+        gpu_emit_dim(e, held->rest);
+        put(e, " + c0), live);\n");
+    }
+    put(e, "}\n");
+}
+/* At the start of an iteration of a loop over rows: takes the row that was read during the last
+ * one, and begins to read the next. */
+static void turn_held(Emit *e, uint32_t loop) {
+    uint32_t var = nodes_of(e)->var[loop].row;
+    declare_held(e, loop, 'h');
+    put(e, "if constexpr (HELD) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++)
+        if (e->phase->helds[i].scope == loop) text_addf(&e->text, "h%u[h] = g%u[h];\n", i, i);
+    text_addf(&e->text, "}\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = next;\n",
+              var, var);
+    load_held(e, loop, 'g');
+    put(e, "}\n}\n");
+}
+/* dealt: iterations go to the threads of the team, one each. */
+static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         mark = gpu_emit_scope_begin(e), var = nodes->var[row].row;
+    bool             inner = has_inner_loops(e, row);
+    open_sums(e, row);
+    put(e, "{\nconst I n_loop = ");
+    gpu_emit_dim(e, nodes->extent[row]);
+    put(e, ";\n");
+    bool held = team && !dealt && has_held(e, row);
+    if (held) {
+        declare_held(e, row, 'g');
+        text_addf(&e->text, "if constexpr (HELD) if (n_loop > 0) {\nconst I v%u = 0;\n", var);
+        load_held(e, row, 'g');
+        put(e, "}\n");
+    }
+    if (nodes->bind[row] & BIND_UNROLL)
+        put(e, "#pragma unroll\n");
+    else if (!inner && has_sums(e, row) && !dealt)
+        put(e, "#pragma unroll 8\n");
+    text_addf(&e->text,
+              dealt ? "for (I v%u = t; v%u < n_loop; v%u += TEAM) {\n"
+                    : "for (I v%u = 0; v%u < n_loop; v%u++) {\n",
+              var, var, var);
+    if (held) turn_held(e, row);
+    emit_nodes(e, row + 1, row + nodes->size[row], team && !dealt);
+    put(e, "}\n}\n");
+    gpu_emit_scope_end(e, mark);
+    close_sums(e, row, team);
+}
+static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
+    const LoopNodes *nodes = nodes_of(e);
+    bool             rows = nodes->kind[first - 1] == NODE_LOOP && first - 1 != e->phase->parallel;
+    if (team && !rows && has_held(e, first - 1)) {
+        declare_held(e, first - 1, 'h');
+        put(e, "if constexpr (HELD) {\n");
+        load_held(e, first - 1, 'h');
+        put(e, "}\n");
+    }
+    for (uint32_t row = first; row < last; row += nodes->size[row]) {
+        const EmitLeaf *leaf = team ? leaf_at(e, row) : NULL;
+        if (is_statement(e, row)) {
+            emit_statement(e, row, team);
+        } else if (leaf != NULL && leaf->vector) {
+            emit_leaf(e, leaf);
+            close_sums(e, row, true);
+        } else {
+            emit_loop(e, row, team, leaf != NULL);
+        }
+        if (team) emit_sync(e, row);
+    }
+}
+
+/* --- the function ----------------------------------------------------------------------------- */
+static void put_args(Emit *e) {
+    const LoopKernels *kernels = &e->loops->kernels;
+    uint32_t           first = kernels->buffers_first[e->kernel.row];
+    put(e, "struct ARGS {\n");
+    for (uint32_t i = 0; i < kernels->buffers_count[e->kernel.row]; i++)
+        if (e->loops->buffers.scope[first + i] <= SCOPE_WORK)
+            text_addf(&e->text, "void *b%u;\n", i);
+    put(e, "char *lane;\ni64 lane_bytes;\n");
+    for (uint32_t i = 0; i < kernels->params_count[e->kernel.row]; i++)
+        text_addf(&e->text, "i64 n%u;\n", i);
+    put(e, "};\n");
+}
+static void put_prologue(Emit *e) {
+    const LoopKernels *kernels = &e->loops->kernels;
+    const LoopBuffers *buffers = &e->loops->buffers;
+    uint32_t           first = kernels->buffers_first[e->kernel.row];
+    for (uint32_t i = 0; i < kernels->params_count[e->kernel.row]; i++)
+        text_addf(&e->text, "const I v%u = (I)a.n%u;\n",
+                  e->loops->params.symbol[kernels->params_first[e->kernel.row] + i].row, i);
+    for (uint32_t i = 0; i < kernels->buffers_count[e->kernel.row]; i++) {
+        const char *type = gpu_emit_stored((Dtype)buffers->dtype[first + i]);
+        if (buffers->scope[first + i] <= SCOPE_WORK)
+            text_addf(&e->text, "%s *const b%u = (%s *)a.b%u;\n", type, i, type, i);
+        if (buffers->scope[first + i] != SCOPE_LANE || !e->phase->lane[i]) continue;
+        text_addf(&e->text, "%s *const b%u = (%s *)lane;\n", type, i, type);
+        put(e, e->phase->promoted[i] ? "if (HELD == 0) lane += " : "lane += ");
+        put(e, "((i64)sizeof(*");
+        text_addf(&e->text, "b%u) * (i64)", i);
+        gpu_emit_dim(e, loops_elements(e->loops, (BufferId){first + i}));
+        put(e, " + 15) / 16 * 16;\n");
+    }
+}
+static void put_registers(Emit *e) {
+    const LoopKernels *kernels = &e->loops->kernels;
+    const LoopBuffers *buffers = &e->loops->buffers;
+    uint32_t           first = kernels->buffers_first[e->kernel.row];
+    for (uint32_t i = 0; i < kernels->buffers_count[e->kernel.row]; i++) {
+        if (buffers->scope[first + i] == SCOPE_REG)
+            text_addf(&e->text, "%s r%u;\n", gpu_emit_type((Dtype)buffers->dtype[first + i]), i);
+        if (e->phase->promoted[i])
+            text_addf(&e->text, "Pack<%s, V> k%u[HELD ? HELD : 1];\n",
+                      gpu_emit_stored((Dtype)buffers->dtype[first + i]), i);
+    }
+}
+/* Buffers of the launch that were held in registers, back to memory. */
+static void put_held_back(Emit *e) {
+    const LoopKernels *kernels = &e->loops->kernels;
+    uint32_t           first = kernels->buffers_first[e->kernel.row];
+    const LoopNodes   *nodes = nodes_of(e);
+    for (uint32_t i = 0; i < kernels->buffers_count[e->kernel.row]; i++) {
+        if (!e->phase->promoted[i] || e->loops->buffers.scope[first + i] == SCOPE_LANE) continue;
+        for (uint32_t k = 0; k < e->phase->leaves_count; k++) {
+            const EmitLeaf *leaf = &e->phase->leaves[k];
+            uint32_t        row = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
+            DimId           rest;
+            while (row < last && access_buffer(nodes->access[row]).row != first + i) row++;
+            if (row == last) continue;
+            (void)gpu_emit_contiguous(e->loops, nodes->access[row], leaf->var, &rest);
+            put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
+            gpu_emit_dim(e, leaf->extent);
+            put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
+                   "if (c0 < n_leaf) {\nconst I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+            text_addf(&e->text, "st<V>(b%u + (", i);
+            gpu_emit_dim(e, rest);
+            text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);
+            break;
+        }
+    }
+}
+static void put_body(Emit *e) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         loop = e->phase->parallel, first = e->phase->node + 1;
+    uint32_t         last = e->phase->node + nodes->size[e->phase->node];
+    if (e->phase->flat) {
+        emit_leaf(e, &e->phase->leaves[0]);
+        return;
+    }
+    if (loop != 0) {
+        put(e, "const I n_rows = ");
+        gpu_emit_dim(e, nodes->extent[loop]);
+        text_addf(&e->text,
+                  ";\nfor (I v%u = (I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM; "
+                  "v%u < n_rows; v%u += (I)gridDim.x * (BLOCK / TEAM)) {\n",
+                  nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row);
+        first = loop + 1;
+    }
+    put_registers(e);
+    emit_nodes(e, first, last, true);
+    put_held_back(e);
+    if (loop != 0) put(e, "}\n");
+}
+
+String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase) {
+    Arena  *conflicts[2] = {arena, NULL};
+    Scratch rows = scratch_begin(conflicts, 1);
+    conflicts[1] = rows.arena;
+    Scratch  texts = scratch_begin(conflicts, 2);
+    uint32_t exprs = loops->exprs.table.count + 64;
+    Emit     e = {.loops = loops, .kernel = kernel, .phase = phase, .scratch = rows.arena};
+    e.log_max = exprs * 4;
+    e.known = ARENA_ARRAY_ZERO(rows.arena, uint32_t, exprs);
+    e.varies = ARENA_ARRAY_ZERO(rows.arena, uint8_t, exprs);
+    e.stale = ARENA_ARRAY_ZERO(rows.arena, uint8_t, exprs);
+    e.log = ARENA_ARRAY(rows.arena, uint32_t, e.log_max);
+    e.packs_max = 256;
+    e.packs = ARENA_ARRAY(rows.arena, EmitPack, e.packs_max);
+    e.text = text_begin(texts.arena);
+    put(&e, "int turn = 0;\nconst I t = (I)threadIdx.x & (TEAM - 1);\n");
+    put_prologue(&e);
+    put_body(&e);
+    String body = text_done(&e.text);
+    e.text = text_begin(arena);
+    put_args(&e);
+    put(&e, "extern \"C\" __global__ void __launch_bounds__(BLOCK) NAME(const ARGS a) {\n");
+    if (phase->slots != 0) text_addf(&e.text, "__shared__ u64 s_sums[2][%u][32];\n", phase->slots);
+    bool lanes = false;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) lanes |= phase->lane[i];
+    if (lanes)
+        put(&e, "extern __shared__ __align__(16) char s_lane[];\n"
+                "char *lane = (a.lane ? a.lane + (i64)blockIdx.x * (BLOCK / TEAM) * a.lane_bytes "
+                ": s_lane) + (i64)(threadIdx.x / TEAM) * a.lane_bytes;\n");
+    text_add(&e.text, body);
+    put(&e, "}\n");
+    String text = text_done(&e.text);
+    scratch_end(texts);
+    scratch_end(rows);
+    return text;
+}

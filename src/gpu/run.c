@@ -1,0 +1,449 @@
+/* Binding a plan and running it: what is supported, the kit, steps in the order of the plan, and
+ * the graph that replays them.
+ *
+ * Steps put work into a stream; capturing that stream gives the graph, so one path launches
+ * directly, is profiled and is recorded. An assert cuts the plan: what follows it is the body of a
+ * conditional node, so that a step that stops assigns nothing. */
+#include "gpu/run_inner.h"
+
+/* --- what there is ---------------------------------------------------------------------------- */
+
+typedef struct RunBinding {
+    RunBindFn *bind;
+    ViewNeed   need;
+} RunBinding;
+static const RunBinding bindings[OP_COUNT] = {
+    [OP_FUSED] = {run_bind_fused, VIEW_ANY},
+    [OP_COPY] = {run_bind_copy, VIEW_ANY},
+    [OP_ASSIGN] = {run_bind_copy, VIEW_ANY},
+    [OP_BITCAST] = {run_bind_copy, VIEW_ANY},
+    [OP_IOTA] = {run_bind_iota, VIEW_ANY},
+    [OP_DIM_SIZE] = {run_bind_dim_size, VIEW_ANY},
+    [OP_CONCAT] = {run_bind_concat, VIEW_ANY},
+    [OP_DYNAMIC_SLICE] = {run_bind_dynamic_slice, VIEW_ANY},
+    [OP_DYNAMIC_UPDATE_SLICE] = {run_bind_dynamic_update, VIEW_ANY},
+    [OP_GATHER] = {run_bind_gather, VIEW_ANY},
+    [OP_SCATTER] = {run_bind_scatter, VIEW_ANY},
+    [OP_ARG_REDUCE] = {run_bind_arg_reduce, VIEW_ANY},
+    [OP_CUMULATIVE] = {run_bind_cumulative, VIEW_ANY},
+    [OP_SORT] = {run_bind_sort, VIEW_ANY},
+    [OP_REDUCE_WINDOW] = {run_bind_window, VIEW_DENSE},
+    [OP_DOT_GENERAL] = {run_bind_dot, VIEW_ANY},
+    [OP_CONVOLUTION] = {run_bind_convolution, VIEW_DENSE},
+    [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
+    [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
+    [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
+};
+
+/* What cuDNN's engines take, as far as it shows in the types; the rest is spelled out. */
+static bool keeps(const World *world, OpId op) {
+    const Code *code = &world->code;
+    Opcode      opcode = (Opcode)code->ops.opcode[op.row];
+    if (opcode != OP_ATTENTION && opcode != OP_ATTENTION_GRAD) return false;
+    TypeId q = code->values.type[op_operand(code, op, 0).row];
+    TypeId k = code->values.type[op_operand(code, op, 1).row];
+    TypeId v = code->values.type[op_operand(code, op, 2).row];
+    Dtype  dtype = type_dtype(&world->types, q);
+    if (dtype != DTYPE_BF16 && dtype != DTYPE_F16) return false;
+    if (opcode == OP_ATTENTION_GRAD && code->ops.operands_count[op.row] != 6) return false;
+    uint32_t     last = type_rank(&world->types, q) - 1;
+    const DimId *q_dims = type_dims(&world->types, q), *k_dims = type_dims(&world->types, k);
+    DimId        width = q_dims[last];
+    bool         causal =
+        op_attrs(world, code,
+                 op)[opcode == OP_ATTENTION ? ATTR_ATTENTION_causal : ATTR_ATTENTION_GRAD_causal];
+    if (last < 2 || !dims_is_const(&world->dims, width)) return false;
+    int64_t size = dims_const_value(&world->dims, width);
+    return size % 8 == 0 && size <= 128 && type_dims(&world->types, v)[last].row == width.row &&
+           (!causal || q_dims[last - 1].row == k_dims[last - 1].row);
+}
+
+void gpu_describe(Target *out_target, bool attention) {
+    *out_target = (Target){.name = "cuda",
+                           .align = 256,
+                           .compiles = true,
+                           .threads = true,
+                           .compiles_op = gpu_emit_supports,
+                           .keeps = attention ? keeps : NULL};
+    for (int opcode = 0; opcode < OP_COUNT; opcode++) {
+        out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
+        out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
+    }
+    out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
+}
+
+/* --- the kit ---------------------------------------------------------------------------------- */
+
+Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags *diags,
+                    GpuKit **out_kit) {
+    GpuKit  *kit = ARENA_NEW(arena, GpuKit);
+    uint64_t bytes = gpu->info.can_map ? RUN_WORK_AT : (uint64_t)1 << 28; /* cannot grow then */
+    *kit = (GpuKit){.arena = arena, .gpu = gpu, .options = *options};
+    kit->functions = ARENA_ARRAY_ZERO(arena, RunFunction, RUN_FUNCTIONS_MAX);
+    *out_kit = NULL;
+    Status status = gpu_arena_open(gpu, "workspace of kernels", bytes, gpu->info.memory_bytes,
+                                   diags, &kit->work);
+    if (status == STATUS_OK) *out_kit = kit;
+    return status;
+}
+
+void gpu_kit_close(GpuKit *kit) {
+    if (kit == NULL) return;
+    for (RunAttention *a = kit->attentions; a != NULL; a = a->next) gpu_attention_close(&a->plan);
+    for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
+    gpu_cudnn_close(&kit->cudnn);
+    gpu_blas_close(&kit->blas);
+    gpu_arena_close(&kit->work);
+    kit->attentions = NULL;
+    kit->modules = NULL;
+}
+
+Status run_need_blas(GpuKit *kit, Diags *diags) {
+    if (kit->blas.handle != NULL) return STATUS_OK;
+    return gpu_blas_open(kit->gpu, kit->options.cache, diags, &kit->blas);
+}
+Status run_need_cudnn(GpuKit *kit, Diags *diags) {
+    if (kit->cudnn.handle != NULL) return STATUS_OK;
+    return gpu_cudnn_open(kit->gpu, kit->options.cache, diags, &kit->cudnn);
+}
+bool gpu_kit_attends(GpuKit *kit) {
+    Diags unheard;
+    diags_open(&unheard, NULL);
+    bool attends = run_need_cudnn(kit, &unheard) == STATUS_OK;
+    diags_close(&unheard);
+    return attends;
+}
+
+/* --- binding ---------------------------------------------------------------------------------- */
+
+void run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes) {
+    if (b->steps_count == b->steps_max) { /* the old list stays in the arena */
+        RunStep *steps = ARENA_ARRAY(b->arena, RunStep, (size_t)b->steps_max * 2);
+        memcpy(steps, b->steps, sizeof *steps * b->steps_count);
+        b->steps = steps;
+        b->steps_max *= 2;
+    }
+    b->steps[b->steps_count++] =
+        (RunStep){.fn = fn, .params = params, .launch = b->launch, .nodes = nodes};
+    b->stats.nodes += nodes;
+}
+RunRef run_work(RunBinder *b, uint64_t bytes) {
+    RunRef ref = {RUN_SLOT_WORK, RUN_WORK_AT + b->work};
+    b->work += (bytes + 255) / 256 * 256;
+    if (b->work > b->work_bytes) b->work_bytes = b->work;
+    return ref;
+}
+
+typedef struct FusedStep {
+    GpuEmitModule *module;
+    KernelId       kernel;
+    const int64_t *params;
+    const RunRef  *args;
+    uint32_t       args_count, launches_max;
+    bool           works;
+    RunRef         work;
+} FusedStep;
+
+static Status fused_run(const void *params, const RunCtx *ctx) {
+    const FusedStep *step = params;
+    ArenaMark        mark = arena_mark(ctx->scratch);
+    CuPtr           *args = ARENA_ARRAY(ctx->scratch, CuPtr, step->args_count);
+    GpuLaunch       *launches = ARENA_ARRAY(ctx->scratch, GpuLaunch, step->launches_max);
+    uint32_t         count = 0;
+    for (uint32_t i = 0; i < step->args_count; i++) args[i] = run_at(step->args[i], ctx);
+    Status status = gpu_emit_launches(step->module, step->kernel, step->params, args,
+                                      step->works ? run_at(step->work, ctx) : 0, ctx->scratch,
+                                      ctx->diags, launches, &count);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
+        status = gpu_launch(ctx->stream, &launches[i], ctx->diags);
+    arena_release(ctx->scratch, mark);
+    return status;
+}
+
+Status run_bind_fused(RunBinder *b) {
+    const Loops *loops = b->plan->loops;
+    KernelId     kernel = loops_of_op(loops, b->plan->launches.op[b->launch]);
+    if (b->module == NULL || !kernel_id_some(kernel)) return STATUS_UNSUPPORTED;
+    uint32_t   params_count = loops->kernels.params_count[kernel.row];
+    FusedStep *step = RUN_PARAMS(b, FusedStep);
+    int64_t   *params = ARENA_ARRAY(b->arena, int64_t, params_count + 1);
+    RunRef    *args = ARENA_ARRAY(b->arena, RunRef, b->operands + b->results);
+    for (uint32_t i = 0; i < params_count; i++) {
+        uint32_t param = loops->kernels.params_first[kernel.row] + i;
+        params[i] = b->plan->dim_values[loops->params.world[param].row];
+    }
+    for (uint32_t i = 0; i < b->operands + b->results; i++) args[i] = run_ref(&b->args[i]);
+    *step = (FusedStep){.module = b->module,
+                        .kernel = kernel,
+                        .params = params,
+                        .args = args,
+                        .args_count = b->operands + b->results};
+    step->launches_max = gpu_emit_launches_max(b->module, kernel);
+    uint64_t work = gpu_emit_work_bytes(b->module, kernel, params);
+    step->works = work > 0;
+    if (step->works) step->work = run_work(b, work);
+    run_step(b, fused_run, step, step->launches_max);
+    return STATUS_OK;
+}
+
+static bool is_empty(const RunBinder *b) {
+    for (uint32_t i = 0; i < b->results; i++)
+        if (run_elements(&b->outs[i]) > 0) return false;
+    return b->results > 0;
+}
+
+/* Diagnostics of libraries come first, this row says what they were wanted for. */
+static Status bind_launch(RunBinder *b, uint32_t row) {
+    const Launches *launches = &b->plan->launches;
+    b->launch = row;
+    b->opcode = (Opcode)launches->opcode[row];
+    b->args = launch_args(b->plan, row);
+    b->operands = launches->operands[row];
+    b->results = launches->args_count[row] - b->operands;
+    b->outs = b->args + b->operands;
+    b->attrs = launch_attrs(b->plan, row);
+    b->work = 0;
+    if (is_empty(b)) return STATUS_OK;
+    RunBindFn *bind = bindings[b->opcode].bind;
+    Status     status = bind != NULL ? bind(b) : STATUS_UNSUPPORTED;
+    b->stats.launches++;
+    if (status == STATUS_UNSUPPORTED)
+        (void)diags_add(b->diags, DIAG_GPU_NO_KERNEL, launches->op[row].row, b->opcode,
+                        b->operands + b->results > 0 ? b->args[0].dtype : DTYPE_NIL, 0, 0);
+    return status;
+}
+
+struct GpuPlan {
+    GpuKit        *kit;
+    Arena         *arena;
+    const RunStep *steps;
+    uint32_t       steps_count, slots_count, stops;
+    CuPtr         *slots; /* of the graph */
+    GpuGraph       graph;
+    bool           ran;
+    uint64_t       work_bytes;
+    GpuPlanStats   stats;
+};
+
+Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
+                GpuPlan **out_gpu) {
+    ASSERT(arena && plan && kit && diags);
+    uint32_t  rows = plan->launches.table.count;
+    RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
+    Status    status = STATUS_OK;
+    *out_gpu = NULL;
+    b.steps_max = rows + 16;
+    b.steps = ARENA_ARRAY(arena, RunStep, b.steps_max);
+    for (uint32_t row = 1; row < rows; row++) {
+        Status one = bind_launch(&b, row);
+        if (one != STATUS_OK && one != STATUS_UNSUPPORTED) return one;
+        if (one != STATUS_OK) status = one;
+    }
+    if (status == STATUS_OK) status = run_compile(kit, diags);
+    if (status == STATUS_OK) status = gpu_arena_grow(&kit->work, RUN_WORK_AT + b.work_bytes, diags);
+    if (status != STATUS_OK) return status;
+    GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
+    *gpu = (GpuPlan){.kit = kit,
+                     .arena = arena,
+                     .steps = b.steps,
+                     .steps_count = b.steps_count,
+                     .slots_count = plan->slots.table.count,
+                     .work_bytes = b.work_bytes,
+                     .stats = b.stats};
+    gpu->slots = ARENA_ARRAY_ZERO(arena, CuPtr, gpu->slots_count);
+    gpu->stats.workspace_bytes = b.work_bytes;
+    for (uint32_t i = 0; i < b.steps_count; i++) gpu->stops += b.steps[i].stops;
+    *out_gpu = gpu;
+    return STATUS_OK;
+}
+
+void gpu_plan_close(GpuPlan *gpu) {
+    if (gpu != NULL) gpu_graph_close(&gpu->graph);
+}
+GpuPlanStats gpu_plan_stats(const GpuPlan *gpu) { return gpu->stats; }
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static Status read_flag(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch) {
+    Status status =
+        gpu_copy_out(stream, out_launch, gpu->kit->work.base, sizeof *out_launch, diags);
+    return status == STATUS_OK ? gpu_stream_sync(stream, diags) : status;
+}
+
+static Status launch_steps(const GpuPlan *gpu, const RunCtx *ctx, uint32_t first, uint32_t last) {
+    Status status = STATUS_OK;
+    for (uint32_t i = first; i < last && status == STATUS_OK; i++) {
+        ArenaMark mark = arena_mark(ctx->scratch);
+        status = gpu->steps[i].fn(gpu->steps[i].params, ctx);
+        arena_release(ctx->scratch, mark);
+    }
+    return status;
+}
+/* The steps before the next assert, from first on. */
+static uint32_t segment_end(const GpuPlan *gpu, uint32_t first) {
+    while (first < gpu->steps_count && !gpu->steps[first].stops) first++;
+    return first;
+}
+
+static Status run_directly(GpuPlan *gpu, RunCtx *ctx) {
+    Status status = STATUS_OK;
+    ctx->tune = gpu->kit->options.tune && !gpu->ran;
+    if (gpu->stops > 0) status = gpu_fill32(ctx->stream, gpu->kit->work.base, 0, 1, ctx->diags);
+    for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK;) {
+        uint32_t end = segment_end(gpu, i), failed = 0;
+        bool     stop = end < gpu->steps_count;
+        status = launch_steps(gpu, ctx, i, end + stop);
+        if (status == STATUS_OK && stop) status = read_flag(gpu, ctx->stream, ctx->diags, &failed);
+        if (failed != 0) break;
+        i = end + stop;
+    }
+    return status;
+}
+
+typedef struct Segment {
+    GpuPlan *gpu;
+    RunCtx   ctx;
+    uint32_t first, last;
+} Segment;
+static Status record_segment(void *context, GpuStream stream, Diags *diags) {
+    Segment *segment = context;
+    segment->ctx.stream = stream;
+    segment->ctx.diags = diags;
+    return launch_steps(segment->gpu, &segment->ctx, segment->first, segment->last);
+}
+
+/* The nodes of the steps from first on: what was captured up to the next assert, the assert, and
+ * the rest as the body of a condition. Captured graphs are copied when nodes are added, and listed
+ * in captures for closing. */
+static Status make_nodes(GpuPlan *gpu, GpuGraph *graph, const RunCtx *ctx, uint32_t first,
+                         CuGraph *captures, uint32_t *captures_count, GpuNodes *out_nodes) {
+    GpuNode *nodes = ARENA_ARRAY_ZERO(ctx->scratch, GpuNode, 4);
+    uint32_t end = segment_end(gpu, first), count = 0;
+    Status   status = STATUS_OK;
+    if (first == 0 && gpu->stops > 0)
+        nodes[count++] = (GpuNode){
+            .kind = GPU_NODE_FILL, .into = gpu->kit->work.base, .count = 1, .element_bytes = 4};
+    if (end > first) {
+        Segment  segment = {.gpu = gpu, .ctx = *ctx, .first = first, .last = end};
+        CuGraph *capture = &captures[*captures_count];
+        status = gpu_capture(ctx->stream, record_segment, &segment, ctx->diags, capture);
+        if (status != STATUS_OK) return status;
+        nodes[count++] = (GpuNode){.kind = GPU_NODE_CHILD, .child = *capture};
+        ++*captures_count;
+    }
+    if (end < gpu->steps_count) {
+        RunCtx    alone = *ctx;
+        GpuNodes *body = ARENA_NEW(ctx->scratch, GpuNodes);
+        GpuNode  *stop = &nodes[count++];
+        stop->kind = GPU_NODE_KERNEL;
+        status = gpu_graph_condition(graph, 0, ctx->diags, &alone.condition);
+        alone.out_stop = &stop->launch;
+        if (status == STATUS_OK) status = gpu->steps[end].fn(gpu->steps[end].params, &alone);
+        if (status == STATUS_OK)
+            status = make_nodes(gpu, graph, ctx, end + 1, captures, captures_count, body);
+        if (status != STATUS_OK) return status;
+        nodes[count++] = (GpuNode){.kind = GPU_NODE_IF, .condition = alone.condition, .body = body};
+    }
+    *out_nodes = (GpuNodes){nodes, count};
+    return STATUS_OK;
+}
+
+static Status make_graph(GpuPlan *gpu, const RunCtx *ctx) {
+    GpuGraph graph;
+    GpuNodes nodes;
+    CuGraph *captures = ARENA_ARRAY_ZERO(ctx->scratch, CuGraph, gpu->stops + 1);
+    uint32_t count = 0;
+    gpu_graph_close(&gpu->graph);
+    Status status = gpu_graph_begin(gpu->kit->gpu, ctx->diags, &graph);
+    if (status == STATUS_OK) status = make_nodes(gpu, &graph, ctx, 0, captures, &count, &nodes);
+    if (status == STATUS_OK) status = gpu_graph_add(&graph, ctx->scratch, nodes, ctx->diags);
+    if (status == STATUS_OK) status = gpu_graph_finish(&graph, ctx->diags);
+    for (uint32_t i = 0; i < count; i++) gpu_capture_close(gpu->kit->gpu, captures[i]);
+    graph.nodes = NULL; /* they lie in scratch */
+    if (status == STATUS_OK)
+        gpu->graph = graph;
+    else
+        gpu_graph_close(&graph);
+    gpu->stats.graphs += status == STATUS_OK;
+    return status;
+}
+
+Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags) {
+    ASSERT(gpu && slots && stream.handle);
+    size_t bytes = sizeof *slots * gpu->slots_count;
+    bool   same = memcmp(slots, gpu->slots, bytes) == 0;
+    if (gpu->graph.exec != NULL && same) return gpu_graph_launch(&gpu->graph, stream, diags);
+    Scratch scratch = scratch_begin(&gpu->arena, 1);
+    RunCtx  ctx = {.kit = gpu->kit,
+                   .slots = slots,
+                   .stream = stream,
+                   .diags = diags,
+                   .scratch = scratch.arena};
+    Status  status;
+    if (!gpu->ran) {
+        status = run_directly(gpu, &ctx);
+        gpu->ran = status == STATUS_OK;
+    } else {
+        memcpy(gpu->slots, slots, bytes);
+        status = make_graph(gpu, &ctx);
+        if (status == STATUS_OK) status = gpu_graph_launch(&gpu->graph, stream, diags);
+    }
+    scratch_end(scratch);
+    return status;
+}
+
+Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch) {
+    *out_launch = 0;
+    return gpu->stops > 0 ? read_flag(gpu, stream, diags, out_launch) : STATUS_OK;
+}
+
+/* --- profiles --------------------------------------------------------------------------------- */
+
+static double median(double *times, uint32_t count) {
+    for (uint32_t i = 1; i < count; i++)
+        for (uint32_t k = i; k > 0 && times[k] < times[k - 1]; k--) {
+            double swap = times[k];
+            times[k] = times[k - 1];
+            times[k - 1] = swap;
+        }
+    return times[count / 2];
+}
+
+static Status profile_step(const GpuPlan *gpu, const RunCtx *ctx, uint32_t step, uint32_t rounds,
+                           const GpuEvent events[2], double *times) {
+    Status status = launch_steps(gpu, ctx, step, step + 1);
+    for (uint32_t i = 0; i < rounds && status == STATUS_OK; i++) {
+        float ms = 0;
+        status = gpu_event_record(events[0], ctx->stream, ctx->diags);
+        if (status == STATUS_OK) status = launch_steps(gpu, ctx, step, step + 1);
+        if (status == STATUS_OK) status = gpu_event_record(events[1], ctx->stream, ctx->diags);
+        if (status == STATUS_OK) status = gpu_event_sync(events[1], ctx->diags);
+        if (status == STATUS_OK) status = gpu_event_ms(events[0], events[1], ctx->diags, &ms);
+        times[i] = (double)ms * 1e3;
+    }
+    return status;
+}
+
+Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint32_t rounds,
+                        Diags *diags, double *out_us) {
+    ASSERT(rounds > 0);
+    Scratch  scratch = scratch_begin(&gpu->arena, 1);
+    GpuEvent events[2] = {0};
+    RunCtx   ctx = {.kit = gpu->kit,
+                    .slots = slots,
+                    .stream = stream,
+                    .diags = diags,
+                    .scratch = scratch.arena};
+    double  *times = ARENA_ARRAY(scratch.arena, double, rounds);
+    Status   status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
+    if (status == STATUS_OK) status = gpu_event_open(gpu->kit->gpu, true, diags, &events[1]);
+    for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->steps[i].launch] = 0;
+    for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK; i++) {
+        status = profile_step(gpu, &ctx, i, rounds, events, times);
+        out_us[gpu->steps[i].launch] += median(times, rounds);
+    }
+    gpu_event_close(&events[0]);
+    gpu_event_close(&events[1]);
+    scratch_end(scratch);
+    return status;
+}

@@ -1,0 +1,69 @@
+/* Plans on a GPU: binds the launches of a plan to kernels and library calls, and replays them as
+ * one CUDA graph.
+ *
+ * gpu_describe says what can be launched (systems decide with it). A GpuKit holds what all plans on
+ * a device share: the libraries, compiled kernels of operators without a fused form, and one
+ * workspace. gpu_bind prepares every launch of a plan once; gpu_run puts a step into a stream.
+ * Everything runs in the order of the plan and sums in a fixed order: the same inputs give the same
+ * bits. All of it belongs to the thread of the Gpu. */
+#ifndef STOA_GPU_RUN_H
+#define STOA_GPU_RUN_H
+
+#include "gpu/cache.h"
+#include "gpu/emit.h"
+#include "tables/plan.h"
+#include "tables/target.h"
+
+/* Fills the row of CUDA devices: which opcodes can be launched, which composites stay whole, view
+ * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_attends) or is spelled out. */
+void gpu_describe(Target *out_target, bool attention);
+
+typedef struct GpuKit GpuKit;
+typedef struct GpuKitOptions {
+    GpuCache *cache; /* of machine code and measured choices; NULL: none. Outlives the kit */
+    bool      tf32;  /* f32 products may round their operands to tf32: faster, 1e-3 */
+    bool      tune;  /* the first run of a plan measures algorithms of its products, see gpu_run */
+} GpuKitOptions;
+/* Lives in arena until gpu_kit_close, before gpu_close. Libraries are opened when a plan first
+ * needs them. */
+MUST_USE Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags *diags,
+                             GpuKit **out_kit);
+void            gpu_kit_close(GpuKit *kit); /* NULL is allowed */
+/* Whether cuDNN is here and usable; adds no rows. About 1 s where it is, the first time. */
+bool gpu_kit_attends(GpuKit *kit);
+
+typedef struct GpuPlan GpuPlan;
+/* Binds each launch; what it needs lives in arena (which must have a guard, like every push) and
+ * in the kit. plan, module (kernels of plan->loops, loaded; NULL: there are none) and kit outlive
+ * the result. A launch whose operator, dtypes or geometry have no kernel adds GPU_NO_KERNEL, and
+ * the status is STATUS_UNSUPPORTED. Compiles kernels that no plan needed before (30 ms and 10 ms a
+ * kernel; from the cache 1 ms), waits for the device if the workspace must grow. */
+MUST_USE Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit,
+                         Diags *diags, GpuPlan **out_gpu);
+void            gpu_plan_close(GpuPlan *gpu); /* before kit and arena; NULL is allowed */
+
+/* Puts one run of the plan into the stream; slots[i]: the device address of plan slot i (256-byte
+ * aligned; constants too: the caller uploads them). The first run launches one by one (with
+ * GpuKitOptions.tune it measures products on their real operands; it waits at asserts); the second
+ * makes a graph, which later ones replay (10 us on the host). Other addresses than last time make
+ * another graph (3 us a launch): keep them. Runs of plans of one kit must not overlap: they share
+ * the workspace. */
+MUST_USE Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags);
+/* The launch whose assert stopped the last run (nothing after it ran, no assignment neither), 0 if
+ * none did. Waits for the stream if the plan has asserts, else returns at once. */
+MUST_USE Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch);
+
+/* For reports. */
+typedef struct GpuPlanStats {
+    uint32_t launches, products, attentions; /* of the plan: all, through cuBLASLt, through cuDNN */
+    uint32_t nodes;                          /* kernels and copies that one run launches */
+    uint32_t graphs;                         /* made so far */
+    uint64_t workspace_bytes;                /* that this plan needs */
+} GpuPlanStats;
+GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);
+/* Runs each launch alone on these slots between events: microseconds by launch row (out_us: as many
+ * as the plan has rows). For profiles; takes the median of `rounds` after one run to warm up. */
+MUST_USE Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream,
+                                 uint32_t rounds, Diags *diags, double *out_us);
+
+#endif

@@ -1,0 +1,174 @@
+/* What the sources of the executor share: how a launch is bound and recorded, what the kit keeps,
+ * and the arguments of kernels of operators without a fused form (ORDER with run_text.c).
+ *
+ * Binding turns a launch into steps; a step is a function and prepared parameters, which puts work
+ * into a stream, whether that runs it or captures it. Steps hold slots and offsets, never
+ * addresses. */
+#ifndef STOA_GPU_RUN_INNER_H
+#define STOA_GPU_RUN_INNER_H
+
+#include "gpu/blaslt.h"
+#include "gpu/cudnn_attention.h"
+#include "gpu/run.h"
+
+/* --- the kit ---------------------------------------------------------------------------------- */
+
+/* Sources of kernels; ORDER run_texts. */
+typedef enum GpuFamily {
+    FAMILY_COPY,
+    FAMILY_GATHER,
+    FAMILY_KEY,
+    FAMILY_SCATTER,
+    FAMILY_LINES,
+    FAMILY_WINDOW,
+    FAMILY_PRODUCT,
+    FAMILY_CONVOLUTION, /* after PRODUCT */
+    FAMILY_STOP,
+    FAMILY_COUNT
+} GpuFamily;
+extern const char *const run_prelude, *const run_texts[];
+
+typedef struct RunFunction { /* an instance of a template */
+    GpuFamily   family;
+    const char *text; /* "copy<f32>" */
+    const char *name; /* of the kernel: "copy_f32_" */
+    GpuKernel   kernel;
+} RunFunction;
+typedef struct RunModule {
+    GpuModule         module;
+    struct RunModule *next;
+} RunModule;
+typedef struct RunProduct { /* shared by equal launches, so that it is measured once */
+    GpuMatmulPlan      plan;
+    struct RunProduct *next;
+} RunProduct;
+typedef struct RunAttention {
+    GpuAttention         problem;
+    bool                 backward;
+    GpuAttentionPlan     plan;
+    struct RunAttention *next;
+} RunAttention;
+
+enum { RUN_FUNCTIONS_MAX = 512 };
+struct GpuKit {
+    Arena        *arena; /* of its rows; unwinds to the caller's guard */
+    Gpu          *gpu;
+    GpuKitOptions options;
+    GpuBlas       blas;  /* handle NULL: not opened yet */
+    GpuCudnn      cudnn; /* likewise */
+    GpuArena      work;  /* the flag of asserts, then what the running step needs */
+    RunFunction  *functions;
+    uint32_t      functions_count;
+    RunModule    *modules;
+    RunProduct   *products;
+    RunAttention *attentions;
+};
+enum { RUN_WORK_AT = 256 }; /* bytes before the workspace of steps: the flag */
+/* The library is there, opened. */
+MUST_USE Status run_need_blas(GpuKit *kit, Diags *diags);
+MUST_USE Status run_need_cudnn(GpuKit *kit, Diags *diags);
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
+enum { RUN_SLOT_WORK = UINT32_MAX };
+typedef struct RunRef { /* where a tensor begins */
+    uint32_t slot;      /* of the plan, or RUN_SLOT_WORK */
+    uint64_t offset;
+} RunRef;
+typedef struct RunCtx {
+    GpuKit      *kit;
+    const CuPtr *slots;
+    GpuStream    stream;
+    Diags       *diags;
+    Arena       *scratch;
+    bool         tune;      /* measure products before they run */
+    CuCondition  condition; /* of an assert that is put into a graph; 0: it is launched */
+    GpuLaunch   *out_stop;  /* with a condition: its launch, whose arguments lie in scratch */
+} RunCtx;
+static inline CuPtr run_at(RunRef ref, const RunCtx *ctx) {
+    CuPtr base = ref.slot == RUN_SLOT_WORK ? ctx->kit->work.base : ctx->slots[ref.slot];
+    return base + ref.offset;
+}
+typedef Status RunStepFn(const void *params, const RunCtx *ctx);
+typedef struct RunStep {
+    RunStepFn  *fn;
+    const void *params;
+    uint32_t    launch; /* row */
+    uint32_t    nodes;  /* most that it launches */
+    bool        stops;  /* an assert */
+} RunStep;
+
+/* --- binding ---------------------------------------------------------------------------------- */
+
+typedef struct RunBinder {
+    Arena           *arena;
+    const Plan      *plan;
+    GpuEmitModule   *module;
+    GpuKit          *kit;
+    Diags           *diags;
+    uint32_t         launch; /* row */
+    Opcode           opcode;
+    const LaunchArg *args, *outs;
+    uint32_t         operands, results;
+    const uint64_t  *attrs;
+    uint64_t         work; /* bytes that the current launch has taken */
+    uint64_t         work_bytes;
+    RunStep         *steps;
+    uint32_t         steps_count, steps_max;
+    GpuPlanStats     stats;
+} RunBinder;
+/* Adds the steps of the launch. STATUS_UNSUPPORTED if there is no kernel for it. */
+typedef Status RunBindFn(RunBinder *b);
+
+void   run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
+RunRef run_work(RunBinder *b, uint64_t bytes); /* for this launch */
+#define RUN_PARAMS(b, T) ARENA_NEW((b)->arena, T)
+
+/* One launch of a function, whose arguments are a struct with addresses put in when it runs. */
+enum { RUN_REFS_MAX = 4 };
+typedef struct RunKernel {
+    const RunFunction *function;
+    uint32_t           grid[3], block;
+    RunRef             refs[RUN_REFS_MAX];
+    uint32_t           refs_at[RUN_REFS_MAX]; /* bytes into args */
+    uint32_t           refs_count, args_bytes;
+    const void        *args;
+} RunKernel;
+/* Adds the step; args is copied. template: "copy<%s>" filled in, static or in the arena. */
+RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *args,
+                      uint32_t args_bytes);
+void       run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref);
+#define RUN_REF(kernel, T, member, ref) run_kernel_ref((kernel), offsetof(T, member), (ref))
+void run_grid(RunKernel *kernel, int64_t threads); /* blocks of 256, for EACH */
+
+static inline RunRef  run_ref(const LaunchArg *arg) { return (RunRef){arg->slot, arg->offset}; }
+static inline int64_t run_elements(const LaunchArg *arg) {
+    int64_t count = 1;
+    for (uint32_t i = 0; i < arg->rank; i++) count *= arg->dims[i];
+    return count;
+}
+static inline const char *run_dtype(const LaunchArg *arg) { return dtype_infos[arg->dtype].name; }
+/* Whether the templates take it. */
+static inline bool run_takes(const LaunchArg *arg) {
+    return arg->dtype >= DTYPE_BOOL && arg->dtype <= DTYPE_F64;
+}
+
+RunBindFn run_bind_copy, run_bind_iota, run_bind_dim_size, run_bind_concat, run_bind_dynamic_slice;
+RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_arg_reduce;
+RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
+RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
+/* Dense memory of this launch that holds an operand. */
+LaunchArg run_dense(RunBinder *b, const LaunchArg *arg);
+/* Compiles what functions have no kernel yet. */
+MUST_USE Status run_compile(GpuKit *kit, Diags *diags);
+
+/* --- walking strided memory ------------------------------------------------------------------- */
+
+typedef struct RunNd { /* as Nd in run_text.c; strides in elements of each side */
+    int32_t rank, pad;
+    int64_t dims[8], strides[3][8];
+} RunNd;
+/* Adds an axis inside those there are; merged with the last one where all sides allow it. */
+void run_nd_axis(RunNd *nd, int64_t size, int64_t s0, int64_t s1, int64_t s2);
+
+#endif

@@ -1,0 +1,435 @@
+/* Binding of what libraries do: matrix products through cuBLASLt, attention through cuDNN; and of
+ * products and convolutions that cuBLASLt does not do (integers, empty sums, windows) to tiles of
+ * run_text.c.
+ *
+ * Equal problems share one plan in the kit, so a model's layers are planned and measured once. */
+#include "gpu/run_inner.h"
+
+/* --- tiles of our own ------------------------------------------------------------------------- */
+
+typedef struct Tiles {
+    CuPtr   c, parts;
+    int64_t m, n, k, splits, chunk, total;
+} Tiles;
+typedef struct FoldArgs {
+    CuPtr   y, parts;
+    int64_t count, splits;
+} FoldArgs;
+typedef struct DotArgs {
+    Tiles t;
+    CuPtr x, y;
+    RunNd batch, m, n, k; /* sides: x, y */
+} DotArgs;
+typedef struct ConvArgs {
+    Tiles   t;
+    CuPtr   x, w;
+    int64_t groups, channels, in_size, out_size, window_size;
+    int32_t axes, pad;
+    int64_t in[6], out[6], window[6], stride[6], low[6], xd[6], wd[6];
+} ConvArgs;
+enum { TILE = 64, BLOCKS_WANTED = 264, CHUNK_MIN = 256 };
+
+/* Sizes alone decide into how many parts a long sum is cut. */
+static int64_t tiles_blocks(Tiles *t, int64_t batches) {
+    int64_t blocks = batches * ((t->m + TILE - 1) / TILE) * ((t->n + TILE - 1) / TILE);
+    int64_t most = t->k / CHUNK_MIN;
+    t->total = batches * t->m * t->n;
+    t->splits = blocks > 0 ? BLOCKS_WANTED / blocks : 1;
+    if (t->splits > most) t->splits = most;
+    if (t->splits < 1) t->splits = 1;
+    t->chunk = (t->k + t->splits - 1) / t->splits;
+    return blocks * t->splits;
+}
+/* Adds the step; the address of c and of the parts are members of Tiles, at the start of args. */
+static Status add_tiles(RunBinder *b, GpuFamily family, const char *name, const void *args,
+                        uint32_t bytes, const Tiles *t, int64_t blocks, RunKernel **out_kernel) {
+    const LaunchArg *y = &b->outs[0];
+    Dtype            dtype = (Dtype)y->dtype;
+    uint32_t         sum = dtype == DTYPE_F64 || !dtype_is_float(dtype) ? 8 : 4;
+    if (!run_takes(y) || blocks > INT32_MAX) return STATUS_UNSUPPORTED;
+    RunKernel *k =
+        run_kernel(b, family, str_format(b->arena, "%s<%s>", name, run_dtype(y)), args, bytes);
+    k->grid[0] = (uint32_t)blocks;
+    RUN_REF(k, Tiles, c, run_ref(y));
+    *out_kernel = k;
+    if (t->splits == 1) return STATUS_OK;
+    RunRef   parts = run_work(b, (uint64_t)(t->splits * t->total) * sum);
+    FoldArgs fold = {.count = t->total, .splits = t->splits};
+    RUN_REF(k, Tiles, parts, parts);
+    k = run_kernel(b, FAMILY_PRODUCT, str_format(b->arena, "fold<%s>", run_dtype(y)), &fold,
+                   sizeof fold);
+    RUN_REF(k, FoldArgs, y, run_ref(y));
+    RUN_REF(k, FoldArgs, parts, parts);
+    run_grid(k, t->total);
+    return STATUS_OK;
+}
+
+static int64_t product_of(const int64_t *sizes, uint32_t count) {
+    int64_t product = 1;
+    for (uint32_t i = 0; i < count; i++) product *= sizes[i];
+    return product;
+}
+
+Status run_bind_convolution(RunBinder *b) {
+    const LaunchArg *x = &b->args[0], *w = &b->args[1], *y = &b->outs[0];
+    int64_t          stride[LIST_MAX], low[LIST_MAX], xd[LIST_MAX], wd[LIST_MAX];
+    uint32_t         axes = x->rank - 2u;
+    ConvArgs         args = {.groups = (int64_t)b->attrs[ATTR_CONVOLUTION_groups]};
+    if (axes > LENGTH(args.in)) return STATUS_UNSUPPORTED;
+    (void)launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_strides, stride);
+    (void)launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_low, low);
+    bool gaps = launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_x_dilation, xd) > 0;
+    bool apart = launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_w_dilation, wd) > 0;
+    args.axes = (int32_t)axes;
+    args.channels = w->dims[1];
+    for (uint32_t i = 0; i < axes; i++) {
+        args.in[i] = x->dims[i + 2];
+        args.out[i] = y->dims[i + 2];
+        args.window[i] = w->dims[i + 2];
+        args.stride[i] = stride[i];
+        args.low[i] = low[i];
+        args.xd[i] = gaps ? xd[i] : 1;
+        args.wd[i] = apart ? wd[i] : 1;
+    }
+    args.in_size = product_of(args.in, axes);
+    args.out_size = product_of(args.out, axes);
+    args.window_size = product_of(args.window, axes);
+    args.t = (Tiles){.m = w->dims[0] / args.groups,
+                     .n = x->dims[0] * args.out_size,
+                     .k = args.channels * args.window_size};
+    int64_t    blocks = tiles_blocks(&args.t, args.groups);
+    RunKernel *k;
+    Status     status =
+        add_tiles(b, FAMILY_CONVOLUTION, "conv", &args, sizeof args, &args.t, blocks, &k);
+    if (status != STATUS_OK) return status;
+    RUN_REF(k, ConvArgs, x, run_ref(x));
+    RUN_REF(k, ConvArgs, w, run_ref(w));
+    return STATUS_OK;
+}
+
+/* --- matrix products -------------------------------------------------------------------------- */
+
+/* The axes of dot_general: of each operand batch, free, summed. */
+typedef struct DotAxes {
+    int64_t  batch[2][LIST_MAX], sum[2][LIST_MAX], free[2][SHAPE_RANK_MAX];
+    uint32_t batches, sums, frees[2];
+} DotAxes;
+static DotAxes dot_axes(const RunBinder *b) {
+    DotAxes axes = {0};
+    axes.batches = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_batch, axes.batch[0]);
+    (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_batch, axes.batch[1]);
+    axes.sums = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_contract, axes.sum[0]);
+    (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_contract, axes.sum[1]);
+    for (uint32_t side = 0; side < 2; side++)
+        for (uint32_t i = 0; i < b->args[side].rank; i++) {
+            bool used = false;
+            for (uint32_t k = 0; k < axes.batches; k++) used |= axes.batch[side][k] == i;
+            for (uint32_t k = 0; k < axes.sums; k++) used |= axes.sum[side][k] == i;
+            if (!used) axes.free[side][axes.frees[side]++] = i;
+        }
+    return axes;
+}
+static DotArgs dot_walks(const DotAxes *axes, const LaunchArg *x, const LaunchArg *y) {
+    DotArgs args = {0};
+    for (uint32_t i = 0; i < axes->batches; i++)
+        run_nd_axis(&args.batch, x->dims[axes->batch[0][i]], x->strides[axes->batch[0][i]],
+                    y->strides[axes->batch[1][i]], 0);
+    for (uint32_t i = 0; i < axes->frees[0]; i++)
+        run_nd_axis(&args.m, x->dims[axes->free[0][i]], x->strides[axes->free[0][i]], 0, 0);
+    for (uint32_t i = 0; i < axes->frees[1]; i++)
+        run_nd_axis(&args.n, y->dims[axes->free[1][i]], 0, y->strides[axes->free[1][i]], 0);
+    for (uint32_t i = 0; i < axes->sums; i++)
+        run_nd_axis(&args.k, x->dims[axes->sum[0][i]], x->strides[axes->sum[0][i]],
+                    y->strides[axes->sum[1][i]], 0);
+    return args;
+}
+static int64_t walk_count(const RunNd *nd) { return product_of(nd->dims, (uint32_t)nd->rank); }
+
+/* rows x cols elements as a stored matrix or its transpose (across). */
+static bool as_matrix(int64_t rows, int64_t row_step, int64_t cols, int64_t col_step,
+                      bool *out_across, uint64_t *out_ld) {
+    *out_across = !((cols == 1 || col_step == 1) && (rows == 1 || row_step >= cols));
+    *out_ld =
+        (uint64_t)(*out_across ? (cols == 1 ? rows : col_step) : (rows == 1 ? cols : row_step));
+    return !*out_across || ((rows == 1 || row_step == 1) && (cols == 1 || col_step >= rows));
+}
+/* False where cuBLASLt cannot take the operands as they lie. */
+static bool as_problem(const DotArgs *d, const GpuKit *kit, const LaunchArg *z, GpuMatmul *out) {
+    GpuMatmul p = {.m = (uint64_t)d->t.m,
+                   .n = (uint64_t)d->t.n,
+                   .k = (uint64_t)d->t.k,
+                   .batch = (uint64_t)walk_count(&d->batch),
+                   .tf32 = kit->options.tf32 && z->dtype == DTYPE_F32,
+                   .a = z->dtype,
+                   .b = z->dtype,
+                   .d = z->dtype};
+    bool      good = d->batch.rank <= 1 && d->m.rank <= 1 && d->n.rank <= 1 && d->k.rank <= 1;
+    if (d->batch.rank == 1) { /* 0 would mean dense */
+        p.a_step = (uint64_t)d->batch.strides[0][0];
+        p.b_step = (uint64_t)d->batch.strides[1][0];
+        good &= p.a_step > 0 && p.b_step > 0;
+    }
+    good &= as_matrix(d->t.m, d->m.strides[0][0], d->t.k, d->k.strides[0][0], &p.a_across, &p.lda);
+    good &= as_matrix(d->t.k, d->k.strides[1][0], d->t.n, d->n.strides[1][0], &p.b_across, &p.ldb);
+    *out = p;
+    return good;
+}
+/* The largest power of two, at most 256, that divides all of them (given or-ed together). */
+static uint32_t alignment(uint64_t offsets) {
+    uint64_t low = offsets & (~offsets + 1);
+    return low == 0 || low > 256 ? 256 : (uint32_t)low;
+}
+
+typedef struct ProductStep {
+    RunProduct *product;
+    RunRef      x, y, z, work;
+    uint64_t    work_bytes;
+} ProductStep;
+
+static Status product_run(const void *params, const RunCtx *ctx) {
+    const ProductStep *step = params;
+    GpuMatmulPlan     *plan = &step->product->plan;
+    GpuMatmulArgs      args = {.a = run_at(step->x, ctx),
+                               .b = run_at(step->y, ctx),
+                               .d = run_at(step->z, ctx),
+                               .workspace = run_at(step->work, ctx),
+                               .workspace_bytes = step->work_bytes};
+    Status             status = STATUS_OK;
+    if (ctx->tune && plan->us == 0)
+        status = gpu_matmul_tune(&ctx->kit->blas, plan, &args, ctx->stream, ctx->diags);
+    if (status != STATUS_OK) return status;
+    return gpu_matmul_run(&ctx->kit->blas, plan, &args, ctx->stream, ctx->diags);
+}
+
+static Status find_product(RunBinder *b, const GpuMatmul *problem, RunProduct **out_product) {
+    GpuKit       *kit = b->kit;
+    GpuMatmulPlan plan;
+    Status        status = run_need_blas(kit, b->diags);
+    if (status == STATUS_OK) status = gpu_matmul_plan(&kit->blas, problem, b->diags, &plan);
+    if (status != STATUS_OK) return status;
+    Scratch scratch = scratch_begin(&b->arena, 1);
+    String  text = gpu_matmul_text(scratch.arena, &plan.problem);
+    for (*out_product = kit->products; *out_product != NULL; *out_product = (*out_product)->next) {
+        const GpuMatmul *q = &(*out_product)->plan.problem, *p = &plan.problem;
+        if (q->align == p->align && q->lda == p->lda && q->ldb == p->ldb && q->ldd == p->ldd &&
+            q->a_step == p->a_step && q->b_step == p->b_step &&
+            str_same(text, gpu_matmul_text(scratch.arena, q)))
+            break;
+    }
+    scratch_end(scratch);
+    if (*out_product != NULL) return STATUS_OK;
+    *out_product = ARENA_NEW(kit->arena, RunProduct);
+    **out_product = (RunProduct){plan, kit->products};
+    kit->products = *out_product;
+    return STATUS_OK;
+}
+
+/* An operand with its axes in the order batch, free, summed; dense: as it lies after a copy. */
+static LaunchArg in_order(RunBinder *b, const DotAxes *axes, uint32_t side, bool dense) {
+    const LaunchArg *arg = &b->args[side];
+    LaunchArg        out = *arg;
+    const int64_t   *lists[3] = {axes->batch[side], axes->free[side], axes->sum[side]};
+    const uint32_t   counts[3] = {axes->batches, axes->frees[side], axes->sums};
+    int64_t *dims = ARENA_ARRAY(b->arena, int64_t, 2 * arg->rank + 1), *strides = dims + arg->rank;
+    int64_t  stride = 1;
+    uint32_t at = 0;
+    for (uint32_t l = 0; l < 3; l++)
+        for (uint32_t i = 0; i < counts[l]; i++, at++) {
+            dims[at] = arg->dims[lists[l][i]];
+            strides[at] = arg->strides[lists[l][i]];
+        }
+    for (uint32_t i = arg->rank; dense && i-- > 0; stride *= dims[i]) strides[i] = stride;
+    out.dims = dims;
+    out.strides = strides;
+    return out;
+}
+static void put_in_order(DotAxes *axes, uint32_t side) {
+    for (uint32_t i = 0; i < axes->batches; i++) axes->batch[side][i] = i;
+    for (uint32_t i = 0; i < axes->frees[side]; i++) axes->free[side][i] = axes->batches + i;
+    for (uint32_t i = 0; i < axes->sums; i++)
+        axes->sum[side][i] = axes->batches + axes->frees[side] + i;
+}
+
+static void set_sizes(DotArgs *args) {
+    args->t.m = walk_count(&args->m);
+    args->t.n = walk_count(&args->n);
+    args->t.k = walk_count(&args->k);
+}
+
+static Status bind_own_dot(RunBinder *b, DotArgs *args, const LaunchArg *x, const LaunchArg *y) {
+    RunKernel *k;
+    int64_t    blocks = tiles_blocks(&args->t, walk_count(&args->batch));
+    Status status = add_tiles(b, FAMILY_PRODUCT, "dot", args, sizeof *args, &args->t, blocks, &k);
+    if (status != STATUS_OK) return status;
+    RUN_REF(k, DotArgs, x, run_ref(x));
+    RUN_REF(k, DotArgs, y, run_ref(y));
+    return STATUS_OK;
+}
+
+Status run_bind_dot(RunBinder *b) {
+    const LaunchArg *z = &b->outs[0];
+    LaunchArg        x = b->args[0], y = b->args[1];
+    DotAxes          axes = dot_axes(b);
+    DotArgs          args = dot_walks(&axes, &x, &y);
+    GpuMatmul        problem;
+    set_sizes(&args);
+    if (!run_takes(z)) return STATUS_UNSUPPORTED;
+    if (!dtype_is_float((Dtype)z->dtype) || args.t.k == 0) return bind_own_dot(b, &args, &x, &y);
+    /* Copies of the operands that do not lie as it wants them: x, y or both. */
+    uint32_t copies = 0;
+    while (!as_problem(&args, b->kit, z, &problem)) {
+        DotAxes moved = axes;
+        ASSERT(copies < 3);
+        copies++;
+        x = copies & 1 ? in_order(b, &axes, 0, true) : b->args[0];
+        y = copies & 2 ? in_order(b, &axes, 1, true) : b->args[1];
+        for (uint32_t side = 0; side < 2; side++)
+            if (copies >> side & 1) put_in_order(&moved, side);
+        args = dot_walks(&moved, &x, &y);
+        set_sizes(&args);
+    }
+    LaunchArg *sides[2] = {&x, &y};
+    for (uint32_t side = 0; side < 2; side++) {
+        if (!(copies >> side & 1)) continue;
+        *sides[side] = in_order(b, &axes, side, false);
+        *sides[side] = run_dense(b, sides[side]);
+    }
+    problem.align = alignment(x.offset | y.offset | z->offset);
+    ProductStep *step = RUN_PARAMS(b, ProductStep);
+    *step = (ProductStep){.x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z)};
+    Status status = find_product(b, &problem, &step->product);
+    if (status != STATUS_OK) return status;
+    step->work_bytes = step->product->plan.workspace_bytes;
+    if (b->kit->options.tune && step->work_bytes < b->kit->blas.workspace_max)
+        step->work_bytes = b->kit->blas.workspace_max;
+    step->work = run_work(b, step->work_bytes);
+    run_step(b, product_run, step, 1);
+    b->stats.products++;
+    return STATUS_OK;
+}
+
+/* --- attention -------------------------------------------------------------------------------- */
+
+enum { Q, K, V, Y, LSE, DY, DQ, DK, DV, ATTENTION_ARGS };
+typedef struct AttentionStep {
+    RunAttention *shared;
+    RunRef        at[ATTENTION_ARGS], lengths, work;
+} AttentionStep;
+
+static Status attention_run(const void *params, const RunCtx *ctx) {
+    const AttentionStep *step = params;
+    const GpuAttention  *p = &step->shared->problem;
+    bool                 backward = step->shared->backward;
+    CuPtr                at[ATTENTION_ARGS] = {0};
+    Status               status = STATUS_OK;
+    for (uint32_t i = 0; i < (backward ? ATTENTION_ARGS : LSE + 1u); i++)
+        at[i] = run_at(step->at[i], ctx);
+    GpuAttentionArgs args = {.q = at[Q],
+                             .k = at[K],
+                             .v = at[V],
+                             .o = at[Y],
+                             .statistics = at[LSE],
+                             .d_o = at[DY],
+                             .dq = at[DQ],
+                             .dk = at[DK],
+                             .dv = at[DV],
+                             .workspace = run_at(step->work, ctx)};
+    if (p->lengths) {
+        uint64_t batch = (uint64_t)p->batch;
+        args.lengths_q = run_at(step->lengths, ctx);
+        args.lengths_kv = args.lengths_q + 4 * batch;
+        status = gpu_fill32(ctx->stream, args.lengths_q, (uint32_t)p->queries, batch, ctx->diags);
+        if (status == STATUS_OK)
+            status = gpu_fill32(ctx->stream, args.lengths_kv, (uint32_t)p->keys, batch, ctx->diags);
+    }
+    if (status != STATUS_OK) return status;
+    return gpu_attention_run(&step->shared->plan, &args, ctx->stream, ctx->diags);
+}
+
+/* Strides of [..., heads, rows, width]; an operand that cuDNN cannot take becomes a dense copy. */
+static GpuHeads heads_of(RunBinder *b, LaunchArg *arg) {
+    uint32_t       last = arg->rank - 1u;
+    const int64_t *s = arg->strides, *dims = arg->dims;
+    uint64_t       align = arg->offset * 8 / dtype_bytes((Dtype)arg->dtype);
+    bool           good = s[last] == 1 || dims[last] == 1;
+    for (uint32_t i = 0; i < last; i++) good &= s[i] % 8 == 0 && (s[i] > 0 || dims[i] == 1);
+    for (uint32_t i = 0; i + 3 < last; i++) good &= s[i] == s[i + 1] * dims[i + 1];
+    if (!good || align % 64 != 0) *arg = run_dense(b, arg);
+    s = arg->strides;
+    return (GpuHeads){last >= 3 ? s[last - 3] : s[last - 2] * arg->dims[last - 2], s[last - 2],
+                      s[last - 1]};
+}
+
+static Status find_attention(RunBinder *b, const GpuAttention *problem, bool backward,
+                             RunAttention **out_shared) {
+    GpuKit *kit = b->kit;
+    for (RunAttention *a = kit->attentions; a != NULL; a = a->next) {
+        *out_shared = a;
+        if (a->backward == backward && memcmp(&a->problem, problem, sizeof *problem) == 0)
+            return STATUS_OK;
+    }
+    RunAttention *a = ARENA_NEW(kit->arena, RunAttention);
+    memcpy(&a->problem, problem, sizeof *problem); /* with its padding, which is compared */
+    a->backward = backward;
+    Status status =
+        gpu_attention_plan(&kit->cudnn, kit->arena, problem, backward, 0, b->diags, &a->plan);
+    if (status != STATUS_OK) return status;
+    a->next = kit->attentions;
+    *out_shared = kit->attentions = a;
+    return STATUS_OK;
+}
+
+static Status bind_attention(RunBinder *b, double scale, bool causal, bool backward) {
+    static const uint8_t order[2][ATTENTION_ARGS] = {{Q, K, V, Y, LSE},
+                                                     {Q, K, V, Y, LSE, DY, DQ, DK, DV}};
+    LaunchArg            arg[ATTENTION_ARGS] = {0};
+    GpuHeads             heads[ATTENTION_ARGS] = {0};
+    GpuAttention         p;
+    uint32_t             count = b->operands + b->results;
+    Status               status = run_need_cudnn(b->kit, b->diags);
+    if (status != STATUS_OK) return status;
+    if (count != (backward ? ATTENTION_ARGS : LSE + 1u)) return STATUS_UNSUPPORTED;
+    for (uint32_t i = 0; i < count; i++) {
+        arg[order[backward][i]] = b->args[i];
+        if (b->args[i].rank < 2 + (order[backward][i] != LSE)) return STATUS_UNSUPPORTED;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (i != LSE) heads[i] = heads_of(b, &arg[i]);
+    if (!arg[LSE].dense) arg[LSE] = run_dense(b, &arg[LSE]);
+    const int64_t *q = arg[Q].dims, *k = arg[K].dims;
+    uint32_t       last = arg[Q].rank - 1u;
+    memset(&p, 0, sizeof p);
+    p.batch = product_of(q, last - 2);
+    p.heads = q[last - 2];
+    p.heads_kv = k[last - 2];
+    p.queries = q[last - 1];
+    p.keys = k[last - 1];
+    p.width = q[last];
+    p.q = heads[Q], p.k = heads[K], p.v = heads[V], p.o = heads[Y];
+    p.d_o = heads[DY], p.dq = heads[DQ], p.dk = heads[DK], p.dv = heads[DV];
+    p.scale = (float)scale;
+    p.dtype = arg[Q].dtype;
+    p.causal = causal;
+    p.deterministic = true;
+    /* Older versions read past keys that are no multiple of 128 unless told their number. */
+    p.lengths = backward && p.keys % 128 != 0;
+    if (arg[V].dims[last] != p.width) return STATUS_UNSUPPORTED;
+    AttentionStep *step = RUN_PARAMS(b, AttentionStep);
+    *step = (AttentionStep){0};
+    status = find_attention(b, &p, backward, &step->shared);
+    if (status != STATUS_OK) return status;
+    for (uint32_t i = 0; i < count; i++) step->at[i] = run_ref(&arg[i]);
+    if (p.lengths) step->lengths = run_work(b, (uint64_t)p.batch * 8);
+    step->work = run_work(b, step->shared->plan.workspace_bytes);
+    run_step(b, attention_run, step, backward ? 4 : 1);
+    b->stats.attentions++;
+    return STATUS_OK;
+}
+Status run_bind_attention(RunBinder *b) {
+    return bind_attention(b, word_f64(b->attrs[ATTR_ATTENTION_scale]),
+                          b->attrs[ATTR_ATTENTION_causal] != 0, false);
+}
+Status run_bind_attention_grad(RunBinder *b) {
+    return bind_attention(b, word_f64(b->attrs[ATTR_ATTENTION_GRAD_scale]),
+                          b->attrs[ATTR_ATTENTION_GRAD_causal] != 0, true);
+}

@@ -1,0 +1,166 @@
+/* The rules for teams of threads; they begin like those for lanes (schedule_inner.h).
+ *
+ *   rfactor  sums over the outermost loop get partial results a group of iterations; the groups are
+ *            combined by a second phase for runs of them, then by a third
+ *   bind     outermost loops go to teams, innermost ones to the threads of a team, side by side; a
+ *            loop that is both goes to all threads
+ * Groups are counted from sizes alone, so that results do not depend on the device. */
+#include "systems/schedule_inner.h"
+
+enum {
+    GROUP_ROWS = 4,    /* least rows of a partial column sum */
+    GROUPS = 264,      /* of long rows: two teams for each multiprocessor of an H100 */
+    GROUPS_MAX = 2112, /* of short ones, which small teams share out */
+    ROW_LONG = 4096,
+    GROUP_ELEMENTS = 8192, /* least elements of a partial total */
+    TOTALS_MAX = 1024,
+    SERIAL_EXTENT = 4 /* innermost loops up to this stay with one thread */
+};
+
+/* Groups of a phase whose rows have the extent of its innermost loops. */
+static uint32_t groups_of(Schedule *s, uint32_t at) {
+    const LoopNodes *nodes = nodes_of(s);
+    const Dims      *dims = &s->loops->dims;
+    int64_t          longest = 1;
+    for (uint32_t row = schedule_node(s, at); row < schedule_node(s, at) + size_at(s, at); row++)
+        if (nodes->kind[row] == NODE_LOOP && is_leaf(s, row - schedule_node(s, 0))) {
+            if (!dims_is_const(dims, nodes->extent[row])) return 2 * GROUPS;
+            if (dims_const_value(dims, nodes->extent[row]) > longest)
+                longest = dims_const_value(dims, nodes->extent[row]);
+        }
+    int64_t groups = (int64_t)GROUPS * ROW_LONG / longest;
+    return groups < GROUPS ? GROUPS : groups > GROUPS_MAX ? GROUPS_MAX : (uint32_t)groups;
+}
+/* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
+static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
+    uint32_t runs = groups <= 512 ? 16 : 32;
+    uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
+    while (depth > 2 && transform_fuse(s, at + 1)) depth--;
+    if (depth != 2 || !transform_reorder(s, at + 1, at + 2)) return;
+    if (!transform_split(s, at + 1, 1, runs)) return;
+    /* runs, groups, columns: now runs, columns, groups */
+    if (!transform_reorder(s, at + 2, at + 3)) return;
+    if (!transform_rfactor(s, at + 1)) return;
+    /* runs { columns: start; columns: groups } */
+    (void)transform_merge(s, at + 2);
+    if (holds_one_loop(s, at + 1)) (void)transform_fuse(s, at + 1);
+}
+static bool factor_phase(Schedule *s, uint32_t at, uint32_t groups) {
+    if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
+    bool leaf = is_leaf(s, at + 1);
+    return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
+                           leaf ? TOTALS_MAX : groups) &&
+           transform_rfactor(s, at + 1);
+}
+static void factor_sums(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s);) {
+        uint32_t before = count_phases(s), groups = groups_of(s, at);
+        uint32_t combinations = factor_phase(s, at, groups) ? count_phases(s) - before : 0;
+        at += size_at(s, at);
+        for (; combinations > 0; combinations--) {
+            uint32_t phases = count_phases(s);
+            schedule_combination(s, at, groups);
+            for (phases = count_phases(s) - phases + 1; phases > 0; phases--) at += size_at(s, at);
+        }
+    }
+}
+
+/* --- starts ----------------------------------------------------------------------------------- */
+static bool only_starts(Schedule *s, uint32_t phase) {
+    const LoopNodes *nodes = nodes_of(s);
+    for (uint32_t row = schedule_node(s, phase); row < schedule_node(s, phase) + size_at(s, phase);
+         row++) {
+        if (nodes->kind[row] == NODE_REDUCE) return false;
+        if (nodes->kind[row] == NODE_STORE &&
+            s->loops->exprs.kind[nodes->value[row].row] != EXPR_CONST)
+            return false;
+    }
+    return true;
+}
+/* Start values go right before the phase that combines partial results into them, and become one
+ * with it. */
+static void sink_starts(Schedule *s) {
+    uint32_t at = 0;
+    for (uint32_t left = count_phases(s); left > 0 && at < count_of(s); left--) {
+        bool moved = false;
+        if (only_starts(s, at))
+            for (uint32_t behind = count_of(s) - 1; behind > at && !moved; behind--)
+                moved = kind_at(s, behind) == NODE_PHASE && transform_move(s, at, behind);
+        if (!moved) at += size_at(s, at);
+    }
+    schedule_merge_phases(s);
+    schedule_merge_inside(s);
+    schedule_narrow(s);
+}
+
+/* --- bind ------------------------------------------------------------------------------------- */
+typedef struct Walk { /* how places move with a loop */
+    bool moves, in_step;
+} Walk;
+static void walk_place(Schedule *s, LoopAccess access, DimId var, Walk *walk) {
+    DimId step, rest, place = loops_address(s->loops, access);
+    Dims *dims = &s->loops->dims;
+    if (s->loops->buffers.scope[access_buffer(access).row] == SCOPE_REG ||
+        !dims_contains(dims, place, var))
+        return;
+    walk->moves = true;
+    walk->in_step |= dims_linear_in(dims, place, var, &step, &rest) && dims_is_const(dims, step) &&
+                     dims_const_value(dims, step) == 1;
+}
+static void walk_expr(Schedule *s, ExprId root, DimId var, uint8_t *seen, Walk *walk) {
+    const LoopExprs *exprs = &s->loops->exprs; /* as deep as the expressions of a kernel */
+    if (root.row == 0 || seen[root.row]) return;
+    seen[root.row] = 1;
+    if (exprs->kind[root.row] == EXPR_LOAD) walk_place(s, exprs->word[root.row], var, walk);
+    walk_expr(s, exprs->a[root.row], var, seen, walk);
+    walk_expr(s, exprs->b[root.row], var, seen, walk);
+    walk_expr(s, exprs->c[root.row], var, seen, walk);
+}
+/* Whether neighbouring iterations touch nothing side by side: threads would each fetch a line. */
+static bool strides(Schedule *s, uint32_t at) {
+    const LoopNodes *nodes = nodes_of(s);
+    Walk             walk = {false, false};
+    ArenaMark        mark = arena_mark(s->scratch);
+    uint8_t         *seen = ARENA_ARRAY_ZERO(s->scratch, uint8_t, s->loops->exprs.table.count);
+    for (uint32_t i = at + 1; i < at + size_at(s, at); i++) {
+        uint32_t row = schedule_node(s, i);
+        walk_place(s, nodes->access[row], var_at(s, at), &walk);
+        walk_expr(s, nodes->value[row], var_at(s, at), seen, &walk);
+    }
+    arena_release(s->scratch, mark);
+    return walk.moves && !walk.in_step;
+}
+static bool is_short(Schedule *s, uint32_t at) {
+    DimId extent = nodes_of(s)->extent[schedule_node(s, at)];
+    return dims_is_const(&s->loops->dims, extent) &&
+           dims_const_value(&s->loops->dims, extent) <= SERIAL_EXTENT;
+}
+/* Loops inside a team's iteration that one thread runs alone. */
+static bool stays_serial(Schedule *s, uint32_t at) { return is_short(s, at) || strides(s, at); }
+
+static bool inside_parallel(Schedule *s, uint32_t at) {
+    uint32_t above = at;
+    while (kind_at(s, above) != NODE_PHASE) above--;
+    return nodes_of(s)->bind[schedule_node(s, above + 1)] & BIND_PARALLEL;
+}
+
+void schedule_threads(Schedule *s) {
+    schedule_put_sums_inside(s);
+    schedule_merge_phases(s);
+    schedule_merge_inside(s);
+    schedule_narrow(s);
+    schedule_fuse_cleanly(s);
+    schedule_fuse_outer(s);
+    factor_sums(s);
+    sink_starts(s);
+    for (uint32_t at = 0; at < count_of(s); at++) {
+        uint32_t row = schedule_node(s, at);
+        if (kind_at(s, at) != NODE_LOOP || nodes_of(s)->bind[row] != BIND_SERIAL) continue;
+        bool alone = kind_at(s, at - 1) == NODE_PHASE && size_at(s, at - 1) == size_at(s, at) + 1;
+        uint32_t bind = alone && !sums_over_phase(s, at) ? BIND_PARALLEL : BIND_SERIAL;
+        if (is_leaf(s, at) &&
+            (bind != BIND_SERIAL || !inside_parallel(s, at) || !stays_serial(s, at)))
+            if (transform_bind(s, at, bind | BIND_THREAD | BIND_VECTOR, 0, 0)) continue;
+        if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, 0, 0);
+    }
+}

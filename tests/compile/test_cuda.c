@@ -1,0 +1,156 @@
+/* The kernels of programs of every family as CUDA: they compile (where there is NVRTC), and give
+ * what the program means (where there is a GPU). STOA_SEEDS, STOA_SEED: random programs. */
+#include "cuda_check.h"
+#include "random_program.h"
+
+typedef struct Case {
+    const char *text;
+    const char *dtypes[8];
+} Case;
+#define FLOATS                                                                                     \
+    { "f32", "bf16", "f64", "f16", NULL }
+static const Case cases[] = {
+    {"graph f(%x: $[B,C], %y: $[B,C]) {\n  %a = add %x, %y\n  %b = mul %a, %x\n"
+     "  %c = max %b, %y\n  %d = sub %c, %a\n  return %d, %b\n}\n",
+     {"f32", "bf16", "f64", "f16", "u8", "i8", "i32", NULL}},
+    {"graph f(%x: $[B,C], %y: $[B,C]) {\n  %a = div %x, %y\n  %b = rem %x, %y\n"
+     "  %c = shl %a, %y\n  %d = shr_arith %b, %y\n  %e = shr_logical %c, %y\n"
+     "  %f = add %d, %e\n  return %f\n}\n",
+     {"u8", "i8", "i16", "i32", "i64", NULL}},
+    {"graph f(%x: $[B,C], %y: $[B,C]) {\n  %a = and %x, %y\n  %b = xor %a, %x\n  %c = not %b\n"
+     "  %d = or %c, %y\n  return %d\n}\n",
+     {"bool", "u8", "i64", NULL}},
+    {"graph f(%x: $[B,C]) {\n  %a = exp %x\n  %b = tanh %a\n  %c = log1p %a\n  %d = erf %x\n"
+     "  %e = logistic %x\n  %f = add %b, %c\n  %g = mul %d, %e\n  %h = sub %f, %g\n"
+     "  %i = rsqrt %a\n  %j = sin %h\n  %k = floor %x\n  %l = add %i, %j\n  return %l, %k\n}\n",
+     FLOATS},
+    {"graph f(%x: $[B,C], %b: $[C]) {\n  %c = broadcast_in_dim %b {shape=[B,C], axes=[1]}\n"
+     "  %y = add %x, %c\n  %z = gelu %y\n  return %z\n}\n",
+     FLOATS},
+    {"graph f(%x: $[B,C]) {\n  %a = reduce %x {kind=sum, axes=[0]}\n"
+     "  %b = reduce %x {kind=max, axes=[1]}\n  %c = reduce %x {kind=min, axes=[0,1]}\n"
+     "  return %a, %b, %c\n}\n",
+     {"f32", "bf16", "f64", "i8", "i64", NULL}},
+    {"graph f(%x: $[B,C]) {\n  %y = softmax %x {axis=1}\n  %q = square %y\n"
+     "  %s = reduce %q {kind=sum, axes=[0,1]}\n  %dx = gradient %s, %x\n  return %y, %dx\n}\n",
+     {"f32", "f64", NULL}},
+    {"graph f(%x: $[B,C]) {\n  %y = log_softmax %x {axis=1}\n  %z = softmax %x {axis=0}\n"
+     "  return %y, %z\n}\n",
+     FLOATS},
+    {"graph f(%x: $[B,C], %w: $[C], %b: $[C]) {\n  %y = layer_norm %x, %w, %b\n"
+     "  %t = tanh %y\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+     "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  return %y, %dx, %dw, %db\n}\n",
+     FLOATS},
+    {"graph f(%x: $[B,C], %w: $[C]) {\n  %y = rms_norm %x, %w\n  return %y\n}\n", FLOATS},
+    {"graph f(%x: $[B,C], %l: i64[B]) {\n  %y = cross_entropy %x, %l\n"
+     "  %q = reduce %y {kind=sum, axes=[0]}\n  %dx = gradient %q, %x\n  return %q, %dx\n}\n",
+     FLOATS},
+    {"graph f(%x: $[B,C], %y: $[C,B], %f: $[]) {\n  %t = transpose %x {permutation=[1,0]}\n"
+     "  %s = add %t, %y\n  %r = reverse %s {axes=[0]}\n"
+     "  %p = pad %r, %f {low=[1,2], high=[3,0], interior=[0,2]}\n  %n = neg %p\n  return %n\n}\n",
+     {"f32", "bf16", "i8", "i64", NULL}},
+    {"graph f(%x: $[B,C], %y: $[B,7]) {\n  %c = concat %x, %y, %x {axis=1}\n"
+     "  %d = add %c, %c\n  %s = slice %d {starts=[0, 2], limits=[B, C+5], strides=[1,2]}\n"
+     "  %t = neg %s\n  return %d, %t\n}\n",
+     {"f32", "bf16", NULL}},
+    {"graph f(%x: $[B,C], %y: $[B*C]) {\n  %r = reshape %x {shape=[B*C]}\n  %s = add %r, %y\n"
+     "  %q = reshape %s {shape=[C,B]}\n  %n = mul %q, %q\n"
+     "  %z = reduce %n {kind=sum, axes=[1]}\n  return %n, %z\n}\n",
+     {"f32", "bf16", NULL}},
+    {"graph f(%x: $[B,C], %s: i64[]) {\n  %i = iota {dtype=$, shape=[B,C], axis=1}\n"
+     "  %y = dropout %x, %s {rate=0.25}\n  %b = is_finite %x\n  %z = add %y, %i\n"
+     "  %w = select %b, %z, %x\n  return %w, %b\n}\n",
+     {"f32", "f64", NULL}},
+    {"graph f(%p: $[B,C], %g: $[B,C], %m: $[B,C], %v: $[B,C], %r: $[], %t: $[]) {\n"
+     "  %a = square %v\n  %q, %n, %w = adamw %p, %g, %m, %a, %r, %t {decay=0.1}\n"
+     "  return %q, %n, %w\n}\n",
+     {"f32", "f64", NULL}},
+    {"graph f(%x: $[B,C,5,3]) {\n  %a = reduce %x {kind=sum, axes=[0,2,3]}\n"
+     "  %b = reduce %x {kind=sum, axes=[1]}\n  %c = reduce %x {kind=max, axes=[2]}\n"
+     "  return %a, %b, %c\n}\n",
+     {"f32", "bf16", NULL}},
+};
+static const int64_t sizes_tried[][2] = {{7, 16},   {0, 5},    {5, 0},     {17, 1000}, {1, 1},
+                                         {300, 33}, {3, 4096}, {2, 20000}, {2000, 8}};
+
+static String with_dtype(Arena *arena, const char *text, const char *dtype) {
+    Text out = text_begin(arena);
+    for (const char *at = text; *at != 0; at++)
+        text_add(&out, at[0] == '$' ? str_of(dtype) : (String){at, 1});
+    return text_done(&out);
+}
+static bool check_sizes(Check *c, CudaCheck *check, bool half) {
+    for (size_t i = 0; i < LENGTH(sizes_tried); i++) {
+        /* rows round sums to 16 bits, kernels do not: too long ones overflow, short ones cancel */
+        if (half && (sizes_tried[i][1] > 1000 || sizes_tried[i][1] == 1)) continue;
+        ArenaMark mark = arena_mark(c->arena);
+        CheckSize sizes[] = {{"B", sizes_tried[i][0]}, {"C", sizes_tried[i][1]}, {NULL, 0}};
+        c->seed = i + 1;
+        c->specials = i % 3 == 2;
+        if (!EXPECT(cuda_check_run(c, check, sizes))) {
+            check_print(c, sizes);
+            return false;
+        }
+        arena_release(c->arena, mark);
+    }
+    return true;
+}
+TEST(programs_on_cuda) {
+    if (!cuda_open()->compiles) SKIP("there is no NVRTC");
+    for (size_t i = 0; i < LENGTH(cases); i++)
+        for (uint32_t k = 0; cases[i].dtypes[k] != NULL; k++) {
+            if (!cuda_open()->runs && k > 1) break; /* NVRTC takes 0.1 s for each */
+            Check     c;
+            CudaCheck check;
+            ArenaMark mark = arena_mark(arena);
+            if (EXPECT(
+                    check_open(&c, arena, with_dtype(arena, cases[i].text, cases[i].dtypes[k])))) {
+                if (EXPECT(cuda_check_open(&check, &c.runners[FORM_THREADS].loops)))
+                    (void)check_sizes(&c, &check, strstr(cases[i].dtypes[k], "f16") != NULL);
+                else
+                    printf("%.*s\n", STR_ARGS(c.text));
+                cuda_check_close(&check);
+            } else {
+                printf("%s\n%.*s\n", c.problem, STR_ARGS(c.text));
+            }
+            check_close(&c);
+            arena_release(arena, mark);
+        }
+}
+
+enum { OPERATORS_MAX = 24, SIZES_PER_PROGRAM = 3 };
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    int64_t     number;
+    return text != NULL && str_to_i64(str_of(text), &number) ? number : otherwise;
+}
+TEST(random_programs_on_cuda) {
+    static const int64_t sizes_random[] = {0, 1, 2, 3, 7, 16, 17, 40};
+    if (!cuda_open()->compiles) SKIP("there is no NVRTC");
+    uint64_t first = (uint64_t)setting("STOA_SEED", 1);
+    uint64_t count = (uint64_t)setting("STOA_SEEDS", cuda_open()->runs ? 40 : 8);
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        Check     c;
+        CudaCheck check;
+        ArenaMark mark = arena_mark(arena);
+        CheckSize sizes[] = {{"B", 0}, {"C", 0}, {"D", 0}, {NULL, 0}};
+        String    text = random_program(arena, seed, OPERATORS_MAX);
+        bool      good = EXPECT(check_open(&c, arena, text));
+        if (strstr(text.data, "f16") != NULL) c.rel = 0.15;
+        good = good && EXPECT(cuda_check_open(&check, &c.runners[FORM_THREADS].loops));
+        for (uint32_t i = 0; i < SIZES_PER_PROGRAM && good; i++) {
+            for (uint32_t k = 0; k < 3; k++)
+                sizes[k].size =
+                    sizes_random[check_draw(seed * 8 + i, 1000 + k, LENGTH(sizes_random))];
+            c.seed = seed * 8 + i;
+            good = EXPECT(cuda_check_run(&c, &check, sizes));
+        }
+        if (!good) {
+            printf(" seed %llu\n", (unsigned long long)seed);
+            check_print(&c, sizes);
+        }
+        cuda_check_close(&check);
+        check_close(&c);
+        arena_release(arena, mark);
+    }
+}

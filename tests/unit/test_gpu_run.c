@@ -1,0 +1,75 @@
+/* Binding of plans on the stand-in driver: what has no kernel is said with its operator and place,
+ * and a plan that is refused leaves nothing behind. What the kernels compute, the tests with the
+ * label `gpu` show on a device. */
+#define _GNU_SOURCE
+#include "build_graph.h"
+#include "fake_gpu.h"
+#include "gpu/run.h"
+
+TEST(gpu_describes_what_it_launches) {
+    Target target;
+    gpu_describe(&target, false);
+    EXPECT_STR(target.name, "cuda");
+    EXPECT(target.compiles && target.threads && target.keeps == NULL);
+    EXPECT(target.has_kernel[OP_SCATTER] && !target.has_kernel[OP_FFT]);
+    EXPECT(!target.keep[OP_ATTENTION] && !target.keep[OP_CROSS_ENTROPY]);
+    gpu_describe(&target, true);
+    EXPECT(target.keep[OP_ATTENTION] && target.keep[OP_ATTENTION_GRAD] && target.keeps != NULL);
+}
+
+/* Attention goes to cuDNN where its types allow: 16-bit floats, widths of a head up to 128. */
+TEST(gpu_keeps_attention_that_cudnn_takes) {
+    static const struct {
+        Dtype   dtype;
+        int64_t width;
+        bool    kept;
+    } cases[] = {{DTYPE_BF16, 64, true},
+                 {DTYPE_F16, 128, true},
+                 {DTYPE_F32, 64, false},
+                 {DTYPE_BF16, 60, false},
+                 {DTYPE_BF16, 256, false}};
+    Target target;
+    gpu_describe(&target, true);
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        Graph    g = graph_open(arena);
+        uint64_t causal[2] = {0, 1};
+        for (int k = 0; k < 3; k++)
+            (void)graph_input(&g, cases[i].dtype, SHAPE(2, 3, 16, cases[i].width), NUMBERS(0));
+        graph_begin(&g);
+        OpId op = build_row(&g.build, OP_ATTENTION, g.args, 3, causal, 0);
+        EXPECT_EQ(target.keeps(g.world, op), cases[i].kept);
+        graph_close(&g);
+    }
+}
+
+TEST(gpu_says_what_has_no_kernel) {
+    FakeGpu  f;
+    GpuKit  *kit = NULL;
+    GpuPlan *gpu = NULL;
+    Graph    g = graph_open(arena);
+    REQUIRE(fake_gpu_open(&f, arena));
+    (void)graph_input(&g, DTYPE_F32, SHAPE(4, 4), NUMBERS(0));
+    graph_begin(&g);
+    OpId op = build_row(&g.build, OP_CHOLESKY, g.args, 1, NULL, 0);
+    graph_finish(&g, &(ValueId){op_result(&g.world->code, op, 0).row}, 1);
+    Plan    *plan = plan_open(g.world, NULL, g.graph);
+    uint32_t row = table_add(&plan->launches.table);
+    uint32_t first = table_add_many(&plan->args.table, 2);
+    int64_t  dims[2] = {4, 4}, strides[2] = {4, 1};
+    plan->launches.opcode[row] = OP_CHOLESKY;
+    plan->launches.operands[row] = 1;
+    plan->launches.args_first[row] = first;
+    plan->launches.args_count[row] = 2;
+    plan->launches.op[row] = op;
+    for (uint32_t i = 0; i < 2; i++)
+        plan->args.arg[first + i] = (LaunchArg){
+            .dtype = DTYPE_F32, .rank = 2, .dense = true, .dims = dims, .strides = strides};
+    REQUIRE(gpu_kit_open(arena, f.gpu, &(GpuKitOptions){0}, &f.diags, &kit) == STATUS_OK);
+    EXPECT_EQ(gpu_bind(arena, plan, NULL, kit, &f.diags, &gpu), STATUS_UNSUPPORTED);
+    EXPECT(gpu == NULL && diags_of(&f.diags, DIAG_GPU_NO_KERNEL) == 1);
+    EXPECT_EQ(f.diags.rows.op[1], op.row);
+    gpu_kit_close(kit);
+    plan_close(plan);
+    graph_close(&g);
+    fake_gpu_close(&f);
+}
