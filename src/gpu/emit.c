@@ -144,7 +144,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
-    EmitSetting s = {.team = 1, .block = EMIT_BLOCK, .blocks = 1, .vector = (uint8_t)phase->vector};
+    EmitSetting s = {.team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector};
     s.wide = !fits_narrow(loops, kernel, phase, params);
     int64_t longest = longest_row(loops, kernel, phase, params);
     while (s.vector > 1 &&
@@ -166,19 +166,19 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 
 /* --- sources ---------------------------------------------------------------------------------- */
 static void put_instance(Text *out, const char *name, const EmitSetting *s, String text) {
-    text_addf(
-        out,
-        "#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
-        "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define BLOCKS %u\n#define HELD %u\n"
-        "#define ROWS _Pragma(\"unroll%s\")\n",
-        name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->blocks,
-        s->held,
-        s->held != 0 ? ""
-        : s->full    ? " 4"
-                     : " 1");
+    text_addf(out,
+              "#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
+              "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
+              "#define ROWS _Pragma(\"unroll%s\")\n",
+              name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
+              s->held != 0 ? "" : " 1");
+    if (s->blocks != 0)
+        text_addf(out, "#define BOUNDS BLOCK, %u\n", s->blocks);
+    else
+        text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
     text_add(out, STR("#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
-                      "#undef BLOCK\n#undef BLOCKS\n#undef HELD\n#undef ROWS\n"));
+                      "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {

@@ -65,7 +65,7 @@ typedef struct EmitPhase {
 /* Macros of an instance. */
 typedef struct EmitSetting {
     uint16_t team, block;
-    uint8_t  vector, held, blocks; /* blocks: at least, on one multiprocessor at once */
+    uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     bool     wide, full;           /* full: every group is whole */
 } EmitSetting;
 

@@ -77,7 +77,7 @@ bool expand_ONE_HOT(Emit *e, ValueId *out) {
     return true;
 }
 /* log sum e^x - x[label], both sums of one pass over the classes: a gather would need the logits,
- * or their logarithms, in memory. No class is the label of a row whose label is outside. */
+ * or their logarithms, in memory. */
 bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
     int64_t last = (int64_t)build_rank(e->build, X(0)) - 1;
     ValueId x = shift(e, &last, 1).x;
@@ -85,8 +85,8 @@ bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
     ValueId hot = COMPARE(EQ, emit_positions(e, x, last), label);
     ValueId mine = build_reduce(e->build, REDUCE_SUM, SELECT(hot, x, like(e, x, 0)), &last, 1);
     ValueId sum = build_reduce(e->build, REDUCE_SUM, EXP(x), &last, 1);
-    ValueId loss = SUB(LOG(sum), mine), valid = build_reduce(e->build, REDUCE_OR, hot, &last, 1);
-    out[0] = SELECT(valid, loss, like(e, loss, 0));
+    ValueId loss = SUB(LOG(sum), mine);
+    out[0] = SELECT(emit_is_class(e, x, label), loss, like(e, loss, 0));
     return true;
 }
 
