@@ -259,7 +259,10 @@ static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
     Opcode           opcode = (Opcode)exprs->opcode[row];
     Dtype            from = expr_dtype(e->loops, exprs->a[row]);
     switch (opcode) {
-    case OP_COMPARE: text_addf(&e->text, "x%u %s x%u", x[0], signs[exprs->word[row]], x[1]); return;
+    case OP_COMPARE:
+        if (put_index_compare(e, row, x)) return;
+        text_addf(&e->text, "x%u %s x%u", x[0], signs[exprs->word[row]], x[1]);
+        return;
     case OP_SELECT: text_addf(&e->text, "x%u ? x%u : x%u", x[0], x[1], x[2]); return;
     case OP_CONVERT: put_convert(e, from, (Dtype)exprs->word[row], x[0]); return;
     case OP_BITCAST: put_bitcast(e, from, (Dtype)exprs->word[row], x[0]); return;

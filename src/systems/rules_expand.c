@@ -81,8 +81,9 @@ bool expand_ONE_HOT(Emit *e, ValueId *out) {
 bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
     int64_t last = (int64_t)build_rank(e->build, X(0)) - 1;
     ValueId x = shift(e, &last, 1).x;
-    ValueId label = build_spread(e->build, build_convert(e->build, X(1), DTYPE_I64), x, &last, 1);
-    ValueId hot = COMPARE(EQ, emit_positions(e, x, last), label);
+    ValueId label = build_convert(e->build, X(1), DTYPE_I64);
+    ValueId mine_at = build_spread(e->build, label, x, &last, 1);
+    ValueId hot = COMPARE(EQ, emit_positions(e, x, last), mine_at);
     ValueId mine = build_reduce(e->build, REDUCE_SUM, SELECT(hot, x, like(e, x, 0)), &last, 1);
     ValueId sum = build_reduce(e->build, REDUCE_SUM, EXP(x), &last, 1);
     ValueId loss = SUB(LOG(sum), mine);
