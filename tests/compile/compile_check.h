@@ -92,13 +92,16 @@ static inline bool check_compile(Check *c, CheckForm form) {
     bool good = form == FORM_PLAIN ? check_plain(runner) : runner_compile(runner);
     return good || check_diags(c, "compiling:", form);
 }
-static inline void check_begin(Check *c, Arena *arena, String text) {
-    *c = (Check){.arena = arena, .text = text, .seed = 1};
+static inline void check_targets(Check *c) {
     cpu_describe(&c->target, true);
     memset(c->target.keep, 0, sizeof c->target.keep); /* composites have no rule here */
     c->threads = c->target;
     c->threads.threads = true;
     c->threads.compiles_op = gpu_emit_supports;
+}
+static inline void check_begin(Check *c, Arena *arena, String text) {
+    *c = (Check){.arena = arena, .text = text, .seed = 1};
+    check_targets(c);
 }
 static inline bool check_compile_all(Check *c) {
     for (CheckForm form = 0; form < FORM_COUNT; form++)
