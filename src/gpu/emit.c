@@ -154,6 +154,7 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
+    if (phase->parallel == 0) s.block = s.team; /* others would do the same once more */
     int64_t lane = lane_bytes(loops, kernel, phase, params, s.held);
     while (s.block > 32 && s.block > s.team && lane * (s.block / s.team) > LANE_SHARED_MAX)
         s.block /= 2;
