@@ -121,6 +121,12 @@ static void read_training(Cli *cli, Settings *settings) {
     settings->train = train;
 }
 
+static bool is_device(const char *device) {
+    if (strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0) return true;
+    return strncmp(device, "cuda:", 5) == 0 && device[5] != 0 &&
+           strspn(device + 5, "0123456789") == strlen(device + 5);
+}
+
 int settings_read(Cli *cli, Settings *settings) {
     static const char *const models[] = {"gpt", "lenet", NULL};
     StoaConfig              *config = cli->config;
@@ -142,6 +148,8 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->device = stoa_config_text(config, "device", "cpu");
     int code = cli_finish(cli);
     if (code != CLI_OK) return code;
+    if (!is_device(settings->device))
+        return cli_usage(cli, "--device %s: there are cpu, cuda and cuda:N", settings->device);
     const char *problem = settings->model == SETTINGS_GPT ? model_gpt_problem(&settings->gpt)
                                                           : model_lenet_problem(&settings->lenet);
     if (problem != NULL) return cli_usage(cli, "%s", problem);

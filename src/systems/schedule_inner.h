@@ -1,4 +1,5 @@
-/* What the rules of all targets ask of the kernel being scheduled. `at` is a preorder position. */
+/* What the rules of all targets ask of the kernel being scheduled. `at` is a preorder position.
+ * What they begin with alike stands in schedule.c. */
 #ifndef STOA_SYSTEMS_SCHEDULE_INNER_H
 #define STOA_SYSTEMS_SCHEDULE_INNER_H
 
@@ -56,10 +57,10 @@ static inline uint32_t count_phases(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) count++;
     return count;
 }
-/* --- what all rules begin with (schedule.c), in this order ----------------------------------------
- * In kernels that sum over the contiguous axis, summed axes go inside. Neighbours become one:
- * phases, and loops anywhere inside. What only one iteration needs is kept in its own memory. Loops
- * that walk memory in a row become one; so do the outer ones of each phase. */
+/* --- beginnings ------------------------------------------------------------------------------- */
+/* In this order: in kernels that sum over the contiguous axis, summed axes go inside. Neighbours
+ * become one: phases, and loops anywhere inside. What only one iteration needs is kept in its own
+ * memory. Loops that walk memory in a row become one; so do the outer ones of each phase. */
 void schedule_put_sums_inside(Schedule *s);
 void schedule_merge_phases(Schedule *s);
 void schedule_merge_inside(Schedule *s);

@@ -119,7 +119,7 @@ class Mistakes(Case):
         self.refuse(["train", "gpt", "--steps", "3", "--warmup", "4"], "longer than the run")
         self.refuse(["train", "gpt", "-x"], "two dashes")
         self.refuse(["train", "gpt", "more"], "one word too many")
-        self.refuse(["train", "gpt", "--device", "cuda"], "not in this build", code=1)
+        self.refuse(["train", "gpt", "--device", "gpu"], "cpu, cuda and cuda:N")
         self.refuse(["train", "gpt", "--data", "absent.txt"], "absent.txt", "--data", code=1)
         self.refuse(["train", "--resume"], "no run to resume")
         self.refuse(["train", "--resume", "--out", "absent"], "nothing to resume")
