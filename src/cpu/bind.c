@@ -129,6 +129,13 @@ void cpu_describe(Target *out_target, bool compiles) {
     ASSERT(out_target);
     *out_target =
         (Target){.name = "cpu", .align = 64, .compiles = compiles, .compiles_op = compiles_op};
+    out_target->machine = (TargetMachine){.lanes = 1, /* a core of the last years */
+                                          .vector_bytes = 32,
+                                          .caches = 3,
+                                          .cache_bytes = {32 << 10, 1 << 20, 16 << 20},
+                                          .gb_s = {250, 120, 60, 20},
+                                          .ghz = 3};
+    if (kernels_isa(ISA_AVX512) != kernels_isa(ISA_AVX2)) out_target->machine.vector_bytes = 64;
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->keep[opcode] = bindings[opcode].keep == KEEP ||
