@@ -2,8 +2,8 @@
  *
  * One training step of the GPT of `stoa train gpt` on fixed random tokens, through the public
  * interface. Reports tokens a second (wall clock: all lanes count), the share of lane 0's time in
- * matrix products (oneDNN for f32), in other kernels, and in nothing (barriers, launching), and
- * the planned memory against its floor. `size` is the batch. */
+ * matrix products and the kernels that follow them, in other kernels, and in nothing (barriers,
+ * launching), and the planned memory against its floor. `size` is the batch. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

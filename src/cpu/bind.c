@@ -224,17 +224,22 @@ static bool conflicts(const Range *a, const Range *b) {
     return a->alike == 0 || !same;
 }
 
-/* The memory of the current launch; how many ranges, RANGES_MAX if there are too many. */
+/* The memory of the current launch, and of one that follows it; how many ranges, RANGES_MAX if
+ * there are too many. */
 static uint32_t launch_ranges(const Binder *b, bool split, Range *out) {
-    uint32_t args = b->operands + b->results, count = 0;
+    const Launches *launches = &b->plan->launches;
+    uint32_t        last = b->launch, args = 0, count = 0;
+    if (b->follow != NULL && b->follow->launch == b->launch + 1) last++;
+    for (uint32_t row = b->launch; row <= last; row++) args += launches->args_count[row];
     if (args >= RANGES_MAX) return RANGES_MAX;
-    for (uint32_t i = 0; i < args; i++) {
-        const LaunchArg *arg = &b->args[i];
-        Range            range = range_of(arg, i >= b->operands);
-        range.split = split;
-        range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
-        if (range.first < range.last) out[count++] = range;
-    }
+    for (uint32_t row = b->launch; row <= last; row++)
+        for (uint32_t i = 0; i < launches->args_count[row]; i++) {
+            const LaunchArg *arg = &launch_args(b->plan, row)[i];
+            Range            range = range_of(arg, i >= launches->operands[row]);
+            range.split = split;
+            range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
+            if (range.first < range.last) out[count++] = range;
+        }
     if (b->uses_shared) out[count++] = (Range){(uint32_t)SLOT_SHARED, true, split, 0, 0, 1};
     return count;
 }

@@ -12,6 +12,20 @@ static int64_t floor_div(int64_t a, int64_t b) {
     int64_t q = a / b;
     return q - (a % b != 0 && (a < 0) != (b < 0));
 }
+static int64_t size_of(DimKind kind, int64_t a, int64_t b) {
+    switch (kind) {
+    case DIM_FLOORDIV: return floor_div(a, b);
+    case DIM_LESS: return a < b;
+    case DIM_MIN: return a < b ? a : b;
+    default: return a > b ? a : b;
+    }
+}
+static bool is_param(const Loops *loops, KernelId kernel, DimId symbol) {
+    uint32_t first = loops->kernels.params_first[kernel.row];
+    for (uint32_t i = 0; i < loops->kernels.params_count[kernel.row]; i++)
+        if (loops->params.symbol[first + i].row == symbol.row) return true;
+    return false;
+}
 /* As deep as sizes nest. */
 int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params) {
     const Dims    *dims = &loops->dims;
@@ -38,12 +52,55 @@ int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t 
     }
     int64_t a = emit_size(loops, kernel, (DimId){rows->lhs[row]}, params);
     int64_t b = emit_size(loops, kernel, (DimId){rows->rhs[row]}, params);
-    switch ((DimKind)rows->kind[row]) {
-    case DIM_FLOORDIV: return floor_div(a, b);
-    case DIM_LESS: return a < b;
-    case DIM_MIN: return a < b ? a : b;
-    default: return a > b ? a : b;
+    return size_of((DimKind)rows->kind[row], a, b);
+}
+/* Over corners: products, and what both operands move one way. */
+static DimRange range_of(DimKind kind, DimRange a, DimRange b) {
+    DimRange out = {INT64_MAX, INT64_MIN};
+    for (int i = 0; i < 4; i++) {
+        int64_t x = i & 1 ? a.hi : a.lo, y = i & 2 ? b.hi : b.lo;
+        int64_t here = kind == DIM_POLY ? x * y : size_of(kind, x, y);
+        if (here < out.lo) out.lo = here;
+        if (here > out.hi) out.hi = here;
     }
+    return out;
+}
+/* As deep as sizes nest. */
+bool emit_range(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params,
+                DimRange *out) {
+    const Dims    *dims = &loops->dims;
+    const DimRows *rows = &dims->rows;
+    uint32_t       row = dim.row;
+    DimKind        kind = (DimKind)rows->kind[row];
+    DimRange       a, b;
+    *out = (DimRange){0, 0};
+    if (kind == DIM_SYMBOL && rows->below[row] != 0) {
+        if (!emit_range(loops, kernel, (DimId){rows->below[row]}, params, out)) return false;
+        *out = (DimRange){0, out->hi - 1};
+        return true;
+    }
+    if (kind == DIM_SYMBOL && !is_param(loops, kernel, dim)) return false;
+    if (kind == DIM_SYMBOL || kind == DIM_CONST) {
+        out->lo = out->hi = emit_size(loops, kernel, dim, params);
+        return true;
+    }
+    for (uint32_t i = 0; kind == DIM_POLY && i < rows->rhs[row]; i++) {
+        uint32_t mono = dims->terms.mono[rows->lhs[row] + i];
+        a.lo = a.hi = dims->terms.coef[rows->lhs[row] + i];
+        for (uint32_t k = 0; k < dims->monos.count[mono]; k++) {
+            DimId atom = {dims->atoms.atom[dims->monos.first[mono] + k]};
+            if (!emit_range(loops, kernel, atom, params, &b)) return false;
+            a = range_of(DIM_POLY, a, b);
+        }
+        *out = (DimRange){out->lo + a.lo, out->hi + a.hi};
+    }
+    if (kind == DIM_POLY) return true;
+    if (!emit_range(loops, kernel, (DimId){rows->lhs[row]}, params, &a) ||
+        !emit_range(loops, kernel, (DimId){rows->rhs[row]}, params, &b))
+        return false;
+    if (kind == DIM_LESS) *out = (DimRange){0, 1};
+    if (kind != DIM_LESS) *out = range_of(kind, a, b);
+    return kind != DIM_FLOORDIV || b.lo > 0;
 }
 int64_t emit_buffer_bytes(const Loops *loops, KernelId kernel, BufferId buffer,
                           const int64_t *params) {
@@ -237,6 +294,29 @@ static DimId work_inside(Loops *loops, uint32_t loop) {
     return most;
 }
 
+/* What an iteration of the parallel loop, if there is one, touches. */
+static EmitTouch *find_touches(Arena *arena, Loops *loops, const EmitSource *source, DimId var) {
+    Dims      *dims = &loops->dims;
+    uint32_t   first = loops->kernels.buffers_first[source->kernel.row];
+    uint32_t   count = loops->kernels.buffers_count[source->kernel.row];
+    EmitTouch *touches = ARENA_ARRAY_ZERO(arena, EmitTouch, count + 1);
+    for (uint32_t i = 0; i < source->accesses_count; i++) {
+        EmitTouch *touch = &touches[access_buffer(source->access_keys[i]).row - first];
+        EmitTouch  here = {.any = true};
+        bool       own = dim_id_some(var) &&
+                   dims_linear_in(dims, source->addresses[i], var, &here.step, &here.low);
+        here.high = here.low;
+        if (own && touch->any) {
+            own = touch->step.row == here.step.row;
+            here.low = dims_min(dims, touch->low, here.low);
+            here.high = dims_max(dims, touch->high, here.high);
+        }
+        own = own && dim_id_some(here.low) && dim_id_some(here.high);
+        *touch = own ? here : (EmitTouch){.any = true};
+    }
+    return touches;
+}
+
 static uint32_t count_phases(const Loops *loops, uint32_t kernel) {
     uint32_t count = 0, first = loops->kernels.nodes_first[kernel];
     for (uint32_t row = first; row < first + loops->kernels.nodes_count[kernel];
@@ -254,15 +334,19 @@ static void add_kernel(Arena *arena, Loops *loops, uint32_t kernel, EmitKernel *
         uint32_t loop = row + 1;
         phases[i].parallel = loops->nodes.kind[loop] == NODE_LOOP && loops->nodes.size[row] > 1 &&
                              (loops->nodes.bind[loop] & BIND_PARALLEL) != 0;
+        EmitSource *source = prepare(arena, loops, (KernelId){kernel}, row);
+        DimId       var = {0};
         if (phases[i].parallel) {
             phases[i].extent = loops->nodes.extent[loop];
             phases[i].inside = work_inside(loops, loop);
+            var = loops->nodes.var[loop];
         }
+        phases[i].touches = find_touches(arena, loops, source, var);
         jobs[i] =
             (JitKernel){.name = "kernel",
                         .content = {hash_mix(hash.low, i + 1), hash_mix(hash.high, EMIT_VERSION)},
                         .build = emit_build,
-                        .context = prepare(arena, loops, (KernelId){kernel}, row)};
+                        .context = source};
     }
     *out = (EmitKernel){count, phases};
 }

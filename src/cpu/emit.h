@@ -15,11 +15,18 @@
 typedef void EmitFn(void *const *buffers, const int64_t *params, int64_t first, int64_t last,
                     uint8_t *lane);
 
+/* What a phase touches of a buffer: iteration i of its parallel loop elements i step + [low, high]
+ * alone; step is nil where there is no such number. */
+typedef struct EmitTouch {
+    bool  any;
+    DimId step, low, high;
+} EmitTouch;
 typedef struct EmitPhase {
-    EmitFn *run;
-    bool    parallel; /* else it is called once, with 0, 1 */
-    DimId   extent;   /* of the parallel loop */
-    DimId   inside;   /* iterations of loops in one of its iterations; a measure of work */
+    EmitFn          *run;
+    bool             parallel; /* else it is called once, with 0, 1 */
+    DimId            extent;   /* of the parallel loop */
+    DimId            inside;   /* iterations of loops in one of its iterations; a measure of work */
+    const EmitTouch *touches;  /* by buffer */
 } EmitPhase;
 typedef struct EmitKernel {
     uint32_t         phases_count; /* 0: not compiled, its `same` kernel is */
@@ -42,6 +49,9 @@ MUST_USE Status emit_text(Arena *out, Jit *jit, Loops *loops, KernelId kernel, u
 
 /* A size at concrete values of a kernel's parameters, in order. */
 int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params);
+/* Its range over all values of loop variables; false where something else decides. */
+bool emit_range(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params,
+                DimRange *out);
 /* Bytes of lane memory that a phase of the kernel may use. */
 int64_t emit_lane_bytes(const Loops *loops, KernelId kernel, const int64_t *params);
 int64_t emit_buffer_bytes(const Loops *loops, KernelId kernel, BufferId buffer,

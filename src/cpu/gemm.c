@@ -9,9 +9,9 @@
  * floats become f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it
  * needs. Few large ones: y is packed by all lanes into shared panels first; a unit is a block of
  * rows, whose panels stay in cache while those of y pass by. Rows of x that are contiguous along k
- * are read in place, and so are rows of y where it is small. What comes after the product (GemmEnd:
- * bias, activation, residual, or a compiled kernel) is done to parts of a block right after their
- * last slab. Integers use plain loops. Why not a library: note 0007. */
+ * are read in place, and so are rows of y where it is small. The bias is added to parts of a block
+ * right after their last slab; a compiled kernel that is the next launch follows by units of whole
+ * rows. Integers use plain loops. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
@@ -22,9 +22,10 @@ enum {
     MATRICES_MIN = 8,              /* from here on a unit is a whole matrix */
     DIRECT_BYTES_MAX = 128 * 1024, /* y is read in place up to here */
     SHARED_BYTES_MAX = 16 << 20,
-    END_BYTES = 64 * 1024,   /* of z between two calls of an end, */
-    END_COLS = 512,          /* and the most columns, if it does not want whole rows */
-    ROWS_BYTES = 256 * 1024, /* of z in a unit whose end wants whole rows */
+    END_BYTES = 64 * 1024,   /* of z that ends at a time, */
+    END_COLS = 512,          /* and the most columns */
+    ROWS_BYTES = 256 * 1024, /* of z in a unit that a launch follows */
+    STEP_ROWS = 64,          /* the most that an iteration of what follows takes */
     COLS_16 = 512,           /* of z in scratch, for 16-bit results */
 };
 
@@ -33,14 +34,16 @@ typedef struct Gemm {
     Nd       batch; /* sides: z, x, y */
     Nd       outer; /* further contracted axes; sides: x, y */
     Ref      x, y, z;
-    GemmEnd  end;
+    Ref      bias;
+    BlockFn *add, *load;   /* of the bias, and 16 bits of it to f32; NULL for none */
+    Follow  *follow;       /* the next launch, or NULL; then a unit has whole rows */
     BlockFn *store, *read; /* store: f32 to 16 bits; read: integers to i64 */
     void (*dot)(const void *a, const void *b, int64_t n, void *out);
     int64_t m, n, k;
     int64_t x_m, x_k, y_n, y_k, z_m; /* strides, elements */
     int64_t block_m, block_n;        /* of a unit, or within it */
     int64_t block_k, k_blocks;       /* of one slab; of outer x k */
-    int64_t end_n;                   /* columns between two calls of the end: whole panels */
+    int64_t end_n;                   /* columns that end at a time: whole panels */
     bool    whole;                   /* a unit is a matrix */
     bool    direct;                  /* y is read in place */
     bool    in_rows;                 /* so is x, all but the last rows */
@@ -87,28 +90,23 @@ static void pack_run(const void *params, const KernelCtx *ctx) {
 
 typedef struct Place {            /* of a block: in z, and what its lane uses */
     int64_t  batch, m, ms, n, ns; /* rows and columns of the matrix */
-    uint8_t *a, *b, *z, *to, *scratch;
+    uint8_t *a, *b, *z, *to, *bias, *follow;
     int64_t  stride; /* of z, elements */
 } Place;
 
-/* Columns [j, j + count) of the block are done. */
+/* Columns [j, j + count) of the block are summed: the bias, and 16-bit results. */
 static void end_columns(const Gemm *g, const KernelCtx *ctx, const Place *at, int64_t j,
                         int64_t count) {
-    uint8_t  *to = at->to + j * g->p.width;
-    GemmBlock block = {.z = at->z + j * g->p.compute,
-                       .stride = at->stride,
-                       .batch = at->batch,
-                       .row = at->m,
-                       .rows = at->ms,
-                       .col = at->n + j,
-                       .cols = count,
-                       .place_row = g->z_m,
-                       .scratch = at->scratch};
-    block.place = (to - (uint8_t *)ref_at(g->z, ctx)) / g->p.width;
-    if (g->end.fn != NULL) g->end.fn(g->end.params, ctx, &block);
-    for (int64_t i = 0; g->store != NULL && i < at->ms; i++) {
-        const void *row = at->z + (i * at->stride + j) * g->p.compute;
-        g->store(at->to + (i * g->z_m + j) * g->p.width, &row, count, NULL);
+    const void *bias = (uint8_t *)ref_at(g->bias, ctx) + (at->n + j) * g->p.width;
+    if (g->add != NULL && g->load != NULL) {
+        g->load(at->bias, &bias, count, NULL);
+        bias = at->bias;
+    }
+    for (int64_t i = 0; (g->add != NULL || g->store != NULL) && i < at->ms; i++) {
+        uint8_t    *row = at->z + (i * at->stride + j) * g->p.compute;
+        const void *in[2] = {row, bias};
+        if (g->add != NULL) g->add(row, in, count, NULL);
+        if (g->store != NULL) g->store(at->to + (i * g->z_m + j) * g->p.width, in, count, NULL);
     }
 }
 
@@ -178,7 +176,8 @@ static Place place_of(const Gemm *g, PanelScratch *scratch) {
     at.z = g->store != NULL
                ? panels_take(scratch, g->block_m * panels_up(g->block_n, g->p.cols) * g->p.compute)
                : NULL;
-    at.scratch = panels_take(scratch, g->end.scratch_bytes);
+    at.bias = panels_take(scratch, g->load != NULL ? END_COLS * g->p.compute : 0);
+    at.follow = panels_take(scratch, g->follow != NULL ? g->follow->lane_bytes : 0);
     return at;
 }
 
@@ -201,67 +200,9 @@ static void gemm_run(const void *params, const KernelCtx *ctx) {
         at.ns = panels_least(c->ns - column, g->block_n);
         const uint8_t *panels = ctx->shared + batch * g->k_blocks * shared_slab(c);
         gemm_block(c, ctx, &at, g->whole || g->direct ? NULL : panels);
+        if (g->follow == NULL) continue;
+        kernels_follow_run(g->follow, ctx, at.m, at.m + at.ms, at.follow);
     }
-}
-
-/* --- what comes after ------------------------------------------------------------------------- */
-
-typedef struct Stage {
-    BlockFn *fn, *load;
-    GemmLike like;
-    Ref      operand;
-    int64_t  width; /* bytes of an element of the operand */
-    double   extra;
-} Stage;
-typedef struct Chain {
-    const Stage *stages;
-    uint32_t     count;
-    int64_t      compute; /* bytes of an element of a block */
-} Chain;
-
-/* What a stage takes for row i of the block, in the dtype of computation. */
-static const void *stage_operand(const Stage *stage, const KernelCtx *ctx, const GemmBlock *block,
-                                 int64_t i) {
-    int64_t at = block->col;
-    if (stage->like == GEMM_LIKE) at = block->place + i * block->place_row;
-    const void *from = (uint8_t *)ref_at(stage->operand, ctx) + at * stage->width;
-    if (stage->load == NULL) return from;
-    stage->load(block->scratch, &from, block->cols, NULL);
-    return block->scratch;
-}
-static void chain_run(const void *params, const KernelCtx *ctx, const GemmBlock *block) {
-    const Chain *chain = params;
-    for (int64_t i = 0; i < block->rows; i++) {
-        uint8_t *z = (uint8_t *)block->z + i * block->stride * chain->compute;
-        for (uint32_t k = 0; k < chain->count; k++) {
-            const Stage *stage = &chain->stages[k];
-            const void  *in[2] = {z, NULL};
-            if (stage->like != GEMM_ALONE) in[1] = stage_operand(stage, ctx, block, i);
-            stage->fn(z, in, block->cols, &stage->extra);
-        }
-    }
-}
-
-bool gemm_chain(Binder *b, const GemmProduct *product, const GemmStage *stages, uint32_t count,
-                GemmEnd *out_end) {
-    Chain *chain = BIND_PARAMS(b, Chain);
-    Stage *made = ARENA_ARRAY_ZERO(b->arena, Stage, count + 1);
-    Dtype  compute = dtype_compute(arg_dtype(product->z));
-    for (uint32_t i = 0; i < count; i++) {
-        const LaunchArg *arg = stages[i].operand;
-        made[i] = (Stage){.fn = stages[i].fn, .like = stages[i].like, .extra = stages[i].extra};
-        if (made[i].fn == NULL) return false;
-        if (made[i].like == GEMM_ALONE) continue;
-        Dtype dtype = arg_dtype(arg);
-        made[i].operand = ref_of(arg);
-        made[i].width = arg_width(arg);
-        made[i].load = dtype_is_half(dtype) ? b->isa->convert[dtype][DTYPE_F32] : NULL;
-        if (dtype_compute(dtype) != compute || !arg_dense(arg)) return false;
-    }
-    *chain = (Chain){made, count, dtype_bytes(compute)};
-    *out_end = (GemmEnd){.fn = chain_run, .params = chain};
-    out_end->scratch_bytes = END_COLS * sizeof(double);
-    return true;
 }
 
 /* --- integers, and products over nothing ------------------------------------------------------ */
@@ -422,7 +363,7 @@ static bool set_axes(Gemm *g, const GemmProduct *product) {
 }
 
 /* The steps over all matrices and columns, as much at a time as the shared panels may hold. */
-static bool bind_chunks(Binder *b, const Gemm *g) {
+static void bind_chunks(Binder *b, const Gemm *g) {
     int64_t column = g->k_blocks * g->block_k * g->p.compute; /* bytes a column of panels */
     bool    shared = !g->whole && !g->direct;
     int64_t columns = SHARED_BYTES_MAX / column / g->p.cols * g->p.cols;
@@ -430,7 +371,6 @@ static bool bind_chunks(Binder *b, const Gemm *g) {
     int64_t each = panels_up(ns, g->p.cols) * column;
     int64_t batches = shared ? SHARED_BYTES_MAX / each : g->batch.count;
     if (batches < 1 || ns < g->n) batches = 1;
-    if (g->end.whole_rows && ns < g->n) return false;
     for (int64_t batch = 0; batch < g->batch.count; batch += batches)
         for (int64_t n = 0; n < g->n; n += ns) {
             Chunk *c = BIND_PARAMS(b, Chunk);
@@ -443,17 +383,33 @@ static bool bind_chunks(Binder *b, const Gemm *g) {
             }
             bind_step(b, gemm_run, c, work);
         }
-    return true;
+}
+
+/* Bytes of the panels of y, all columns of them. */
+static int64_t shared_bytes(const Gemm *g) {
+    int64_t columns = panels_up(g->n, g->p.cols);
+    return g->direct ? 0 : columns * g->k_blocks * g->block_k * g->p.compute;
+}
+/* Whether units may be a few whole rows: there are enough for all lanes, and they fit caches. */
+static bool can_follow(const Gemm *g, int64_t lanes) {
+    int64_t few = 4 * g->p.rows;
+    return g->batch.count == 1 && g->m >= few * lanes && shared_bytes(g) <= SHARED_BYTES_MAX &&
+           g->n * g->p.compute * few <= ROWS_BYTES;
+}
+/* Rows that begin where an iteration of the launch that follows does. */
+static int64_t rows_a_step(const Gemm *g) {
+    return g->follow->step > g->n ? g->follow->step / g->n : 1;
 }
 
 /* Rows and columns of a unit: large, but every lane has as many units as the others. */
 static void set_units(Gemm *g, int64_t lanes) {
-    int64_t most = M_BLOCK, few = 2 * g->p.rows, rows_bytes = g->n * g->p.compute;
-    int64_t wide = g->store != NULL ? COLS_16 : g->n, blocks;
-    if (g->whole) wide = panels_least(wide, COLS_16);
-    if (g->end.whole_rows) wide = g->n;
-    if (g->end.whole_rows && most * rows_bytes > ROWS_BYTES)
-        most = panels_up(ROWS_BYTES / (rows_bytes + 1) + 1, g->p.rows);
+    int64_t most = M_BLOCK, few = 2 * g->p.rows, grain = g->p.rows, blocks;
+    int64_t wide = g->store != NULL || g->whole ? panels_least(g->n, COLS_16) : g->n;
+    if (g->follow != NULL) {
+        wide = g->n;
+        most = panels_least(most, ROWS_BYTES / (g->n * g->p.compute));
+        while (grain % rows_a_step(g) != 0) grain += g->p.rows;
+    }
     blocks = panels_blocks(g->m, most);
     if (!g->whole) {
         int64_t batches = g->batch.count;
@@ -461,13 +417,12 @@ static void set_units(Gemm *g, int64_t lanes) {
                g->m / (blocks + 1) >= few)
             blocks++;
         int64_t cuts = batches * blocks < lanes ? panels_blocks(lanes, batches * blocks) : 1;
-        if (!g->end.whole_rows) wide = panels_least(wide, panels_blocks(g->n, cuts));
+        if (g->follow == NULL) wide = panels_least(wide, panels_blocks(g->n, cuts));
     }
-    g->block_m = panels_up(panels_blocks(g->m, blocks), g->p.rows);
+    g->block_m = panels_up(panels_blocks(g->m, blocks), grain);
     g->block_n = panels_up(wide, g->p.cols);
     int64_t columns = END_BYTES / (g->block_m * g->p.compute) / g->p.cols * g->p.cols;
     g->end_n = panels_least(columns > g->p.cols ? columns : g->p.cols, END_COLS);
-    if (g->end.whole_rows) g->end_n = g->block_n;
 }
 
 /* Whether rows of x fall on the same places of a cache, more of them than it has ways. */
@@ -486,23 +441,24 @@ static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
                 (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->p.rows);
     g->in_rows = g->x_k == 1 && dtype == dtype_compute(dtype) && !aliases(g);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
-    if (g->whole && g->end.whole_rows && g->n > COLS_16) g->whole = false;
+    if (can_follow(g, b->lanes))
+        g->follow = kernels_follow(b, g->m, g->n, STEP_ROWS, shared_bytes(g));
     set_units(g, b->lanes);
     (void)place_of(g, &scratch);
     bind_scratch(b, scratch.bytes);
-    return bind_chunks(b, g);
+    bind_chunks(b, g);
+    return true;
 }
 
 /* Few rows against rows that are contiguous as well: nothing is worth packing. */
 static bool bind_rows(Binder *b, Gemm *g, Dtype dtype) {
     enum { ROWS_MAX = 4 };
     if (g->m > ROWS_MAX || g->outer.count != 1 || g->x_k != 1 || g->y_k != 1) return false;
-    if (dtype_is_half(dtype) || g->end.whole_rows) return false;
+    if (dtype_is_half(dtype)) return false;
     Chunk *c = BIND_PARAMS(b, Chunk);
     *c = (Chunk){.g = g};
     g->dot = b->isa->strips[dtype].dot;
     g->block_m = g->block_n = g->block_k = 0; /* nothing is packed */
-    bind_scratch(b, panels_up(g->end.scratch_bytes, 64));
     bind_step(b, rows_run, c, g->batch.count * g->m * g->n * g->k);
     return true;
 }
@@ -512,20 +468,24 @@ static bool bind_floats(Binder *b, Gemm *g, Dtype dtype) {
     return bind_rows(b, g, dtype) || bind_tiles(b, g, dtype);
 }
 
-bool gemm_bind_product(Binder *b, const GemmProduct *product, const GemmEnd *end) {
+bool gemm_bind_product(Binder *b, const GemmProduct *product, const LaunchArg *bias) {
     Dtype dtype = arg_dtype(product->x);
     Gemm *g = BIND_PARAMS(b, Gemm);
     g->x = ref_of(product->x);
     g->y = ref_of(product->y);
     g->z = ref_of(product->z);
     g->p.width = arg_width(product->x);
-    if (end != NULL) g->end = *end;
+    if (bias != NULL) {
+        g->bias = ref_of(bias);
+        g->add = b->isa->block[OP_ADD][dtype_compute(dtype)];
+        g->load = dtype_is_half(dtype) ? b->isa->convert[dtype][DTYPE_F32] : NULL;
+    }
     if (!set_axes(g, product)) return false;
     bool nothing = g->k == 0 || g->outer.count == 0;
     if (dtype_is_float(dtype) && !nothing) return bind_floats(b, g, dtype);
     g->read = b->isa->convert[dtype][DTYPE_I64];
     g->store = b->isa->convert[DTYPE_I64][dtype];
-    if (g->read == NULL || g->store == NULL || end != NULL) return false;
+    if (g->read == NULL || g->store == NULL || bias != NULL) return false;
     bind_step(b, plain_run, g, g->batch.count * g->m * g->n * (1 + g->k * g->outer.count));
     return true;
 }
@@ -539,15 +499,9 @@ bool gemm_bind_dot_general(Binder *b) {
     return gemm_bind_product(b, &product, NULL);
 }
 
-/* x weight^T, and the bias as what comes after. */
 bool gemm_bind_linear(Binder *b) {
     GemmProduct product = {.x = &b->args[0], .y = &b->args[1], .z = &b->outs[0], .sums = 1};
-    GemmEnd     end;
-    GemmStage   bias = {.like = GEMM_ROW};
     product.x_contract[0] = b->args[0].rank - 1;
     product.y_contract[0] = 1;
-    if (b->operands < 3) return gemm_bind_product(b, &product, NULL);
-    bias.operand = &b->args[2];
-    bias.fn = b->isa->block[OP_ADD][dtype_compute(arg_dtype(&b->args[0]))];
-    return gemm_chain(b, &product, &bias, 1, &end) && gemm_bind_product(b, &product, &end);
+    return gemm_bind_product(b, &product, b->operands > 2 ? &b->args[2] : NULL);
 }

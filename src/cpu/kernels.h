@@ -123,6 +123,17 @@ typedef struct Step {
     bool        meet;   /* barrier before this step */
     bool        stops;  /* look for a failed assert before this step (implies meet) */
 } Step;
+typedef struct FusedPhase FusedPhase; /* kernels_fused.c */
+/* How the launch after a product follows it: its first phase that reads the product is done for
+ * rows that are in cache. */
+typedef struct Follow {
+    uint32_t          launch;     /* row of the launch that follows */
+    uint32_t          phases;     /* of it that are done with the product or before */
+    int64_t           rows, cols; /* of the product */
+    int64_t           step;       /* elements of the product that an iteration takes */
+    int64_t           lane_bytes; /* scratch of the phase */
+    const FusedPhase *phase;
+} Follow;
 typedef struct Binder {
     Arena            *arena;
     const Plan       *plan;
@@ -137,6 +148,7 @@ typedef struct Binder {
     const uint64_t   *attrs;
     int64_t           alike; /* elements, if every lane takes its part_of(elements) of each arg */
     bool              uses_shared;                 /* this launch */
+    Follow           *follow;                      /* the newest one */
     size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
     Step             *steps;
     uint32_t          steps_count, steps_max;
@@ -182,7 +194,7 @@ enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
  * is the first scalar attribute that fn is given. */
 bool kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
 
-/* --- products, and what comes after them ------------------------------------------------------ */
+/* --- products, and what follows them ---------------------------------------------------------- */
 /* A product z of x and y: a dot_general of three arguments. */
 typedef struct GemmProduct {
     const LaunchArg *x, *y, *z;
@@ -190,43 +202,20 @@ typedef struct GemmProduct {
     int64_t          x_batch[LIST_MAX], y_batch[LIST_MAX]; /* axes, as in the operator */
     int64_t          x_contract[LIST_MAX], y_contract[LIST_MAX];
 } GemmProduct;
-/* Part of a matrix of z that has just been summed and is still in cache, in the dtype of
- * computation (16-bit results are stored afterwards): rows [row, row + rows) and columns
- * [col, col + cols) of matrix `batch`, rows stride elements apart. Its first element is element
- * `place` of z, the one below it place_row elements further. */
-typedef struct GemmBlock {
-    void    *z;
-    int64_t  stride, batch, row, rows, col, cols, place, place_row;
-    uint8_t *scratch; /* of this lane, as much as the end asked for */
-} GemmBlock;
-/* Changes a block in place. Called by the lane that made it, once for every element of z. */
-typedef void GemmEndFn(const void *params, const KernelCtx *ctx, const GemmBlock *block);
-/* What a launch does to its product before that leaves the cache: a chain of inner loops (below),
- * or, with a function of its own, a compiled kernel. params outlive the plan. */
-typedef struct GemmEnd {
-    GemmEndFn  *fn;
-    const void *params;
-    int64_t     scratch_bytes;
-    bool        whole_rows; /* every block has all columns of z */
-} GemmEnd;
-/* Adds the steps of a product. end: NULL for none; floats only. False: no kernel for the dtypes,
- * or no room for whole rows. */
-bool gemm_bind_product(Binder *b, const GemmProduct *product, const GemmEnd *end);
-/* One inner loop of a chain: z = fn(z), or fn(z, operand). */
-typedef enum GemmLike {
-    GEMM_ALONE, /* no operand */
-    GEMM_ROW,   /* one number a column, the same for all rows: a bias */
-    GEMM_LIKE   /* dense and of the sizes of z: a residual */
-} GemmLike;
-typedef struct GemmStage {
-    BlockFn         *fn; /* of the dtype of computation */
-    GemmLike         like;
-    const LaunchArg *operand; /* dense */
-    double           extra;   /* first scalar attribute */
-} GemmStage;
-/* The end that runs stages in order over rows of a block. False: an operand does not fit. */
-bool gemm_chain(Binder *b, const GemmProduct *product, const GemmStage *stages, uint32_t count,
-                GemmEnd *out_end);
+/* Adds the steps of a product. bias: a number a column of z, dense, or NULL; floats only. False: no
+ * kernel for the dtypes. */
+bool gemm_bind_product(Binder *b, const GemmProduct *product, const LaunchArg *bias);
+
+/* Whether the launch after the current one, a product without batches, can follow it by rows: it
+ * is a compiled kernel whose iterations have whole rows of the product to themselves, at most
+ * step_rows, or rows whole iterations, and it writes nothing that the product reads. NULL, or how:
+ * then its phases before that have been added, the product calls kernels_follow_run for all its
+ * rows, once for each, and binding the launch adds the phases after it. shared: bytes of shared
+ * memory that the product uses. */
+Follow *kernels_follow(Binder *b, int64_t rows, int64_t cols, int64_t step_rows, int64_t shared);
+/* Rows [first, last), which begin at multiples of the step. */
+void kernels_follow_run(const Follow *follow, const KernelCtx *ctx, int64_t first, int64_t last,
+                        uint8_t *scratch);
 
 BindFn gemm_bind_dot_general, gemm_bind_linear, conv_bind_convolution;
 BindFn attention_bind, attention_grad_bind, entropy_bind, entropy_grad_bind;
