@@ -2,12 +2,13 @@
  *
  * GPT training programs (nano, 12 and 96 layers; a small batch, so that the step itself is short),
  * on one lane and on two. Each sample is a process of its own that builds, compiles, plans and
- * runs, so nothing is warm that a user would not have warm; a cold sample has an empty
- * XDG_CACHE_HOME, where code caches live, and the warm one after it finds what the cold one left.
+ * runs, so nothing is warm that a user would not have warm; a cold sample has an empty folder for
+ * compiled kernels, and the warm one after it finds there what the cold one left.
  *
  * Phases: `build` (the front end), `state` (drawing initial parameters), one per system as the
- * runner recorded it, `bind` (the rest of planning: kernels, code), `first` (the first step, which
- * touches its memory), `step` (a later one). `total` is all up to the end of the first step. */
+ * runner recorded it, `emit` (machine code; emit.* is the processor time of all lanes for it),
+ * `bind` (the rest of planning), `first` (the first step, which touches its memory), `step` (a
+ * later one). `total` is all up to the end of the first step. */
 #define _GNU_SOURCE
 #include <ftw.h>
 #include <stdio.h>
@@ -29,6 +30,7 @@ typedef struct Phase {
     char     name[NAME_BYTES];
     uint64_t cpu_ns, wall_ns; /* of all threads; cpu 0: only the wall clock is known */
     uint32_t rows;            /* read or written, whichever are more */
+    uint32_t functions, from_cache;
 } Phase;
 typedef struct Report { /* of a child, through a pipe */
     Phase    phases[PHASES_MAX];
@@ -59,28 +61,36 @@ static void add_phase(Report *report, const char *name, Clock since) {
     *phase = (Phase){.cpu_ns = now.cpu - since.cpu, .wall_ns = now.wall - since.wall};
     (void)snprintf(phase->name, sizeof phase->name, "%s", name);
 }
-/* The systems that the runner recorded from `first` on (one that runs again is numbered), and what
- * else took time since then. */
-static void add_systems(Report *report, const Runner *runner, uint32_t first, const char *rest,
-                        Clock since) {
-    Phase    others;
-    uint64_t total = 0;
-    add_phase(report, rest, since);
-    others = report->phases[--report->count];
-    for (uint32_t i = first; i < runner->runs_count && report->count < PHASES_MAX - 8; i++) {
+/* Wall clock between two moments. */
+static Phase *add_between(Report *report, const char *name, uint64_t begin_ns, uint64_t end_ns) {
+    Phase *phase = &report->phases[report->count++];
+    *phase = (Phase){.wall_ns = end_ns > begin_ns ? end_ns - begin_ns : 0};
+    (void)snprintf(phase->name, sizeof phase->name, "%s", name);
+    return phase;
+}
+/* The systems that the runner recorded from `first` on; one that runs again is numbered. Returns
+ * when the last one ended. */
+static uint64_t add_systems(Report *report, const Runner *runner, uint32_t first) {
+    for (uint32_t i = first; i < runner->runs_count && report->count < PHASES_MAX - 10; i++) {
         const SystemRun *run = &runner->runs[i];
-        Phase           *phase = &report->phases[report->count++];
+        char             name[NAME_BYTES];
         uint32_t         before = 0;
         for (uint32_t k = first; k < i; k++) before += runner->runs[k].kind == run->kind;
-        *phase = (Phase){.wall_ns = run->end_ns - run->begin_ns,
-                         .rows = run->rows_in > run->rows_out ? run->rows_in : run->rows_out};
-        (void)snprintf(phase->name, sizeof phase->name, before > 0 ? "%s.%u" : "%s",
-                       system_infos[run->kind].name, before + 1);
-        total += phase->wall_ns;
+        (void)snprintf(name, sizeof name, before > 0 ? "%s.%u" : "%s", system_infos[run->kind].name,
+                       before + 1);
+        Phase *phase = add_between(report, name, run->begin_ns, run->end_ns);
+        phase->rows = run->rows_in > run->rows_out ? run->rows_in : run->rows_out;
     }
-    others.wall_ns -= others.wall_ns > total ? total : others.wall_ns;
-    others.cpu_ns = 0; /* the runner knows the wall clock only */
-    report->phases[report->count++] = others;
+    return runner->runs[runner->runs_count - 1].end_ns;
+}
+/* Processor time of all lanes, by what the kernel compiler did. */
+static void add_emitted(Report *report, const EmitModule *module) {
+    if (module == NULL) return;
+    Phase *build = add_between(report, "emit.build", 0, 1000 * module->build_us);
+    add_between(report, "emit.optimise", 0, 1000 * module->optimise_us);
+    add_between(report, "emit.generate", 0, 1000 * module->generate_us);
+    build->functions = module->functions;
+    build->from_cache = module->from_cache;
 }
 
 /* Planning apart from running, which the public interface does in one call. */
@@ -108,12 +118,15 @@ static bool first_step(Trainee *t, Report *report) {
     add_phase(report, "build", since);
     since = clock_now();
     if (!trainee_compile(t)) return false;
+    uint64_t      compiled = os_clock_ns();
     const Runner *runner = &t->session->runner;
-    add_systems(report, runner, 0, "state", since);
-    uint32_t systems = runner->runs_count;
+    uint32_t      systems = runner->runs_count;
+    add_between(report, "state", since.wall, runner->runs[0].begin_ns);
+    add_between(report, "emit", add_systems(report, runner, 0), compiled);
+    add_emitted(report, t->session->module);
     since = clock_now();
     if (!plan(t)) return false;
-    add_systems(report, runner, systems, "bind", since);
+    add_between(report, "bind", add_systems(report, runner, systems), os_clock_ns());
     since = clock_now();
     if (!trainee_step(t, t->model.batch, t->model.length)) return false;
     add_phase(report, "first", since);
@@ -124,10 +137,10 @@ static bool first_step(Trainee *t, Report *report) {
     return true;
 }
 
-static void child(const TraineeModel *model, uint32_t lanes, int pipe) {
+static void child(const TraineeModel *model, const TraineeOptions *options, int pipe) {
     Trainee t;
     Report  report = {.count = 0};
-    report.good = trainee_open(&t, model, lanes, model->batch) && first_step(&t, &report);
+    report.good = trainee_open(&t, model, options) && first_step(&t, &report);
     trainee_close(&t);
     ssize_t written = write(pipe, &report, sizeof report);
     _exit(written == (ssize_t)sizeof report ? 0 : 1);
@@ -144,13 +157,13 @@ static bool read_all(int pipe, void *into, size_t bytes) {
     }
     return true;
 }
-static bool run_child(const TraineeModel *model, uint32_t lanes, Report *report) {
+static bool run_child(const TraineeModel *model, const TraineeOptions *options, Report *report) {
     int   ends[2], status = 1;
     bool  good = pipe(ends) == 0;
     pid_t pid = good ? fork() : -1;
     if (pid == 0) {
         (void)close(ends[0]);
-        child(model, lanes, ends[1]);
+        child(model, options, ends[1]);
     }
     if (good) {
         (void)close(ends[1]);
@@ -172,7 +185,7 @@ static void remove_cache(const char *path) {
 static bool make_cache(char *path, size_t bytes) {
     const char *folder = getenv("TMPDIR");
     (void)snprintf(path, bytes, "%s/bench_compile_XXXXXX", folder ? folder : "/tmp");
-    if (mkdtemp(path) != NULL && setenv("XDG_CACHE_HOME", path, 1) == 0) return true;
+    if (mkdtemp(path) != NULL) return true;
     (void)fprintf(stderr, "bench_compile: cannot make %s\n", path);
     return false;
 }
@@ -215,6 +228,10 @@ static void tell(const Bench *bench, const TraineeModel *model, uint32_t lanes, 
             result.extras[0] = (BenchExtra){"op rows", phase->rows};
             result.extras[1] = (BenchExtra){"Mrows/s", 1000 * phase->rows / median};
         }
+        if (phase->functions > 0) {
+            result.extras[0] = (BenchExtra){"functions", phase->functions};
+            result.extras[1] = (BenchExtra){"from cache", phase->from_cache};
+        }
         bench_tell(bench, &result);
     }
 }
@@ -228,11 +245,12 @@ static bool measure(const Bench *bench, const char *name, uint32_t lanes) {
     memset(cold, 0, sizeof cold);
     memset(warm, 0, sizeof warm);
     for (uint32_t i = 0; i < bench_samples(bench, SAMPLES) && good; i++) {
-        static Report report;
+        static Report  report;
+        TraineeOptions options = {lanes, model.batch, cache};
         if (!make_cache(cache, sizeof cache)) return false;
-        good = run_child(&model, lanes, &report);
+        good = run_child(&model, &options, &report);
         if (good) keep(cold, &cold_count, &report);
-        good = good && run_child(&model, lanes, &report);
+        good = good && run_child(&model, &options, &report);
         if (good) keep(warm, &warm_count, &report);
         remove_cache(cache);
     }

@@ -1,10 +1,11 @@
-/* The kernel compiler: what a kernel costs to compile and to load from disk, and how fast the vector
- * mathematics is.
+/* The kernel compiler: what a kernel costs to compile and to load from disk, and how fast the
+ * vector mathematics is.
  *
  * Functions run over arrays that fit the first-level cache, on one core, four of this machine's
- * vectors side by side. `fma` is a chain of multiply-adds: the arithmetic peak measured in the same run; slots
- * says how many of its instructions fit into the time of one vector of the function. Compile times
- * are of one lane and of all; `disk` is a new handle on a full folder, with LLVM not consulted. */
+ * vectors side by side. `fma` is a chain of multiply-adds: the arithmetic peak measured in the same
+ * run; slots says how many of its instructions fit into the time of one vector of the function.
+ * Compile times are of one lane and of all; `disk` is a new handle on a full folder, with LLVM not
+ * consulted. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -207,7 +208,7 @@ int main(int argc, char **argv) {
     diags_close(&s.diags);
     arena_guard_end(&guard);
     arena_close(s.arena);
-    return 0;
+    return bench_close(&s.bench, 0);
 }
 
 #else

@@ -101,8 +101,9 @@ static bool against_static(Suite *s, const Size *size, double *out_ratio) {
     uint32_t     turns = bench_samples(&s->bench, TURNS);
     model.gpt.batch = size->batch;
     model.gpt.length = size->length;
-    bool good = trainee_open(&fixed, &model, s->bench.lanes, size->batch) &&
-                trainee_build(&fixed) && trainee_compile(&fixed);
+    TraineeOptions options = {.lanes = s->bench.lanes, .rows_max = size->batch};
+    bool           good =
+        trainee_open(&fixed, &model, &options) && trainee_build(&fixed) && trainee_compile(&fixed);
     fixed.rate = 0;
     (void)step_ns(&fixed, size, &good);
     (void)step_ns(&s->trainee, size, &good);
@@ -182,8 +183,9 @@ int main(int argc, char **argv) {
     if (s.bench.size > SIZES_MAX) s.bench.size = SIZES_MAX;
     TraineeModel model = trainee_model(s.bench.smoke ? "tiny" : "nano");
     s.random = 1;
-    bool ran = trainee_open(&s.trainee, &model, s.bench.lanes, BATCH_MAX) &&
-               trainee_build(&s.trainee) && trainee_compile(&s.trainee);
+    TraineeOptions options = {.lanes = s.bench.lanes, .rows_max = BATCH_MAX};
+    bool           ran = trainee_open(&s.trainee, &model, &options) && trainee_build(&s.trainee) &&
+               trainee_compile(&s.trainee);
     s.trainee.rate = 0;
     ran = ran && measure(&s);
     trainee_close(&s.trainee);

@@ -82,8 +82,8 @@ int main(int argc, char **argv) {
     Trainee      t;
     TraineeModel model = trainee_model(bench.smoke ? "tiny" : "nano");
     if (!bench.smoke) model.gpt.vocab = VOCAB;
-    bool ran = trainee_open(&t, &model, bench.lanes, BATCH_MAX) && trainee_build(&t) &&
-               trainee_compile(&t);
+    TraineeOptions options = {.lanes = bench.lanes, .rows_max = BATCH_MAX};
+    bool ran = trainee_open(&t, &model, &options) && trainee_build(&t) && trainee_compile(&t);
     for (size_t i = 0; ran && i < sizeof batches / sizeof *batches; i++) {
         if (bench.size != 0 && bench.size != batches[i]) continue;
         if (bench.smoke && i > 0) continue;

@@ -70,12 +70,13 @@ static bool make_data(Trainee *t, size_t rows) {
     return true;
 }
 
-bool trainee_open(Trainee *t, const TraineeModel *model, uint32_t lanes, uint32_t rows_max) {
-    StoaContextOptions options = STOA_CONTEXT_OPTIONS;
-    options.lanes = lanes;
+bool trainee_open(Trainee *t, const TraineeModel *model, const TraineeOptions *options) {
+    StoaContextOptions given = STOA_CONTEXT_OPTIONS;
+    given.lanes = options->lanes;
+    given.kernel_cache = options->kernel_cache;
     *t = (Trainee){.model = *model, .rate = RATE};
-    if (!make_data(t, rows_max)) return false;
-    if (stoa_context_create(&options, &t->context) == STOA_OK) return true;
+    if (!make_data(t, options->rows_max)) return false;
+    if (stoa_context_create(&given, &t->context) == STOA_OK) return true;
     (void)fprintf(stderr, "no memory for a context\n");
     return false;
 }

@@ -28,8 +28,13 @@ typedef struct Trainee {
 } Trainee;
 
 /* The parts of getting ready, in this order, so that each can be timed. False with a message on
- * stderr. Data is made for batches of up to rows_max rows. trainee_close takes what there is. */
-bool trainee_open(Trainee *trainee, const TraineeModel *model, uint32_t lanes, uint32_t rows_max);
+ * stderr. trainee_close takes what there is. */
+typedef struct TraineeOptions {
+    uint32_t    lanes;        /* 0: one per usable core */
+    uint32_t    rows_max;     /* of a batch: how much data is made */
+    const char *kernel_cache; /* folder; NULL: none */
+} TraineeOptions;
+bool trainee_open(Trainee *trainee, const TraineeModel *model, const TraineeOptions *options);
 bool trainee_build(Trainee *trainee);
 bool trainee_compile(Trainee *trainee);
 void trainee_close(Trainee *trainee);

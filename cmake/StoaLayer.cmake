@@ -2,7 +2,8 @@
 # every src/<name>/*.c; a folder without a .c file makes no target and is left out of the lists of
 # those that depend on it, so that the tree builds while it grows.
 set(STOA_LAYERS "" CACHE INTERNAL "targets of the layers that exist, lowest first")
-set(STOA_LIBS_PRIVATE "-lm -lpthread" CACHE INTERNAL "what a static link needs besides libstoa.a")
+set(STOA_LIBS_PRIVATE "-lm -lpthread -ldl" CACHE INTERNAL
+  "what a static link needs besides libstoa.a")
 set(STOA_SOURCE_DIR ${PROJECT_SOURCE_DIR})
 
 # Sets STOA_<VAR> to an imported library, or stops with the name of the Debian package that has it.

@@ -1,7 +1,7 @@
 # How the tests are found and registered with CTest. A test is a file in the right folder; nothing
-# is listed by hand. Labels: unit gradient parity fault gpu golden fuzz embed tidy, and slow for files
-# named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted into an
-# editor. A test that exits with 77 was skipped: this machine lacks what it needs.
+# is listed by hand. Labels: unit gradient parity fault gpu golden fuzz embed tidy, and slow for
+# files named *_slow.*. Every test runs in the source folder, so paths in messages can be pasted
+# into an editor. A test that exits with 77 was skipped: this machine lacks what it needs.
 set(STOA_TEST_BIN ${CMAKE_BINARY_DIR}/tests)
 
 function(stoa_add_test name labels)
@@ -16,7 +16,7 @@ function(stoa_add_test name labels)
   add_test(NAME ${name} COMMAND ${arg_COMMAND} WORKING_DIRECTORY ${STOA_SOURCE_DIR})
   set_tests_properties(${name} PROPERTIES LABELS "${labels}" TIMEOUT ${arg_TIMEOUT}
     SKIP_RETURN_CODE 77 ENVIRONMENT
-    "ASAN_OPTIONS=detect_stack_use_after_return=1;UBSAN_OPTIONS=print_stacktrace=1")
+    "ASAN_OPTIONS=detect_stack_use_after_return=1:detect_leaks=0;UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
 
 function(stoa_test_program target)
@@ -49,8 +49,8 @@ function(stoa_unit_tests)
   endforeach()
 endfunction()
 
-# tests/fakes/<source>.c as tests/fakes/<folder>/<file> of the build: stand-ins for foreign libraries
-# that the tests of a layer load. Further arguments are compile definitions.
+# tests/fakes/<source>.c as tests/fakes/<folder>/<file> of the build: stand-ins for foreign
+# libraries that the tests of a layer load. Further arguments are compile definitions.
 function(stoa_fake layer folder file source)
   set(target fake_${folder}_${source})
   add_library(${target} MODULE ${STOA_SOURCE_DIR}/tests/fakes/${source}.c)
@@ -64,14 +64,19 @@ function(stoa_fake layer folder file source)
   add_dependencies(fakes_${layer} ${target})
 endfunction()
 
-# tests/<kind>/*.c: one program a file, linked with every layer and the models.
+# tests/<kind>/*.c: one program a file, linked with every layer and the models. Those of `gpu` need
+# a device and are skipped without one.
 function(stoa_program_tests kind)
   file(GLOB sources CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/tests/${kind}/*.c)
   foreach(source ${sources})
     get_filename_component(stem ${source} NAME_WE)
     string(REGEX REPLACE "^test_" "" stem ${stem})
     stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
-    stoa_link_all(${kind}_${stem})
+    if(kind STREQUAL gpu) # carried to a machine with a GPU: no more than they need
+      target_link_libraries(gpu_${stem} PRIVATE stoa_gpu stoa_text m)
+    else()
+      stoa_link_all(${kind}_${stem})
+    endif()
     stoa_add_test(${kind}/${stem} ${kind} COMMAND ${kind}_${stem})
   endforeach()
 endfunction()
@@ -124,6 +129,8 @@ endfunction()
 
 # bench/bench_<name>.c: programs with every layer and what the other bench/*.c share; CTest only
 # proves that each still runs (--smoke). Results name the commit, which is looked up at each build.
+# bench_gpu_* name no library that they do not use, so that they can be carried to a machine with a
+# GPU.
 function(stoa_benches)
   file(GLOB programs CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/bench_*.c)
   file(GLOB shared CONFIGURE_DEPENDS ${STOA_SOURCE_DIR}/bench/*.c)
@@ -142,8 +149,13 @@ function(stoa_benches)
     add_executable(${name} ${source})
     target_link_libraries(${name} PRIVATE stoa_bench)
     stoa_link_all(${name})
+    set(labels unit)
+    if(name MATCHES "^bench_gpu_")
+      target_link_options(${name} PRIVATE -Wl,--as-needed)
+      set(labels gpu)
+    endif()
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
-    stoa_add_test(unit/${name} unit COMMAND ${name} --smoke)
+    stoa_add_test(${labels}/${name} ${labels} COMMAND ${name} --smoke)
   endforeach()
   # The suite `peers` is a script beside them and the process that it talks to.
   add_executable(peer_stoa bench/peers/stoa.c)

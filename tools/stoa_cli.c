@@ -31,8 +31,19 @@ int cli_open(Cli *cli) {
     return CLI_OK;
 }
 
+/* Where compiled kernels are kept: $XDG_CACHE_HOME/stoa or ~/.cache/stoa; NULL without a home. */
+static const char *kernel_cache(char *path, size_t bytes) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool        given = cache != NULL && cache[0] == '/';
+    if (!given && (home == NULL || home[0] != '/')) return NULL;
+    int count = snprintf(path, bytes, given ? "%s/stoa" : "%s/.cache/stoa", given ? cache : home);
+    return count > 0 && (size_t)count < bytes ? path : NULL;
+}
+
 int cli_start(Cli *cli, uint32_t lanes) {
     StoaContextOptions options = STOA_CONTEXT_OPTIONS;
+    char               cache[1024];
+    options.kernel_cache = kernel_cache(cache, sizeof cache);
     options.lanes = lanes;
     options.log = log_to_stderr;
     options.user = cli;

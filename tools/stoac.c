@@ -6,6 +6,7 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
+ *     --kernels        print the loops of each kernel, with its schedule steps under --time
  *     --bisect         find the first rewrite that makes the result fail --check or --expect
  *     --expect TEXT    fail unless TEXT appears in the printed result
  *
@@ -38,7 +39,7 @@ static int usage(const char *what, const char *which) {
     fprintf(stderr, "stoac: %s%s\n", what, which);
     fprintf(stderr, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                     "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
-                    "             [--fuel N] [--bisect] [--expect TEXT]\n");
+                    "             [--kernels] [--fuel N] [--bisect] [--expect TEXT]\n");
     return 2;
 }
 

@@ -14,6 +14,7 @@
 
 #include "arena/hash.h"
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 #include "cpu/interp.h"
 #include "systems/runner.h"
 #include "text/messages.h"

@@ -2,7 +2,7 @@
 """Copies the shared libraries out of wheels into one folder: unpack_wheels.py FOLDER WHEEL...
 
 The libraries of one CUDA version find each other there (they search their own folder), whatever the
-layout of their wheels. Each is written beside its name and renamed, so a reader sees all or nothing.
+layout of their wheels. Each is written beside its name and renamed: a reader sees all or nothing.
 """
 import os
 import re

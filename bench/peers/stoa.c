@@ -72,7 +72,8 @@ static bool prepare(Peer *peer, const TraineeModel *model, uint32_t lanes, const
                     const char *weights) {
     Trainee *t = &peer->trainee;
     double   begin = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
-    if (!trainee_open(t, model, lanes, model->batch)) return false;
+    if (!trainee_open(t, model, &(TraineeOptions){.lanes = lanes, .rows_max = model->batch}))
+        return false;
     if (!trainee_build(t) || !trainee_compile(t)) return false;
     double prepared = seconds(CLOCK_MONOTONIC) - begin;
     cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;

@@ -125,7 +125,9 @@ static Status open_context(StoaContext *context, const StoaContextOptions *optio
     context->messages = arena_open("messages", (size_t)1 << 28, 0);
     context->reports = arena_open("reports", (size_t)1 << 32, 0);
     if (context->messages == NULL || context->reports == NULL) return STATUS_OUT_OF_MEMORY;
-    JitOptions jit = {.cache_dir = options->kernel_cache};
+    JitOptions jit = {0};
+    if (options->kernel_cache != NULL)
+        jit.cache_dir = str_copy(context->arena, str_of(options->kernel_cache)).data;
     Status     status = jit_open(context->arena, &jit, &context->diags, &context->jit);
     if (status == STATUS_UNSUPPORTED) {
         context->jit = NULL;

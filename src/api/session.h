@@ -7,6 +7,7 @@
 
 #include "api/program.h"
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 #include "systems/runner.h"
 #include "tables/tensor.h"
 

@@ -10,7 +10,6 @@
 
 #include "arena/status.h"
 #include "arena/workers.h"
-#include "cpu/emit.h"
 #include "tables/plan.h"
 #include "tables/target.h"
 
@@ -27,7 +26,8 @@ void cpu_describe(Target *out_target, bool compiles);
  * like every push). module: the compiled kernels of plan->loops, NULL if there are none. plan,
  * module and workers outlive the result. A launch whose opcode and dtypes have
  * no kernel adds CPU_NO_KERNEL to diags; then the status is STATUS_UNSUPPORTED. */
-MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const EmitModule *module,
+struct EmitModule; /* emit.h */
+MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const struct EmitModule *module,
                          Workers *workers, Diags *diags, CpuPlan **out_cpu);
 
 /* Walks all launches; slots[i] is the base address of plan slot i. on_launch may be NULL. Returns

@@ -8,6 +8,10 @@
 static void fail(Interp *it, Status status) {
     if (it->status == STATUS_OK) it->status = status;
 }
+void interp_fail(Interp *it, DiagKind kind, String what) {
+    (void)diags_add(it->diags, kind, it->op.row, diags_str(it->diags, what), 0, 0, 0);
+    fail(it, STATUS_INVALID);
+}
 void interp_fail_kernel(Interp *it) {
     (void)diags_add(it->diags, DIAG_NO_KERNEL, it->op.row, 0, 0, 0, 0);
     fail(it, STATUS_UNSUPPORTED);
@@ -72,6 +76,8 @@ static void run_assert(Interp *it) {
 }
 static void run_nothing(Interp *it) { (void)it; } /* return and assign act at the end of the run */
 
+static InterpFn run_fused;
+
 /* --- the rules -------------------------------------------------------------------------------- */
 /* moves: the rule copies elements as bytes, or treats complex ones itself. */
 typedef struct Rule {
@@ -79,48 +85,48 @@ typedef struct Rule {
     bool      moves;
 } Rule;
 static const Rule rules[OP_COUNT] = {
-    [OP_NEG] = {interp_unary, true},
-    [OP_ABS] = {interp_unary, false},
-    [OP_SIGN] = {interp_unary, false},
-    [OP_FLOOR] = {interp_unary, false},
-    [OP_ROUND_EVEN] = {interp_unary, false},
-    [OP_EXP] = {interp_unary, false},
-    [OP_EXPM1] = {interp_unary, false},
-    [OP_LOG] = {interp_unary, false},
-    [OP_LOG1P] = {interp_unary, false},
-    [OP_SQRT] = {interp_unary, false},
-    [OP_RSQRT] = {interp_unary, false},
-    [OP_SIN] = {interp_unary, false},
-    [OP_COS] = {interp_unary, false},
-    [OP_TANH] = {interp_unary, false},
-    [OP_LOGISTIC] = {interp_unary, false},
-    [OP_ERF] = {interp_unary, false},
-    [OP_ERF_INV] = {interp_unary, false},
-    [OP_LGAMMA] = {interp_unary, false},
-    [OP_POLYGAMMA] = {interp_unary, false},
-    [OP_BESSEL_IE] = {interp_unary, false},
-    [OP_NOT] = {interp_unary, false},
-    [OP_ADD] = {interp_binary, true},
-    [OP_SUB] = {interp_binary, true},
-    [OP_MUL] = {interp_binary, true},
-    [OP_DIV] = {interp_binary, true},
-    [OP_POW] = {interp_binary, false},
-    [OP_REM] = {interp_binary, false},
-    [OP_MAX] = {interp_binary, false},
-    [OP_MIN] = {interp_binary, false},
-    [OP_ATAN2] = {interp_binary, false},
-    [OP_AND] = {interp_binary, false},
-    [OP_OR] = {interp_binary, false},
-    [OP_XOR] = {interp_binary, false},
-    [OP_SHL] = {interp_binary, false},
-    [OP_SHR_ARITH] = {interp_binary, false},
-    [OP_SHR_LOGICAL] = {interp_binary, false},
+    [OP_NEG] = {interp_elementwise, true},
+    [OP_ABS] = {interp_elementwise, false},
+    [OP_SIGN] = {interp_elementwise, false},
+    [OP_FLOOR] = {interp_elementwise, false},
+    [OP_ROUND_EVEN] = {interp_elementwise, false},
+    [OP_EXP] = {interp_elementwise, false},
+    [OP_EXPM1] = {interp_elementwise, false},
+    [OP_LOG] = {interp_elementwise, false},
+    [OP_LOG1P] = {interp_elementwise, false},
+    [OP_SQRT] = {interp_elementwise, false},
+    [OP_RSQRT] = {interp_elementwise, false},
+    [OP_SIN] = {interp_elementwise, false},
+    [OP_COS] = {interp_elementwise, false},
+    [OP_TANH] = {interp_elementwise, false},
+    [OP_LOGISTIC] = {interp_elementwise, false},
+    [OP_ERF] = {interp_elementwise, false},
+    [OP_ERF_INV] = {interp_elementwise, false},
+    [OP_LGAMMA] = {interp_elementwise, false},
+    [OP_POLYGAMMA] = {interp_elementwise, false},
+    [OP_BESSEL_IE] = {interp_elementwise, false},
+    [OP_NOT] = {interp_elementwise, false},
+    [OP_ADD] = {interp_elementwise, true},
+    [OP_SUB] = {interp_elementwise, true},
+    [OP_MUL] = {interp_elementwise, true},
+    [OP_DIV] = {interp_elementwise, true},
+    [OP_POW] = {interp_elementwise, false},
+    [OP_REM] = {interp_elementwise, false},
+    [OP_MAX] = {interp_elementwise, false},
+    [OP_MIN] = {interp_elementwise, false},
+    [OP_ATAN2] = {interp_elementwise, false},
+    [OP_AND] = {interp_elementwise, false},
+    [OP_OR] = {interp_elementwise, false},
+    [OP_XOR] = {interp_elementwise, false},
+    [OP_SHL] = {interp_elementwise, false},
+    [OP_SHR_ARITH] = {interp_elementwise, false},
+    [OP_SHR_LOGICAL] = {interp_elementwise, false},
     [OP_NEXTAFTER] = {interp_nextafter, false},
-    [OP_IGAMMA] = {interp_binary, false},
-    [OP_COMPARE] = {interp_compare, false},
-    [OP_IS_FINITE] = {interp_is_finite, false},
+    [OP_IGAMMA] = {interp_elementwise, false},
+    [OP_COMPARE] = {interp_elementwise, false},
+    [OP_IS_FINITE] = {interp_elementwise, false},
     [OP_SELECT] = {interp_select, true},
-    [OP_CONVERT] = {interp_convert, false},
+    [OP_CONVERT] = {interp_elementwise, false},
     [OP_BITCAST] = {interp_bitcast, true},
     [OP_COMPLEX] = {interp_complex, true},
     [OP_REAL] = {interp_part, true},
@@ -156,6 +162,7 @@ static const Rule rules[OP_COUNT] = {
     [OP_EIGH] = {interp_eigh, false},
     [OP_SVD] = {interp_svd, false},
     [OP_RETURN] = {run_nothing, true},
+    [OP_FUSED] = {run_fused, true},
     [OP_STOP_GRADIENT] = {interp_same, true},
     [OP_BARRIER] = {interp_same, true},
     [OP_PARAMETER] = {run_parameter, true},
@@ -199,16 +206,30 @@ static void run_row(Interp *it) {
     rules[it->opcode].fn(it);
     arena_release(it->arena, mark);
 }
-static void run_block(Interp *it, const Tensor *inputs) {
+static void run_block(Interp *it, BlockId block) { /* its arguments have their values */
     const Code *code = &it->world->code;
-    uint32_t    args = code->blocks.args_first[it->block.row].row;
-    for (uint32_t i = 0; i < code->blocks.args_count[it->block.row]; i++)
-        it->values[args + i] = inputs[i];
-    for (uint32_t row = code->blocks.op_first[it->block.row];
-         row < code->blocks.op_last[it->block.row] && it->status == STATUS_OK; row++) {
+    for (uint32_t row = code->blocks.op_first[block.row];
+         row < code->blocks.op_last[block.row] && it->status == STATUS_OK; row++) {
         it->op = (OpId){row};
-        if (code->ops.block[row].row == it->block.row) run_row(it); /* not those of nested blocks */
+        if (code->ops.block[row].row == block.row) run_row(it); /* not those of nested blocks */
     }
+}
+/* A fused row means its block; with loops, its kernel. */
+static void run_fused(Interp *it) {
+    const Code *code = &it->world->code;
+    OpId        op = it->op;
+    BlockId     body = code->ops.blocks_first[op.row];
+    if (it->loops != NULL) {
+        interp_fused(it);
+        return;
+    }
+    for (uint32_t i = 0; i < interp_in_count(it); i++)
+        it->values[code->blocks.args_first[body.row].row + i] = *interp_in(it, i);
+    run_block(it, body);
+    it->op = op;
+    for (uint32_t i = 0; i < code->ops.results_count[op.row] && it->status == STATUS_OK; i++)
+        walk_copy_all(interp_out(it, i),
+                      &it->values[op_operand(code, block_return(code, body), i).row]);
 }
 static void copy_outputs(Interp *it, Arena *out, Tensor *outputs) {
     it->op = block_return(&it->world->code, it->block);
@@ -222,10 +243,17 @@ static void copy_outputs(Interp *it, Arena *out, Tensor *outputs) {
 Status interp_run(Arena *out, const World *world, GraphId graph, const Tensor *inputs,
                   uint32_t inputs_count, NamedTensor *state, uint32_t state_count,
                   Tensor *out_outputs, Diags *diags) {
+    return interp_run_loops(out, world, NULL, graph, inputs, inputs_count, state, state_count,
+                            out_outputs, diags);
+}
+Status interp_run_loops(Arena *out, const World *world, const InterpLoops *loops, GraphId graph,
+                        const Tensor *inputs, uint32_t inputs_count, NamedTensor *state,
+                        uint32_t state_count, Tensor *out_outputs, Diags *diags) {
     ASSERT(out != NULL && graph_id_some(graph));
     Scratch  scratch = scratch_begin(&out, 1);
     int64_t *dims = ARENA_ARRAY(scratch.arena, int64_t, world->dims.rows.table.count);
     Interp   it = {.world = world,
+                   .loops = loops,
                    .block = world->code.graphs.block[graph.row],
                    .dims = dims,
                    .state = state,
@@ -234,7 +262,9 @@ Status interp_run(Arena *out, const World *world, GraphId graph, const Tensor *i
                    .diags = diags};
     if (bind_dims(world, graph, inputs, inputs_count, dims, diags)) {
         it.values = ARENA_ARRAY_ZERO(scratch.arena, Tensor, world->code.values.table.count);
-        run_block(&it, inputs);
+        uint32_t args = world->code.blocks.args_first[it.block.row].row;
+        for (uint32_t i = 0; i < inputs_count; i++) it.values[args + i] = inputs[i];
+        run_block(&it, it.block);
     } else {
         it.status = STATUS_INVALID;
     }

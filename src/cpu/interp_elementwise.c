@@ -1,14 +1,13 @@
 /* Elementwise rules: unary and binary mathematics, comparison, selection and conversion. One switch
- * gives the meaning of every operator on doubles, one on integers; the loops are the same for all.
- * Integer division and remainder by zero give 0, and no input is undefined behaviour. */
+ * gives the meaning of every operator on doubles, one on integers; interp_scalar puts them
+ * together, for the loop over tensors below and for kernels (interp_loops.c). Integer division and
+ * remainder by zero give 0, and no input is undefined behaviour. */
 #include "cpu/interp_inner.h"
 
-static double float_unary(const Interp *it, double x) { /* tidy: dispatch */
-    int64_t order = it->opcode == OP_POLYGAMMA || it->opcode == OP_BESSEL_IE
-                        ? (int64_t)it->attrs[0] /* ORDER: ATTR_*_order is the first */
-                        : 0;
+static double float_unary(const Scalar *op, double x) { /* tidy: dispatch */
+    int64_t order = (int64_t)op->word;
     int     sign;
-    switch (it->opcode) {
+    switch (op->opcode) {
     case OP_NEG: return -x;
     case OP_ABS: return fabs(x);
     case OP_SIGN: return isnan(x) ? x : (double)((x > 0) - (x < 0));
@@ -32,27 +31,13 @@ static double float_unary(const Interp *it, double x) { /* tidy: dispatch */
     default: NEVER(true); return x;
     }
 }
-static int64_t int_unary(const Interp *it, int64_t x) {
-    switch (it->opcode) {
+static int64_t int_unary(const Scalar *op, int64_t x) {
+    switch (op->opcode) {
     case OP_NEG: return wrap_sub(0, x);
     case OP_ABS: return x < 0 ? wrap_sub(0, x) : x;
     case OP_SIGN: return (x > 0) - (x < 0);
-    case OP_NOT: return interp_in(it, 0)->dtype == DTYPE_BOOL ? !x : ~x;
+    case OP_NOT: return op->from == DTYPE_BOOL ? !x : ~x;
     default: NEVER(true); return x;
-    }
-}
-void interp_unary(Interp *it) {
-    const Tensor *x = interp_in(it, 0);
-    Tensor       *y = interp_out(it, 0);
-    bool          is_float = dtype_is_float(x->dtype);
-    if (dtype_is_complex(x->dtype)) {
-        interp_complex_math(it);
-        return;
-    }
-    for (int64_t i = 0; i < tensor_elements(y); i++) {
-        Num a = interp_load(x, i);
-        interp_store(y, i,
-                     is_float ? (Num){.f = float_unary(it, a.f)} : (Num){.i = int_unary(it, a.i)});
     }
 }
 
@@ -118,22 +103,6 @@ static int64_t int_binary(Opcode opcode, Dtype dtype, int64_t x, int64_t y) {
     default: NEVER(true); return x;
     }
 }
-void interp_binary(Interp *it) {
-    const Tensor *x = interp_in(it, 0), *y = interp_in(it, 1);
-    Tensor       *z = interp_out(it, 0);
-    bool          is_float = dtype_is_float(x->dtype);
-    if (dtype_is_complex(x->dtype)) {
-        interp_complex_math(it);
-        return;
-    }
-    for (int64_t i = 0; i < tensor_elements(z); i++) {
-        Num a = interp_load(x, i), b = interp_load(y, i);
-        interp_store(z, i,
-                     is_float ? (Num){.f = float_binary(it->opcode, a.f, b.f)}
-                              : (Num){.i = int_binary(it->opcode, x->dtype, a.i, b.i)});
-    }
-}
-
 /* The neighbour in the storage dtype. The bits of a 16-bit float without its sign count the numbers
  * of that sign in order, so that a step is one more or one less. */
 static uint16_t half_step(uint16_t bits, double from, double towards) {
@@ -170,45 +139,65 @@ static bool holds(CompareKind direction, bool less, bool equal, bool greater) {
     default: return greater || equal;
     }
 }
-void interp_compare(Interp *it) {
-    const Tensor *x = interp_in(it, 0), *y = interp_in(it, 1);
-    Tensor       *z = interp_out(it, 0);
-    CompareKind   direction = (CompareKind)it->attrs[ATTR_COMPARE_direction];
-    bool          is_float = dtype_is_float(x->dtype);
-    for (int64_t i = 0; i < tensor_elements(z); i++) {
-        Num  a = interp_load(x, i), b = interp_load(y, i);
-        bool held = is_float ? holds(direction, a.f<b.f, a.f == b.f, a.f> b.f)
-                             : holds(direction, a.i<b.i, a.i == b.i, a.i> b.i);
-        interp_store(z, i, (Num){.i = held});
+static bool compares(const Scalar *op, Num a, Num b) {
+    CompareKind direction = (CompareKind)op->word;
+    return dtype_is_float(op->from) ? holds(direction, a.f<b.f, a.f == b.f, a.f> b.f)
+                                    : holds(direction, a.i<b.i, a.i == b.i, a.i> b.i);
+}
+
+/* --- type ------------------------------------------------------------------------------------- */
+static Num converted(const Scalar *op, Num a) {
+    bool from_float = dtype_is_float(op->from), to_float = dtype_is_float(op->to);
+    if (op->to == DTYPE_BOOL) return (Num){.i = from_float ? a.f != 0 : a.i != 0};
+    if (from_float && !to_float) return (Num){.i = interp_saturate(op->to, a.f)};
+    if (!from_float && to_float) /* one rounding, also from 64 bits */
+        return (Num){.f = op->to == DTYPE_F64 ? (double)a.i : (double)(float)a.i};
+    return a;
+}
+/* What the bits of an element say in another dtype of the same width. */
+static Num reinterpreted(const Scalar *op, Num a) {
+    uint64_t bits = 0;
+    Tensor   as_from = {.dtype = op->from, .data = &bits}, as_to = {.dtype = op->to, .data = &bits};
+    interp_store(&as_from, 0, a);
+    return interp_load(&as_to, 0);
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+Num interp_scalar(const Scalar *op, Num a, Num b, Num c) {
+    bool is_float = dtype_is_float(op->from);
+    switch (op->opcode) {
+    case OP_COMPARE: return (Num){.i = compares(op, a, b)};
+    case OP_IS_FINITE: return (Num){.i = is_float ? isfinite(a.f) != 0 : true};
+    case OP_SELECT: return a.i ? b : c;
+    case OP_CONVERT: return converted(op, a);
+    case OP_BITCAST: return reinterpreted(op, a);
+    default: break;
+    }
+    if (op_infos[op->opcode].operands_max == 1)
+        return is_float ? (Num){.f = float_unary(op, a.f)} : (Num){.i = int_unary(op, a.i)};
+    return is_float ? (Num){.f = float_binary(op->opcode, a.f, b.f)}
+                    : (Num){.i = int_binary(op->opcode, op->from, a.i, b.i)};
+}
+void interp_elementwise(Interp *it) {
+    const Tensor *x = interp_in(it, 0);
+    Tensor       *y = interp_out(it, 0);
+    uint32_t      count = interp_in_count(it);
+    Scalar        op = {it->opcode, x->dtype, y->dtype, 0};
+    if (op_infos[it->opcode].attrs_count != 0) op.word = it->attrs[0];
+    if (dtype_is_complex(x->dtype)) {
+        interp_complex_math(it);
+        return;
+    }
+    for (int64_t i = 0; i < tensor_elements(y); i++) {
+        Num operands[2] = {{.i = 0}, {.i = 0}};
+        for (uint32_t k = 0; k < count; k++) operands[k] = interp_load(interp_in(it, k), i);
+        interp_store(y, i, interp_scalar(&op, operands[0], operands[1], (Num){.i = 0}));
     }
 }
-void interp_is_finite(Interp *it) {
-    const Tensor *x = interp_in(it, 0);
-    bool          is_float = dtype_is_float(x->dtype);
-    for (int64_t i = 0; i < tensor_elements(x); i++)
-        interp_store(interp_out(it, 0), i,
-                     (Num){.i = is_float ? isfinite(interp_load(x, i).f) != 0 : true});
-}
+/* These move elements of any dtype as bytes. */
 void interp_select(Interp *it) {
     for (int64_t i = 0; i < tensor_elements(interp_out(it, 0)); i++)
         walk_copy(interp_out(it, 0), i, interp_in(it, interp_load(interp_in(it, 0), i).i ? 1 : 2),
                   i);
-}
-
-/* --- type ------------------------------------------------------------------------------------- */
-void interp_convert(Interp *it) {
-    const Tensor *x = interp_in(it, 0);
-    Tensor       *y = interp_out(it, 0);
-    bool          from_float = dtype_is_float(x->dtype), to_float = dtype_is_float(y->dtype);
-    for (int64_t i = 0; i < tensor_elements(y); i++) {
-        Num a = interp_load(x, i), b = a;
-        if (y->dtype == DTYPE_BOOL)
-            b.i = from_float ? a.f != 0 : a.i != 0;
-        else if (from_float && !to_float)
-            b.i = interp_saturate(y->dtype, a.f);
-        else if (!from_float && to_float) /* one rounding, also from 64 bits */
-            b.f = y->dtype == DTYPE_F64 ? (double)a.i : (double)(float)a.i;
-        interp_store(y, i, b);
-    }
 }
 void interp_bitcast(Interp *it) { walk_copy_all(interp_out(it, 0), interp_in(it, 0)); }

@@ -9,20 +9,22 @@
 #include <math.h>
 
 #include "cpu/interp.h"
+#include "cpu/interp_loops.h"
 
 typedef struct Interp {
-    const World    *world;
-    BlockId         block;
-    const int64_t  *dims;   /* sizes by DimId row */
-    Tensor         *values; /* by ValueId row */
-    NamedTensor    *state;
-    uint32_t        state_count;
-    Arena          *arena; /* scratch of the run */
-    Diags          *diags;
-    Status          status; /* the first failure ends the run */
-    OpId            op;     /* the row in progress, and its parts */
-    Opcode          opcode;
-    const uint64_t *attrs;
+    const World       *world;
+    const InterpLoops *loops; /* NULL: fused rows run their blocks */
+    BlockId            block;
+    const int64_t     *dims;   /* sizes by DimId row */
+    Tensor            *values; /* by ValueId row */
+    NamedTensor       *state;
+    uint32_t           state_count;
+    Arena             *arena; /* scratch of the run */
+    Diags             *diags;
+    Status             status; /* the first failure ends the run */
+    OpId               op;     /* the row in progress, and its parts */
+    Opcode             opcode;
+    const uint64_t    *attrs;
 } Interp;
 typedef void InterpFn(Interp *it);
 
@@ -57,6 +59,7 @@ static inline bool ints_has(Ints list, int64_t number) {
     return false;
 }
 void interp_fail_kernel(Interp *it); /* this row has no rule for its dtypes */
+void interp_fail(Interp *it, DiagKind kind, String what);
 
 /* --- wide numbers: double for floats, int64 for integers and bool ----------------------------- */
 typedef union Num {
@@ -75,6 +78,17 @@ Num interp_identity(ReduceKind kind, Dtype dtype);
 Num interp_combine(ReduceKind kind, bool is_float, Num a, Num b);
 /* Whether a comes before b among extremes (max: a greater; NaN before all numbers). */
 bool interp_beats(bool want_max, bool is_float, Num a, Num b);
+
+/* One element of an elementwise operator: all but nextafter, on real numbers and bools. from: dtype
+ * of the first operand (that of the values for select does not matter), to: of the result, which is
+ * left to be rounded (interp_round); word: the attribute, if the operator has one. */
+typedef struct Scalar {
+    Opcode   opcode;
+    Dtype    from, to;
+    uint64_t word;
+} Scalar;
+Num interp_scalar(const Scalar *op, Num a, Num b, Num c);
+Num interp_round(Dtype dtype, Num number); /* what storing it and loading it again gives */
 
 static inline int64_t wrap_add(int64_t a, int64_t b) {
     return (int64_t)((uint64_t)a + (uint64_t)b);
@@ -139,14 +153,14 @@ double interp_erf_inv(double x);
 double interp_igamma(double a, double x);
 
 /* --- rules, by file --------------------------------------------------------------------------- */
-InterpFn interp_unary, interp_binary, interp_nextafter, interp_compare, interp_is_finite,
-    interp_select, interp_convert, interp_bitcast;
+InterpFn interp_elementwise, interp_nextafter, interp_select, interp_bitcast;
 InterpFn interp_constant, interp_iota, interp_rng_bits, interp_broadcast_in_dim, interp_same,
     interp_transpose, interp_slice, interp_pad, interp_concat, interp_reverse, interp_dim_size;
 InterpFn interp_dynamic_slice, interp_dynamic_update_slice, interp_gather, interp_scatter;
 InterpFn interp_reduce, interp_arg_reduce, interp_cumulative, interp_sort, interp_reduce_window;
 InterpFn interp_dot_general, interp_convolution;
 InterpFn interp_complex, interp_part, interp_complex_math, interp_fft;
+InterpFn interp_fused;
 InterpFn interp_cholesky, interp_triangular_solve, interp_lu, interp_qr, interp_eigh, interp_svd;
 
 #endif

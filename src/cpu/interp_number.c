@@ -55,6 +55,13 @@ void interp_store(Tensor *x, int64_t at, Num number) {
     }
 }
 
+Num interp_round(Dtype dtype, Num number) {
+    uint64_t bits = 0;
+    Tensor   element = {.dtype = dtype, .data = &bits};
+    interp_store(&element, 0, number);
+    return interp_load(&element, 0);
+}
+
 Num *interp_load_all(Interp *it, const Tensor *x) {
     int64_t count = tensor_elements(x);
     Num    *all = ARENA_ARRAY(it->arena, Num, count);

@@ -59,7 +59,7 @@ typedef void RowFn(void *y, const void *x, const void *weight, const void *bias,
 typedef void GemmTileFn(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
                         int64_t k, int64_t rows, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
-                        int64_t width, int64_t count, int64_t k);
+                        int64_t width, int64_t count, int64_t k); /* any number of panels */
 /* Patches of a convolution: out[k][width], for each run  out[k][col + i] = x[from + offsets[k] +
  * i stride]  for i < count; columns beyond the last run are zero. */
 typedef struct PatchRun {
@@ -67,26 +67,42 @@ typedef struct PatchRun {
 } PatchRun;
 typedef void PatchFn(void *out, int64_t width, const void *x, const PatchRun *runs,
                      int64_t runs_count, int64_t stride, const int64_t *offsets, int64_t k);
+/* Strips of attention and the fused loss; see kernels_strip.def. */
+typedef void StripSoftmaxFn(void *strip, int64_t n, int64_t first, double factor, void *max,
+                            void *sum, void *shrink);
+typedef void StripEndFn(const void *max, const void *sum, void *lse, void *inverse);
+typedef void StripBackFn(void *strip, void *back, int64_t n, int64_t first, double factor,
+                         const void *lse, const void *delta);
+typedef void StripLossFn(void *strip, int64_t n, const void *lse, const void *all, const void *mine,
+                         const int64_t *label);
+typedef void StripScaleFn(void *strip, int64_t n, const void *by);
+typedef void StripDotFn(const void *a, const void *b, int64_t n, void *out);
 typedef struct GemmShape {
     int32_t rows, cols; /* of a register tile */
 } GemmShape;
 
 typedef struct Isa {
-    const char   *name;
-    BlockFn      *block[OP_COUNT][DTYPE_COUNT];
-    BlockFn      *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
-    BlockFn      *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
-    BlockFn      *select_bytes[9], *copy_bytes[9];   /* by element size */
-    ReduceRowFn  *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceColsFn *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceRowFn  *square_row[DTYPE_COUNT];
-    RowFn        *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
-    RowFn        *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
-    BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
-    GemmTileFn   *gemm_tile[DTYPE_COUNT];
-    GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
-    PatchFn      *conv_patch[DTYPE_COUNT];
-    GemmShape     gemm_shape[DTYPE_COUNT];
+    const char     *name;
+    BlockFn        *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn        *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn        *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn        *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn    *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn   *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn    *square_row[DTYPE_COUNT];
+    RowFn          *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn          *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn        *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn     *gemm_tile[DTYPE_COUNT];
+    GemmPackFn     *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    PatchFn        *conv_patch[DTYPE_COUNT];
+    GemmShape       gemm_shape[DTYPE_COUNT];
+    StripSoftmaxFn *strip_softmax[DTYPE_COUNT]; /* those of the strips: f32 and f64 */
+    StripEndFn     *strip_end[DTYPE_COUNT];
+    StripBackFn    *strip_back[DTYPE_COUNT];
+    StripLossFn    *strip_loss_back[DTYPE_COUNT];
+    StripScaleFn   *strip_scale[DTYPE_COUNT];
+    StripDotFn     *strip_dot[DTYPE_COUNT];
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
@@ -164,6 +180,7 @@ enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
  * is the first scalar attribute that fn is given. */
 bool   kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
 BindFn gemm_bind_dot_general, gemm_bind_linear, conv_bind_convolution;
+BindFn attention_bind, attention_grad_bind;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {

@@ -4,8 +4,8 @@
  *     d[m,n] = epilogue(alpha * a[m,k] b[k,n]) (+ d, accumulating), for each of `batch` products
  *
  * A problem is plain data; a plan is the problem with an algorithm and holds nothing that must be
- * closed. Products accumulate in f32 (f64 for f64). cuBLASLt is column-major: a row-major product is
- * its transpose there, with the operands exchanged, which is free. */
+ * closed. Products accumulate in f32 (f64 for f64). cuBLASLt is column-major: a row-major product
+ * is its transpose there, with the operands exchanged, which is free. */
 #ifndef STOA_GPU_BLASLT_H
 #define STOA_GPU_BLASLT_H
 
@@ -13,22 +13,22 @@
 #include "gpu/gpu.h"
 #include "tables/dtypes.h"
 
-typedef enum GpuEpilogue { /* bits; the combinations that exist are in blaslt.c */
-                           GPU_EPILOGUE_NONE = 0,
-                           GPU_EPILOGUE_BIAS = 1, /* + bias[n] */
-                           GPU_EPILOGUE_RELU = 2, /* then max(x, 0) */
-                           GPU_EPILOGUE_GELU = 4, /* then gelu, its tanh form */
-                           GPU_EPILOGUE_AUX =
-                               8, /* aux keeps what the derivative needs: of gelu its argument[m,n], of relu
-                               a bit an element, rows padded to 128 bits */
-                           GPU_EPILOGUE_DRELU = 16, /* times the derivative of relu, from aux */
-                           GPU_EPILOGUE_DGELU = 32, /* times the derivative of gelu at aux[m,n] */
-                           GPU_EPILOGUE_DBIAS =
-                               64, /* with one of the two before: bias[n] becomes the sums over m */
-                           GPU_EPILOGUE_SUM_A =
-                               128, /* bias[m] becomes the sums of a over k: a bias gradient beside the
-                                 gradient of a weight */
-                           GPU_EPILOGUE_SUM_B = 256 /* bias[n] becomes the sums of b over k */
+/* Bits; the combinations that exist are in blaslt.c. */
+typedef enum GpuEpilogue {
+    GPU_EPILOGUE_NONE = 0,
+    GPU_EPILOGUE_BIAS = 1, /* + bias[n] */
+    GPU_EPILOGUE_RELU = 2, /* then max(x, 0) */
+    GPU_EPILOGUE_GELU = 4, /* then gelu, its tanh form */
+    /* aux keeps what the derivative needs: of gelu its argument[m,n], of relu a bit an element with
+     * rows padded to 128 bits. */
+    GPU_EPILOGUE_AUX = 8,
+    GPU_EPILOGUE_DRELU = 16, /* times the derivative of relu, from aux */
+    GPU_EPILOGUE_DGELU = 32, /* times the derivative of gelu at aux[m,n] */
+    GPU_EPILOGUE_DBIAS = 64, /* with one of the two before: bias[n] becomes the sums over m */
+    /* bias[m] becomes the sums of a over k, bias[n] those of b: a bias gradient beside the gradient
+     * of a weight. */
+    GPU_EPILOGUE_SUM_A = 128,
+    GPU_EPILOGUE_SUM_B = 256
 } GpuEpilogue;
 
 typedef struct GpuMatmul {

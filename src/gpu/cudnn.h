@@ -74,7 +74,8 @@ MUST_USE Status gpu_cudnn_open_for(GpuLibs *libs, String properties, GpuCache *c
 void            gpu_cudnn_close(GpuCudnn *cudnn); /* safe on all zero */
 /* A kept plan, or that of the first engine of the heuristics, from place `rank` on, that takes the
  * graph; its kernels are compiled then (0.5 to 1.5 s of processor time; a kept one takes 2 ms). The
- * unused part of graph is zero. what: names the graph in messages. Descriptors are listed in arena. */
+ * unused part of graph is zero. what: names the graph in messages. Descriptors are listed in
+ * arena. */
 MUST_USE Status gpu_cudnn_plan(GpuCudnn *cudnn, Arena *arena, const CudnnGraph *graph,
                                const char *what, uint32_t rank, Diags *diags, CudnnPlan *out_plan);
 /* addresses[i]: of tensor tensors[i], on the device, or on the host for a NUMBER. */

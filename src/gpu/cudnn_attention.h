@@ -42,8 +42,8 @@ typedef struct GpuAttentionPlan {
     float     values[ATTENTION_NUMBERS];
 } GpuAttentionPlan;
 
-/* rank: how many engines of the heuristics to skip, to measure the others. GPU_UNSUPPORTED says what
- * cuDNN or this version of it cannot do. Descriptors are listed in arena; close the plan. */
+/* rank: how many engines of the heuristics to skip, to measure the others. GPU_UNSUPPORTED says
+ * what cuDNN or this version of it cannot do. Descriptors are listed in arena; close the plan. */
 MUST_USE Status gpu_attention_plan(GpuCudnn *cudnn, Arena *arena, const GpuAttention *problem,
                                    bool backward, uint32_t rank, Diags *diags,
                                    GpuAttentionPlan *out_plan);

@@ -1,7 +1,7 @@
 /* Opening a device: facts, primary context, and the oldest architecture that is taken.
  *
- * Machine code is made for the exact architecture; from Hopper on with the suffix `a`, which unlocks
- * the instructions of that generation (wgmma, setmaxnreg, TMA). */
+ * Machine code is made for the exact architecture; from Hopper on with the suffix `a`, which
+ * unlocks the instructions of that generation (wgmma, setmaxnreg, TMA). */
 #include "gpu/gpu.h"
 
 enum { CAPABILITY_LEAST = 80 };

@@ -35,11 +35,9 @@ static String device_line(Arena *arena, GpuLibs *libs, uint32_t ordinal, Diags *
     return line;
 }
 
-uint32_t gpu_findings(Arena *arena, GpuFinding out[GPU_FINDINGS_MAX]) {
+static uint32_t find_all(Arena *arena, GpuLibs *libs, Diags *diags,
+                         GpuFinding out[GPU_FINDINGS_MAX]) {
     uint32_t n = 0;
-    Diags   *diags = ARENA_NEW(arena, Diags);
-    GpuLibs *libs = gpu_libs_open(arena, STR(""));
-    diags_open(diags, NULL);
     for (uint32_t i = 0; i < GPU_LIBRARY_COUNT; i++)
         out[n++] = (GpuFinding){gpu_library_title((GpuLibrary)i),
                                 library_line(arena, libs, (GpuLibrary)i, diags)};
@@ -48,6 +46,22 @@ uint32_t gpu_findings(Arena *arena, GpuFinding out[GPU_FINDINGS_MAX]) {
     for (uint32_t i = 0; i < devices && n < GPU_FINDINGS_MAX; i++)
         out[n++] =
             (GpuFinding){str_format(arena, "gpu %u", i).data, device_line(arena, libs, i, diags)};
+    return n;
+}
+
+uint32_t gpu_findings(Arena *arena, GpuFinding out[GPU_FINDINGS_MAX]) {
+    Diags     *diags = ARENA_NEW(arena, Diags);
+    GpuLibs   *libs = gpu_libs_open(arena, STR(""));
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) { /* what is open here goes, then on to the caller's guard */
+        ArenaFailure failure = arena_guard_failure();
+        diags_close(diags);
+        gpu_libs_close(libs);
+        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+    }
+    diags_open(diags, NULL);
+    uint32_t n = find_all(arena, libs, diags, out);
+    arena_guard_end(&guard);
     diags_close(diags);
     gpu_libs_close(libs);
     return n;

@@ -1,4 +1,5 @@
-/* What was found of NVIDIA's software and hardware, as lines for `stoa doctor`. */
+/* What was found of NVIDIA's software and hardware, as lines for `stoa doctor`: which file each
+ * library came from, in which version, and what each GPU is. */
 #ifndef STOA_GPU_DOCTOR_H
 #define STOA_GPU_DOCTOR_H
 

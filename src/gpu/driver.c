@@ -147,7 +147,8 @@ static bool open_in(GpuLibs *libs, GpuBinding *binding, String folder, String fi
     String path = file;
     if (folder.count > 0) path = str_format(libs->arena, "%s/%s", folder.data, file.data);
     if (folder.count > 0 && !os_exists(path.data)) return false;
-    binding->handle = dlopen(path.data, RTLD_NOW | RTLD_LOCAL);
+    /* They keep threads and thread-local state: never unmapped, only let go. */
+    binding->handle = dlopen(path.data, RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     binding->path = path;
     if (binding->handle != NULL) {
         struct link_map *map = NULL; /* where the system found it */
@@ -178,8 +179,9 @@ static Status open_library(GpuLibs *libs, GpuLibrary library, Diags *diags) {
     if (binding->handle == NULL) {
         text_add(&tried, STR("; looked in:"));
         for (uint32_t i = 0; i < libs->folders_count; i++)
-            text_addf(&tried, " %s", libs->folders[i].count > 0 ? libs->folders[i].data
-                                                                : "(where the system looks)");
+            text_addf(&tried, " %s",
+                      libs->folders[i].count > 0 ? libs->folders[i].data
+                                                 : "(where the system looks)");
         status = refuse(library, STATUS_NOT_FOUND, text_done(&tried), diags);
     }
     scratch_end(scratch);

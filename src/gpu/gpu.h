@@ -7,7 +7,8 @@
  * STATUS_DEVICE.
  *
  * Thread rule: a Gpu and what belongs to it are used by one thread at a time; another thread calls
- * gpu_attach first. Sizes are bytes. Device work is asynchronous unless a comment says otherwise. */
+ * gpu_attach first. Sizes are bytes. Device work is asynchronous unless a comment says
+ * otherwise. */
 #ifndef STOA_GPU_GPU_H
 #define STOA_GPU_GPU_H
 
@@ -68,9 +69,9 @@ struct GpuArena {
 };
 
 /* Reserves bytes_max addresses and commits `bytes`. Where the device cannot map memory, it takes
- * `bytes` at once and cannot grow. Failure leaves nothing behind; running out adds GPU_MEMORY with a
- * GPU_HELD row for each open arena. Contents are undefined. out_arena stays where it is until it is
- * closed. */
+ * `bytes` at once and cannot grow. Failure leaves nothing behind; running out adds GPU_MEMORY with
+ * a GPU_HELD row for each open arena. Contents are undefined. out_arena stays where it is until it
+ * is closed. */
 MUST_USE Status gpu_arena_open(Gpu *gpu, const char *name, uint64_t bytes, uint64_t bytes_max,
                                Diags *diags, GpuArena *out_arena);
 /* Makes at least `bytes` committed; a failure keeps what there was. */
@@ -178,8 +179,8 @@ MUST_USE Status gpu_module_kernel(const GpuModule *module, const char *name, Dia
 /* A __device__ or __constant__ variable. */
 MUST_USE Status gpu_module_variable(const GpuModule *module, const char *name, Diags *diags,
                                     CuPtr *out_memory, uint64_t *out_bytes);
-/* Allows up to `bytes` of dynamic shared memory (above 48 KiB it must be asked for), and clusters of
- * more than 8 blocks. */
+/* Allows up to shared_bytes of dynamic shared memory (above 48 KiB it must be asked for), and
+ * clusters of more than 8 blocks. */
 MUST_USE Status gpu_kernel_allow(Gpu *gpu, GpuKernel kernel, uint32_t shared_bytes,
                                  bool large_clusters, Diags *diags);
 /* How many blocks of a launch fit on one multiprocessor at once. */

@@ -2,8 +2,9 @@
  * calls.
  *
  * A list is added in its order, each node after the handles of nodes before it, so one pass
- * suffices. Bodies of conditional nodes are graphs of the driver, known once the node is added; they
- * wait in a work list. The driver copies all arguments, so lists may be freed after gpu_graph_add. */
+ * suffices. Bodies of conditional nodes are graphs of the driver, known once the node is added;
+ * they wait in a work list. The driver copies all arguments, so lists may be freed after
+ * gpu_graph_add. */
 #include "gpu/gpu.h"
 
 typedef struct Pending { /* nodes that still have to be put into a graph */

@@ -4,8 +4,8 @@
  * An arena reserves addresses once and maps physical memory to them in chunks, as the arenas of the
  * host do, so nothing that holds an address (a graph above all) is rebuilt when a larger plan needs
  * more. Running out is asked of the driver, which alone knows what others hold; a limit of our own
- * (Gpu.bytes_max) is checked first. The host row of a chunk outlives the arena by a little: it lives
- * as long as the Gpu. */
+ * (Gpu.bytes_max) is checked first. The host row of a chunk outlives the arena by a little: it
+ * lives as long as the Gpu. */
 #include "gpu/gpu.h"
 
 typedef struct GpuChunk {

@@ -1,4 +1,7 @@
-/* Modules of machine code, kernels in them, and launches. */
+/* Modules of machine code, kernels in them, and launches.
+ *
+ * Arguments travel as one packed block: a generated kernel takes one struct, so that the number of
+ * its tensors has no limit but the driver's 32 KiB. */
 #include "gpu/gpu.h"
 
 Status gpu_module_open(Gpu *gpu, const char *name, String image, Diags *diags,

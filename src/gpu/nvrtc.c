@@ -107,8 +107,8 @@ Status gpu_compile(Arena *out, GpuLibs *libs, GpuCache *cache, const char *arch,
     String parts[3] = {gpu_version_text(scratch.arena, libs->bindings[GPU_LIBRARY_NVRTC].version),
                        str_of(arch), STR("c++17 minimal")};
     Job   *rows = ARENA_ARRAY(scratch.arena, Job, count);
-    Jobs   jobs = {
-          .fns = &libs->fns, .rows = rows, .options = options, .options_count = (int)LENGTH(options)};
+    Jobs   jobs = {.fns = &libs->fns, .rows = rows, .options = options};
+    jobs.options_count = (int)LENGTH(options);
     jobs.count = find_known(out, cache, parts, sources, count, out_images, rows);
     if (workers != NULL && jobs.count > 1)
         workers_run(workers, compile_next, &jobs);

@@ -1,15 +1,13 @@
 /* differentiate: gradient and jvp rows become derivative programs.
  *
  * Rows are handled in order, so a gradient of a gradient sees ordinary rows: any order is
- * repetition.
- *   jvp       walk the rows between the inputs and y once and emit their tangents (rules/jvp.def).
- *   gradient  the same from placeholder tangents, then walk the emitted rows backwards and transpose
- *             those that are linear in the tangents (rules/transpose.def), adding up contributions.
- * There is no table of backward operators. The tangent rows of a gradient are unused afterwards,
- * for `dead` to drop; their coefficients are what the backward program uses. A composite without a
- * derivative rule takes that of its expansion, whose rows are appended for the purpose. A
- * placeholder is stop_gradient of its x: a row of the right type that no further gradient passes
- * through.
+ * repetition. For jvp, the rows between the inputs and y are walked once and emit their tangents
+ * (rules/jvp.def). For gradient, the same from placeholder tangents; then the emitted rows are
+ * walked backwards and those linear in the tangents transposed (rules/transpose.def), adding up
+ * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
+ * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
+ * composite without a derivative rule takes that of its expansion, whose rows are appended for the
+ * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per

@@ -73,6 +73,13 @@ static BufferId add_arg(Lowering *l, ValueId inner, ValueId outer, uint32_t posi
     buffers->strides[buffer.row] = loops_list(l->loops, strides, rank);
     return buffer;
 }
+/* Sums of 16-bit floats are not rounded with each step: they are kept wide and stored at the end.
+ * */
+static bool sums_wide(const Lowering *l, ValueId value) {
+    Dtype dtype = type_dtype(&l->world->types, l->code->values.type[value.row]);
+    return l->code->ops.opcode[value_op(l->code, value).row] == OP_REDUCE &&
+           loops_compute_dtype(dtype) != dtype;
+}
 static void add_buffers(Lowering *l, OpId op, const Stages *stages) {
     const Code *code = l->code;
     uint32_t operands = code->ops.operands_count[op.row], end = code->blocks.op_last[l->block.row];
@@ -81,8 +88,9 @@ static void add_buffers(Lowering *l, OpId op, const Stages *stages) {
         l->buffer_of[args.row + i] =
             add_arg(l, (ValueId){args.row + i}, op_operand(code, op, i), i);
     for (uint32_t i = 0; i < code->ops.results_count[op.row]; i++) {
-        ValueId inner = op_operand(code, (OpId){end - 1}, i);
-        l->buffer_of[inner.row] = add_arg(l, inner, op_result(code, op, i), operands + i);
+        ValueId  inner = op_operand(code, (OpId){end - 1}, i);
+        BufferId result = add_arg(l, inner, op_result(code, op, i), operands + i);
+        if (!sums_wide(l, inner)) l->buffer_of[inner.row] = result;
     }
     for (uint32_t i = 0; i < stages->count; i++) {
         DimId    dims[SHAPE_RANK_MAX];
@@ -151,7 +159,7 @@ static Nest open_nest(Lowering *l, const DimId *dims, uint32_t rank, uint32_t wi
     Nest  nest = {.phase = loops_phase(l->loops)};
     for (uint32_t i = 0; i < rank; i++) {
         nest.index[i] = dims_const(d, 0);
-        if (without >> i & 1) continue;
+        if ((without >> i & 1) || dims[i].row == dims_const(d, 1).row) continue;
         nest.index[i] = loops_fresh(l->loops, 'i');
         dims_set_below(d, nest.index[i], dims[i]);
         nest.loops[nest.depth++] = loops_loop(l->loops, nest.index[i], dims[i], BIND_SERIAL);
@@ -181,8 +189,9 @@ static ListId index_in(Lowering *l, const Frame *frame, const Nest *nest, uint32
 }
 
 /* --- stages ----------------------------------------------------------------------------------- */
-/* store value[index] = its element, over the frame, its kept axes, or the value's own shape */
-static void lower_store(Lowering *l, const Frame *frame, ValueId value) {
+/* store to[index] = element of a value, over the frame, its kept axes, or the value's own shape.
+ * The element is computed if `to` is the buffer that keeps it, else loaded from there. */
+static void lower_store(Lowering *l, const Frame *frame, ValueId value, BufferId to) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = lower_dims(l, value, dims), without = 0;
     DimId    elements = product(l, dims, rank, 0);
@@ -196,8 +205,9 @@ static void lower_store(Lowering *l, const Frame *frame, ValueId value) {
     }
     Nest   nest = open_nest(l, own.dims, own.rank, without);
     ListId index = index_in(l, &own, &nest, without, dims, rank);
-    ExprId element = lower_element(l, value, index, value);
-    (void)loops_store(l->loops, access_of(l->buffer_of[value.row], index), element, (ExprId){0});
+    bool   keeps = to.row == l->buffer_of[value.row].row;
+    ExprId element = lower_element(l, value, index, keeps ? value : (ValueId){0});
+    (void)loops_store(l->loops, access_of(to, index), element, (ExprId){0});
     close_nest(l, &nest);
 }
 
@@ -250,7 +260,7 @@ static void lower_row(Lowering *l, OpId op) {
     memset(l->imported, 0, sizeof *l->imported * l->world->dims.rows.table.count);
     lower_forget(l);
     find_stages(l, users, &stages);
-    (void)loops_add_kernel(l->loops, op);
+    KernelId kernel = loops_add_kernel(l->loops, op);
     add_buffers(l, op, &stages);
     Frame frame = find_frame(l, &stages);
     lower_starts(l, &frame, &stages);
@@ -259,9 +269,15 @@ static void lower_row(Lowering *l, OpId op) {
         if (code->ops.opcode[def.row] == OP_REDUCE)
             lower_reduce(l, &frame, stages.values[i], false);
         else
-            lower_store(l, &frame, stages.values[i]);
+            lower_store(l, &frame, stages.values[i], l->buffer_of[stages.values[i].row]);
     }
-    ASSERT(loops_verify(l->loops, (KernelId){l->loops->kernels.table.count - 1}) == NULL);
+    for (uint32_t i = 0; i < code->ops.results_count[op.row]; i++) {
+        ValueId  inner = op_operand(code, (OpId){last}, i);
+        uint32_t result = l->loops->kernels.buffers_first[kernel.row];
+        result += code->ops.operands_count[op.row] + i;
+        if (sums_wide(l, inner)) lower_store(l, &frame, inner, (BufferId){result});
+    }
+    ASSERT(loops_verify(l->loops, kernel) == NULL);
 }
 
 Ran sys_lower(SystemCtx *ctx) {
@@ -277,7 +293,7 @@ Ran sys_lower(SystemCtx *ctx) {
         if (l.code->ops.opcode[row] != OP_FUSED) continue;
         KernelId newest = {l.loops->kernels.table.count};
         lower_row(&l, (OpId){row});
-        if (ctx->target != NULL) schedule_kernel(ctx, newest);
+        if (ctx->target != NULL && !ctx->naive) schedule_kernel(ctx, newest);
         ran.changed++;
     }
     return ran;

@@ -43,7 +43,7 @@ void runner_open(Runner *runner, World *world, const Target *target) {
     runner->checked = STOA_CHECKED;
     views_open(&runner->views, world->code.values.table.rows_max, &world->budget);
     runner->ctx.views = &runner->views;
-    loops_open(&runner->loops);
+    loops_open(&runner->loops, &world->budget);
     runner->ctx.loops = &runner->loops;
 }
 

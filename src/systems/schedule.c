@@ -103,6 +103,7 @@ static void narrow_scopes(Schedule *s) {
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
         BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
         if (s->loops->buffers.scope[buffer.row] != SCOPE_WORK) continue;
+        if (transform_inline(s, buffer)) continue;
         if (!transform_scope(s, buffer, SCOPE_REG)) (void)transform_scope(s, buffer, SCOPE_LANE);
     }
 }

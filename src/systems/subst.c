@@ -26,7 +26,10 @@ static ExprId rewritten(Subst *s, uint32_t row) {
     uint64_t word = exprs->word[row];
     Dtype    dtype = (Dtype)exprs->dtype[row];
     switch ((ExprKind)exprs->kind[row]) {
-    case EXPR_LOAD: return loops_load(loops, subst_access(s, word), a);
+    case EXPR_LOAD:
+        if (buffer_id_some(s->inlined) && access_buffer(word).row == s->inlined.row)
+            return s->value;
+        return loops_load(loops, subst_access(s, word), a);
     case EXPR_INDEX: return loops_index(loops, dtype, subst_dim(s, (DimId){(uint32_t)word}));
     case EXPR_LESS:
         return loops_less(loops, subst_dim(s, (DimId){(uint32_t)(word >> 32)}),
@@ -39,7 +42,7 @@ static ExprId rewritten(Subst *s, uint32_t row) {
 }
 
 ExprId subst_expr(Subst *s, ExprId expr) {
-    if (expr.row == 0 || (s->count == 0 && s->buffer.row == 0)) return expr;
+    if (expr.row == 0 || (s->count == 0 && s->buffer.row == 0 && s->inlined.row == 0)) return expr;
     const LoopExprs *exprs = &s->loops->exprs;
     ArenaMark        mark = arena_mark(s->scratch);
     uint32_t        *stack = ARENA_ARRAY(s->scratch, uint32_t, (size_t)expr.row * 3 + 4);

@@ -15,6 +15,8 @@ typedef struct Subst {
     Arena   *scratch;
     BufferId buffer;  /* optional: accesses of it lose axes */
     uint32_t dropped; /* bit per axis */
+    BufferId inlined; /* optional: loads of it become a value */
+    ExprId   value;
 } Subst;
 
 /* symbols[i] becomes values[i]. */

@@ -21,6 +21,7 @@ typedef struct SystemCtx {
     Loops        *loops;   /* filled by lower */
     Plan         *plan;    /* filled by launch and memory */
     uint32_t      fuel;    /* optional rewrites still allowed */
+    bool          naive;   /* kernels keep the loops that lowering makes: no schedule */
 } SystemCtx;
 typedef struct Ran {
     uint32_t changed; /* rewrites done */

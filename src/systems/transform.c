@@ -162,15 +162,17 @@ bool transform_separates(Loops *loops, DimId address, DimId var) {
     if (!dims_linear_in(dims, address, var, &step, &rest)) return false;
     return !dims_is_const(dims, step) || dims_const_value(dims, step) != 0;
 }
-/* Side by side, iterations may add to one element all together, or each to its own. */
+/* Side by side, iterations may add to one element all together, or each to its own; they may not
+ * store into one. */
 static bool vectors_meet(Schedule *s, uint32_t loop) {
     Loops           *loops = s->loops;
     const LoopNodes *nodes = &loops->nodes;
     for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++) {
-        if (nodes->kind[row] != NODE_REDUCE) continue;
+        if (nodes->kind[row] == NODE_LOOP) continue;
         DimId address = loops_address(loops, nodes->access[row]);
-        if (dims_contains(&loops->dims, address, nodes->var[loop]) &&
-            !transform_separates(loops, address, nodes->var[loop]))
+        bool  moves = dims_contains(&loops->dims, address, nodes->var[loop]);
+        bool  adds = nodes->kind[row] == NODE_REDUCE;
+        if (adds ? moves && !transform_separates(loops, address, nodes->var[loop]) : !moves)
             return true;
     }
     return false;
@@ -400,6 +402,54 @@ bool transform_scope(Schedule *s, BufferId buffer, BufferScope scope) {
     return true;
 }
 
+/* --- inline ----------------------------------------------------------------------------------- */
+static uint32_t parent_of(const LoopNodes *nodes, uint32_t row) {
+    uint32_t parent = row - 1;
+    while (parent + nodes->size[parent] <= row) parent--;
+    return parent;
+}
+/* The only store of a buffer that others beside it may take the value of; 0 if there is none. */
+static uint32_t find_inlined(Schedule *s, BufferId buffer) {
+    const LoopNodes *nodes = &s->loops->nodes;
+    uint32_t         first = schedule_node(s, 0), store = 0;
+    uint32_t         last = first + s->loops->kernels.nodes_count[s->kernel.row];
+    for (uint32_t row = first; row < last; row++) {
+        if (nodes->kind[row] != NODE_STORE && nodes->kind[row] != NODE_REDUCE) continue;
+        Touches      here = touches_of(s, row, row + 1);
+        const Touch *touch = &here.rows[buffer.row - here.first];
+        if (touch->written) {
+            if (store != 0 || touch->read || nodes->kind[row] != NODE_STORE ||
+                expr_id_some(nodes->guard[row]))
+                return 0;
+            store = row;
+        } else if (touch->read) {
+            uint32_t rank = list_count(&s->loops->lists, touch->index);
+            if (store == 0 || parent_of(nodes, row) != parent_of(nodes, store) ||
+                touch->common != (1u << rank) - 1 ||
+                touch->index.row != access_index(nodes->access[store]).row)
+                return 0;
+        }
+    }
+    return store;
+}
+bool transform_inline(Schedule *s, BufferId buffer) {
+    Loops *loops = s->loops;
+    if (loops->buffers.scope[buffer.row] != SCOPE_WORK) return false;
+    uint32_t store = find_inlined(s, buffer);
+    if (store == 0) return false;
+    Subst sub = subst_begin(loops, s->scratch, NULL, NULL, 0);
+    sub.inlined = buffer;
+    sub.value = loops->nodes.value[store];
+    Rewriting rw = begin(s);
+    loops->buffers.scope[buffer.row] = SCOPE_REG; /* of no size: nothing uses it any more */
+    loops->buffers.dims[buffer.row] = loops_list(loops, NULL, 0);
+    copy(&rw, NULL, rw.old, store);
+    copy(&rw, &sub, store + 1, rw.old + rw.old_count);
+    uint32_t first = loops->kernels.buffers_first[s->kernel.row];
+    finish(&rw, store, -1, TRANSFORM_INLINE, (int64_t[]){buffer.row - first});
+    return true;
+}
+
 /* --- rfactor ---------------------------------------------------------------------------------- */
 enum { FACTORED_MAX = 32 };
 typedef struct Factored { /* a target of reductions and its partial results */
@@ -539,6 +589,7 @@ bool transform_apply(Schedule *s, Transform transform, const int64_t *n) {
     case TRANSFORM_BIND:
         return transform_bind(s, at, (uint32_t)n[1], (uint32_t)n[2], (uint32_t)n[3]);
     case TRANSFORM_SCOPE: return transform_scope(s, (BufferId){first + at}, (BufferScope)n[1]);
+    case TRANSFORM_INLINE: return transform_inline(s, (BufferId){first + at});
     case TRANSFORM_RFACTOR: return transform_rfactor(s, at);
     default: return false;
     }

@@ -19,6 +19,7 @@
     T(MERGE, "merge", 1, "first of two neighbours")                                                \
     T(BIND, "bind", 4, "loop, LoopBind bits, factor, unroll")                                      \
     T(SCOPE, "scope", 2, "buffer, BufferScope")                                                    \
+    T(INLINE, "inline", 1, "buffer")                                                               \
     T(RFACTOR, "rfactor", 1, "loop")
 typedef enum Transform {
 #define TRANSFORM_ENUM(NAME, text, numbers, doc) TRANSFORM_##NAME,
@@ -61,6 +62,9 @@ bool transform_bind(Schedule *s, uint32_t at, uint32_t bind, uint32_t factor, ui
 /* Moves a WORK buffer to memory of one iteration: axes that only loops around all its accesses
  * select are dropped. REG is taken only if no axis is left. */
 bool transform_scope(Schedule *s, BufferId buffer, BufferScope scope);
+/* A WORK buffer that is stored once and read only by later statements beside the store, at the
+ * place stored, is no longer kept: they compute the value, which one iteration does once. */
+bool transform_inline(Schedule *s, BufferId buffer);
 /* The reductions inside a loop that all its iterations write to get a partial result for each
  * iteration, in WORK memory, and a phase of their own that combines them in order. */
 bool transform_rfactor(Schedule *s, uint32_t at);

@@ -107,9 +107,17 @@ DimId dims_ceildiv(Dims *dims, DimId a, DimId b);
 DimId dims_mod(Dims *dims, DimId a, DimId b);
 DimId dims_min(Dims *dims, DimId a, DimId b);
 DimId dims_max(Dims *dims, DimId a, DimId b);
+DimId dims_atom(Dims *dims, DimKind kind, DimId a, DimId b);       /* floordiv, min, max or less */
 DimId dims_less(Dims *dims, DimId a, DimId b);                     /* 1 or 0 */
 DimId dims_select(Dims *dims, DimId a, DimId b, DimId x, DimId y); /* a < b ? x : y */
 
+/* The value of such an atom; 0 for a quotient by less than 1. */
+static inline int64_t dims_atom_value(DimKind kind, int64_t a, int64_t b) {
+    if (kind == DIM_MIN) return a < b ? a : b;
+    if (kind == DIM_MAX) return a > b ? a : b;
+    if (kind == DIM_LESS) return a < b;
+    return b > 0 ? a / b - (a % b < 0) : 0;
+}
 static inline bool dims_is_const(const Dims *dims, DimId id) {
     return dims->rows.kind[id.row] == DIM_CONST;
 }

@@ -84,6 +84,13 @@ static DimId  remembered(Dims *dims, DimMaker maker, Chooser *make, DimId a, Dim
 DimId dims_min(Dims *dims, DimId a, DimId b) { return remembered(dims, MAKE_MIN, min_of, a, b); }
 DimId dims_max(Dims *dims, DimId a, DimId b) { return remembered(dims, MAKE_MAX, max_of, a, b); }
 DimId dims_less(Dims *dims, DimId a, DimId b) { return remembered(dims, MAKE_LESS, less_of, a, b); }
+DimId dims_atom(Dims *dims, DimKind kind, DimId a, DimId b) {
+    if (kind == DIM_FLOORDIV) return dims_floordiv(dims, a, b);
+    if (kind == DIM_MIN) return dims_min(dims, a, b);
+    if (kind == DIM_MAX) return dims_max(dims, a, b);
+    ASSERT(kind == DIM_LESS);
+    return dims_less(dims, a, b);
+}
 DimId dims_select(Dims *dims, DimId a, DimId b, DimId x, DimId y) {
     DimId chosen = dims_less(dims, a, b), apart = dims_sub(dims, x, y);
     if (!dim_id_some(chosen) || !dim_id_some(apart)) return (DimId){0};

@@ -33,11 +33,9 @@ uint32_t dims_eval(const Dims *dims, int64_t *values) {
             break;
         case DIM_POLY: good = eval_poly(dims, row, values, &values[row]); break;
         case DIM_FLOORDIV:
-            values[row] = b > 0 ? dim_floor_div(a, b) : 0;
-            break; /* 0-size divisor */
-        case DIM_MIN: values[row] = a < b ? a : b; break;
-        case DIM_MAX: values[row] = a > b ? a : b; break;
-        case DIM_LESS: values[row] = a < b; break;
+        case DIM_MIN:
+        case DIM_MAX:
+        case DIM_LESS: values[row] = dims_atom_value((DimKind)r->kind[row], a, b); break;
         default: good = false; break;
         }
         if (!good && wrong == 0) wrong = row;

@@ -148,15 +148,7 @@ static DimId remake(Dims *dims, uint32_t row) {
     DimId a = {made_of(dims, dims->rows.lhs[row])}, b = {made_of(dims, dims->rows.rhs[row])};
     if (!dim_id_some(a) || !dim_id_some(b)) return (DimId){0};
     if (a.row == dims->rows.lhs[row] && b.row == dims->rows.rhs[row]) return (DimId){row};
-    switch ((DimKind)dims->rows.kind[row]) {
-    case DIM_FLOORDIV: return dims_floordiv(dims, a, b);
-    case DIM_MIN: return dims_min(dims, a, b);
-    case DIM_MAX: return dims_max(dims, a, b);
-    case DIM_LESS: return dims_less(dims, a, b);
-    default: break;
-    }
-    NEVER(true);
-    return (DimId){0};
+    return dims_atom(dims, (DimKind)dims->rows.kind[row], a, b);
 }
 
 static bool replace_enter(DimWalk *walk, uint32_t row) {

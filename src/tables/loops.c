@@ -31,10 +31,8 @@ TABLE_INFO(LoopSteps, loop_steps_info, "loop_steps", LOOP_STEPS_COLUMNS);
 
 enum { ROWS_MAX = 1 << 20 };
 
-void loops_open(Loops *loops) {
+void loops_open(Loops *loops, Budget *budget) {
     memset(loops, 0, sizeof *loops);
-    loops->budget = (Budget){.name = "loops"};
-    Budget *budget = &loops->budget;
     strings_open(&loops->strings, ROWS_MAX, budget);
     dims_open(&loops->dims, ROWS_MAX, budget);
     attrs_open(&loops->lists, ROWS_MAX, budget);
@@ -49,7 +47,6 @@ void loops_open(Loops *loops) {
 }
 
 void loops_close(Loops *loops) {
-    if (loops->budget.name == NULL) return;
     strings_close(&loops->strings);
     dims_close(&loops->dims);
     attrs_close(&loops->lists);
@@ -249,7 +246,10 @@ ExprId loops_identity(Loops *loops, ReduceKind kind, Dtype dtype) {
     int64_t bits = (int64_t)dtype_bytes(dtype) * 8, top = (int64_t)(UINT64_MAX >> (65 - bits));
     switch (kind) {
     case REDUCE_PROD: return loops_const(loops, dtype, 1);
-    case REDUCE_AND: return loops_const_int(loops, dtype, dtype == DTYPE_BOOL ? 1 : -1);
+    case REDUCE_AND: /* all bits */
+        if (dtype == DTYPE_BOOL) return loops_const_int(loops, dtype, 1);
+        return loops_const_int(loops, dtype,
+                               dtype_infos[dtype].class == DTYPE_CLASS_UINT ? top * 2 + 1 : -1);
     case REDUCE_MAX:
     case REDUCE_MIN:
         if (floats) return loops_const(loops, dtype, low ? -INFINITY : INFINITY);

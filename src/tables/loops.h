@@ -128,7 +128,6 @@ TABLE_TYPE(LoopKernels, LOOP_KERNELS_COLUMNS);
 TABLE_TYPE(LoopSteps, LOOP_STEPS_COLUMNS);
 
 typedef struct Loops {
-    Budget      budget;
     Strings     strings;
     Dims        dims;
     Attrs       lists; /* index lists and shapes */
@@ -143,8 +142,8 @@ typedef struct Loops {
     uint32_t    symbols; /* made so far, for fresh names */
 } Loops;
 
-/* Unwinds to the guard when memory is refused. */
-void loops_open(Loops *loops);
+/* Unwinds to the guard when memory is refused. budget: of the program that the kernels are of. */
+void loops_open(Loops *loops, Budget *budget);
 void loops_close(Loops *loops); /* safe on an all-zero one */
 
 /* --- making. One kernel at a time: params, buffers and nodes go to the newest kernel. --- */

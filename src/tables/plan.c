@@ -18,7 +18,7 @@ TABLE_INFO(Buffers, buffers_info, "buffers", BUFFERS_COLUMNS);
 
 enum { PLAN_LAUNCHES_MAX = 1 << 22 };
 
-Plan *plan_open(const World *world, const Loops *loops, GraphId graph) {
+Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph) {
     Arena *arena = arena_open("plan", (size_t)1 << 32, 0);
     if (arena == NULL) return NULL;
     ArenaGuard guard;

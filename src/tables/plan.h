@@ -8,7 +8,7 @@
 #ifndef STOA_TABLES_PLAN_H
 #define STOA_TABLES_PLAN_H
 
-#include "tables/loops.h"
+#include "tables/schema.h"
 #include "tables/tensor.h"
 
 typedef enum SlotKind {
@@ -63,19 +63,19 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
 TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
 typedef struct Plan {
-    const World *world; /* outlives the plan; not rewritten meanwhile */
-    const Loops *loops; /* kernels of its fused rows; outlives the plan */
-    GraphId      graph;
-    int64_t     *dim_values; /* by DimId row */
-    Slots        slots;
-    Launches     launches;
-    LaunchArgs   args;
-    Buffers      buffers;
-    uint64_t     arena_bytes; /* of slot 0 */
-    uint64_t     floor_bytes; /* most bytes alive at once: no plan can need less */
-    uint32_t     inputs, outputs;
-    Arena       *arena; /* dim_values, sizes of arguments, and what back ends bind */
-    Budget       budget;
+    const World        *world; /* outlives the plan; not rewritten meanwhile */
+    const struct Loops *loops; /* kernels of its fused rows (loops.h); outlives the plan */
+    GraphId             graph;
+    int64_t            *dim_values; /* by DimId row */
+    Slots               slots;
+    Launches            launches;
+    LaunchArgs          args;
+    Buffers             buffers;
+    uint64_t            arena_bytes; /* of slot 0 */
+    uint64_t            floor_bytes; /* most bytes alive at once: no plan can need less */
+    uint32_t            inputs, outputs;
+    Arena              *arena; /* dim_values, sizes of arguments, and what back ends bind */
+    Budget              budget;
 } Plan;
 
 static inline const LaunchArg *launch_args(const Plan *plan, uint32_t launch) {
@@ -92,7 +92,7 @@ static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);
 
 /* NULL when memory is refused. loops may be NULL for code without fused rows. */
-Plan *plan_open(const World *world, const Loops *loops, GraphId graph);
-void  plan_close(Plan *plan);                       /* NULL is allowed */
+Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph);
+void  plan_close(Plan *plan); /* NULL is allowed */
 
 #endif

@@ -51,8 +51,9 @@ static int enter(const char *text) {
 
 /* --- streams, graphs -------------------------------------------------------------------------- */
 
+typedef enum NodeKind { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } NodeKind;
 struct CUgraphNode_st {
-    enum { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } kind;
+    NodeKind      kind;
     unsigned      after[AFTER_MAX], after_count;
     CuFunction    function;
     unsigned char args[256];
@@ -176,7 +177,7 @@ static bool same_structure(const struct CUgraph_st *a, const struct CUgraph_st *
                a->nodes[i].after_count == b->nodes[i].after_count;
     return same;
 }
-static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, int kind) {
+static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, NodeKind kind) {
     CuNode node = &graph->nodes[graph->count++];
     memset(node, 0, sizeof *node);
     node->kind = kind;
@@ -185,7 +186,7 @@ static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, i
     return node;
 }
 /* Into the graph that a stream records, after what it recorded last; NULL if it records none. */
-static CuNode record(CuStream stream, int kind) {
+static CuNode record(CuStream stream, NodeKind kind) {
     CuGraph graph = stream->capture;
     if (graph == NULL) return NULL;
     CuNode last = graph->count > 0 ? &graph->nodes[graph->count - 1] : NULL;
@@ -535,7 +536,6 @@ CuResult cuEventSynchronize(CuEvent event) {
     ENTER();
     return event->ms == 0 ? ABI_CUDA_ERROR_INVALID_VALUE : 0; /* never recorded */
 }
-CuResult cuEventQuery(CuEvent event) { return cuEventSynchronize(event); }
 CuResult cuEventElapsedTime(float *ms, CuEvent begin, CuEvent end) {
     ENTER();
     *ms = (float)(end->ms - begin->ms);
@@ -588,13 +588,6 @@ CuResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CuFunction fun
     *blocks = 2048 / threads;
     return 0;
 }
-CuResult cuOccupancyMaxActiveClusters(int *clusters, CuFunction function,
-                                      const CuLaunchConfig *config) {
-    (void)function, (void)config;
-    ENTER();
-    *clusters = 16;
-    return 0;
-}
 /* The argument block of a launch: {1, block, 2, &bytes, 0}. */
 static bool take_args(unsigned char into[256], void **extra) {
     if (extra == NULL) return true;
@@ -635,12 +628,6 @@ CuResult cuGraphCreate(CuGraph *graph, unsigned flags) {
 CuResult cuGraphDestroy(CuGraph graph) {
     free_graph(graph);
     live--;
-    return 0;
-}
-CuResult cuGraphGetNodes(CuGraph graph, CuNode *nodes, size_t *count) {
-    (void)nodes;
-    ENTER();
-    *count = graph->count;
     return 0;
 }
 static bool set_kernel(CuNode node, const CuKernelNode *params) {
@@ -748,11 +735,6 @@ CuResult cuGraphExecUpdate_v2(CuGraphExec exec, CuGraph graph, CuUpdateInfo *inf
     if (!same_structure(exec->graph, graph)) return ABI_CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
     free_graph(exec->graph);
     exec->graph = copy_graph(graph);
-    return 0;
-}
-CuResult cuGraphUpload(CuGraphExec exec, CuStream stream) {
-    (void)exec, (void)stream;
-    ENTER();
     return 0;
 }
 CuResult cuGraphLaunch(CuGraphExec exec, CuStream stream) {

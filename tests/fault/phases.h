@@ -165,6 +165,11 @@ static inline StoaStatus phase_reports(Tiny *t) {
     StoaStatus  status = stoa_inspect(t->context, t->file, &text);
     return status == STOA_OK ? stoa_doctor(t->context, true, &text) : status;
 }
+/* The doctor opens libraries of the GPU, which stay mapped: before memory is first compared. */
+static inline bool have_reports(Tiny *t) {
+    const char *text = NULL;
+    return have_program_file(t) && EXPECT(stoa_doctor(t->context, true, &text) == STOA_OK);
+}
 static inline StoaStatus phase_config(Tiny *t) {
     static char word[] = "--model.width=8", *words[] = {word};
     const char *rest[2];
@@ -201,7 +206,7 @@ static const Phase phases[] = {
     {"data kept by an earlier run", have_kept_data, phase_data_kept, phase_data_kept, data_is_whole,
      false},
     {"tokenizer", have_tokenizer, phase_tokenizer, phase_tokenizer, have_nothing, false},
-    {"reports", have_program_file, phase_reports, phase_reports, have_nothing, false},
+    {"reports", have_reports, phase_reports, phase_reports, have_nothing, false},
     {"settings", have_config, phase_config, NULL, config_is_whole, false},
     {"load a checkpoint", have_session, phase_checkpoint, phase_checkpoint, is_loaded, true},
     {"train", have_all, phase_train, phase_resume, is_trained, true},

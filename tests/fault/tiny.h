@@ -144,6 +144,7 @@ static inline StoaStatus tiny_compile(Tiny *t, bool interpreter) {
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
     options.seed = 5;
     options.interpreter = interpreter;
+    options.no_fusion = true; /* LLVM's own memory is not ours to refuse, and it takes its time */
     return stoa_compile(t->program, &options, &t->session);
 }
 static inline bool tiny_context(Tiny *t) {

@@ -1,5 +1,6 @@
-/* The loader of kernel objects on any bytes: what it accepts is placed, and must lie within the size
- * and have its entry there. The code is never run. The corpus has a sound object to start from. */
+/* The loader of kernel objects on any bytes: what it accepts is placed, and must lie within the
+ * size and have its entry there. The code is never run. The corpus has a sound object to start
+ * from. */
 #include "fuzz_entry.h"
 
 #include "cpu/jit_inner.h"

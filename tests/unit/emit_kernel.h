@@ -44,7 +44,7 @@ typedef struct EmitTest {
 
 static inline void emit_test_open(EmitTest *t, Arena *arena, JitLevel level) {
     *t = (EmitTest){.arena = arena, .world = world_open(0, 1 << 12)};
-    loops_open(&t->loops);
+    loops_open(&t->loops, NULL);
     diags_open(&t->diags, NULL);
     EXPECT_EQ(jit_open(arena, &(JitOptions){.level = level}, &t->diags, &t->jit), STATUS_OK);
     t->kernel = loops_add_kernel(&t->loops, (OpId){0});

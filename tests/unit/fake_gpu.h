@@ -4,9 +4,9 @@
 
 #include <dlfcn.h>
 
-#include "tests/fakes/fake_cuda.h"
 #include "gpu/gpu.h"
 #include "harness.h"
+#include "tests/fakes/fake_cuda.h"
 
 typedef struct FakeGpu {
     GpuLibs        *libs;

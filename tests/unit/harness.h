@@ -3,7 +3,8 @@
  * An expectation that fails prints the expression with its values and the test goes on; REQUIRE
  * ends it. Every EXPECT_* is an expression that is true when it held. A test that expects nothing
  * fails, so an empty loop cannot pass unseen; so does one whose arena runs full outside a guard
- * of its own. SKIP ends a test that this machine cannot run, and says why. The program takes --filter SUBSTR (of the test's name), --file SUBSTR and --list. */
+ * of its own. SKIP ends a test that this machine cannot run, and says why. The program takes
+ * --filter SUBSTR (of the test's name), --file SUBSTR and --list. */
 #ifndef STOA_TESTS_HARNESS_H
 #define STOA_TESTS_HARNESS_H
 

@@ -219,3 +219,8 @@ TEST(os_threads_wait_and_wake) {
     EXPECT_EQ(meeting.woken, 3);
     os_wait(&meeting.word, 0); // the word differs: returns at once
 }
+
+TEST(os_reads_the_environment) {
+    EXPECT(os_environment("PATH") != NULL && os_environment("PATH")[0] != 0);
+    EXPECT(os_environment("STOA_NO_SUCH_VARIABLE") == NULL);
+}

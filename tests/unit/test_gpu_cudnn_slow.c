@@ -1,9 +1,7 @@
 /* Attention plans for an H100 that is not here: cuDNN recognises every graph we sketch, makes its
- * kernels, and restores a kept plan. Skipped where cuDNN is not found. That the numbers are right is
- * shown on a device (tests/gpu). */
+ * kernels, and restores a kept plan. Skipped where cuDNN is not found. That the numbers are right
+ * is shown on a device (tests/gpu). */
 #define _GNU_SOURCE
-#include <math.h>
-
 #include "arena/os.h"
 #include "fake_gpu.h"
 #include "gpu/blaslt.h"
@@ -61,24 +59,24 @@ TEST(cudnn_plans_attention_for_a_device_that_is_not_here) {
             EXPECT_EQ(os_remove(str_format(arena, "%s/%s", folder.data, names[i].data).data), 0);
     GpuCache cache = gpu_cache_open(arena, folder);
     REQUIRE(gpu_cudnn_open_for(libs, str_of(H100), &cache, &diags, &cudnn) == STATUS_OK);
-    for (uint32_t i = 0; i < 12; i++) {
-        bool         backward = i & 1, grouped = i & 2;
-        GpuAttention p = attention(grouped ? 4 : 12, 512);
-        p.lengths = i / 4 == 1;
-        p.deterministic = i / 4 == 2;
-        if (p.deterministic && !backward) continue; /* says nothing of the forward */
+    for (uint32_t i = 0; i < 5; i++) {
+        bool         backward = i & 1 || i == 4;
+        GpuAttention p = attention(i / 2 == 1 ? 4 : 12, 512); /* grouped heads, with lengths */
+        p.lengths = i / 2 == 1;
+        p.deterministic = i == 4;
         EXPECT_EQ(gpu_attention_plan(&cudnn, arena, &p, backward, 0, &diags, &plan), STATUS_OK);
         EXPECT(plan.plan.engines > 0 && plan.plan.plan != NULL);
         uint64_t rows = 4 * 12 * 512, own = backward ? rows * 4 : 0;
         if (backward && !p.deterministic) own += rows * 4 * 64;
         EXPECT_EQ(plan.workspace_bytes - plan.sums_at, own);
         if (p.deterministic) EXPECT(plan.plan.workspace_bytes >= rows * 512 * 2);
-        uint64_t bytes = plan.workspace_bytes, start = os_clock_ns();
+        EXPECT(plan.plan.descriptors_count > 30);
+        uint64_t bytes = plan.workspace_bytes;
         gpu_attention_close(&plan);
-        /* Kept: the same plan without compiling. */
+        /* Kept: the same plan, restored without describing the graph again. */
         EXPECT_EQ(gpu_attention_plan(&cudnn, arena, &p, backward, 0, &diags, &plan), STATUS_OK);
         EXPECT_EQ(plan.workspace_bytes, bytes);
-        EXPECT(os_clock_ns() - start < 200000000); /* making it takes a second */
+        EXPECT_EQ(plan.plan.descriptors_count, 1);
         gpu_attention_close(&plan);
     }
     EXPECT_EQ(diags.errors, 0);

@@ -5,7 +5,7 @@
 #include "arena/os.h"
 #include "fake_gpu.h"
 
-/* What generated kernels use: math, shuffles, inline assembly, clusters, the conditions of graphs. */
+/* What generated kernels use: math, shuffles, inline assembly, clusters, conditions of graphs. */
 static const char KERNELS[] = GPU_CONDITION_SOURCE
     "extern \"C\" __global__ void gelu(float *y, const float *x, int n) {\n"
     "    int i = blockIdx.x * blockDim.x + threadIdx.x;\n"

@@ -199,6 +199,13 @@ TEST(gpu_launches_with_packed_arguments) {
     fake_gpu_close(&b.f);
 }
 
+static GpuNode fill_of(CuPtr into, uint32_t value) {
+    return (GpuNode){
+        .kind = GPU_NODE_FILL, .into = into, .value = value, .element_bytes = 4, .count = 1};
+}
+static GpuNode copy_of(CuPtr into, CuPtr from) {
+    return (GpuNode){.kind = GPU_NODE_COPY, .into = into, .from = from, .bytes = 4};
+}
 static Status record_set(void *context, GpuStream stream, Diags *diags) {
     return gpu_launch(stream, context, diags);
 }
@@ -231,7 +238,7 @@ TEST(gpu_graphs_run_nodes_after_their_dependencies) {
                 {.kind = GPU_NODE_CHILD, .after = after_two, .after_count = 0, .child = child},
                 {.kind = GPU_NODE_JOIN, .after = after_all, .after_count = 2},
                 {.kind = GPU_NODE_KERNEL, .launch = launch_of(b.add, &more, sizeof more)},
-                {.kind = GPU_NODE_COPY, .into = at_word(&b, 3), .from = at_word(&b, 1), .bytes = 4}};
+                copy_of(at_word(&b, 3), at_word(&b, 1))};
     EXPECT_EQ(gpu_graph_begin(b.f.gpu, diags, &graph), STATUS_OK);
     EXPECT_EQ(gpu_graph_add(&graph, arena, (GpuNodes){nodes, LENGTH(nodes)}, diags), STATUS_OK);
     EXPECT_EQ(gpu_graph_finish(&graph, diags), STATUS_OK);
@@ -287,10 +294,9 @@ TEST(gpu_graphs_branch_and_loop_on_the_device) {
          {.kind = GPU_NODE_IF, .condition = branch, .body = &then_list},
          {.kind = GPU_NODE_KERNEL, .launch = launch_of(b.count_down, &count, sizeof count)}};
     const GpuNodes body_list = {body, LENGTH(body)};
-    const GpuNode  nodes[] = {
-         {.kind = GPU_NODE_FILL, .into = at_word(&b, 0), .value = 6, .element_bytes = 4, .count = 1},
-         {.kind = GPU_NODE_FILL, .into = at_word(&b, 2), .value = 3, .element_bytes = 4, .count = 1},
-         {.kind = GPU_NODE_WHILE, .condition = loop, .body = &body_list}};
+    const GpuNode  nodes[] = {fill_of(at_word(&b, 0), 6),
+                              fill_of(at_word(&b, 2), 3),
+                              {.kind = GPU_NODE_WHILE, .condition = loop, .body = &body_list}};
     EXPECT_EQ(gpu_graph_add(&graph, arena, (GpuNodes){nodes, LENGTH(nodes)}, diags), STATUS_OK);
     EXPECT_EQ(gpu_graph_finish(&graph, diags), STATUS_OK);
     EXPECT_EQ(gpu_graph_launch(&graph, b.stream, diags), STATUS_OK);

@@ -1,0 +1,60 @@
+/* Matrix products over packed panels: the register tile of kernels_tile.def and the packing in
+ * front of it, as products, convolutions, attention and the fused loss share them.
+ *
+ * Of z[m,n] = a b, a is packed in panels of `rows` lanes (of m) and b in panels of `cols` lanes (of
+ * n), each panel[k][lanes], panels back to back, lanes beyond the last zero. 16-bit floats become
+ * f32 on the way. The sum over k goes in order, so how z is cut does not change its bits. */
+#ifndef STOA_CPU_PANELS_H
+#define STOA_CPU_PANELS_H
+
+#include "cpu/kernels.h"
+
+typedef struct Panels {
+    GemmTileFn *tile;
+    GemmPackFn *pack;
+    int64_t     rows, cols;     /* of a register tile */
+    int64_t     width, compute; /* bytes of an element, in memory and in panels */
+} Panels;
+
+/* False: no tiles for this dtype. */
+static inline bool panels_of(const Isa *isa, Dtype dtype, Panels *out) {
+    Dtype compute = dtype_compute(dtype);
+    *out = (Panels){.tile = isa->gemm_tile[compute],
+                    .pack = isa->gemm_pack[dtype],
+                    .rows = isa->gemm_shape[compute].rows,
+                    .cols = isa->gemm_shape[compute].cols,
+                    .width = dtype_bytes(dtype),
+                    .compute = dtype_bytes(compute)};
+    return out->pack != NULL;
+}
+
+static inline int64_t panels_up(int64_t count, int64_t unit) {
+    return (count + unit - 1) / unit * unit;
+}
+static inline int64_t panels_least(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t panels_blocks(int64_t count, int64_t block) {
+    return (count + block - 1) / block;
+}
+/* Bytes of the panels of count lanes over k; lanes: rows or cols. */
+static inline int64_t panels_bytes(const Panels *p, int64_t count, int64_t lanes, int64_t k) {
+    return panels_up(count, lanes) * k * p->compute;
+}
+
+/* One side of a product: panels of k_all rows each, of which the product takes k, from the first
+ * of data on. */
+typedef struct PanelSide {
+    const void *data;
+    int64_t     k_all;
+} PanelSide;
+/* z[m,n] (+)= a b over k; z_stride in elements. */
+static inline void panels_multiply(const Panels *p, PanelSide a, PanelSide b, void *z,
+                                   int64_t z_stride, int64_t m, int64_t n, int64_t k, bool add) {
+    for (int64_t j = 0; j < n; j += p->cols)
+        for (int64_t i = 0; i < m; i += p->rows)
+            p->tile((const uint8_t *)a.data + i * a.k_all * p->compute,
+                    (const uint8_t *)b.data + j * b.k_all * p->compute, p->cols,
+                    (uint8_t *)z + (i * z_stride + j) * p->compute, z_stride, k,
+                    panels_least(m - i, p->rows), panels_least(n - j, p->cols), add);
+}
+
+#endif

@@ -1,0 +1,245 @@
+/* cuDNN's attention on a device against double precision on the host: causal and full, grouped
+ * heads, lengths, deterministic, packed and plain layouts, in f16 and bf16, and inside a graph. */
+#include "device.h"
+#include "gpu/cudnn_attention.h"
+
+typedef struct Case {
+    Device           *d;
+    GpuAttention      p;
+    GpuAttentionArgs  args;
+    GpuAttentionPlan *plan;
+    void             *q, *k, *v, *d_o; /* on the host */
+    int32_t           lengths_q[8], lengths_kv[8];
+    double           *o, *lse, *dq, *dk, *dv; /* [batch][head][row][width] */
+} Case;
+
+static double at(const Case *c, const void *tensor, GpuHeads s, int64_t b, int64_t h, int64_t i,
+                 int64_t l) {
+    return device_number((Dtype)c->p.dtype, tensor,
+                         (uint64_t)(b * s.batch + h * s.head + i * s.row + l));
+}
+static bool sees(const Case *c, int64_t b, int64_t i, int64_t j) {
+    return (!c->p.causal || j <= i) && (!c->p.lengths || j < c->lengths_kv[b]);
+}
+static int64_t rows_of(const Case *c, int64_t b) {
+    return c->p.lengths ? c->lengths_q[b] : c->p.queries;
+}
+
+static double share_sum(const Case *c, int64_t b, int64_t h, int64_t i, double *shares) {
+    const GpuAttention *p = &c->p;
+    int64_t             kv = h / (p->heads / p->heads_kv);
+    double              largest = -INFINITY, sum = 0;
+    for (int64_t j = 0; j < p->keys; j++) {
+        shares[j] = -INFINITY;
+        if (!sees(c, b, i, j)) continue;
+        double s = 0;
+        for (int64_t l = 0; l < p->width; l++)
+            s += at(c, c->q, p->q, b, h, i, l) * at(c, c->k, p->k, b, kv, j, l);
+        shares[j] = s / sqrt((double)p->width);
+        largest = fmax(largest, shares[j]);
+    }
+    for (int64_t j = 0; j < p->keys; j++) sum += shares[j] = exp(shares[j] - largest);
+    for (int64_t j = 0; j < p->keys; j++) shares[j] /= sum;
+    return largest + log(sum);
+}
+
+/* Outputs and gradients of one row of queries. */
+static void compute_row(Case *c, int64_t b, int64_t h, int64_t i, double *shares) {
+    const GpuAttention *p = &c->p;
+    int64_t             kv = h / (p->heads / p->heads_kv), w = p->width;
+    uint64_t            row = (uint64_t)((b * p->heads + h) * p->queries + i);
+    double              product = 0, factor = 1 / sqrt((double)w);
+    c->lse[row] = share_sum(c, b, h, i, shares);
+    for (int64_t l = 0; l < w; l++) {
+        double o = 0;
+        for (int64_t j = 0; j < p->keys; j++) o += shares[j] * at(c, c->v, p->v, b, kv, j, l);
+        c->o[row * (uint64_t)w + (uint64_t)l] = o;
+        product += o * at(c, c->d_o, p->d_o, b, h, i, l);
+    }
+    for (int64_t j = 0; j < p->keys; j++) {
+        double   d_share = 0;
+        uint64_t key = (uint64_t)(((b * p->heads_kv + kv) * p->keys + j) * w);
+        for (int64_t l = 0; l < w; l++)
+            d_share += at(c, c->d_o, p->d_o, b, h, i, l) * at(c, c->v, p->v, b, kv, j, l);
+        double d_score = shares[j] * (d_share - product) * factor;
+        for (int64_t l = 0; l < w; l++) {
+            c->dq[row * (uint64_t)w + (uint64_t)l] += d_score * at(c, c->k, p->k, b, kv, j, l);
+            c->dk[key + (uint64_t)l] += d_score * at(c, c->q, p->q, b, h, i, l);
+            c->dv[key + (uint64_t)l] += shares[j] * at(c, c->d_o, p->d_o, b, h, i, l);
+        }
+    }
+}
+
+static void compute(Case *c) {
+    const GpuAttention *p = &c->p;
+    Arena              *arena = c->d->arena;
+    uint64_t            rows = (uint64_t)(p->batch * p->heads * p->queries);
+    uint64_t            keys = (uint64_t)(p->batch * p->heads_kv * p->keys), w = (uint64_t)p->width;
+    double             *shares = ARENA_ARRAY(arena, double, p->keys);
+    c->o = ARENA_ARRAY_ZERO(arena, double, rows *w);
+    c->dq = ARENA_ARRAY_ZERO(arena, double, rows *w);
+    c->dk = ARENA_ARRAY_ZERO(arena, double, keys *w);
+    c->dv = ARENA_ARRAY_ZERO(arena, double, keys *w);
+    c->lse = ARENA_ARRAY_ZERO(arena, double, rows);
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t h = 0; h < p->heads; h++)
+            for (int64_t i = 0; i < rows_of(c, b); i++) compute_row(c, b, h, i, shares);
+}
+
+/* A result of the device against the reference, over the real rows only. */
+static double error_of(const Case *c, CuPtr tensor, GpuHeads s, int64_t heads, const double *want,
+                       const int32_t *lengths) {
+    const GpuAttention *p = &c->p;
+    int64_t             span =
+        (p->batch - 1) * s.batch + (heads - 1) * s.head + (p->queries - 1) * s.row + p->width;
+    const void *got = device_read(c->d, tensor, (uint64_t)span * 2);
+    double      difference = 0, size = 0;
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t h = 0; h < heads; h++)
+            for (int64_t i = 0; i < (p->lengths ? lengths[b] : p->queries); i++)
+                for (int64_t l = 0; l < p->width; l++) {
+                    double x = want[((b * heads + h) * p->queries + i) * p->width + l];
+                    double away = at(c, got, s, b, h, i, l) - x;
+                    difference += away * away, size += x * x;
+                }
+    return sqrt(difference / size);
+}
+
+static void setup(Case *c, Device *d) {
+    GpuAttention *p = &c->p;
+    uint64_t q_count = (uint64_t)(p->batch * p->q.batch), kv = (uint64_t)(p->batch * p->k.batch);
+    c->d = d;
+    c->args.q = device_numbers(d, (Dtype)p->dtype, q_count, 1, &c->q);
+    c->args.k = device_numbers(d, (Dtype)p->dtype, kv, 1, &c->k);
+    c->args.v = device_numbers(d, (Dtype)p->dtype, kv, 1, &c->v);
+    c->args.d_o = device_numbers(d, (Dtype)p->dtype, q_count, 1, &c->d_o);
+    c->args.o = device_poisoned(d, q_count * 2);
+    c->args.dq = device_poisoned(d, q_count * 2);
+    c->args.dk = device_poisoned(d, kv * 2);
+    c->args.dv = device_poisoned(d, kv * 2);
+    c->args.statistics = device_poisoned(d, (uint64_t)(p->batch * p->heads * p->queries) * 4);
+    for (int64_t b = 0; b < p->batch; b++) {
+        c->lengths_kv[b] = (int32_t)(p->keys - b * 37);
+        c->lengths_q[b] = c->lengths_kv[b];
+    }
+    if (p->lengths) {
+        c->args.lengths_q = device_poisoned(d, 256);
+        c->args.lengths_kv = device_poisoned(d, 256);
+        EXPECT(device_ok(d, gpu_copy_in(d->stream, c->args.lengths_q, c->lengths_q,
+                                        4 * (uint64_t)p->batch, &d->diags)));
+        EXPECT(device_ok(d, gpu_copy_in(d->stream, c->args.lengths_kv, c->lengths_kv,
+                                        4 * (uint64_t)p->batch, &d->diags)));
+    }
+}
+
+static Status record(void *context, GpuStream stream, Diags *diags) {
+    const Case *c = context;
+    return gpu_attention_run(c->plan, &c->args, stream, diags);
+}
+
+/* Runs a plan directly, or captured into a graph and replayed. */
+static bool run(Case *c, GpuAttentionPlan *plan, bool in_graph) {
+    Device  *d = c->d;
+    CuGraph  child;
+    GpuGraph graph;
+    c->plan = plan;
+    EXPECT(device_ok(
+        d, gpu_push(&d->memory, plan->workspace_bytes, 256, &d->diags, &c->args.workspace)));
+    if (!in_graph) return device_ok(d, record(c, d->stream, &d->diags));
+    if (!device_ok(d, gpu_capture(d->stream, record, c, &d->diags, &child))) return false;
+    const GpuNode node = {.kind = GPU_NODE_CHILD, .child = child};
+    bool          ok = device_ok(d, gpu_graph_begin(d->gpu, &d->diags, &graph)) &&
+              device_ok(d, gpu_graph_add(&graph, d->arena, (GpuNodes){&node, 1}, &d->diags)) &&
+              device_ok(d, gpu_graph_finish(&graph, &d->diags)) &&
+              device_ok(d, gpu_graph_launch(&graph, d->stream, &d->diags)) &&
+              device_ok(d, gpu_stream_sync(d->stream, &d->diags));
+    gpu_graph_close(&graph);
+    gpu_capture_close(d->gpu, child);
+    return ok;
+}
+
+static void check(Device *d, GpuCudnn *cudnn, const char *name, GpuAttention p, bool in_graph) {
+    Case             c = {.p = p};
+    GpuAttentionPlan forward = {0}, backward = {0};
+    ArenaMark        mark = arena_mark(d->arena);
+    uint64_t         used = d->memory.used;
+    double           bound = p.dtype == DTYPE_F16 ? 4e-3 : 2e-2;
+    setup(&c, d);
+    compute(&c);
+    bool ok =
+        device_ok(d, gpu_attention_plan(cudnn, d->arena, &p, false, 0, &d->diags, &forward)) &&
+        device_ok(d, gpu_attention_plan(cudnn, d->arena, &p, true, 0, &d->diags, &backward)) &&
+        run(&c, &forward, in_graph) && run(&c, &backward, in_graph);
+    if (EXPECT(ok)) {
+        double errors[4] = {error_of(&c, c.args.o, p.o, p.heads, c.o, c.lengths_q),
+                            error_of(&c, c.args.dq, p.dq, p.heads, c.dq, c.lengths_q),
+                            error_of(&c, c.args.dk, p.dk, p.heads_kv, c.dk, c.lengths_kv),
+                            error_of(&c, c.args.dv, p.dv, p.heads_kv, c.dv, c.lengths_kv)};
+        for (int i = 0; i < 4; i++)
+            if (!EXPECT(errors[i] < bound))
+                printf("\n  %s: tensor %d error %g", name, i, errors[i]);
+        if (!p.lengths)
+            EXPECT(device_error(DTYPE_F32,
+                                device_read(d, c.args.statistics,
+                                            (uint64_t)(p.batch * p.heads * p.queries) * 4),
+                                c.lse, (uint64_t)(p.batch * p.heads * p.queries)) < 1e-3);
+    }
+    gpu_attention_close(&forward);
+    gpu_attention_close(&backward);
+    diags_clear(&d->diags);
+    gpu_release(&d->memory, used);
+    arena_release(d->arena, mark);
+}
+
+static GpuAttention problem(int64_t batch, int64_t heads, int64_t heads_kv, int64_t length,
+                            int64_t width) {
+    GpuHeads q = {length * heads * width, width, heads * width};
+    GpuHeads kv = {length * heads_kv * width, width, heads_kv * width};
+    return (GpuAttention){.batch = batch,
+                          .heads = heads,
+                          .heads_kv = heads_kv,
+                          .queries = length,
+                          .keys = length,
+                          .width = width,
+                          .q = q,
+                          .o = q,
+                          .d_o = q,
+                          .dq = q,
+                          .k = kv,
+                          .v = kv,
+                          .dk = kv,
+                          .dv = kv,
+                          .dtype = DTYPE_BF16,
+                          .causal = true};
+}
+
+TEST(attention_matches_double_precision) {
+    DEVICE(d);
+    GpuCudnn cudnn;
+    if (gpu_libs_need(d.libs, GPU_LIBRARY_CUDNN, &d.diags) != STATUS_OK) SKIP("cuDNN is not here");
+    REQUIRE(device_ok(&d, gpu_cudnn_open(d.gpu, NULL, &d.diags, &cudnn)));
+    GpuAttention p = problem(2, 3, 3, 256, 64);
+    check(&d, &cudnn, "causal", p, false);
+    check(&d, &cudnn, "causal in a graph", p, true);
+    p.causal = false;
+    check(&d, &cudnn, "full", p, false);
+    p.dtype = DTYPE_F16;
+    check(&d, &cudnn, "full, f16", p, false);
+    p = problem(2, 6, 2, 128, 128);
+    check(&d, &cudnn, "grouped, width 128", p, false);
+    p.deterministic = true;
+    check(&d, &cudnn, "grouped, deterministic", p, false);
+    p = problem(3, 4, 4, 256, 64);
+    p.lengths = true;
+    check(&d, &cudnn, "lengths, causal", p, false);
+    p.causal = false;
+    check(&d, &cudnn, "lengths", p, false);
+    p = problem(2, 2, 2, 200, 64); /* no multiple of 128 */
+    if (d.libs->bindings[GPU_LIBRARY_CUDNN].version >= 91501) check(&d, &cudnn, "odd", p, false);
+    /* Heads first: [batch, heads, rows, width]. */
+    p = problem(2, 3, 3, 256, 64);
+    p.q = p.k = p.v = p.o = p.d_o = p.dq = p.dk = p.dv = (GpuHeads){3 * 256 * 64, 256 * 64, 64};
+    check(&d, &cudnn, "heads first", p, false);
+    gpu_cudnn_close(&cudnn);
+    device_close(&d);
+}
