@@ -215,8 +215,13 @@ static void measure(GpuBench *b, GpuBlas *blas, const Case *c, uint64_t tokens) 
     if (bias) gpu_bench_random(b, r.args.bias, DTYPE_BF16, bias / 2, 0.5F);
     if (aux) gpu_bench_random(b, r.args.aux, DTYPE_BF16, aux / 2, 1);
     gpu_bench_must(b, gpu_fill(b->stream, r.args.d, 0xFF, d_bytes, &b->diags), "poison");
-    gpu_bench_must(b, gpu_matmul_plan(blas, &p, &b->diags, &r.plan), c->name);
-    for (uint32_t tuned = 0; tuned < 2; tuned++) {
+    Status status = gpu_matmul_plan(blas, &p, &b->diags, &r.plan);
+    if (status == STATUS_UNSUPPORTED)
+        printf("%s: cuBLASLt has no algorithm\n", c->name);
+    else
+        gpu_bench_must(b, status, c->name);
+    diags_clear(&b->diags);
+    for (uint32_t tuned = 0; tuned < 2 && status == STATUS_OK; tuned++) {
         const char *name = str_format(b->arena, "%s%s", c->name, tuned ? ", measured" : "").data;
         if (tuned)
             gpu_bench_must(b, gpu_matmul_tune(blas, &r.plan, &r.args, b->stream, &b->diags), name);

@@ -39,7 +39,9 @@ endfunction()
 
 # jemalloc as one private object: only mallocx and its family stay visible, to Stoa alone. Linked as
 # a shared library it would replace malloc in some programs that embed Stoa and half of it (operator
-# new, but not free) in others, depending on the order of their libraries.
+# new, but not free) in others, depending on the order of their libraries. It is in libstoa.a, the
+# tests and the tool, not in libstoa.so: Debian builds it with thread-local memory that only a
+# program and what it links can have, so that Python could not load the library (arena/block.c).
 function(stoa_private_jemalloc)
   find_library(STOA_JEMALLOC_ARCHIVE libjemalloc_pic.a)
   find_program(STOA_LD ld.bfd REQUIRED) # lld cannot read an archive without a first object
@@ -55,6 +57,7 @@ function(stoa_private_jemalloc)
       ${object})
   set_source_files_properties(${object} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
   set(STOA_JEMALLOC_OBJECT ${object} CACHE INTERNAL "")
+  set(STOA_LIBS_PRIVATE "${STOA_LIBS_PRIVATE} -Wl,-u,mallocx" CACHE INTERNAL "")
 endfunction()
 
 # The static library of one layer. LIBS are external, DEPENDS are the layers that it may use.
@@ -65,8 +68,8 @@ function(stoa_layer name)
     return()
   endif()
   add_library(stoa_${name} STATIC ${sources})
-  if(name STREQUAL arena AND STOA_JEMALLOC)
-    target_sources(stoa_arena PRIVATE ${STOA_JEMALLOC_OBJECT})
+  if(name STREQUAL arena) # beside the archive, from which a weak reference would not take it
+    target_link_libraries(stoa_arena INTERFACE ${STOA_JEMALLOC_OBJECT})
   endif()
   target_include_directories(stoa_${name}
     PUBLIC ${STOA_SOURCE_DIR}/src ${STOA_SOURCE_DIR}/include)
@@ -93,11 +96,8 @@ function(stoa_library)
     list(APPEND external ${libs})
   endforeach()
   list(REMOVE_DUPLICATES external)
-  if(STOA_JEMALLOC)
-    list(APPEND objects ${STOA_JEMALLOC_OBJECT})
-  endif()
   add_library(stoa SHARED ${objects})
-  add_library(stoa_archive STATIC ${objects})
+  add_library(stoa_archive STATIC ${objects} ${STOA_JEMALLOC_OBJECT})
   target_link_libraries(stoa PRIVATE ${external})
   target_link_options(stoa PRIVATE -Wl,--version-script=${STOA_SOURCE_DIR}/cmake/stoa.map)
   if(NOT STOA_SANITIZE)
@@ -147,6 +147,7 @@ function(stoa_tool name)
     if(TARGET stoa_models)
       target_link_libraries(stoa_tool_${name} PRIVATE stoa_models)
     endif()
+    target_sources(stoa_tool_${name} PRIVATE ${STOA_JEMALLOC_OBJECT})
     target_link_libraries(stoa_tool_${name} PRIVATE stoa m)
     target_include_directories(stoa_tool_${name} PRIVATE ${STOA_SOURCE_DIR})
   else()

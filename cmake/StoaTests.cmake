@@ -189,6 +189,14 @@ function(stoa_abi_test)
   target_include_directories(abi_cuda SYSTEM PRIVATE ${STOA_CUDA_INCLUDE})
 endfunction()
 
+# Loading the library into a program that was not linked with it, as Python does.
+function(stoa_load_test)
+  find_program(PYTHON3 python3 REQUIRED)
+  if(TARGET stoa AND NOT STOA_SANITIZE_FLAGS)
+    stoa_add_test(embed/load embed COMMAND ${PYTHON3} tests/embed/load.py $<TARGET_FILE:stoa>)
+  endif()
+endfunction()
+
 # Installs this build to a scratch prefix and builds examples/embed.c against it, out of tree.
 function(stoa_embed_test)
   if(TARGET stoa AND EXISTS ${STOA_SOURCE_DIR}/examples/embed.c AND NOT STOA_SANITIZE_FLAGS)

@@ -3,6 +3,7 @@
  *
  * Written against the public header only: whatever `stoa` can do, a program that embeds the library
  * can do. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -91,6 +92,7 @@ static int help(int count, char **words) {
 }
 
 int main(int count, char **words) {
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is an error like a full disk */
     if (count < 2) {
         overview();
         return CLI_USAGE;

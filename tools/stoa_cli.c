@@ -14,7 +14,10 @@
 
 static void log_to_stderr(void *user, StoaLogLevel level, const char *text) {
     const Cli *cli = user;
-    if (level != STOA_LOG_ERROR) cli_note(cli, "%s", text); /* errors come back as a status */
+    size_t     length = strlen(text);
+    if (level == STOA_LOG_ERROR || cli->mute) return; /* errors come back as a status */
+    while (length > 0 && text[length - 1] == '\n') length--;
+    cli_note(cli, "%.*s", (int)length, text);
 }
 
 int cli_open(Cli *cli) {

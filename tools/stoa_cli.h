@@ -41,6 +41,7 @@ struct Cli {
     StoaConfig       *config;
     StoaContext      *context; /* where the work is done; NULL until cli_start */
     bool              bar;     /* the cursor stands behind a progress bar */
+    bool              mute;    /* what is done now will be done, and warned about, again */
 };
 
 extern const CliOption train_options[], sample_options[], trace_options[], bench_options[],

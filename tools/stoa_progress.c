@@ -126,7 +126,10 @@ static void summary_json(const Progress *progress, const StoaTrainResult *result
 
 static void print_losses(const Progress *progress, const StoaTrainResult *result) {
     double entropy = stoa_data_entropy(progress->data), validation = result->validation_loss;
-    printf("  loss        %.4f", result->loss);
+    if (isfinite(result->loss))
+        printf("  loss        %.4f", result->loss);
+    else
+        printf("  loss        not finite");
     if (isfinite(validation)) printf(", validation %.4f", validation);
     if (isfinite(progress->accuracy)) printf(", accuracy %.1f %%", 100 * progress->accuracy);
     putchar('\n');

@@ -74,7 +74,7 @@ const CliOption train_options[] = {
     {"lanes", "N", "0: one per core", "worker threads"},
     {"config", "FILE", NULL, "settings as TOML, with the names above"},
     {"json", NULL, NULL, "progress and summary as JSON lines on stdout"},
-    {"quiet", NULL, NULL, "print errors only"},
+    {"quiet", NULL, NULL, "print errors and warnings only"},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -97,6 +97,9 @@ static void watch_signals(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    struct sigaction before; /* a terminal that closes; nohup has it ignored */
+    if (sigaction(SIGHUP, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        sigaction(SIGHUP, &action, NULL);
 }
 
 /* --- the run folder --------------------------------------------------------------------------- */
@@ -194,7 +197,8 @@ static int read_resumed(Cli *cli, int count, char **words, char run[CLI_PATH_BYT
     if (!found)
         return cli_usage(cli, "no run to resume under runs/: name its folder with --out RUN");
     if (!settings_is_run(run))
-        return cli_usage(cli, "%s holds no run with a checkpoint: nothing to resume", run);
+        return cli_usage(
+            cli, "%s holds nothing to resume: there is no config.toml with checkpoints/", run);
     snprintf(file, sizeof file, "%s/config.toml", run);
     if (stoa_config_read(cli->config, file, NULL) != STOA_OK)
         return cli_refused(cli, cli->settings, CLI_FAILED);
@@ -220,7 +224,11 @@ static int check_data(const Cli *cli, const Settings *settings) {
     bool        gpt = settings->model == SETTINGS_GPT;
     const char *path = gpt ? settings->text.path : settings->images.images;
     const char *package = NULL, *other = gpt ? "FILE" : "FOLDER";
-    if (access(path, R_OK) == 0) return CLI_OK;
+    if (access(path, R_OK) == 0 && cli_is_folder(path)) {
+        errno = EISDIR;
+    } else if (access(path, R_OK) == 0) {
+        return CLI_OK;
+    }
     if (strncmp(path, "/usr/share/dictd/", 17) == 0) package = "dict-gcide";
     if (strncmp(path, "/usr/share/datasets/fashion", 27) == 0) package = "dataset-fashion-mnist";
     if (package == NULL)
@@ -249,8 +257,10 @@ static int check_resumed(Cli *cli, const Settings *settings, const char *run,
                          StoaSession *session) {
     uint64_t step = 0, steps = settings->train.steps;
     if (!settings->resume) return CLI_OK;
-    if (stoa_checkpoint_load(session, run, NULL, &step) != STOA_OK)
-        return cli_refused(cli, cli->context, CLI_FAILED);
+    cli->mute = true; /* stoa_train loads it again */
+    StoaStatus status = stoa_checkpoint_load(session, run, NULL, &step);
+    cli->mute = false;
+    if (status != STOA_OK) return cli_refused(cli, cli->context, CLI_FAILED);
     if (step < steps) return CLI_OK;
     return cli_usage(cli, "%s is at step %llu of %llu already; for more: --resume --steps %llu",
                      run, (unsigned long long)step, (unsigned long long)steps,
@@ -315,6 +325,7 @@ int train_command(Cli *cli, int count, char **words) {
     if (code == CLI_OK) code = train(cli, &settings, run, session, data);
     stoa_session_destroy(session);
     stoa_data_destroy(data);
-    if (code == CLI_FAILED) (void)rmdir(run); /* only if nothing came into it */
+    if (code == CLI_FAILED && rmdir(run) == 0 && settings.out == NULL)
+        (void)rmdir("runs"); /* both only if nothing came into them */
     return code;
 }

@@ -35,19 +35,35 @@ static Arena *arena;
 
 static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 
+static void help(FILE *to) {
+    fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
+                "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
+                "             [--kernels] [--fuel N] [--bisect] [--expect TEXT]\n"
+                "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
+    for (int kind = 0; kind < SYSTEM_COUNT; kind++)
+        fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
+}
 static int usage(const char *what, const char *which) {
-    fprintf(stderr, "stoac: %s%s\n", what, which);
-    fprintf(stderr, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-                    "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
-                    "             [--kernels] [--fuel N] [--bisect] [--expect TEXT]\n");
+    fprintf(stderr, "stoac: %s%s\n  stoac --help shows what there is\n", what, which);
+    return 2;
+}
+static int no_system(String name) {
+    String names[SYSTEM_COUNT];
+    for (int kind = 0; kind < SYSTEM_COUNT; kind++) names[kind] = str_of(system_infos[kind].name);
+    String near = str_suggest(name, names, SYSTEM_COUNT);
+    fprintf(stderr, "stoac: no system '%.*s'", STR_ARGS(name));
+    if (near.count != 0) fprintf(stderr, "; did you mean '%.*s'?", STR_ARGS(near));
+    fprintf(stderr, "\n  stoac --help shows what there is\n");
     return 2;
 }
 
 /* --- options ---------------------------------------------------------------------------------- */
-static bool read_system(const char *name, uint64_t *bits) {
+/* 0, or the exit code. */
+static int read_system(const char *name, uint64_t *bits) {
     SystemKind kind = system_find(str_of(name));
-    if (kind < SYSTEM_COUNT) *bits |= (uint64_t)1 << kind;
-    return kind < SYSTEM_COUNT;
+    if (kind == SYSTEM_COUNT) return no_system(str_of(name));
+    *bits |= (uint64_t)1 << kind;
+    return 0;
 }
 static bool read_flag(Options *o, String flag) {
     struct {
@@ -88,18 +104,20 @@ static int read_options(Options *o, int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         String word = str_of(argv[i]);
         bool   good = true;
+        int    code = 0;
         if (read_flag(o, word)) continue;
         if (read_option(o, word, i + 1 < argc ? argv[i + 1] : NULL, &good))
             i++;
         else if (str_starts(word, STR("-fno-")))
-            good = read_system(argv[i] + 5, &o->skip);
+            code = read_system(argv[i] + 5, &o->skip);
         else if (str_starts(word, STR("-d")))
-            good = read_system(argv[i] + 2, &o->dump);
+            code = read_system(argv[i] + 2, &o->dump);
         else if (word.data[0] == '-' || o->file != NULL)
             good = false;
         else
             o->file = argv[i];
-        if (!good) return usage("what is ", argv[i]);
+        if (code != 0) return code;
+        if (!good) return usage("what is ", argv[i < argc ? i : argc - 1]);
     }
     return o->file == NULL ? usage("a file is needed", "") : 0;
 }
@@ -163,10 +181,7 @@ static bool run_steps(Runner *runner, String steps) {
         String      step = {steps.data, count};
         SystemKind  kind = system_find(step);
         bool        all = str_same(step, STR("compile"));
-        if (!all && kind == SYSTEM_COUNT) {
-            fprintf(stderr, "stoac: no system %.*s\n", STR_ARGS(step));
-            exit(2);
-        }
+        if (!all && kind == SYSTEM_COUNT) exit(no_system(step));
         if (!(all ? runner_compile(runner) : run_system(runner, kind))) return false;
         count += comma != NULL;
         steps = (String){steps.data + count, steps.count - count};
@@ -260,7 +275,11 @@ int main(int argc, char **argv) {
     Options    options;
     ArenaGuard guard;
     uint32_t   left;
-    int        status = read_options(&options, argc, argv);
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        help(stdout);
+        return 0;
+    }
+    int status = read_options(&options, argc, argv);
     if (status != 0) return status;
     arena = arena_open("stoac", (size_t)16 << 30, 0);
     if (arena == NULL || !ARENA_GUARD(&guard)) {

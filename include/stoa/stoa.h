@@ -83,7 +83,7 @@ typedef struct StoaContextOptions {
     bool         no_pinning; /* leave lane placement to the system */
     size_t       memory_max; /* bytes of tensor storage; 0: no limit */
     StoaLogFn   *log;        /* warnings and notes; NULL: dropped */
-    StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc, one arena per NUMA node */
+    StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc if linked in, else aligned_alloc */
     StoaFreeFn  *release;
     void        *user; /* for the three functions */
     const char  *kernel_cache; /* folder where compiled kernels are kept, made if missing; NULL:

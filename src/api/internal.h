@@ -47,7 +47,7 @@ void api_warn(StoaContext *context);
 /* One row API_MISUSE: what the caller did wrong. Needs no guard. */
 void api_misuse(StoaContext *context, const char *function, const char *problem);
 
-/* Tensor storage: the host's allocator, else jemalloc. Zeroed. Unwinds on refusal. */
+/* Tensor storage: the host's allocator, else block.h. Zeroed. Unwinds on refusal. */
 void *api_block_open(StoaContext *context, size_t bytes);
 void  api_block_close(StoaContext *context, void *block, size_t bytes);
 

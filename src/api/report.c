@@ -3,8 +3,10 @@
  * inspecting a hostile file is as safe as loading it. */
 #include "api/internal.h"
 
+#include "arena/block.h"
 #include "arena/os.h"
 #include "formats/files.h"
+#include "formats/idx.h"
 #include "formats/json.h"
 #include "formats/safetensors.h"
 #include "gpu/doctor.h"
@@ -145,6 +147,24 @@ static Status inspect_tokenizer(StoaContext *context, const char *path, Text *te
     return status;
 }
 
+static Status inspect_images(StoaContext *context, const char *path, Text *text) {
+    Idx    idx;
+    Status status = idx_info(path, &context->diags, &idx);
+    if (status != STATUS_OK) return status;
+    text_addf(text, "%s: IDX, u8 [", path);
+    for (uint32_t i = 0; i < idx.rank; i++) text_addf(text, "%s%u", i ? ", " : "", idx.dims[i]);
+    text_add(text, STR("], "));
+    add_bytes(text, idx.bytes);
+    text_add(text, STR("\n"));
+    return STATUS_OK;
+}
+
+/* Whether IDX begins here; of packed files only IDX is read. */
+static bool is_idx(const uint8_t *head) {
+    static const uint8_t plain[3] = {0, 0, 8}, packed[2] = {0x1F, 0x8B};
+    return memcmp(head, plain, sizeof plain) == 0 || memcmp(head, packed, sizeof packed) == 0;
+}
+
 /* Which reader a file wants, by its first bytes; folders are checkpoints or runs. */
 static Status inspect(StoaContext *context, const char *path, Text *text) {
     uint8_t  head[16] = {0};
@@ -166,7 +186,13 @@ static Status inspect(StoaContext *context, const char *path, Text *text) {
     if (memcmp(head, "stoatok\n", 8) == 0) return inspect_tokenizer(context, path, text);
     if (memcmp(head, "stoatkn\n", 8) == 0) return inspect_tokens(context, path, text);
     if (head[8] == '{') return inspect_safetensors(context, path, text);
-    return inspect_world(context, path, text); /* says what it is not, if it is none of ours */
+    if (is_idx(head)) return inspect_images(context, path, text);
+    if (binary_is((String){(const char *)head, sizeof head}))
+        return inspect_world(context, path, text);
+    return report_failure(&context->diags, path,
+                          failure_format(STATUS_UNSUPPORTED, "file that Stoa knows",
+                                         "it begins like no saved program, weights, tokenizer, "
+                                         "tokens or IDX images"));
 }
 
 StoaStatus stoa_inspect(StoaContext *context, const char *path, const char **out_text) {
@@ -215,11 +241,9 @@ static uint32_t findings(StoaContext *context, Arena *arena, Finding *out) {
         (Finding){"operators",
                   str_format(arena, "%d declared, %u with a CPU kernel, %u composites kept whole",
                              OP_COUNT - 1, kernels, kept)};
-#ifdef STOA_HAVE_JEMALLOC
-    out[n++] = (Finding){"jemalloc", STR("built in (private)")};
-#else
-    out[n++] = (Finding){"jemalloc", STR("absent: tensor storage comes from the system")};
-#endif
+    out[n++] = (Finding){"jemalloc", block_from_jemalloc()
+                                         ? STR("holds tensors")
+                                         : STR("absent: tensors come from aligned_alloc")};
 #ifdef STOA_HAVE_ONEDNN
     out[n++] = (Finding){"oneDNN", STR("linked")};
 #else

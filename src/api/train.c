@@ -377,6 +377,7 @@ static void log_step(Training *t) {
                              .val_loss = row.val_loss,
                              .lr = row.lr,
                              .grad_norm = row.grad_norm,
+                             .skipped = t->result.skipped,
                              .rate = text ? row.tokens_per_s : row.samples_per_s,
                              .unit = text ? "tok" : "img",
                              .memory_bytes = (uint64_t)row.memory_bytes,
@@ -546,5 +547,7 @@ StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run, const cha
         *out_config = str_copy(session->texts, checkpoint_meta(&checkpoint, STR("config"))).data;
     if (status == STATUS_OK && out_step != NULL) *out_step = checkpoint.step;
     arena_guard_end(&guard);
-    return status == STATUS_OK ? STOA_OK : api_fail(session->context, NULL, status);
+    if (status != STATUS_OK) return api_fail(session->context, NULL, status);
+    api_warn(session->context);
+    return STOA_OK;
 }

@@ -107,10 +107,10 @@ static const Binding bindings[OP_COUNT] = {
     [OP_LINEAR] = {gemm_bind_linear, VIEW_DENSE, KEEP},
     [OP_ATTENTION] = {attention_bind, VIEW_ANY, KEEP},
     [OP_ATTENTION_GRAD] = {attention_grad_bind, VIEW_ANY, KEEP},
-    [OP_CROSS_ENTROPY] = {kernels_bind_cross_entropy, VIEW_DENSE, KEEP},
+    [OP_CROSS_ENTROPY] = {kernels_bind_cross_entropy, VIEW_DENSE, KEEP_UNLESS_COMPILED},
     [OP_GLOBAL_NORM] = {kernels_bind_global_norm, VIEW_DENSE, KEEP},
-    [OP_ADAMW] = {kernels_bind_adamw, VIEW_DENSE, KEEP},
-    [OP_SGD] = {kernels_bind_sgd, VIEW_DENSE, KEEP},
+    [OP_ADAMW] = {kernels_bind_adamw, VIEW_DENSE, KEEP_UNLESS_COMPILED},
+    [OP_SGD] = {kernels_bind_sgd, VIEW_DENSE, KEEP_UNLESS_COMPILED},
 };
 
 /* Rare functions have loops over libm of their own; complex numbers are not compiled. */

@@ -326,17 +326,22 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static Status run(const GpuBlas *blas, const GpuMatmul *p, Descs *s, const BlasLtAlgo *algo,
-                  const GpuMatmulArgs *args, GpuStream stream, Diags *diags) {
+static BlasStatus start(const GpuBlas *blas, const GpuMatmul *p, const Descs *s,
+                        const BlasLtAlgo *algo, const GpuMatmulArgs *args, GpuStream stream) {
     float       alpha = (float)p->alpha, beta = p->accumulate ? 1 : 0;
     double      alpha64 = p->alpha, beta64 = beta;
     bool        f64 = p->d == DTYPE_F64;
     const void *a = (const void *)(uintptr_t)args->b, *b = (const void *)(uintptr_t)args->a;
     void       *d = (void *)(uintptr_t)args->d;
-    return GPU_CALL(blas->gpu->libs, diags, "multiplying matrices", cublasLtMatmul, blas->handle,
-                    s->desc, f64 ? (const void *)&alpha64 : &alpha, a, s->a, b, s->b,
-                    f64 ? (const void *)&beta64 : &beta, d, s->c, d, s->d, algo,
-                    (void *)(uintptr_t)args->workspace, args->workspace_bytes, stream.handle);
+    return blas->gpu->libs->fns.cublasLtMatmul(
+        blas->handle, s->desc, f64 ? (const void *)&alpha64 : &alpha, a, s->a, b, s->b,
+        f64 ? (const void *)&beta64 : &beta, d, s->c, d, s->d, algo,
+        (void *)(uintptr_t)args->workspace, args->workspace_bytes, stream.handle);
+}
+static Status run(const GpuBlas *blas, const GpuMatmul *p, const Descs *s, const BlasLtAlgo *algo,
+                  const GpuMatmulArgs *args, GpuStream stream, Diags *diags) {
+    return gpu_checked(blas->gpu->libs, GPU_LIBRARY_BLASLT, start(blas, p, s, algo, args, stream),
+                       "cublasLtMatmul", "multiplying matrices", diags);
 }
 
 Status gpu_matmul_run(const GpuBlas *blas, const GpuMatmulPlan *plan, const GpuMatmulArgs *args,
@@ -349,12 +354,16 @@ Status gpu_matmul_run(const GpuBlas *blas, const GpuMatmulPlan *plan, const GpuM
     return s.status;
 }
 
-/* Microseconds of one of RUNS products in a row. */
-static Status time_runs(const GpuBlas *blas, const GpuMatmul *p, Descs *s, const BlasLtAlgo *algo,
-                        const GpuMatmulArgs *args, GpuStream stream, const GpuEvent events[2],
-                        Diags *diags, double *out_us) {
-    float  ms = 0;
-    Status status = run(blas, p, s, algo, args, stream, diags); /* warms up */
+/* Microseconds of one of RUNS products in a row; 0 if the algorithm declines after all. */
+static Status time_runs(const GpuBlas *blas, const GpuMatmul *p, const Descs *s,
+                        const BlasLtAlgo *algo, const GpuMatmulArgs *args, GpuStream stream,
+                        const GpuEvent events[2], Diags *diags, double *out_us) {
+    float ms = 0;
+    *out_us = 0;
+    BlasStatus first = start(blas, p, s, algo, args, stream);
+    if (first == ABI_CUBLAS_STATUS_NOT_SUPPORTED) return STATUS_OK;
+    Status status = gpu_checked(blas->gpu->libs, GPU_LIBRARY_BLASLT, first, "cublasLtMatmul",
+                                "measuring an algorithm", diags);
     if (status == STATUS_OK) status = gpu_event_record(events[0], stream, diags);
     for (uint32_t i = 0; i < RUNS && status == STATUS_OK; i++)
         status = run(blas, p, s, algo, args, stream, diags);

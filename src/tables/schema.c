@@ -92,7 +92,7 @@ uint64_t attr_default_word(const AttrInfo *attr) {
 /* Where rules with one result that see types and attributes only, and do more than compare types,
  * keep what they said; NULL for others. */
 static Inferred *inferred_slot(const InferCtx *ctx, const Inferred *key) {
-    uint16_t flags = op_infos[ctx->opcode].flags & (OP_PURE | OP_ELEMENTWISE);
+    uint16_t flags = op_infos[ctx->opcode].flags & (OP_PURE | OP_ELEMENTWISE | OP_BLOCKS);
     if (flags != OP_PURE || ctx->operands_count > INFERRED_OPERANDS || ctx->results_count != 1)
         return NULL;
     uint64_t hash = hash_mix((uint64_t)key->opcode << 32 | key->attrs.row,

@@ -57,7 +57,21 @@ Lexer lex_begin(String source) {
     return (Lexer){data, data + count, data, 1};
 }
 
+/* Sixteen bytes at a time where there are as many: words are most of a text. */
 static const char *skip_word(const char *at, const char *end) {
+    typedef uint8_t Bytes __attribute__((vector_size(16)));
+    typedef int8_t  Mask __attribute__((vector_size(16)));
+    while (end - at >= (ptrdiff_t)sizeof(Bytes)) {
+        Bytes bytes;
+        memcpy(&bytes, at, sizeof bytes);
+        Bytes    letters = (bytes | 0x20) - 'a', digits = bytes - '0';
+        Mask     word = (letters < 26) | (digits < 10) | (bytes == '_') | (bytes == '.');
+        uint64_t halves[2];
+        memcpy(halves, &word, sizeof halves);
+        if (~halves[0] != 0) return at + __builtin_ctzll(~halves[0]) / 8;
+        if (~halves[1] != 0) return at + 8 + __builtin_ctzll(~halves[1]) / 8;
+        at += sizeof bytes;
+    }
     while (at < end && (class_of(*at) & WORD)) at++;
     return at;
 }

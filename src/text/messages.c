@@ -183,10 +183,23 @@ static String with_messages(Arena *out, const World *world, const Diags *diags, 
     scratch_end(scratch);
     return result;
 }
+/* All that have a place in a text; of one kind without places (the tensors of a file) a few. */
 static void add_all(Messages *m, DiagId id) {
+    enum { ALIKE_MAX = 4 };
+    uint32_t seen[DIAG_KIND_COUNT] = {0}, left[DIAG_KIND_COUNT] = {0};
     (void)id;
-    for (uint32_t row = 1; row < m->diags->rows.table.count; row++)
-        if (m->diags->rows.parent[row] == 0) add_whole(m, (DiagId){row});
+    for (uint32_t row = 1; row < m->diags->rows.table.count; row++) {
+        uint32_t kind = m->diags->rows.kind[row];
+        if (m->diags->rows.parent[row] != 0) continue;
+        bool placed = text_diag_place(m->world, m->diags, (DiagId){row}).line != 0;
+        if (placed || seen[kind]++ < ALIKE_MAX)
+            add_whole(m, (DiagId){row});
+        else
+            left[kind]++;
+    }
+    for (uint32_t kind = 0; kind < DIAG_KIND_COUNT; kind++)
+        if (left[kind] != 0)
+            text_addf(m->text, "and %u more like [%s]\n", left[kind], diag_infos[kind].code);
 }
 static void add_message(Messages *m, DiagId id) { expand(m, id, false); }
 static void add_args(Messages *m, DiagId id) { expand(m, id, true); }

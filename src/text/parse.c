@@ -6,6 +6,7 @@
  * Recursion: statement, blocks, body; at most PARSE_DEPTH_MAX deep. */
 #include "text/parse.h"
 
+#include "arena/hash.h"
 #include "tables/infer.h"
 #include "text/check.h"
 #include "text/names.h"
@@ -27,50 +28,66 @@ typedef struct Statement {
 static bool parse_body(Parser *p, BlockId block);
 
 /* --- names ------------------------------------------------------------------------------------ */
-static bool visible(const Parser *p, const ParseName *name) {
-    return name->depth <= p->depth && p->open[name->depth].row == name->block;
+static bool is_open(const Parser *p, uint32_t block) {
+    for (uint32_t depth = p->depth + 1; depth-- > 0;)
+        if (p->open[depth].row == block) return true;
+    return false;
 }
-static ParseName *find_visible(const Parser *p, String text) {
-    ParseName *name = parse_names_find(&p->values, text);
-    return name != NULL && visible(p, name) ? name : NULL;
+/* The value that a name stands for here, nil if its definition was wrong, and the line of that (may
+ * be NULL). False when there is none. */
+static bool find_value(const Parser *p, String text, ParseKey key, ValueId *out_value,
+                       uint32_t *out_line) {
+    const ParseMades *mades = &p->made[key.opcode];
+    if (key.opcode != OP_NIL && key.number < mades->count) {
+        ParseMade made = mades->at[key.number];
+        if (is_open(p, made.block)) {
+            OpId op = value_op(p->code, (ValueId){made.row});
+            if (out_line != NULL) *out_line = p->world->locs.line[p->code->ops.loc[op.row].row];
+            *out_value = (ValueId){made.row};
+            return true;
+        }
+    }
+    const ParseName *name = p->values.count > 1 ? parse_names_find(&p->values, text) : NULL;
+    if (name == NULL || !is_open(p, name->block)) return false;
+    if (out_line != NULL) *out_line = name->line;
+    *out_value = (ValueId){name->row};
+    return true;
 }
-/* Binds a name to a value of the innermost block; value nil: uses of the name stay silent. */
-static bool define(Parser *p, const Token *token, ValueId value) {
-    String     text = parse_text(p, token);
+/* Binds a name to a value of the innermost block; value nil: uses of the name stay silent. Results
+ * of operators have a key if their name has. */
+static bool define(Parser *p, const Token *token, ParseKey key, ValueId value) {
+    String      text = parse_text(p, token);
+    uint32_t    block = p->open[p->depth].row, line;
+    ParseMades *mades = &p->made[key.opcode];
+    ValueId     first;
+    if (find_value(p, text, key, &first, &line)) return parse_fail_value_repeated(p, token, line);
+    if (key.opcode != OP_NIL && key.number <= mades->count && value_id_some(value)) {
+        if (key.number == mades->count)
+            parse_mades_add(p, mades, (ParseMade){value.row, block});
+        else
+            mades->at[key.number] = (ParseMade){value.row, block};
+        return true;
+    }
     ParseName *name = parse_names_add(&p->values, text);
-    bool       fresh = name->line == 0;
-    if (!fresh && visible(p, name)) return parse_fail_value_repeated(p, token, name);
     name->row = value.row;
-    name->block = p->open[p->depth].row;
-    name->depth = p->depth;
+    name->block = block;
     name->line = token->line;
     return true;
 }
 
 /* Whether the printer would make up this very name for an unnamed value here (names.h): the base,
  * or base.k with the next free k. Then the world need not keep it. */
-static bool is_made_up(Parser *p, const Token *token, String base, uint32_t *counter) {
-    String   text = token_text(token);
-    uint64_t number = 0;
-    char     digits[NAMES_DIGITS_MAX];
-    if (token->escaped || text.data[0] != base.data[0] || !str_starts(text, base)) return false;
-    if (text.count > base.count) {
-        String rest = {text.data + base.count, text.count - base.count};
-        if (rest.data[0] != '.' || rest.count < 2 || rest.count > 10) return false;
-        for (size_t i = 1; i < rest.count; i++) {
-            if (rest.data[i] < '0' || rest.data[i] > '9') return false;
-            number = number * 10 + (uint64_t)(rest.data[i] - '0');
-        }
-        if (names_digits(digits, number) + 1 != rest.count || number == 0) return false;
+static bool is_made_up(Parser *p, const Token *token, String base, uint32_t *counter,
+                       uint32_t *out_number) {
+    String split = parse_split(token_text(token), out_number);
+    if (token->escaped || !str_same(split, base)) return false;
+    if (*out_number < *counter || *out_number > *counter + 4u) return false;
+    for (uint32_t k = *counter; k < *out_number; k++) { /* passed over because they are taken */
+        String  taken = k == 0 ? base : str_format(p->arena, "%.*s.%u", STR_ARGS(base), k);
+        ValueId value;
+        if (!find_value(p, taken, parse_key(p, taken), &value, NULL)) return false;
     }
-    if (number < *counter || number > *counter + 4u) return false;
-    for (uint64_t k = *counter; k < number; k++) { /* passed over because they are taken */
-        String candidate =
-            k == 0 ? base
-                   : str_format(p->arena, "%.*s.%llu", STR_ARGS(base), (unsigned long long)k);
-        if (find_visible(p, candidate) == NULL) return false;
-    }
-    *counter = (uint32_t)number + 1;
+    *counter = *out_number + 1;
     return true;
 }
 
@@ -92,7 +109,6 @@ static bool parse_results(Parser *p, Statement *s) {
     while (p->token.kind == TOKEN_VALUE) {
         if (s->names_count == UINT16_MAX) return parse_fail_limit(p, "results", UINT16_MAX);
         push_pending(p, p->token);
-        parse_names_expect(&p->values, token_text(&p->token));
         s->names_count++;
         parse_advance(p);
         if (!parse_skip(p, ',')) break;
@@ -102,11 +118,14 @@ static bool parse_results(Parser *p, Statement *s) {
 }
 static bool parse_operands(Parser *p, Statement *s) {
     while (p->token.kind == TOKEN_VALUE) {
-        const ParseName *name = find_visible(p, parse_text(p, &p->token));
+        String  text = parse_text(p, &p->token);
+        ValueId value = {0};
         if (s->operands_count == UINT16_MAX) return parse_fail_limit(p, "operands", UINT16_MAX);
-        if (name == NULL) (void)parse_fail_value(p);
-        if (name == NULL) s->wrong = true;
-        parse_list_push(p, &p->operands, name != NULL ? name->row : 0);
+        if (!find_value(p, text, parse_key(p, text), &value, NULL)) {
+            (void)parse_fail_value(p);
+            s->wrong = true;
+        }
+        parse_list_push(p, &p->operands, value.row);
         s->operands_count++;
         parse_advance(p);
         if (!parse_skip(p, ',')) return true;
@@ -123,13 +142,20 @@ static bool at_attrs(const Parser *p) {
     lex_next(&ahead, &token);
     return token.kind == '=';
 }
-static bool parse_attrs(Parser *p, Statement *s) {
+/* What stands from '{' to the next '}', when it is short and on one line, without strings. */
+static String attrs_ahead(const Parser *p) {
+    enum { AHEAD_BYTES = 256 };
+    const char *first = p->token.data, *at = first + 1, *end = p->lexer.end;
+    if (end - first > AHEAD_BYTES) end = first + AHEAD_BYTES;
+    for (; at < end && *at != '"' && *at != '\n' && *at != ';'; at++)
+        if (*at == '}') return (String){first, (size_t)(at + 1 - first)};
+    return (String){NULL, 0};
+}
+static bool read_attrs(Parser *p, Statement *s, bool open) {
     const OpInfo *info = &op_infos[s->opcode];
     uint32_t      seen = 0;
     uint64_t      words[ATTRS_MAX];
-    if (info->attrs_count == 0 && p->token.kind != '{') return true;
     for (uint32_t i = 0; i < info->attrs_count; i++) words[i] = attr_default_word(&info->attrs[i]);
-    bool open = at_attrs(p) && !(info->attrs_count == 0 && (info->flags & OP_BLOCKS));
     if (open) parse_advance(p);
     p->in_attrs = open;
     while (open && p->token.kind != '}') {
@@ -151,6 +177,26 @@ static bool parse_attrs(Parser *p, Statement *s) {
         (void)parse_fail_attr_missing(p, &s->at, s->opcode, &info->attrs[i]);
     }
     s->attrs = attrs_add(&p->world->attrs, words, info->attrs_count);
+    return true;
+}
+/* Rows of a model repeat: attributes that were read before are recognised by their text. */
+static bool parse_attrs(Parser *p, Statement *s) {
+    const OpInfo *info = &op_infos[s->opcode];
+    bool          brace = p->token.kind == '{';
+    if (info->attrs_count == 0 && !brace) return true;
+    String      text = brace ? attrs_ahead(p) : (String){NULL, 0};
+    uint64_t    hash = text.data != NULL ? hash_bytes(text.data, text.count, s->opcode) : 0;
+    ParseAttrs *seen = &p->seen[hash % PARSE_SEEN];
+    if (text.data != NULL && seen->opcode == s->opcode && str_same(seen->text, text)) {
+        s->attrs = seen->attrs;
+        p->lexer.at = text.data + text.count;
+        parse_advance(p);
+        return true;
+    }
+    bool open = at_attrs(p) && !(info->attrs_count == 0 && (info->flags & OP_BLOCKS));
+    if (!read_attrs(p, s, open)) return false;
+    if (open && text.data != NULL && p->world->diags.errors == p->errors_first)
+        *seen = (ParseAttrs){text, s->opcode, s->attrs};
     return true;
 }
 static bool parse_result_types(Parser *p, Statement *s) {
@@ -180,13 +226,13 @@ static bool parse_args(Parser *p, BlockId block) {
         parse_advance(p);
         if (!parse_skip(p, ':')) return parse_fail_expected(p, "':'");
         if (!parse_type(p, &type)) return false;
-        bool     made_up = is_made_up(p, &name, STR("arg"), &p->counters[OP_NIL]);
-        uint32_t row = table_add(&values->table);
+        uint32_t number, row = table_add(&values->table);
+        bool     made_up = is_made_up(p, &name, STR("arg"), &p->counters[OP_NIL], &number);
         values->type[row] = type;
         values->def[row] = VALUE_IS_ARG | block.row;
         values->name[row] = made_up ? (StrId){0} : parse_intern(p, &name);
         blocks->args_count[block.row]++;
-        (void)define(p, &name, (ValueId){row});
+        (void)define(p, &name, (ParseKey){0}, (ValueId){row});
         if (!parse_skip(p, ',')) break;
     }
     return parse_skip(p, ')') || parse_fail_expected(p, "')'");
@@ -288,13 +334,18 @@ static void append(Parser *p, Statement *s) {
         const ParseResult *result = &p->pending.results[s->names_first + i];
         ValueId            value = op_result(code, op, i);
         if (!result->made_up) code->values.name[value.row] = parse_intern(p, &result->token);
-        (void)define(p, &result->token, value);
+        (void)define(p, &result->token, result->key, value);
     }
 }
 static void judge_names(Parser *p, const Statement *s) {
     for (uint32_t i = 0; i < s->names_count; i++) {
         ParseResult *result = &p->pending.results[s->names_first + i];
-        result->made_up = is_made_up(p, &result->token, s->name, &p->counters[s->opcode]);
+        result->made_up =
+            is_made_up(p, &result->token, s->name, &p->counters[s->opcode], &result->key.number);
+        if (result->made_up)
+            result->key.opcode = s->opcode;
+        else
+            result->key = parse_key(p, parse_text(p, &result->token));
     }
 }
 static bool parse_parts(Parser *p, Statement *s) {
@@ -328,7 +379,10 @@ static bool parse_statement(Parser *p, bool *returned) {
     else {
         for (uint32_t i = 0; i < s.names_count; i++) {
             const Token *token = &p->pending.results[s.names_first + i].token;
-            if (find_visible(p, parse_text(p, token)) == NULL) (void)define(p, token, (ValueId){0});
+            String       text = parse_text(p, token);
+            ParseKey     key = parse_key(p, text);
+            ValueId      value = {0};
+            if (!find_value(p, text, key, &value, NULL)) (void)define(p, token, key, value);
         }
     }
     if (op_infos[s.opcode].flags & OP_TERMINATOR) *returned = true;
@@ -395,6 +449,7 @@ static bool parse_graph(Parser *p) {
     parse_advance(p);
     if (p->token.kind != '(') return parse_fail_expected(p, "'('");
     memset(p->counters, 0, sizeof p->counters);
+    for (uint32_t i = 0; i < OP_COUNT; i++) p->made[i].count = 0;
     BlockId    block = code_add_block(p->code, (OpId){0}, 0);
     GraphId    graph = code_add_graph(p->code, parse_intern(p, &name), block);
     ParseName *entry = parse_names_add(&p->graphs, text);
@@ -417,7 +472,10 @@ static bool parse_top(Parser *p) {
     Token at = p->token;
     parse_advance(p);
     if (at.kind == TOKEN_NAME && str_same(token_text(&at), STR("graph"))) return parse_graph(p);
-    if (at.kind == TOKEN_NAME && str_same(token_text(&at), STR("dim"))) return parse_fact_line(p);
+    if (at.kind == TOKEN_NAME && str_same(token_text(&at), STR("dim"))) {
+        memset(p->seen, 0, sizeof p->seen); /* facts give sizes other canonical forms */
+        return parse_fact_line(p);
+    }
     if (at.kind == TOKEN_NAME && str_same(token_text(&at), STR("stoa"))) return parse_version(p);
     p->token = at;
     (void)parse_fail_expected(p, "'graph', 'dim' or 'stoa'");
@@ -452,7 +510,7 @@ bool text_parse(World *world, String source, String file_name) {
     p->file = file_name;
     p->file_id = strings_add(&world->strings, file_name);
     p->errors_first = world->diags.errors;
-    p->values = parse_names_begin(scratch.arena, source.count / 48);
+    p->values = parse_names_begin(scratch.arena, 0);
     p->graphs = parse_names_begin(scratch.arena, 0);
     p->lexer = lex_begin(source);
     add_words(p);

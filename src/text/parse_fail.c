@@ -17,9 +17,8 @@ static void suggest(Parser *p, DiagId error, String unknown, const String *names
     if (name.count != 0)
         diags_note(&p->world->diags, error, DIAG_DID_YOU_MEAN, 0, str_arg(p, name), 0);
 }
-static void note_first(Parser *p, DiagId error, const ParseName *first) {
-    if (first->line != 0)
-        diags_note(&p->world->diags, error, DIAG_DEFINED_THERE, 0, first->line, 0);
+static void note_first(Parser *p, DiagId error, uint32_t line) {
+    if (line != 0) diags_note(&p->world->diags, error, DIAG_DEFINED_THERE, 0, line, 0);
 }
 
 /* --- the language ----------------------------------------------------------------------------- */
@@ -61,7 +60,7 @@ bool parse_fail_const(Parser *p, const Token *at, TypeId type, const char *why) 
     return false;
 }
 bool parse_fail_graph(Parser *p, const Token *at, const ParseName *first) {
-    note_first(p, fail_at(p, at, DIAG_GRAPH_REPEATED, name_arg(p, at), 0, 0), first);
+    note_first(p, fail_at(p, at, DIAG_GRAPH_REPEATED, name_arg(p, at), 0, 0), first->line);
     return false;
 }
 
@@ -140,8 +139,8 @@ bool parse_fail_value(Parser *p) {
     (void)fail_at(p, &p->token, DIAG_VALUE_UNKNOWN, name_arg(p, &p->token), 0, 0);
     return false;
 }
-bool parse_fail_value_repeated(Parser *p, const Token *at, const ParseName *first) {
-    note_first(p, fail_at(p, at, DIAG_VALUE_REPEATED, name_arg(p, at), 0, 0), first);
+bool parse_fail_value_repeated(Parser *p, const Token *at, uint32_t first_line) {
+    note_first(p, fail_at(p, at, DIAG_VALUE_REPEATED, name_arg(p, at), 0, 0), first_line);
     return false;
 }
 bool parse_fail_return(Parser *p) {

@@ -11,16 +11,16 @@
 #include "tables/schema.h"
 #include "text/lex.h"
 
-enum { PARSE_DEPTH_MAX = 60, PARSE_ERRORS_MAX = 100, PARSE_WORDS = 512 };
+enum { PARSE_DEPTH_MAX = 60, PARSE_ERRORS_MAX = 100, PARSE_WORDS = 512, PARSE_SEEN = 512 };
 
 /* --- names: an open-addressing map on text that lives in the source or the scratch arena
  * -------- */
 typedef struct ParseName {
     const char *text;
     uint32_t    count, hash;
-    uint32_t    row;          /* value or graph; 0: its definition was wrong, stay silent */
-    uint32_t    block, depth; /* where it is visible */
-    uint32_t    line;         /* of the definition */
+    uint32_t    row;   /* value or graph; 0: its definition was wrong, stay silent */
+    uint32_t    block; /* where it is visible */
+    uint32_t    line;  /* of the definition */
 } ParseName;
 typedef struct ParseSlot {
     uint32_t hash, name; /* name 0: free */
@@ -36,8 +36,6 @@ ParseNames parse_names_begin(Arena *arena, size_t expected);
 ParseName *parse_names_find(const ParseNames *map, String text); /* NULL if there is none */
 /* The entry with this text, or a new one with line 0; the caller fills it. */
 ParseName *parse_names_add(ParseNames *map, String text);
-/* Asks for the memory that parse_names_add will look at: a new name is nowhere in the cache. */
-void parse_names_expect(const ParseNames *map, String text);
 
 /* --- words of the language: operators and element types
  * ---------------------------------------- */
@@ -46,6 +44,20 @@ typedef struct ParseWord {
     uint16_t opcode, dtype; /* 0: not one */
 } ParseWord;
 
+/* --- names that the printer makes up (names.h): "add", "add.1", ... are kept by operator and
+ * number, in the order of the text, so that nothing is hashed and little memory is touched -------
+ */
+typedef struct ParseKey {
+    uint32_t opcode, number; /* opcode 0: another name */
+} ParseKey;
+typedef struct ParseMade {
+    uint32_t row, block; /* of the value */
+} ParseMade;
+typedef struct ParseMades {
+    ParseMade *at; /* by number */
+    uint32_t   count, capacity;
+} ParseMades;
+
 /* --- the parser
  * --------------------------------------------------------------------------------- */
 typedef struct ParseList { /* a stack of 32-bit rows that statements share */
@@ -53,13 +65,20 @@ typedef struct ParseList { /* a stack of 32-bit rows that statements share */
     uint32_t  count, capacity;
 } ParseList;
 typedef struct ParseResult { /* a name left of '=' */
-    Token token;
-    bool  made_up; /* the printer would give the same one, so the world need not keep it */
+    Token    token;
+    ParseKey key;
+    bool     made_up; /* the printer would give the same one, so the world need not keep it */
 } ParseResult;
 typedef struct ParsePending {
     ParseResult *results;
     uint32_t     count, capacity;
 } ParsePending;
+
+typedef struct ParseAttrs { /* attributes without strings, as they stood after some operator */
+    String  text;           /* from '{' to '}'; data NULL: free */
+    Opcode  opcode;
+    AttrsId attrs;
+} ParseAttrs;
 
 typedef struct Parser {
     World       *world;
@@ -70,7 +89,8 @@ typedef struct Parser {
     uint32_t     last_line; /* of the token before it */
     String       file;
     StrId        file_id;
-    ParseNames   values, graphs;
+    ParseNames   values, graphs; /* values: those that made does not hold */
+    ParseMades   made[OP_COUNT]; /* of this graph */
     ParseList    operands, types;
     ParsePending pending;
     BlockId      open[PARSE_DEPTH_MAX + 1]; /* enclosing blocks, outermost first */
@@ -80,6 +100,7 @@ typedef struct Parser {
     uint32_t     errors_first;              /* the same for the text */
     uint32_t     counters[OP_COUNT];        /* of made-up names, by operator; [0]: arguments */
     ParseWord    words[PARSE_WORDS];
+    ParseAttrs   seen[PARSE_SEEN]; /* by hash; the last one wins */
 } Parser;
 
 static inline void parse_advance(Parser *p) {
@@ -94,6 +115,10 @@ static inline bool parse_skip(Parser *p, char punctuation) {
     parse_advance(p);
     return true;
 }
+/* A name as base and number: "add.12", "x" (0). */
+String           parse_split(String text, uint32_t *out_number);
+ParseKey         parse_key(const Parser *p, String text);
+void             parse_mades_add(Parser *p, ParseMades *list, ParseMade made);
 void             parse_list_push(Parser *p, ParseList *list, uint32_t row);
 const ParseWord *parse_word(const Parser *p, String text);          /* all zero if unknown */
 String           parse_text(const Parser *p, const Token *token);   /* escapes removed */
@@ -125,7 +150,7 @@ bool parse_fail_attr_repeated(Parser *p);
 bool parse_fail_attr_missing(Parser *p, const Token *at, Opcode opcode, const AttrInfo *attr);
 bool parse_fail_attr_kind(Parser *p, const AttrInfo *attr);
 bool parse_fail_value(Parser *p);
-bool parse_fail_value_repeated(Parser *p, const Token *at, const ParseName *first);
+bool parse_fail_value_repeated(Parser *p, const Token *at, uint32_t first_line);
 bool parse_fail_return(Parser *p);
 bool parse_fail_return_early(Parser *p, const Token *at);
 

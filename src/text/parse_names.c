@@ -76,10 +76,6 @@ ParseName *parse_names_find(const ParseNames *map, String text) {
     return name != 0 ? &map->names[name] : NULL;
 }
 
-void parse_names_expect(const ParseNames *map, String text) {
-    __builtin_prefetch(&map->slots[name_hash(text) & map->mask], 1);
-}
-
 ParseName *parse_names_add(ParseNames *map, String text) {
     ASSERT(text.count <= UINT32_MAX);
     if (map->count == map->capacity) grow(map);
@@ -101,6 +97,37 @@ const ParseWord *parse_word(const Parser *p, String text) {
     while (p->words[at].text.data != NULL && !str_same(p->words[at].text, text))
         at = (at + 1) % PARSE_WORDS;
     return &p->words[at];
+}
+
+/* Numbers are short and do not begin with 0, as the printer writes them. */
+String parse_split(String text, uint32_t *out_number) {
+    enum { DIGITS_MAX = 8 };
+    uint32_t number = 0, scale = 1, digits = 0;
+    for (; digits < text.count && digits < DIGITS_MAX; digits++, scale *= 10) {
+        uint32_t digit = (uint8_t)text.data[text.count - 1 - digits] - (uint32_t)'0';
+        if (digit > 9) break;
+        number += digit * scale;
+    }
+    size_t base = text.count - digits; /* with the point */
+    bool numbered = digits != 0 && base > 1 && text.data[base - 1] == '.' && text.data[base] != '0';
+    *out_number = numbered ? number : 0;
+    return numbered ? (String){text.data, base - 1} : text;
+}
+ParseKey parse_key(const Parser *p, String text) {
+    ParseKey key = {0};
+    if (text.count == 0) return key;
+    key.opcode = parse_word(p, parse_split(text, &key.number))->opcode;
+    return key;
+}
+void parse_mades_add(Parser *p, ParseMades *list, ParseMade made) {
+    if (list->count == list->capacity) {
+        uint32_t   capacity = list->capacity * 2 + 64;
+        ParseMade *more = ARENA_ARRAY(p->arena, ParseMade, capacity);
+        if (list->count != 0) memcpy(more, list->at, list->count * sizeof *more);
+        list->at = more;
+        list->capacity = capacity;
+    }
+    list->at[list->count++] = made;
 }
 
 void parse_list_push(Parser *p, ParseList *list, uint32_t row) {

@@ -197,7 +197,10 @@ static String bytes_text(Arena *out, uint64_t bytes) {
 
 static void parts_make(Arena *out, const MetricsProgress *p, String *parts) {
     for (size_t part = 0; part < PARTS; part++) parts[part] = (String){0};
-    if (!isnan(p->loss)) parts[LOSS] = loss_text(out, "loss", p->loss);
+    if (!isnan(p->loss))
+        parts[LOSS] = loss_text(out, "loss", p->loss);
+    else if (p->skipped != 0)
+        parts[LOSS] = str_format(out, "skipped %llu", (unsigned long long)p->skipped);
     if (!isnan(p->val_loss)) parts[VAL] = loss_text(out, "val", p->val_loss);
     if (!isnan(p->lr)) parts[LR] = str_format(out, "lr %.1e", p->lr);
     if (!isnan(p->grad_norm))

@@ -59,8 +59,9 @@ MUST_USE Status metrics_flush(Metrics *metrics, bool sync, Diags *diags);
 typedef struct MetricsProgress { /* NaN, NULL or 0: left out */
     uint64_t    step, steps;
     double      loss, val_loss, lr, grad_norm;
-    double      rate; /* units a second */
-    const char *unit; /* "tok" */
+    uint64_t    skipped; /* steps so far that were not finite; stands where the loss is NaN */
+    double      rate;    /* units a second */
+    const char *unit;    /* "tok" */
     uint64_t    memory_bytes;
     double      seconds_left;
 } MetricsProgress;

@@ -10,6 +10,7 @@ import os
 import pty
 import random
 import re
+import resource
 import signal
 import struct
 import subprocess
@@ -122,10 +123,13 @@ class Mistakes(Case):
         self.refuse(["train", "gpt", "--data", "absent.txt"], "absent.txt", "--data", code=1)
         self.refuse(["train", "--resume"], "no run to resume")
         self.refuse(["train", "--resume", "--out", "absent"], "nothing to resume")
+        self.refuse(["train", "gpt", "--data", "."], "Is a directory", code=1)
+        self.refuse(["sample", "--temperature", "x", "--run", "x"], "stoa help COMMAND")
         self.refuse(["sample"], "no run under runs/")
         self.refuse(["sample", "--tempreature", "1", "--run", "x"], "did you mean 'temperature'")
         self.refuse(["inspect"], "which file")
         self.refuse(["inspect", "absent"], "absent", code=1)
+        self.refuse(["inspect", "t.txt"], "'t.txt' is not a file that Stoa knows", code=1)
         self.refuse(["trace", "absent"], "absent", "--trace", code=1)
 
     def test_text_that_is_too_short(self):
@@ -133,6 +137,28 @@ class Mistakes(Case):
             file.write("abc")
         done = self.train("short", "--data", "short.txt", code=1)
         self.assertIn("short.txt", done.stderr)
+
+    def test_damaged_checkpoints(self):
+        self.train("d", "--steps", "2", "--quiet")
+        self.stoa("train", "--resume", "--out", "d", "--steps", "4", "--quiet")
+        path = os.path.join(self.dir, "d", "checkpoints", "step-00000004", "state.safetensors")
+        os.truncate(path, os.path.getsize(path) - 1)
+        done = self.stoa("train", "--resume", "--out", "d", "--steps", "6", "--quiet")
+        self.assertEqual(done.stderr.count("CKPT_SKIPPED"), 1, done.stderr)
+        self.assertIn("step-00000004", done.stderr)
+        done = self.stoa("train", "--resume", "--out", "d", "--steps", "8", "--width", "32", code=1)
+        self.assertIn("more like [CKPT_MISMATCH]", done.stderr)
+        os.remove(os.path.join(self.dir, "d", "config.toml"))
+        done = self.stoa("train", "--resume", "--out", "d", "--steps", "8", code=2)
+        self.assertIn("there is no config.toml", done.stderr)
+
+    def test_a_file_that_may_not_grow(self):
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))
+        done = subprocess.run([STOA, "train", "gpt", *TINY, "--steps", "2", "--out", "small"],
+                              cwd=self.dir, capture_output=True, text=True, preexec_fn=limit,
+                              check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("File too large", done.stderr)
 
     def test_a_run_is_not_overwritten_by_mistake(self):
         self.train("kept", "--steps", "2", "--quiet")
@@ -197,6 +223,11 @@ class Training(Case):
         self.assertIn("bad.toml:1", done.stderr)
         self.assertIn("steps", done.stderr)
 
+    def test_steps_that_are_not_finite(self):
+        done = self.train("nan", "--steps", "3", "--lr", "1e9", "--clip", "0")
+        self.assertIn("step 3/3  skipped 2", done.stderr)
+        self.assertIn("loss        not finite", done.stdout)
+
     def test_weights_are_taken_over(self):
         self.train("w1", "--steps", "1", "--quiet")
         weights = "w1/checkpoints/step-00000001/state.safetensors"
@@ -211,6 +242,7 @@ class Training(Case):
                  "--test-labels", "i-labels", "--batch", "10", "--steps", "2"]
         done = self.stoa("train", "lenet", *words, "--out", "lenet")
         self.assertIn("accuracy", done.stdout)
+        self.assertIn("IDX, u8 [20, 28, 28]", self.stoa("inspect", "i-images").stdout)
         self.assertIn("lenet", self.stoa("sample", "--run", "lenet", code=2).stderr)
 
 
@@ -220,7 +252,8 @@ class Stopping(Case):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def test_stop_saves_and_resume_goes_on(self):
-        for name, number in (("term", signal.SIGTERM), ("int", signal.SIGINT)):
+        for name, number in (("term", signal.SIGTERM), ("int", signal.SIGINT),
+                             ("hangup", signal.SIGHUP)):
             process = self.start(name, "--steps", "100000", "--json")
             for _ in range(3):
                 process.stdout.readline()

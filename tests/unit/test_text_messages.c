@@ -33,6 +33,21 @@ TEST(messages_show_notes) {
     world_close(world);
 }
 
+TEST(messages_of_one_kind_are_cut_short) {
+    World *world = world_open(0, 1 << 12);
+    REQUIRE(world != NULL);
+    for (int i = 0; i < 9; i++) (void)diags_add(&world->diags, DIAG_CKPT_MISSING, 0, 0, 0, 0, 0);
+    (void)diags_add(&world->diags, DIAG_NO_GRAPH, 0, 0, 0, 0, 0);
+    String text = text_diags(arena, world, &world->diags);
+    int    count = 0;
+    for (const char *at = text.data; (at = strstr(at, "error[CKPT_MISSING]")) != NULL; at++)
+        count++;
+    EXPECT_EQ(count, 4);
+    EXPECT(strstr(text.data, "error[NO_GRAPH]") != NULL);
+    EXPECT(strstr(text.data, "and 5 more like [CKPT_MISSING]\n") != NULL);
+    world_close(world);
+}
+
 /* Every kind, with arguments that name nothing, with a world and without. */
 TEST(messages_never_fail) {
     World *world = world_open(0, 1 << 12);

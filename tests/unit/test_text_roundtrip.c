@@ -187,3 +187,21 @@ TEST(text_limits_lists_and_errors) {
     EXPECT_EQ(world->diags.errors, 100);
     world_close(world);
 }
+/* Attributes are recognised by their text, but facts change what a size means. */
+TEST(text_reads_sizes_anew_after_facts) {
+    World *world = parsed(arena, STR("graph a(%x: f32) {\n"
+                                     "  %y = broadcast_in_dim %x {shape=[max(N,1)]}\n"
+                                     "  %z = broadcast_in_dim %x {shape=[max(N,1)]}\n"
+                                     "  return %y, %z }\n"
+                                     "dim N range=1..\n"
+                                     "graph b(%x: f32) {\n"
+                                     "  %y = broadcast_in_dim %x {shape=[max(N,1)]}\n"
+                                     "  return %y }\n"));
+    REQUIRE(world != NULL);
+    const Code *code = &world->code;
+    EXPECT(attrs_id_same(code->ops.attrs[1], code->ops.attrs[2]));
+    EXPECT(!attrs_id_same(code->ops.attrs[1], code->ops.attrs[4]));
+    ListId shape = {(uint32_t)op_attrs(world, code, (OpId){4})[ATTR_BROADCAST_IN_DIM_shape]};
+    EXPECT_EQ(world->dims.rows.kind[list_numbers(&world->attrs, shape)[0]], DIM_SYMBOL);
+    world_close(world);
+}

@@ -204,6 +204,10 @@ TEST(metrics_line_text) {
     EXPECT_STR(metrics_line(arena, &p).data, "step 5  loss inf");
     p.loss = 0.00123;
     EXPECT_STR(metrics_line(arena, &p).data, "step 5  loss 1.23e-03");
+    p.skipped = 2;
+    EXPECT_STR(metrics_line(arena, &p).data, "step 5  loss 1.23e-03");
+    p.loss = NAN;
+    EXPECT_STR(metrics_line(arena, &p).data, "step 5  skipped 2");
 }
 
 TEST(metrics_durations) {
