@@ -157,6 +157,13 @@ JitValue emit_dim(Emit *e, DimId dim) {
     return note(e, dim.row, true, value);
 }
 
+JitValue emit_dim_first(Emit *e, DimId dim) {
+    const EmitPlace *place = emit_place(e->s, dim, e->var);
+    ASSERT(place->linear);
+    if (!place->varies) return scalar_dim(e, dim);
+    return add(e, scalar_dim(e, place->rest), mul(e, scalar_dim(e, place->coefficient), e->base));
+}
+
 /* --- memory ----------------------------------------------------------------------------------- */
 static uint32_t position(const Emit *e, BufferId buffer) {
     return buffer.row - e->loops->kernels.buffers_first[e->s->kernel.row];
@@ -312,52 +319,6 @@ static JitValue constant(Emit *e, uint32_t row) {
     return llvm.ConstInt(type, word, true);
 }
 
-/* Word element % 4 of Philox4x32-10 (tables/philox.h), key, and counter (element / 4, stream). */
-static JitValue philox(Emit *e, uint32_t row) {
-    JitBuild        *j = e->j;
-    LLVMBuilderRef   at = j->at;
-    const LoopExprs *exprs = &e->loops->exprs;
-    JitValue         element = emit_dim(e, (DimId){(uint32_t)exprs->word[row]});
-    JitValue         key = emit_expr(e, exprs->a[row]), c[4], k[2];
-    match(e, &element, &key);
-    bool    vector = is_vector(element);
-    JitType words = jit_vector(j->i32, vector ? e->lanes : 1);
-    JitType wide = jit_vector(j->i64, vector ? e->lanes : 1);
-#define WORD_(n)                                                                                   \
-    (vector ? emit_splat(e, llvm.ConstInt(j->i32, (n), false)) : llvm.ConstInt(j->i32, (n), false))
-#define SHIFT_(x) llvm.BuildTrunc(at, llvm.BuildLShr(at, x, number(e, x, 32), ""), words, "")
-    JitValue counter = llvm.BuildLShr(at, element, number(e, element, 2), "");
-    JitValue which = llvm.BuildAnd(at, llvm.BuildTrunc(at, element, words, ""), WORD_(3), "");
-    c[0] = llvm.BuildTrunc(at, counter, words, "");
-    c[1] = SHIFT_(counter);
-    c[2] = WORD_(exprs->opcode[row]);
-    c[3] = WORD_(0);
-    k[0] = llvm.BuildTrunc(at, key, words, "");
-    k[1] = SHIFT_(key);
-    for (int round = 0; round < 10; round++) {
-        JitValue p[2];
-        for (int i = 0; i < 2; i++) {
-            JitValue factor = number(e, element, i == 0 ? 0xD2511F53 : 0xCD9E8D57);
-            p[i] = llvm.BuildMul(at, llvm.BuildZExt(at, c[2 * i], wide, ""), factor, "");
-        }
-        JitValue high0 = SHIFT_(p[0]), high1 = SHIFT_(p[1]);
-        JitValue next[4] = {llvm.BuildXor(at, llvm.BuildXor(at, high1, c[1], ""), k[0], ""),
-                            llvm.BuildTrunc(at, p[1], words, ""),
-                            llvm.BuildXor(at, llvm.BuildXor(at, high0, c[3], ""), k[1], ""),
-                            llvm.BuildTrunc(at, p[0], words, "")};
-        for (int i = 0; i < 4; i++) c[i] = next[i];
-        k[0] = llvm.BuildAdd(at, k[0], WORD_(0x9E3779B9u), "");
-        k[1] = llvm.BuildAdd(at, k[1], WORD_(0xBB67AE85u), "");
-    }
-    JitValue chosen = c[3];
-    for (uint32_t i = 3; i-- > 0;)
-        chosen = llvm.BuildSelect(at, llvm.BuildICmp(at, LLVMIntEQ, which, WORD_(i), ""), c[i],
-                                  chosen, "");
-#undef WORD_
-#undef SHIFT_
-    return chosen;
-}
-
 static JitValue operation(Emit *e, uint32_t row) {
     const LoopExprs *exprs = &e->loops->exprs;
     Opcode           opcode = (Opcode)exprs->opcode[row];
@@ -401,7 +362,7 @@ JitValue emit_expr(Emit *e, ExprId expr) {
         value = less(e, emit_dim(e, (DimId){(uint32_t)(word >> 32)}),
                      emit_dim(e, (DimId){(uint32_t)word}));
         break;
-    case EXPR_RNG: value = philox(e, row); break;
+    case EXPR_RNG: value = emit_random(e, expr); break;
     default: value = operation(e, row); break;
     }
     return note(e, row, false, value);

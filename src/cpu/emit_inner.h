@@ -7,7 +7,7 @@
 #include "cpu/emit.h"
 #include "cpu/jit_build.h"
 
-enum { EMIT_VERSION = 1 }; /* part of the content hash: change it when generated code changes */
+enum { EMIT_VERSION = 2 }; /* part of the content hash: change it when generated code changes */
 
 /* How a dim depends on the variable of a vector loop. */
 typedef struct EmitPlace {
@@ -50,16 +50,18 @@ typedef struct Emit {
     uint32_t          logged, log_max;
     LLVMValueRef     *scopes, *others; /* by position: alias metadata */
     /* the vector loop that is being written */
-    DimId    var;    /* nil: none */
-    uint32_t lanes;  /* elements at once; 1 outside */
-    JitValue base;   /* value of var in lane 0 */
-    JitValue mask;   /* lanes that run; NULL: all */
-    uint8_t *varies; /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
+    DimId    var;     /* nil: none */
+    uint32_t lanes;   /* elements at once; 1 outside */
+    JitValue base;    /* value of var in lane 0 */
+    JitValue mask;    /* lanes that run; NULL: all */
+    uint8_t *varies;  /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
+    DimId    aligned; /* a place whose value in lane 0 is a multiple of 4; nil: none */
 } Emit;
 
 /* emit_expr.c */
 bool     emit_varies(Emit *e, ExprId expr);
 JitValue emit_dim(Emit *e, DimId dim);        /* i64, or a vector of them if it varies */
+JitValue emit_dim_first(Emit *e, DimId dim);  /* in lane 0, of a place that is linear: i64 */
 JitValue emit_expr(Emit *e, ExprId expr);     /* a scalar, or a vector if it varies */
 JitValue emit_splat(Emit *e, JitValue value); /* a vector of lanes, whatever it was */
 /* Stores a value, unpacked, at a place; guard: NULL or a bool. */
@@ -69,6 +71,8 @@ bool     emit_access_varies(Emit *e, LoopAccess access);
 JitValue emit_alloca(Emit *e, JitType type, uint32_t align);
 uint32_t emit_scope_begin(const Emit *e);
 void     emit_scope_end(Emit *e, uint32_t begun);
+/* emit_random.c */
+JitValue emit_random(Emit *e, ExprId expr);
 #endif
 
 const EmitPlace *emit_place(const EmitSource *source, DimId dim, DimId var);

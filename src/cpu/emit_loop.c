@@ -155,7 +155,7 @@ typedef struct BodyFacts {
     uint32_t bytes;   /* of the widest value */
     uint32_t narrow;  /* of the narrowest element in memory that lies side by side */
     uint32_t streams; /* places read or written */
-    bool     random;  /* random words: many registers each */
+    DimId    random;  /* place of a random word whose lanes are neighbours; nil: none */
 } BodyFacts;
 static void access_facts(Emit *e, LoopAccess access, BodyFacts *facts) {
     uint32_t bytes = dtype_bytes((Dtype)e->loops->buffers.dtype[access_buffer(access).row]);
@@ -163,6 +163,13 @@ static void access_facts(Emit *e, LoopAccess access, BodyFacts *facts) {
     if (bytes < facts->narrow) facts->narrow = bytes;
     if (bytes > facts->bytes) facts->bytes = bytes;
     facts->streams++;
+}
+static void random_facts(Emit *e, DimId place, BodyFacts *facts) {
+    const EmitPlace *known_place = emit_place(e->s, place, e->var);
+    const Dims      *dims = &e->loops->dims;
+    if (known_place->linear && dims_is_const(dims, known_place->coefficient) &&
+        dims_const_value(dims, known_place->coefficient) == 1)
+        facts->random = place;
 }
 static void expr_facts(Emit *e, ExprId root, BodyFacts *facts, uint8_t *seen) {
     const LoopExprs *exprs = &e->loops->exprs;
@@ -172,7 +179,7 @@ static void expr_facts(Emit *e, ExprId root, BodyFacts *facts, uint8_t *seen) {
     uint32_t bytes = dtype_bytes((Dtype)exprs->dtype[row]);
     if (emit_varies(e, root) && bytes > facts->bytes) facts->bytes = bytes;
     if (exprs->kind[row] == EXPR_LOAD) access_facts(e, exprs->word[row], facts);
-    if (exprs->kind[row] == EXPR_RNG) facts->random = true;
+    if (exprs->kind[row] == EXPR_RNG) random_facts(e, (DimId){(uint32_t)exprs->word[row]}, facts);
     expr_facts(e, exprs->a[row], facts, seen);
     expr_facts(e, exprs->b[row], facts, seen);
     expr_facts(e, exprs->c[row], facts, seen);
@@ -298,23 +305,22 @@ static uint32_t choose_width(Emit *e, uint32_t row, const BodyFacts *facts, uint
     const LoopNodes *nodes = &e->loops->nodes;
     const Dims      *dims = &e->loops->dims;
     uint32_t         width = nodes->unroll[row], max = LANES_MAX / lanes;
-    if (width == 0) width = facts->random ? 1 : facts->streams > 6 ? 2 : 4;
+    if (width == 0) width = dim_id_some(facts->random) ? 8 : facts->streams > 6 ? 2 : 4;
     while (width > 1 && width > max) width /= 2;
     if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL))
         while (width > 1 && width * lanes > dims_const_value(dims, nodes->extent[row])) width /= 2;
     return width;
 }
-static uint32_t choose_passes(Emit *e, uint32_t row, Pass passes[3]) {
+static uint32_t choose_passes(Emit *e, uint32_t row, const BodyFacts *facts, Pass passes[3]) {
     const LoopNodes *nodes = &e->loops->nodes;
     const Dims      *dims = &e->loops->dims;
-    BodyFacts        facts = body_facts(e, row);
     uint32_t         lanes = nodes->factor[row], count = 0;
-    if (lanes == 0) lanes = e->j->machine->vector_bytes / facts.bytes;
-    uint32_t wide = choose_width(e, row, &facts, lanes) * lanes;
-    bool masks = e->j->machine->avx512 || (e->j->machine->vector_bytes > 16 && facts.narrow >= 4);
+    if (lanes == 0) lanes = e->j->machine->vector_bytes / facts->bytes;
+    uint32_t wide = choose_width(e, row, facts, lanes) * lanes;
+    bool masks = e->j->machine->avx512 || (e->j->machine->vector_bytes > 16 && facts->narrow >= 4);
     passes[count++] = (Pass){.lanes = wide};
     if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL) &&
-        dims_const_value(dims, nodes->extent[row]) % wide == 0)
+        !dim_id_some(facts->random) && dims_const_value(dims, nodes->extent[row]) % wide == 0)
         return count; /* nothing is left */
     if (masks && lanes > 1) {
         passes[count++] = (Pass){.lanes = lanes, .masked = true};
@@ -324,16 +330,34 @@ static uint32_t choose_passes(Emit *e, uint32_t row, Pass passes[3]) {
     if (lanes > 1) passes[count++] = (Pass){.lanes = 1};
     return count;
 }
+/* Single elements until the place of random words is a multiple of 4. */
+static JitValue emit_until_aligned(Emit *e, uint32_t row, DimId place, JitValue low,
+                                   JitValue high) {
+    JitBuild *j = e->j;
+    Pass     *single = ARENA_NEW(j->arena, Pass);
+    single->lanes = e->lanes = 1;
+    e->base = low;
+    JitValue ahead =
+        llvm.BuildAnd(j->at, llvm.BuildNeg(j->at, emit_dim_first(e, place), ""), known(e, 3), "");
+    JitValue limit = llvm.BuildNSWAdd(j->at, low, ahead, "");
+    JitValue beyond = llvm.BuildICmp(j->at, LLVMIntSGT, limit, high, "");
+    return emit_pass(e, row, single, low, llvm.BuildSelect(j->at, beyond, high, limit, ""));
+}
 static void emit_vector(Emit *e, uint32_t row) {
     Bounds   bounds = bounds_of(e, row);
     Pass    *passes = ARENA_ARRAY(e->j->arena, Pass, 3);
     uint32_t scope = emit_scope_begin(e);
+    JitValue at = bounds.low;
     e->var = e->loops->nodes.var[row];
     memset(e->varies, 0, e->loops->exprs.table.count);
-    uint32_t count = choose_passes(e, row, passes);
-    JitValue at = bounds.low;
+    BodyFacts facts = body_facts(e, row);
+    uint32_t  count = choose_passes(e, row, &facts, passes);
+    if (dim_id_some(facts.random) && passes[0].lanes % 8 == 0) {
+        at = emit_until_aligned(e, row, facts.random, at, bounds.high);
+        e->aligned = facts.random;
+    }
     for (uint32_t i = 0; i < count; i++) at = emit_pass(e, row, &passes[i], at, bounds.high);
-    e->var = (DimId){0};
+    e->aligned = e->var = (DimId){0};
     e->lanes = 1;
     e->base = NULL;
     emit_scope_end(e, scope);

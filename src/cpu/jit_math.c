@@ -155,8 +155,15 @@ V jit_rarely(J *j, V which, V y, const char *name, const V *args, uint32_t count
 
 /* --- floats ----------------------------------------------------------------------------------- */
 
-static V float_max(J *j, V x, V y) { return v_select(j, v_nan(j, x), x, v_most(j, x, y)); }
-static V float_min(J *j, V x, V y) { return v_select(j, v_nan(j, x), x, v_least(j, x, y)); }
+/* NaN if one is; which of two zeros is open, which leaves three instructions. */
+static V float_extreme(J *j, const char *name, V x, V y) {
+    JitType type = llvm.TypeOf(x);
+    V       z = jit_intrinsic(j, name, &type, 1, (V[]){x, y}, 2);
+    if (!llvm.IsConstant(z)) llvm.SetFastMathFlags(z, LLVMFastMathNoSignedZeros);
+    return z;
+}
+static V float_max(J *j, V x, V y) { return float_extreme(j, "llvm.maximum", x, y); }
+static V float_min(J *j, V x, V y) { return float_extreme(j, "llvm.minimum", x, y); }
 static V float_sign(J *j, V x) {
     V zero = v_num(x, 0);
     V y = v_select(j, v_gt(j, x, zero), v_num(x, 1), zero);

@@ -269,6 +269,12 @@ void nd_copy_row(void *out, int64_t out_stride, const void *in, int64_t in_strid
                  int64_t width);
 /* Side 0 of elements [first,last) from side 1. */
 void nd_copy(const Nd *nd, void *out, const void *in, int64_t width, int64_t first, int64_t last);
+/* The axis along which side 1 is contiguous, if side 0 is so along the last one; else the rank. */
+uint32_t nd_crossed(const Nd *nd, int64_t width);
+/* The tiles of such a copy, and those of [first,last). */
+int64_t nd_tiles(const Nd *nd, uint32_t axis, int64_t width);
+void    nd_copy_tiles(const Nd *nd, uint32_t axis, uint8_t *to, const uint8_t *from, int64_t width,
+                      int64_t first, int64_t last);
 /* Elements [first,last) of a side, packed into out. */
 void nd_gather(const Nd *nd, uint32_t side, void *out, const void *in, int64_t width, int64_t first,
                int64_t last);

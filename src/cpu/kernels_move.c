@@ -131,17 +131,21 @@ void nd_gather(const Nd *nd, uint32_t side, void *out, const void *in, int64_t w
 /* --- one copy as a step ----------------------------------------------------------------------- */
 
 typedef struct Move {
-    Nd      nd; /* side 0: to, side 1: from */
-    Ref     to, from;
-    int64_t width;
-    bool    whole; /* both sides are one run of bytes */
+    Nd       nd; /* side 0: to, side 1: from */
+    Ref      to, from;
+    int64_t  width;
+    uint32_t crossed; /* see nd_crossed */
+    bool     whole;   /* both sides are one run of bytes */
 } Move;
 
 static void move_run(const void *params, const KernelCtx *ctx) {
     const Move *move = params;
     uint8_t    *to = ref_at(move->to, ctx), *from = ref_at(move->from, ctx);
     Part        part = part_of(move->nd.count, 1024, ctx);
-    if (move->whole) {
+    if (move->crossed < move->nd.rank) {
+        part = part_of(nd_tiles(&move->nd, move->crossed, move->width), 1, ctx);
+        nd_copy_tiles(&move->nd, move->crossed, to, from, move->width, part.first, part.last);
+    } else if (move->whole) {
         if (part.first < part.last)
             memcpy(to + part.first * move->width, from + part.first * move->width,
                    (size_t)((part.last - part.first) * move->width));
@@ -162,6 +166,7 @@ static void bind_move(Binder *b, Ref to, const int64_t *to_strides, Ref from,
     if (move->nd.count == 0) return;
     move->whole = move->nd.rank == 0 || (move->nd.rank == 1 && move->nd.strides[0][0] == width &&
                                          move->nd.strides[1][0] == width);
+    move->crossed = nd_crossed(&move->nd, width);
     bind_step(b, move_run, move, 2 * move->nd.count * width);
 }
 

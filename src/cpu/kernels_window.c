@@ -1,15 +1,18 @@
 /* reduce_window: reductions over sliding windows of the last axes (pooling).
  *
- * Operands are dense. A plane is what the windowed axes span; lanes split planes, and rows of the
+ * Operands are dense. A plane is what the windowed axes reach; lanes split planes, and rows of the
  * result within them. A result row is accumulated window element by window element: for each, the
  * range of result columns whose element lies inside the operand is known in advance, so the inner
  * loop has no bounds to test. Accumulators are f64 or int64_t; positions run beside them. */
-#include <math.h>
 #include <string.h>
 
 #include "cpu/kernels.h"
 
 enum { AXES_MAX = SHAPE_RANK_MAX };
+typedef struct Reach { /* an element of the window on the last axis */
+    int64_t first;     /* its place in the operand for column 0 */
+    int64_t low, high; /* columns for which it is inside the operand */
+} Reach;
 typedef struct Window {
     Ref        x, y;
     BlockFn   *load, *store; /* operand row to f64 or i64; result from f64 or i64 */
@@ -22,6 +25,7 @@ typedef struct Window {
     int64_t    dilation[AXES_MAX];
     int64_t    elements; /* of the window without its last axis */
     uint64_t   start;
+    Reach     *reaches; /* by element of the window on the last axis */
 } Window;
 
 typedef struct RowState { /* one result row */
@@ -30,53 +34,68 @@ typedef struct RowState { /* one result row */
     uint64_t *loaded;
 } RowState;
 
-static bool better_real(double x, double y, ReduceKind kind) {
-    if (isnan(y)) return false;
-    return isnan(x) || (kind == REDUCE_MAX || kind == REDUCE_ARGMAX ? x > y : x < y);
+/* Folds x[first + i step] into result column i for i in [from, to). An element of a window is as
+ * often the best so far as not, so nothing branches on it: NaN wins and stays, the first of equals
+ * stays, and where positions are asked for the first element is taken whatever it is. */
+#define EXTREME(NUMBER, BETTER)                                                                    \
+    for (int64_t i = 0; i < count; i++) {                                                          \
+        uint64_t bits = x_bits[i * step], kept = acc[i], take;                                     \
+        NUMBER   x, y;                                                                             \
+        memcpy(&x, &bits, sizeof x);                                                               \
+        memcpy(&y, &kept, sizeof y);                                                               \
+        take = (BETTER);                                                                           \
+        if (position) {                                                                            \
+            uint64_t at = first + (uint64_t)(i * step), old = (uint64_t)place[i];                  \
+            take = -(take | (old >> 63));                                                          \
+            place[i] = (int64_t)((at & take) | (old & ~take));                                     \
+        } else {                                                                                   \
+            take = -take;                                                                          \
+        }                                                                                          \
+        acc[i] = (bits & take) | (kept & ~take);                                                   \
+    }
+static inline void fold_extreme(const Window *w, const RowState *row, Reach reach, int64_t offset,
+                                bool position) {
+    int64_t         step = w->stride[w->axes - 1], count = reach.high - reach.low;
+    int64_t         begin = reach.first + reach.low * step;
+    uint64_t        first = (uint64_t)(offset + begin);
+    const uint64_t *x_bits = row->loaded + begin;
+    uint64_t *restrict acc = row->acc + reach.low;
+    int64_t *restrict place = row->place + reach.low;
+    bool most = w->kind == REDUCE_MAX || w->kind == REDUCE_ARGMAX;
+    if (count <= 0) return;
+    if (w->real && most)
+        EXTREME(double, (y == y) & !(x <= y))
+    else if (w->real)
+        EXTREME(double, (y == y) & !(x >= y))
+    else if (most)
+        EXTREME(int64_t, x > y)
+    else
+        EXTREME(int64_t, x < y)
 }
-static bool better_integer(int64_t x, int64_t y, ReduceKind kind) {
-    return kind == REDUCE_MAX || kind == REDUCE_ARGMAX ? x > y : x < y;
-}
-
-/* Folds x[first + i step] into result column i for i in [from, to). */
-static void fold(const Window *w, RowState *row, int64_t from, int64_t to, int64_t first,
-                 int64_t place) {
-    int64_t  step = w->stride[w->axes - 1];
-    double  *real = (double *)(void *)row->acc;
-    int64_t *integer = (int64_t *)(void *)row->acc;
-    if (w->kind == REDUCE_SUM && w->real) {
-        const double *x = (const double *)(const void *)row->loaded;
-        for (int64_t i = from; i < to; i++) real[i] += x[first + i * step];
+static void fold(const Window *w, RowState *row, Reach reach, int64_t place) {
+    int64_t step = w->stride[w->axes - 1];
+    double *real = (double *)(void *)row->acc;
+    bool    product = w->kind == REDUCE_PROD;
+    if (w->kind != REDUCE_SUM && w->kind != REDUCE_PROD) {
+        if (w->position)
+            fold_extreme(w, row, reach, place, true);
+        else
+            fold_extreme(w, row, reach, place, false);
         return;
     }
-    for (int64_t i = from; i < to; i++) {
-        uint64_t bits = row->loaded[first + i * step];
-        double   x = word_f64(bits);
-        bool     better;
-        if (w->kind == REDUCE_SUM) {
-            integer[i] = (int64_t)((uint64_t)integer[i] + bits);
-            continue;
-        }
-        if (w->kind == REDUCE_PROD) {
-            if (w->real)
-                real[i] *= x;
-            else
-                integer[i] = (int64_t)((uint64_t)integer[i] * bits);
-            continue;
-        }
-        better = w->real ? better_real(x, real[i], w->kind)
-                         : better_integer((int64_t)bits, integer[i], w->kind);
-        if (w->position && row->place[i] < 0) better = true;
-        if (!better) continue;
-        row->acc[i] = bits;
-        if (w->position) row->place[i] = place + first + i * step;
+    for (int64_t i = reach.low; i < reach.high; i++) {
+        uint64_t x = row->loaded[reach.first + i * step];
+        if (w->real)
+            real[i] = product ? real[i] * word_f64(x) : real[i] + word_f64(x);
+        else
+            row->acc[i] = product ? row->acc[i] * x : row->acc[i] + x;
     }
 }
 
 /* One result row: outer is its index in the plane (all axes but the last). */
 static void window_row(const Window *w, RowState *row, const uint8_t *plane, int64_t outer) {
     uint32_t last = w->axes - 1;
-    int64_t  at[AXES_MAX] = {0}, n = w->in[last], columns = w->out[last];
+    int64_t  at[AXES_MAX] = {0}, n = w->in[last];
     for (uint32_t i = last; i-- > 0; outer /= w->out[i]) at[i] = outer % w->out[i];
     for (int64_t element = 0; element < w->elements; element++) {
         int64_t offset = 0, scale = 1, left = element;
@@ -89,12 +108,7 @@ static void window_row(const Window *w, RowState *row, const uint8_t *plane, int
         if (!inside) continue;
         const void *from = plane + offset * n * w->width;
         w->load(row->loaded, &from, n, NULL);
-        for (int64_t k = 0; k < w->window[last]; k++) {
-            int64_t first = k * w->dilation[last] - w->low[last], step = w->stride[last];
-            int64_t lo = first >= 0 ? 0 : (-first + step - 1) / step;
-            int64_t hi = first >= n ? 0 : (n - 1 - first) / step + 1;
-            fold(w, row, lo, hi < columns ? hi : columns, first, offset * n);
-        }
+        for (int64_t k = 0; k < w->window[last]; k++) fold(w, row, w->reaches[k], offset * n);
     }
 }
 
@@ -120,6 +134,20 @@ static void window_run(const void *params, const KernelCtx *ctx) {
             if (row.place[j] < 0) row.place[j] = 0; /* a window of padding only */
         w->store(y + (plane * w->out_plane + outer * columns) * w->out_width, &from, columns, NULL);
     }
+}
+
+static Reach *reaches_of(Binder *b, const Window *w) {
+    uint32_t last = w->axes - 1;
+    int64_t  step = w->stride[last], n = w->in[last], columns = w->out[last];
+    Reach   *reaches = ARENA_ARRAY(b->arena, Reach, (size_t)w->window[last]);
+    for (int64_t k = 0; k < w->window[last]; k++) {
+        Reach reach = {.first = k * w->dilation[last] - w->low[last]};
+        reach.low = reach.first >= 0 ? 0 : (-reach.first + step - 1) / step;
+        reach.high = reach.first >= n ? 0 : (n - 1 - reach.first) / step + 1;
+        if (reach.high > columns) reach.high = columns;
+        reaches[k] = reach;
+    }
+    return reaches;
 }
 
 bool kernels_bind_reduce_window(Binder *b) {
@@ -153,6 +181,7 @@ bool kernels_bind_reduce_window(Binder *b) {
         w->out_plane *= w->out[i];
         if (i + 1 < w->axes) w->elements *= w->window[i];
     }
+    w->reaches = reaches_of(b, w);
     w->rows = w->out_plane / w->out[w->axes - 1];
     w->start = kernels_reduce_start(w->kind == REDUCE_ARGMAX   ? REDUCE_MAX
                                     : w->kind == REDUCE_ARGMIN ? REDUCE_MIN

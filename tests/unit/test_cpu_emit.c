@@ -562,6 +562,7 @@ TEST(emit_random) {
         BufferId seed = emit_scalar(&t, SCOPE_ARG, DTYPE_I64);
         BufferId y = emit_buffer(&t, SCOPE_ARG, DTYPE_I32, DIMS(n));
         BufferId z = emit_buffer(&t, SCOPE_ARG, DTYPE_I32, DIMS(n));
+        BufferId w = emit_buffer(&t, SCOPE_ARG, DTYPE_I32, DIMS(n));
         NodeId   phase = loops_phase(&t.loops),
                loop = emit_loop(&t, n, BIND_PARALLEL | BIND_VECTOR, &i);
         ExprId key = emit_get(&t, emit_at0(&t, seed));
@@ -569,6 +570,8 @@ TEST(emit_random) {
             dims_add(&t.loops.dims, dims_mul(&t.loops.dims, i, emit_num(&t, 3)), emit_num(&t, 5));
         emit_put(&t, AT(&t, y, i), loops_rng(&t.loops, key, i, 7));
         emit_put(&t, AT(&t, z, i), loops_rng(&t.loops, key, moved, 9));
+        DimId beside = dims_add(&t.loops.dims, i, emit_num(&t, 5)); /* neighbours, not aligned */
+        emit_put(&t, AT(&t, w, i), loops_rng(&t.loops, key, beside, 2));
         loops_end(&t.loops, loop);
         loops_end(&t.loops, phase);
         for (size_t k = 0; k < LENGTH(extents); k++) {
@@ -577,12 +580,14 @@ TEST(emit_random) {
             memcpy(emit_data(&t, seed), &number, 8);
             if (!emit_run(&t, &extents[k])) break;
             const int32_t *a = emit_data(&t, y), *b = emit_data(&t, z);
+            const int32_t *c = emit_data(&t, w);
             bool           right = true;
             for (int64_t e = 0; e < extents[k]; e++) {
-                uint64_t at = (uint64_t)(3 * e + 5);
+                uint64_t at = (uint64_t)(3 * e + 5), next = (uint64_t)(e + 5);
                 right &=
                     a[e] == (int32_t)philox_draw((uint64_t)number, (uint64_t)e / 4, 7).word[e % 4];
                 right &= b[e] == (int32_t)philox_draw((uint64_t)number, at / 4, 9).word[at % 4];
+                right &= c[e] == (int32_t)philox_draw((uint64_t)number, next / 4, 2).word[next % 4];
             }
             EXPECT(right);
         }

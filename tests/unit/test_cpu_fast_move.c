@@ -19,6 +19,9 @@ TEST(fast_views_become_memory) {
         fast_begin(&f);
         fast_random(&f, dtypes[d], SHAPE(37, 129), 0, 2);
         fast_check(&f, OP_TRANSPOSE, WORDS(INTS(&f.g, 1, 0)));
+        fast_begin(&f); /* tiles in the middle of a larger tensor, whole and ragged */
+        fast_random(&f, dtypes[d], SHAPE(2, 128, 3, 130), 0, 2);
+        fast_check(&f, OP_TRANSPOSE, WORDS(INTS(&f.g, 0, 3, 2, 1)));
         fast_begin(&f);
         fast_random(&f, dtypes[d], SHAPE(7, 1, 37), 0, 2);
         fast_check(&f, OP_BROADCAST_IN_DIM, WORDS(SIZES(&f.g, 3, 7, 40, 37), INTS(&f.g, 1, 2, 3)));
