@@ -150,6 +150,7 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
 
 static void close_entry(StoaSession *session, PlanEntry *entry) {
     api_block_close(session->context, entry->outputs, entry->outputs_bytes);
+    cpu_late_close(entry->late);
     plan_close(entry->plan);
     arena_close(entry->arena);
     memset(entry, 0, sizeof *entry);
@@ -280,9 +281,12 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
-    if (cpu_bind(entry->arena, entry->plan, session->module, context->workers, &context->diags,
-                 &entry->cpu) != STATUS_OK)
-        return false;
+    Status status = program->late
+                        ? cpu_late_open(entry->arena, entry->plan, program, session->module,
+                                        context->workers, &context->diags, &entry->late)
+                        : cpu_bind(entry->arena, entry->plan, session->module, context->workers,
+                                   &context->diags, &entry->cpu);
+    if (status != STATUS_OK) return false;
     entry->slots = ARENA_ARRAY_ZERO(entry->arena, void *, entry->plan->slots.table.count);
     entry->launch_ns = ARENA_ARRAY_ZERO(entry->arena, uint64_t, entry->plan->launches.table.count);
     entry->trace_names =
@@ -371,23 +375,53 @@ static void set_output_shapes(StoaSession *session, const PlanEntry *entry, Stoa
     }
 }
 
-static bool run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
-                     StoaTensor *outputs, uint32_t outputs_count) {
-    Plan    *plan = entry->plan;
-    uint64_t offset = 0;
-    grow_memory(session, plan->arena_bytes);
+/* Slots of this call. Outputs of late sizes are copied to the caller afterwards: its memory need not
+ * hold the upper bound. */
+static void set_call_slots(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                           StoaTensor *outputs, uint32_t outputs_count) {
+    const Slots *slots = &entry->plan->slots;
+    uint64_t     offset = 0;
+    grow_memory(session, entry->plan->arena_bytes);
     entry->slots[0] = session->memory;
-    for (uint32_t row = 1; row < plan->slots.table.count; row++) {
-        uint32_t index = plan->slots.index[row];
-        if (plan->slots.kind[row] == SLOT_INPUT) entry->slots[row] = inputs[index].data;
-        if (plan->slots.kind[row] != SLOT_OUTPUT) continue;
-        bool taken = index < outputs_count && outputs[index].data != NULL;
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint32_t index = slots->index[row];
+        if (slots->kind[row] == SLOT_INPUT) entry->slots[row] = inputs[index].data;
+        if (slots->kind[row] != SLOT_OUTPUT) continue;
+        bool taken = index < outputs_count && outputs[index].data != NULL && entry->late == NULL;
         entry->slots[row] = taken ? outputs[index].data : (uint8_t *)entry->outputs + offset;
-        offset += (plan->slots.bytes[row] + 63) / 64 * 64;
+        offset += (slots->bytes[row] + 63) / 64 * 64;
     }
-    RunHook hook = {session, entry};
-    bool    watched = session->profile || session->span != NULL;
-    return cpu_run(entry->cpu, entry->slots, watched ? on_launch : NULL, &hook) == 0;
+}
+static void copy_outputs(const PlanEntry *entry, StoaTensor *outputs, uint32_t outputs_count) {
+    const Slots *slots = &entry->plan->slots;
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint32_t index = slots->index[row];
+        if (slots->kind[row] != SLOT_OUTPUT || index >= outputs_count) continue;
+        StoaTensor *output = &outputs[index];
+        Tensor      sized = {.dtype = (Dtype)output->dtype, .rank = output->rank};
+        memcpy(sized.shape, output->shape, sizeof sized.shape);
+        if (output->data != NULL && tensor_bytes(&sized) != 0)
+            memcpy(output->data, entry->slots[row], tensor_bytes(&sized));
+    }
+}
+static Status run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                       StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+    set_call_slots(session, entry, inputs, outputs, outputs_count);
+    RunHook     hook = {session, entry};
+    bool        watched = session->profile || session->span != NULL;
+    CpuTraceFn *on = watched ? on_launch : NULL;
+    uint32_t    failed = 0;
+    if (entry->late == NULL) {
+        failed = cpu_run(entry->cpu, entry->slots, on, &hook);
+    } else {
+        Status status =
+            cpu_late_run(entry->late, entry->slots, on, &hook, &session->context->diags, &failed);
+        if (status != STATUS_OK) return status;
+        if (outputs != NULL) set_output_shapes(session, entry, outputs, outputs_count);
+        if (failed == 0) copy_outputs(entry, outputs, outputs_count);
+    }
+    *out_stopped = failed != 0;
+    return STATUS_OK;
 }
 
 static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
@@ -410,9 +444,11 @@ static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tens
         *out_stopped = true;
         status = STATUS_OK;
     } else if (status == STATUS_OK) {
-        for (uint32_t i = 0; i < outputs_count; i++)
+        for (uint32_t i = 0; i < outputs_count; i++) {
+            memcpy(outputs[i].shape, results[i].shape, sizeof outputs[i].shape);
             if (outputs[i].data != NULL)
                 memcpy(outputs[i].data, results[i].data, tensor_bytes(&results[i]));
+        }
     }
     scratch_end(scratch);
     return status;
@@ -453,8 +489,7 @@ static Status run_graph(StoaSession *session, const char *name, const StoaTensor
     if (session->interpreter)
         return run_interpreter(session, entry, given, inputs_count, outputs, outputs_count,
                                out_stopped);
-    *out_stopped = !run_fast(session, entry, given, outputs, outputs_count);
-    return STATUS_OK;
+    return run_fast(session, entry, given, outputs, outputs_count, out_stopped);
 }
 
 StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *inputs,

@@ -8,6 +8,7 @@
 #include "api/program.h"
 #include "cpu/cpu.h"
 #include "cpu/emit.h"
+#include "cpu/late.h"
 #include "systems/runner.h"
 #include "tables/shape_program.h"
 
@@ -31,6 +32,7 @@ typedef struct PlanEntry { /* one graph at one combination of input shapes */
     uint64_t  key; /* hash of graph and input shapes */
     Plan     *plan;
     CpuPlan  *cpu;
+    CpuLate  *late;  /* instead, where data decides sizes */
     Arena    *arena; /* of the bound kernels */
     void    **slots;
     void     *outputs; /* memory for outputs that a caller does not take */
@@ -45,24 +47,24 @@ typedef void SessionSpanFn(void *context, PlanEntry *entry, uint32_t lane, uint3
                            uint64_t start_ns, uint64_t end_ns);
 
 struct StoaSession {
-    StoaContext   *context;
-    World         *world;
-    Runner         runner;
-    EmitModule    *module; /* compiled kernels; NULL: none */
-    Arena         *arena; /* the session, state table */
-    Arena         *texts; /* the last report */
-    StateTensor   *state;
-    uint32_t       state_count;
-    PlanEntry     *plans; /* SESSION_PLANS_MAX */
-    uint32_t       plans_count;
-    uint8_t        plan_index[SESSION_INDEX]; /* by hash: 1 + place in plans; 0 free */
-    const ShapeProgram **programs;            /* by graph row; NULL until it is called */
-    void          *memory; /* slot 0 of every plan: they never run at the same time */
-    size_t         memory_bytes;
-    uint64_t       runs, run_ns;
-    bool           interpreter, profile;
-    SessionSpanFn *span;
-    void          *span_context;
+    StoaContext         *context;
+    World               *world;
+    Runner               runner;
+    EmitModule          *module; /* compiled kernels; NULL: none */
+    Arena               *arena;  /* the session, state table */
+    Arena               *texts;  /* the last report */
+    StateTensor         *state;
+    uint32_t             state_count;
+    PlanEntry           *plans; /* SESSION_PLANS_MAX */
+    uint32_t             plans_count;
+    uint8_t              plan_index[SESSION_INDEX]; /* by hash: 1 + place in plans; 0 free */
+    const ShapeProgram **programs;                  /* by graph row; NULL until it is called */
+    void                *memory; /* slot 0 of every plan: they never run at the same time */
+    size_t               memory_bytes;
+    uint64_t             runs, run_ns;
+    bool                 interpreter, profile;
+    SessionSpanFn       *span;
+    void                *span_context;
 };
 
 /* The graph of this name, or nil with a diagnostic. */

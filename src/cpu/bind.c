@@ -96,6 +96,9 @@ static const Binding bindings[OP_COUNT] = {
     [OP_ARG_REDUCE] = {kernels_bind_arg_reduce, VIEW_ANY, KEEP_NOT},
     [OP_CUMULATIVE] = {kernels_bind_cumulative, VIEW_ANY, KEEP_NOT},
     [OP_SORT] = {kernels_bind_sort, VIEW_ANY, KEEP_NOT},
+    [OP_COMPACT] = {kernels_bind_compact, VIEW_DENSE, KEEP_NOT},
+    [OP_DYNAMIC_RESHAPE] = {kernels_bind_copy, VIEW_DENSE, KEEP_NOT},
+    [OP_DYNAMIC_BROADCAST] = {kernels_bind_broadcast, VIEW_ANY, KEEP_NOT},
     [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, KEEP_NOT},
     [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, KEEP_NOT},
     [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, KEEP_NOT},
@@ -276,11 +279,11 @@ static bool is_empty(const Binder *b) {
     return b->results > 0;
 }
 
-static Status bind_launches(Binder *b, Diags *diags) {
+static Status bind_launches(Binder *b, Span part, Diags *diags) {
     const Launches *launches = &b->plan->launches;
     Meeting         meeting = {.count = 0};
     Status          status = STATUS_OK;
-    for (uint32_t row = 1; row < launches->table.count; row++) {
+    for (uint32_t row = part.first; row < part.first + part.count; row++) {
         b->launch = row;
         b->opcode = (Opcode)launches->opcode[row];
         b->args = launch_args(b->plan, row);
@@ -302,8 +305,8 @@ static Status bind_launches(Binder *b, Diags *diags) {
     return status;
 }
 
-Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
-                    const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
+static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitModule *module,
+                        Workers *workers, const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
     ASSERT(arena && plan && workers && diags && out_cpu);
     Binder b = {.arena = arena,
                 .plan = plan,
@@ -311,9 +314,9 @@ Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Wo
                 .module = module,
                 .lanes = workers_lanes(workers)};
     *out_cpu = NULL;
-    b.steps_max = plan->launches.table.count + 16;
+    b.steps_max = part.count + 16;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
-    Status status = bind_launches(&b, diags);
+    Status status = bind_launches(&b, part, diags);
     if (status != STATUS_OK) return status;
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
     *cpu = (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count};
@@ -326,6 +329,15 @@ Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Wo
     return STATUS_OK;
 }
 
+static Span all_launches(const Plan *plan) { return (Span){1, plan->launches.table.count - 1}; }
+Status      cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                         const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
+         return bind_part(arena, plan, all_launches(plan), module, workers, isa, diags, out_cpu);
+}
+Status cpu_bind_part(Arena *arena, const Plan *plan, Span part, const EmitModule *module,
+                     Workers *workers, Diags *diags, CpuPlan **out_cpu) {
+    return bind_part(arena, plan, part, module, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
+}
 Status cpu_bind(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
                 Diags *diags, CpuPlan **out_cpu) {
     return cpu_bind_isa(arena, plan, module, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);

@@ -29,6 +29,10 @@ void cpu_describe(Target *out_target, bool compiles);
 struct EmitModule; /* emit.h */
 MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const struct EmitModule *module,
                          Workers *workers, Diags *diags, CpuPlan **out_cpu);
+/* The same for some launches. */
+MUST_USE Status cpu_bind_part(Arena *arena, const Plan *plan, Span launches,
+                              const struct EmitModule *module, Workers *workers, Diags *diags,
+                              CpuPlan **out_cpu);
 
 /* Walks all launches; slots[i] is the base address of plan slot i. on_launch may be NULL. Returns
  * the row of the launch whose assert failed (later launches did not run), or 0. */

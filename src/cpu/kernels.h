@@ -122,22 +122,22 @@ typedef struct Step {
     bool        stops;  /* look for a failed assert before this step (implies meet) */
 } Step;
 typedef struct Binder {
-    Arena           *arena;
-    const Plan      *plan;
-    const Isa       *isa;
+    Arena            *arena;
+    const Plan       *plan;
+    const Isa        *isa;
     const EmitModule *module; /* compiled kernels; NULL: none */
-    uint32_t         lanes;
-    uint32_t         launch; /* row */
-    Opcode           opcode;
-    const LaunchArg *args; /* operands, then results */
-    const LaunchArg *outs;
-    uint32_t         operands, results;
-    const uint64_t  *attrs;
-    int64_t          alike; /* elements, if every lane takes its part_of(elements) of each arg */
-    bool             uses_shared;                 /* this launch */
-    size_t           scratch_bytes, shared_bytes; /* most asked for by any step */
-    Step            *steps;
-    uint32_t         steps_count, steps_max;
+    uint32_t          lanes;
+    uint32_t          launch; /* row */
+    Opcode            opcode;
+    const LaunchArg  *args; /* operands, then results */
+    const LaunchArg  *outs;
+    uint32_t          operands, results;
+    const uint64_t   *attrs;
+    int64_t           alike; /* elements, if every lane takes its part_of(elements) of each arg */
+    bool              uses_shared;                 /* this launch */
+    size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
+    Step             *steps;
+    uint32_t          steps_count, steps_max;
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -174,7 +174,7 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn kernels_bind_special, kernels_bind_fused;
+BindFn kernels_bind_special, kernels_bind_fused, kernels_bind_compact;
 enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */

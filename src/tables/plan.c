@@ -16,6 +16,10 @@ TABLE_INFO(LaunchArgs, launch_args_info, "launch_args", LAUNCH_ARGS_COLUMNS);
 TABLE_INFO(Buffers, buffers_info, "buffers", BUFFERS_COLUMNS);
 #undef TABLE_SELF_
 
+#define TABLE_SELF_ PlanSizes
+TABLE_INFO(PlanSizes, plan_sizes_info, "plan_sizes", PLAN_SIZES_COLUMNS);
+#undef TABLE_SELF_
+
 enum { PLAN_LAUNCHES_MAX = 1 << 22 };
 
 Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph) {
@@ -42,6 +46,7 @@ Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph) {
     table_open(&plan->launches.table, &launches_info, PLAN_LAUNCHES_MAX, &plan->budget);
     table_open(&plan->args.table, &launch_args_info, PLAN_LAUNCHES_MAX * 4, &plan->budget);
     table_open(&plan->buffers.table, &buffers_info, PLAN_LAUNCHES_MAX * 2, &plan->budget);
+    table_open(&plan->sizes.table, &plan_sizes_info, PLAN_LAUNCHES_MAX * 4, &plan->budget);
     arena_guard_end(&guard);
     return plan;
 }
@@ -52,6 +57,7 @@ void plan_close(Plan *plan) {
     table_close(&plan->launches.table);
     table_close(&plan->args.table);
     table_close(&plan->buffers.table);
+    table_close(&plan->sizes.table);
     arena_close(plan->arena);
 }
 
@@ -64,4 +70,38 @@ uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *
     for (uint32_t i = 0; i < list_count(attrs, list); i++)
         out[i] = info->attrs[attr].kind == ATTR_DIMS ? plan->dim_values[numbers[i]] : numbers[i];
     return list_count(attrs, list);
+}
+
+/* --- late sizes ------------------------------------------------------------------------------- */
+int64_t plan_type_sizes(const World *world, TypeId type, const int64_t *dim_values, int64_t *out) {
+    uint32_t rank = type_rank(&world->types, type);
+    int64_t  stride = 1;
+    for (uint32_t i = rank; i-- > 0;) {
+        out[i] = dim_values[type_dims(&world->types, type)[i].row];
+        out[rank + i] = stride;
+        stride *= out[i];
+    }
+    return stride;
+}
+void plan_resize(Plan *plan) {
+    const PlanSizes *sizes = &plan->sizes;
+    const Attrs     *attrs = &plan->world->attrs;
+    for (uint32_t row = 1; row < sizes->table.count; row++) {
+        uint32_t from = sizes->from[row], arg = sizes->arg[row], buffer = plan->args.buffer[arg];
+        ListId   list = {from};
+        switch ((PlanSizeKind)sizes->kind[row]) {
+        case PLAN_SIZE_TYPE:
+            (void)plan_type_sizes(plan->world, (TypeId){from}, plan->dim_values, sizes->at[row]);
+            break;
+        case PLAN_SIZE_STRIDES:
+            for (uint32_t i = 0; i < list_count(attrs, list); i++)
+                sizes->at[row][i] = plan->dim_values[list_numbers(attrs, list)[i]];
+            break;
+        case PLAN_SIZE_OFFSET:
+            plan->args.arg[arg].offset =
+                (uint64_t)plan->dim_values[from] * dtype_bytes((Dtype)plan->args.arg[arg].dtype) +
+                (plan->buffers.slot[buffer] == 0 ? plan->buffers.offset[buffer] : 0);
+            break;
+        }
+    }
 }
