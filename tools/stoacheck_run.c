@@ -275,8 +275,8 @@ static bool run_fast(NumericRun *run, Bound *b, Workers *workers, Jit *jit, bool
            shape_program_run(shapes, b->inputs, b->inputs_count, plan->dim_values, diags);
     if (good) good = runner_plan(&runner, plan);
     if (plan != NULL && !good) (void)failed_with(run, "cannot be planned:\n", b->world);
-    *out_ran =
-        good && cpu_late_open(run->arena, plan, shapes, module, workers, diags, &cpu) == STATUS_OK;
+    *out_ran = good && cpu_late_open(run->arena, plan, shapes, module, workers,
+                                     cpu_room_open(run->arena, workers), diags, &cpu) == STATUS_OK;
     if (*out_ran) {
         uint32_t stopped = 0;
         Status   status = cpu_late_run(cpu, make_slots(run, b, plan), NULL, NULL, diags, &stopped);

@@ -305,38 +305,62 @@ static Status bind_launches(Binder *b, Span part, Diags *diags) {
     return status;
 }
 
+/* --- work memory ------------------------------------------------------------------------------ */
+CpuRoom *cpu_room_open(Arena *arena, const Workers *workers) {
+    CpuRoom *room = ARENA_NEW(arena, CpuRoom);
+    room->arena = arena;
+    room->lanes = workers_lanes(workers);
+    room->scratch = ARENA_ARRAY_ZERO(arena, uint8_t *, room->lanes);
+    return room;
+}
+static size_t grown(size_t have, size_t need) { return need > 2 * have ? need : 2 * have; }
+static void   grow_room(CpuRoom *room, size_t scratch_bytes, size_t shared_bytes) {
+      if (scratch_bytes > room->scratch_bytes) {
+          size_t bytes = grown(room->scratch_bytes, scratch_bytes);
+          for (uint32_t lane = 0; lane < room->lanes; lane++)
+            room->scratch[lane] = arena_push(room->arena, bytes, 64);
+        room->scratch_bytes = bytes;
+    }
+      if (shared_bytes > room->shared_bytes) {
+          size_t bytes = grown(room->shared_bytes, shared_bytes);
+          room->shared = arena_push(room->arena, bytes, 64);
+          room->shared_bytes = bytes;
+    }
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
 static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitModule *module,
-                        Workers *workers, const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
-    ASSERT(arena && plan && workers && diags && out_cpu);
+                        Workers *workers, CpuRoom *room, const Isa *isa, Diags *diags,
+                        CpuPlan **out_cpu) {
+    ASSERT(arena && plan && workers && room && diags && out_cpu);
     Binder b = {.arena = arena,
                 .plan = plan,
                 .isa = isa,
                 .module = module,
-                .lanes = workers_lanes(workers)};
+                .lanes = workers_lanes(workers),
+                .steps_max = part.count + 16};
     *out_cpu = NULL;
-    b.steps_max = part.count + 16;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
     Status status = bind_launches(&b, part, diags);
     if (status != STATUS_OK) return status;
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
-    *cpu = (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count};
+    *cpu =
+        (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
     for (uint32_t i = 0; i < b.steps_count; i++) cpu->splits |= b.steps[i].split;
-    cpu->scratch = ARENA_ARRAY(arena, uint8_t *, b.lanes);
-    for (uint32_t lane = 0; lane < b.lanes; lane++)
-        cpu->scratch[lane] = arena_push(arena, b.scratch_bytes + 64, 64);
-    cpu->shared = arena_push(arena, b.shared_bytes + 64, 64);
+    grow_room(room, b.scratch_bytes + 64, b.shared_bytes + 64);
     *out_cpu = cpu;
     return STATUS_OK;
 }
 
-static Span all_launches(const Plan *plan) { return (Span){1, plan->launches.table.count - 1}; }
-Status      cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
-                         const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
-         return bind_part(arena, plan, all_launches(plan), module, workers, isa, diags, out_cpu);
+Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                    const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
+    CpuRoom *room = cpu_room_open(arena, workers);
+    return bind_part(arena, plan, cpu_launches(plan), module, workers, room, isa, diags, out_cpu);
 }
-Status cpu_bind_part(Arena *arena, const Plan *plan, Span part, const EmitModule *module,
-                     Workers *workers, Diags *diags, CpuPlan **out_cpu) {
-    return bind_part(arena, plan, part, module, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);
+Status cpu_bind_part(Arena *arena, const Plan *plan, Span launches, const EmitModule *module,
+                     Workers *workers, CpuRoom *room, Diags *diags, CpuPlan **out_cpu) {
+    return bind_part(arena, plan, launches, module, workers, room, kernels_isa(ISA_LEVELS), diags,
+                     out_cpu);
 }
 Status cpu_bind(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
                 Diags *diags, CpuPlan **out_cpu) {

@@ -187,9 +187,15 @@ struct CpuPlan {
     Workers    *workers;
     const Step *steps;
     uint32_t    steps_count;
-    bool        splits;  /* any step is for all lanes */
-    uint8_t   **scratch; /* by lane */
-    uint8_t    *shared;
+    bool        splits; /* any step is for all lanes */
+    CpuRoom    *room;
+};
+struct CpuRoom {
+    Arena    *arena;
+    uint8_t **scratch; /* by lane */
+    uint8_t  *shared;
+    uint32_t  lanes;
+    size_t    scratch_bytes, shared_bytes; /* of a lane; of all */
 };
 /* cpu_bind with the inner loops of a given instruction set, for tests. */
 MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module,

@@ -21,6 +21,7 @@ struct CpuLate {
     const ShapeProgram      *program;
     const struct EmitModule *module;
     Workers                 *workers;
+    CpuRoom                 *room;
     Part                    *parts;
     uint32_t                 count;
     int64_t                 *bounds; /* by DimId row */
@@ -58,13 +59,13 @@ static Status bind(CpuLate *late, Part *part, Diags *diags) {
     part->stale = true;
     arena_release(part->arena, (ArenaMark){0});
     Status status = cpu_bind_part(part->arena, late->plan, part->launches, late->module,
-                                  late->workers, diags, &part->cpu);
+                                  late->workers, late->room, diags, &part->cpu);
     part->stale = status != STATUS_OK;
     return status;
 }
 
 Status cpu_late_open(Arena *arena, Plan *plan, const ShapeProgram *program,
-                     const struct EmitModule *module, Workers *workers, Diags *diags,
+                     const struct EmitModule *module, Workers *workers, CpuRoom *room, Diags *diags,
                      CpuLate **out_late) {
     uint32_t dims = plan->world->dims.rows.table.count;
     CpuLate *late = ARENA_NEW(arena, CpuLate);
@@ -72,6 +73,7 @@ Status cpu_late_open(Arena *arena, Plan *plan, const ShapeProgram *program,
                       .program = program,
                       .module = module,
                       .workers = workers,
+                      .room = room,
                       .parts = ARENA_ARRAY_ZERO(arena, Part, program->stages_count),
                       .count = program->stages_count,
                       .bounds = ARENA_ARRAY(arena, int64_t, dims)};
@@ -89,6 +91,13 @@ Status cpu_late_open(Arena *arena, Plan *plan, const ShapeProgram *program,
 void cpu_late_close(CpuLate *late) {
     if (late == NULL) return;
     for (uint32_t i = 0; i < late->count; i++) arena_close(late->parts[i].arena);
+}
+
+size_t cpu_late_bytes(const CpuLate *late) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; late != NULL && i < late->count; i++)
+        bytes += arena_committed(late->parts[i].arena);
+    return bytes;
 }
 
 static void read_sizes(const CpuLate *late, uint32_t part, void *const *slots, int64_t *out) {

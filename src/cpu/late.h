@@ -12,12 +12,14 @@
 
 typedef struct CpuLate CpuLate;
 
-/* plan->dim_values are those of shape_program_run, late ones at upper bounds. Binds every part once,
- * as cpu_bind does. NULL in *out_late after a failure; what was opened lives in the result. */
+/* plan->dim_values are those of shape_program_run, late ones at upper bounds. Binds every part
+ * once, as cpu_bind_part does. NULL in *out_late after a failure; what was opened lives in the result. */
 MUST_USE Status cpu_late_open(Arena *arena, Plan *plan, const ShapeProgram *program,
-                              const struct EmitModule *module, Workers *workers, Diags *diags,
-                              CpuLate **out_late);
+                              const struct EmitModule *module, Workers *workers, CpuRoom *room,
+                              Diags *diags, CpuLate **out_late);
 void            cpu_late_close(CpuLate *late); /* NULL is allowed */
+
+size_t cpu_late_bytes(const CpuLate *late); /* committed beside arena; NULL: 0 */
 
 /* As cpu_run. Afterwards plan->dim_values are the true sizes. *out_failed: the launch whose assert
  * failed, or 0. STATUS_INVALID: data says sizes that the program does not allow; the launches after

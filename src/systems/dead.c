@@ -1,7 +1,8 @@
 /* dead: which rows does nobody need?
  *
- * Alive are terminators of graphs, rows with effects or late sizes, and what they use; rows of a nested block
- * live and die with the operator that carries it, which is alive itself when an effect is inside.
+ * Alive are terminators of graphs, rows with effects or late sizes, and what they use; rows of a
+ * nested block live and die with the operator that carries it, which is alive itself when an effect
+ * is inside.
  * One backward sweep marks, one rewrite copies. Needs verified code, breaks layout. Linear. */
 #include "systems/rewrite.h"
 #include "systems/system.h"

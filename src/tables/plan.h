@@ -85,8 +85,7 @@ typedef struct Plan {
     uint64_t            arena_bytes; /* of slot 0 */
     uint64_t            floor_bytes; /* most bytes alive at once: no plan can need less */
     uint32_t            inputs, outputs;
-    Arena              *arena; /* dim_values, sizes of arguments, and what back ends bind */
-    Budget              budget;
+    Arena              *arena; /* the plan, its tables, and what back ends bind */
 } Plan;
 
 static inline const LaunchArg *launch_args(const Plan *plan, uint32_t launch) {

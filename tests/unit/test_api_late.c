@@ -35,22 +35,21 @@ static void late_close(Late *late) {
     stoa_context_destroy(late->context);
 }
 
-static const char kept_text[] =
-    "graph kept(%x: f32[M,3], %m: bool[M]) {\n"
-    "  %rows, %n = compact %m, %x {size=N}\n"
-    "  %twice = add %rows, %rows\n"
-    "  %turned = transpose %twice {permutation=[1,0]}\n"
-    "  %sums = reduce %turned {kind=sum, axes=[0]}\n"
-    "  %zero = constant {value=f32 0}\n"
-    "  %zeros = broadcast_in_dim %zero {shape=[N]}\n"
-    "  %high = compare %sums, %zeros {direction=gt}\n"
-    "  %which = iota {dtype=i64, shape=[N], axis=0}\n"
-    "  %places, %k = compact %high, %which {size=K}\n"
-    "  %square = iota {dtype=i32, shape=[K,N], axis=1}\n"
-    "  %all = reduce %x {kind=sum, axes=[0,1]}\n"
-    "  return %turned, %places, %square, %k, %all {names=[\"turned\", \"places\", \"square\", \"k\", "
-    "\"all\"]}\n"
-    "}\n";
+static const char kept_text[] = "graph kept(%x: f32[M,3], %m: bool[M]) {\n"
+                                "  %rows, %n = compact %m, %x {size=N}\n"
+                                "  %twice = add %rows, %rows\n"
+                                "  %turned = transpose %twice {permutation=[1,0]}\n"
+                                "  %sums = reduce %turned {kind=sum, axes=[0]}\n"
+                                "  %zero = constant {value=f32 0}\n"
+                                "  %zeros = broadcast_in_dim %zero {shape=[N]}\n"
+                                "  %high = compare %sums, %zeros {direction=gt}\n"
+                                "  %which = iota {dtype=i64, shape=[N], axis=0}\n"
+                                "  %places, %k = compact %high, %which {size=K}\n"
+                                "  %square = iota {dtype=i32, shape=[K,N], axis=1}\n"
+                                "  %all = reduce %x {kind=sum, axes=[0,1]}\n"
+                                "  return %turned, %places, %square, %k, %all {names="
+                                "[\"turned\", \"places\", \"square\", \"k\", \"all\"]}\n"
+                                "}\n";
 
 typedef struct Kept { // what it must give, computed here
     float   turned[COLUMNS * ROWS], all;
