@@ -13,7 +13,7 @@
 typedef struct CpuLate CpuLate;
 
 /* plan->dim_values are those of shape_program_run, late ones at upper bounds. Binds every part
- * once, as cpu_bind_part does. NULL in *out_late after a failure; what was opened lives in the result. */
+ * once, as cpu_bind_part does. After a failure *out_late may be NULL; else it must be closed. */
 MUST_USE Status cpu_late_open(Arena *arena, Plan *plan, const ShapeProgram *program,
                               const struct EmitModule *module, Workers *workers, CpuRoom *room,
                               Diags *diags, CpuLate **out_late);
