@@ -17,24 +17,50 @@ static uint32_t count_parameters(const World *world) {
     return count;
 }
 
-static void fill_initial(StateTensor *state, uint64_t seed, String name) {
-    Tensor  *tensor = &state->tensor;
-    uint64_t key = seed ^ hash_bytes(name.data, name.count, 7);
-    int64_t  elements = tensor_elements(tensor);
-    uint32_t width = dtype_bytes(tensor->dtype);
-    if (state->init == INIT_ZEROS) return; /* blocks begin as zeros */
-    for (int64_t i = 0; i < elements; i++) {
-        Philox drawn = philox_draw(key, (uint64_t)i >> 1, 1);
-        double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
-               v = ((double)drawn.word[1] + 0.5) * 0x1p-32, number = 1;
-        if (state->init == INIT_NORMAL) { /* Box and Muller 1958 */
-            double radius = __builtin_sqrt(-2 * __builtin_log(u)), angle = 6.283185307179586 * v;
-            number = state->scale * radius * (i % 2 ? __builtin_sin(angle) : __builtin_cos(angle));
-        } else if (state->init == INIT_UNIFORM) {
-            number = state->scale * (2 * (i % 2 ? v : u) - 1);
+typedef struct Drawing {
+    const StateTensor *state;
+    uint64_t           key;
+} Drawing;
+
+/* Pairs of elements [first, last): one draw gives two numbers. */
+static void draw_pairs(void *context, uint32_t lane, size_t first, size_t last) {
+    const Drawing     *drawing = context;
+    const StateTensor *state = drawing->state;
+    const Tensor      *tensor = &state->tensor;
+    uint64_t           elements = (uint64_t)tensor_elements(tensor);
+    uint32_t           width = dtype_bytes(tensor->dtype);
+    (void)lane;
+    for (uint64_t pair = first; pair < last; pair++) {
+        double numbers[2] = {1, 1};
+        if (state->init != INIT_ONES) {
+            Philox drawn = philox_draw(drawing->key, pair, 1);
+            double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
+                   v = ((double)drawn.word[1] + 0.5) * 0x1p-32;
+            if (state->init == INIT_NORMAL) { /* Box and Muller 1958 */
+                double radius = state->scale * __builtin_sqrt(-2 * __builtin_log(u)),
+                       angle = 6.283185307179586 * v;
+                numbers[0] = radius * __builtin_cos(angle);
+                numbers[1] = radius * __builtin_sin(angle);
+            } else {
+                numbers[0] = state->scale * (2 * u - 1);
+                numbers[1] = state->scale * (2 * v - 1);
+            }
         }
-        (void)const_encode(tensor->dtype, number, (uint8_t *)tensor->data + (size_t)i * width);
+        for (uint64_t k = 0; k < 2 && 2 * pair + k < elements; k++)
+            (void)const_encode(tensor->dtype, numbers[k],
+                               (uint8_t *)tensor->data + (2 * pair + k) * width);
     }
+}
+/* The numbers depend on seed and name alone, not on lanes. */
+static void fill_initial(Workers *workers, const StateTensor *state, uint64_t seed, String name) {
+    enum { PAIRS_GRAIN = 4096 };
+    Drawing drawing = {state, seed ^ hash_bytes(name.data, name.count, 7)};
+    size_t  pairs = ((size_t)tensor_elements(&state->tensor) + 1) / 2;
+    if (state->init == INIT_ZEROS) return; /* blocks begin as zeros */
+    if (pairs <= PAIRS_GRAIN)
+        draw_pairs(&drawing, 0, 0, pairs);
+    else
+        workers_for(workers, pairs, PAIRS_GRAIN, draw_pairs, &drawing);
 }
 
 /* Adds the tensor of a parameter row, or checks that an earlier graph declared it alike. */
@@ -72,7 +98,7 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
                            .trainable = attrs[ATTR_PARAMETER_trainable] != 0};
     state->tensor.data = api_block_open(session->context, state->bytes);
     session->state_count++;
-    fill_initial(state, seed, strings_get(&world->strings, name));
+    fill_initial(session->context->workers, state, seed, strings_get(&world->strings, name));
     return true;
 }
 
