@@ -138,11 +138,12 @@ static void add_input_slots(Launching *l) {
 }
 
 /* Slots before launches, so that outputs are written in place from the start. */
-static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
+static void add_row_slots(Launching *l, uint32_t block, uint32_t first, uint32_t last) {
     const World *world = l->plan->world;
     const Code  *code = &world->code;
     for (uint32_t row = first; row < last; row++) {
         uint32_t opcode = code->ops.opcode[row];
+        if (code->ops.block[row].row != block) continue; /* part of a kernel */
         if (opcode == OP_PARAMETER) {
             StrId name = {(uint32_t)op_attrs(world, code, (OpId){row})[ATTR_PARAMETER_name]};
             add_slot(l, SLOT_PARAMETER, 0, name, op_result(code, (OpId){row}, 0));
@@ -206,7 +207,7 @@ Ran sys_launch(SystemCtx *ctx) {
         l.late |= (op_info(code, (OpId){row})->flags & OP_LATE) != 0;
     plan->inputs = plan->outputs = 0;
     add_input_slots(&l);
-    add_row_slots(&l, first, last);
+    add_row_slots(&l, block, first, last);
     for (uint32_t row = first; row < last; row++)
         if (code->ops.block[row].row == block) launch_row(&l, row);
     for (uint32_t row = last; row-- > first;)
