@@ -6,8 +6,8 @@
  * weights stay and both must give the same loss and gradient norm.
  *
  * Reported: what new and forgotten sizes cost over known ones, the ratio of a known size to its
- * static program (goal 1.1), how often it was compiled again (goal 0), how
- * many plans were made, and the largest difference of loss or norm. */
+ * static program (goal 1.1), how often it was compiled again (goal 0), how many plans were made,
+ * the memory that one takes, and the largest difference of loss or norm. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,13 +158,16 @@ static bool measure(Suite *s) {
     s->trainee.session->runner.hook = count_systems;
     s->trainee.session->runner.context = s;
     if (!pass_symbolic(s)) return false;
-    double compiled = s->compiled, planned = s->planned;
+    const StoaSession *session = s->trainee.session;
+    double             compiled = s->compiled, planned = s->planned;
+    double             kept = (double)session->plans_bytes / session->plans_count * 0x1p-10;
     for (uint32_t i = 0; i < s->count; i += STATIC_EVERY)
         if (!against_static(s, &s->sizes[i], &ratios[count++])) return false;
     tell_passes(s);
     tell(s, "known over static", ratios, count, "x", GOAL_RATIO);
     tell(s, "compilations", &compiled, 1, "times", 0);
     tell(s, "plans", &planned, 1, "plans", 0);
+    tell(s, "memory of a plan", &kept, 1, "KiB", 0);
     tell(s, "largest difference", &s->difference, 1, "relative", 0);
     if (s->difference > LEAST_DIFFERENCE || compiled > 0) {
         (void)fprintf(stderr,

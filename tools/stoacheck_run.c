@@ -16,6 +16,7 @@
 #include "cpu/cpu.h"
 #include "cpu/emit.h"
 #include "cpu/interp.h"
+#include "cpu/late.h"
 #include "systems/runner.h"
 #include "text/messages.h"
 #include "text/numbers.h"
@@ -240,13 +241,26 @@ static void **make_slots(NumericRun *run, Bound *b, const Plan *plan) {
     }
     return at;
 }
+static void set_output_shapes(Bound *b, const Plan *plan) {
+    const World *world = b->world;
+    OpId         end = block_return(&world->code, world->code.graphs.block[b->graph.row]);
+    for (uint32_t i = 0; i < b->outputs_count; i++) {
+        TypeId  type = value_type(world, op_operand(&world->code, end, i));
+        Tensor *output = &b->outputs[i]; /* data is set */
+        output->dtype = type_dtype(&world->types, type);
+        output->rank = type_rank(&world->types, type);
+        for (uint32_t k = 0; k < output->rank; k++)
+            output->shape[k] = plan->dim_values[type_dims(&world->types, type)[k].row];
+    }
+}
 /* Runs on the fast path, with kernels compiled by jit if there is one. False in *out_ran when it
  * has no kernel for some row. */
 static bool run_fast(NumericRun *run, Bound *b, Workers *workers, Jit *jit, bool *out_ran) {
     Target      target;
     Runner      runner;
-    CpuPlan    *cpu = NULL;
+    CpuLate    *cpu = NULL;
     EmitModule *module = NULL;
+    ShapeRoots  roots = {.all = true};
     Diags      *diags = &b->world->diags;
     cpu_describe(&target, jit != NULL);
     runner_open(&runner, b->world, &target);
@@ -254,23 +268,25 @@ static bool run_fast(NumericRun *run, Bound *b, Workers *workers, Jit *jit, bool
     if (good && jit != NULL)
         good = emit_compile(run->arena, jit, &runner.loops, workers, diags, &module) == STATUS_OK;
     if (!good) (void)failed_with(run, "cannot be compiled:\n", b->world);
-    Plan *plan = good ? plan_open(b->world, &runner.loops, b->graph) : NULL;
-    good = plan != NULL &&
-           bind_dims(b->world, b->graph, b->inputs, b->inputs_count, plan->dim_values, diags);
+    Plan               *plan = good ? plan_open(b->world, &runner.loops, b->graph) : NULL;
+    const ShapeProgram *shapes =
+        plan != NULL ? shape_program_make(run->arena, b->world, b->graph, &roots, diags) : NULL;
+    good = shapes != NULL &&
+           shape_program_run(shapes, b->inputs, b->inputs_count, plan->dim_values, diags);
     if (good) good = runner_plan(&runner, plan);
     if (plan != NULL && !good) (void)failed_with(run, "cannot be planned:\n", b->world);
-    *out_ran = good && cpu_bind(run->arena, plan, module, workers, diags, &cpu) == STATUS_OK;
+    *out_ran = good && cpu_late_open(run->arena, plan, shapes, module, workers,
+                                     cpu_room_open(run->arena, workers), diags, &cpu) == STATUS_OK;
     if (*out_ran) {
-        OpId end = block_return(&b->world->code, b->world->code.graphs.block[b->graph.row]);
-        for (uint32_t i = 0; i < b->outputs_count; i++) {
-            TypeId type = value_type(b->world, op_operand(&b->world->code, end, i));
-            if (!make_tensor(run, b->world, type, plan->dim_values, STR(""), &b->outputs[i])) break;
-        }
-        if (cpu_run(cpu, make_slots(run, b, plan), NULL, NULL) != 0)
-            good = failed(run, "an assert failed on the fast path", STR(""));
+        uint32_t stopped = 0;
+        Status   status = cpu_late_run(cpu, make_slots(run, b, plan), NULL, NULL, diags, &stopped);
+        if (status != STATUS_OK) good = failed_with(run, "stops on the fast path:\n", b->world);
+        if (stopped != 0) good = failed(run, "an assert failed on the fast path", STR(""));
+        set_output_shapes(b, plan);
     } else if (good && has_word(run, STR("cpu"))) {
         good = failed_with(run, "the fast path cannot run it:\n", b->world);
     }
+    cpu_late_close(cpu);
     plan_close(plan);
     runner_close(&runner);
     return good;
@@ -287,7 +303,9 @@ static bool near(double a, double b, double tolerance) {
 }
 static bool compare_tensors(NumericRun *run, const char *with, String what, const Tensor *x,
                             const Tensor *y) {
-    if (x->dtype != y->dtype || tensor_elements(x) != tensor_elements(y)) {
+    bool same = x->dtype == y->dtype && x->rank == y->rank;
+    for (uint32_t i = 0; same && i < x->rank; i++) same = x->shape[i] == y->shape[i];
+    if (!same) {
         text_addf(run->report, "%.*s: %s gives another type\n", STR_ARGS(what), with);
         return false;
     }

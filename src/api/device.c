@@ -123,19 +123,23 @@ static bool has_place(uint8_t kind) {
     return kind == SLOT_INPUT || kind == SLOT_OUTPUT || kind == SLOT_CONSTANT;
 }
 
-Status device_bind(StoaSession *session, PlanEntry *entry) {
+Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *program) {
     SessionGpu  *g = session->gpu;
     Diags       *diags = &session->context->diags;
     const Slots *slots = &entry->plan->slots;
     uint64_t     total = 0;
-    PlanPlaces  *places = entry->places = ARENA_NEW(entry->arena, PlanPlaces);
+    if (program->late)
+        return gpu_unsupported(GPU_LIBRARY_DRIVER, STR("sizes that data decides"),
+                               STR("plans on a GPU have fixed sizes; run the program on the CPU"),
+                               diags);
+    PlanPlaces *places = entry->places = ARENA_NEW(entry->plan->arena, PlanPlaces);
     memset(places, 0, sizeof *places);
-    places->addresses = ARENA_ARRAY_ZERO(entry->arena, CuPtr, slots->table.count);
+    places->addresses = ARENA_ARRAY_ZERO(entry->plan->arena, CuPtr, slots->table.count);
     for (uint32_t row = 1; row < slots->table.count; row++)
         if (has_place(slots->kind[row]))
             total += (slots->bytes[row] + PLACE_ALIGN) / PLACE_ALIGN * PLACE_ALIGN;
     TRY(gpu_attach(g->gpu, diags));
-    TRY(gpu_bind(entry->arena, entry->plan, g->module, g->kit, diags, &places->plan));
+    TRY(gpu_bind(entry->plan->arena, entry->plan, g->module, g->kit, diags, &places->plan));
     TRY(gpu_arena_open(g->gpu, "inputs, outputs, constants", total, total, diags, &places->memory));
     for (uint32_t row = 1; row < slots->table.count; row++) {
         CuPtr *place = &places->addresses[row];

@@ -22,7 +22,7 @@ MUST_USE Status device_open(StoaSession *session, uint32_t ordinal, const Target
 void            device_close(StoaSession *session); /* after its plans; nothing if there is none */
 /* Compiles the kernels of the session and sends the state. */
 MUST_USE Status device_compile(StoaSession *session);
-MUST_USE Status device_bind(StoaSession *session, PlanEntry *entry);
+MUST_USE Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *program);
 void            device_unbind(PlanEntry *entry);
 /* Inputs to the device, the plan, wanted outputs back: waits for these. */
 MUST_USE Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,

@@ -1,6 +1,7 @@
 /* Sessions: compile, initialise state, run. Plans are made on first use of a combination of input
- * shapes and kept; the least recently used makes room. Running a known shape allocates nothing.
- * All plans share one arena for intermediates, because they never run at once. */
+ * shapes and kept, found by a hash of the shapes, and bounded by the memory they take. Running a
+ * known shape allocates nothing. All plans share one block for intermediates, one for outputs that
+ * the caller does not take, and the work memory of lanes, because they never run at once. */
 #include "api/session.h"
 
 #include "api/device.h"
@@ -113,6 +114,7 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
     session->programs =
         ARENA_ARRAY_ZERO(arena, const ShapeProgram *, world->code.graphs.table.count);
+    session->room = cpu_room_open(arena, context->workers);
     session->texts = arena_open("reports", (size_t)1 << 30, 0);
     if (session->texts == NULL) api_unwind_on(arena_guard_failure());
     return session;
@@ -209,20 +211,20 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
     return STOA_OK;
 }
 
-static void close_entry(StoaSession *session, PlanEntry *entry) {
+static void close_entry(PlanEntry *entry) {
     device_unbind(entry);
-    api_block_close(session->context, entry->outputs, entry->outputs_bytes);
+    cpu_late_close(entry->late);
     plan_close(entry->plan);
-    arena_close(entry->arena);
     memset(entry, 0, sizeof *entry);
 }
 
 void stoa_session_destroy(StoaSession *session) {
     if (session == NULL) return;
-    for (uint32_t i = 0; i < session->plans_count; i++) close_entry(session, &session->plans[i]);
+    for (uint32_t i = 0; i < session->plans_count; i++) close_entry(&session->plans[i]);
     for (uint32_t i = 0; i < session->state_count; i++)
         api_block_close(session->context, session->state[i].tensor.data, session->state[i].bytes);
-    api_block_close(session->context, session->memory, session->memory_bytes);
+    api_block_close(session->context, session->memory.memory, session->memory.bytes);
+    api_block_close(session->context, session->outputs.memory, session->outputs.bytes);
     device_close(session);
     runner_close(&session->runner);
     world_close(session->world);
@@ -267,16 +269,14 @@ static bool same_shapes(const StoaSession *session, const PlanEntry *entry, cons
     return true;
 }
 
-/* Base addresses that never change: parameters, constants, memory for untaken outputs. */
+static uint64_t rounded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+/* Base addresses that never change: parameters and constants. */
 static void set_fixed_slots(StoaSession *session, PlanEntry *entry) {
     const Slots *slots = &entry->plan->slots;
-    uint64_t     offset = 0;
-    for (uint32_t row = 1; row < slots->table.count; row++)
-        if (slots->kind[row] == SLOT_OUTPUT)
-            entry->outputs_bytes += (slots->bytes[row] + 63) / 64 * 64;
-    entry->outputs = api_block_open(session->context, entry->outputs_bytes);
     for (uint32_t row = 1; row < slots->table.count; row++) {
-        if (slots->kind[row] == SLOT_CONSTANT) {
+        if (slots->kind[row] == SLOT_OUTPUT) {
+            entry->outputs_bytes += rounded(slots->bytes[row]);
+        } else if (slots->kind[row] == SLOT_CONSTANT) {
             entry->slots[row] = (void *)(uintptr_t)consts_bytes(&session->world->consts,
                                                                 (ConstId){slots->index[row]});
         } else if (slots->kind[row] == SLOT_PARAMETER) {
@@ -284,36 +284,44 @@ static void set_fixed_slots(StoaSession *session, PlanEntry *entry) {
                 if (session->state[i].name.row == slots->name[row].row)
                     entry->slots[row] = session->state[i].tensor.data;
             ASSERT(entry->slots[row] != NULL);
-        } else if (slots->kind[row] == SLOT_OUTPUT) {
-            entry->slots[row] = (uint8_t *)entry->outputs + offset;
-            offset += (slots->bytes[row] + 63) / 64 * 64;
         }
     }
 }
 
-/* An entry without a plan: one that failed, a new one, or the least recently used, closed. */
+static void forget_plan(StoaSession *session, PlanEntry *entry) {
+    session->plans_bytes -= entry->bytes;
+    close_entry(entry);
+}
+/* An entry without a plan: one that was forgotten, or a new one; plans give way, the least recently
+ * used first, while they take too much. */
 static PlanEntry *free_entry(StoaSession *session) {
-    for (uint32_t i = 0; i < session->plans_count; i++)
-        if (session->plans[i].plan == NULL) return &session->plans[i];
-    if (session->plans_count < SESSION_PLANS_MAX) return &session->plans[session->plans_count++];
-    PlanEntry *oldest = &session->plans[0];
-    for (uint32_t i = 1; i < session->plans_count; i++)
-        if (session->plans[i].used < oldest->used) oldest = &session->plans[i];
-    close_entry(session, oldest);
-    return oldest;
+    for (;;) {
+        PlanEntry *oldest = NULL, *found = NULL;
+        for (uint32_t i = 0; i < session->plans_count; i++) {
+            PlanEntry *entry = &session->plans[i];
+            if (entry->plan == NULL)
+                found = entry;
+            else if (oldest == NULL || entry->used < oldest->used)
+                oldest = entry;
+        }
+        bool full = session->plans_count == SESSION_PLANS_MAX && found == NULL;
+        if (oldest != NULL && (full || session->plans_bytes > SESSION_PLANS_BYTES)) {
+            forget_plan(session, oldest);
+            continue;
+        }
+        return found != NULL ? found : &session->plans[session->plans_count++];
+    }
 }
 
-/* The block of all plans grows to what this one needs. The old block goes first, so that a limit
- * need not hold both; if the new one is refused, there is none until a plan asks again. */
-static void grow_memory(StoaSession *session, size_t bytes) {
-    void  *old = session->memory;
-    size_t old_bytes = session->memory_bytes;
-    if (old != NULL && bytes <= old_bytes) return;
-    session->memory = NULL;
-    session->memory_bytes = 0;
-    api_block_close(session->context, old, old_bytes);
-    session->memory = api_block_open(session->context, bytes);
-    session->memory_bytes = bytes;
+/* A block of all plans grows to what this one needs. The old block goes first, so that a limit need
+ * not hold both; if the new one is refused, there is none until a plan asks again. */
+static void grow(StoaSession *session, Block *block, size_t bytes) {
+    Block old = *block;
+    if (old.memory != NULL && bytes <= old.bytes) return;
+    *block = (Block){NULL, 0};
+    api_block_close(session->context, old.memory, old.bytes);
+    block->memory = api_block_open(session->context, bytes);
+    block->bytes = bytes;
 }
 
 /* Beside the dims of the code, plans read those of the views that layout made. */
@@ -335,38 +343,45 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
                       uint32_t count) {
     StoaContext *context = session->context;
     entry->plan = plan_open(session->world, session->runner.ctx.loops, entry->graph);
-    entry->arena = entry->plan ? arena_open("kernels", (size_t)1 << 32, 0) : NULL;
-    if (entry->arena == NULL) api_unwind_on(arena_guard_failure());
+    if (entry->plan == NULL) api_unwind_on(arena_guard_failure());
+    Arena              *arena = entry->plan->arena;
     const ShapeProgram *program = graph_program(session, entry->graph);
     if (program == NULL ||
         !shape_program_run(program, inputs, count, entry->plan->dim_values, &context->diags))
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
-    if (session->gpu != NULL) return device_bind(session, entry) == STATUS_OK;
-    if (cpu_bind(entry->arena, entry->plan, session->module, context->workers, &context->diags,
-                 &entry->cpu) != STATUS_OK)
-        return false;
-    entry->slots = ARENA_ARRAY_ZERO(entry->arena, void *, entry->plan->slots.table.count);
-    entry->launch_ns = ARENA_ARRAY_ZERO(entry->arena, uint64_t, entry->plan->launches.table.count);
-    entry->trace_names =
-        ARENA_ARRAY_ZERO(entry->arena, uint32_t, entry->plan->launches.table.count);
+    if (session->gpu != NULL) return device_bind(session, entry, program) == STATUS_OK;
+    Status status =
+        program->late
+            ? cpu_late_open(arena, entry->plan, program, session->module, context->workers,
+                            session->room, &context->diags, &entry->late)
+            : cpu_bind_part(arena, entry->plan, cpu_launches(entry->plan), session->module,
+                            context->workers, session->room, &context->diags, &entry->cpu);
+    if (status != STATUS_OK) return false;
+    entry->slots = ARENA_ARRAY_ZERO(arena, void *, entry->plan->slots.table.count);
+    entry->launch_ns = ARENA_ARRAY_ZERO(arena, uint64_t, entry->plan->launches.table.count);
+    entry->trace_names = ARENA_ARRAY_ZERO(arena, uint32_t, entry->plan->launches.table.count);
     set_fixed_slots(session, entry);
     return true;
 }
 
+/* Committed, without what all plans share. */
+static size_t entry_bytes(const PlanEntry *entry) {
+    return arena_committed(entry->plan->arena) + cpu_late_bytes(entry->late) + entry->outputs_bytes;
+}
 /* An unwind must not leave a half-made plan behind. */
 static bool make_plan_or_close(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                                uint32_t count) {
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) {
         ArenaFailure failure = arena_guard_failure();
-        close_entry(session, entry);
+        close_entry(entry);
         api_unwind_on(failure);
     }
     bool good = make_plan(session, entry, inputs, count);
     arena_guard_end(&guard);
-    if (!good) close_entry(session, entry);
+    if (!good) close_entry(entry);
     return good;
 }
 static uint64_t plan_key(GraphId graph, const Tensor *inputs, uint32_t count) {
@@ -384,7 +399,7 @@ static void index_plans(StoaSession *session) {
         uint64_t at = session->plans[i].key % SESSION_INDEX;
         if (session->plans[i].plan == NULL) continue;
         while (session->plan_index[at] != 0) at = (at + 1) % SESSION_INDEX;
-        session->plan_index[at] = (uint8_t)(i + 1);
+        session->plan_index[at] = (uint16_t)(i + 1);
     }
 }
 static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph, uint64_t key,
@@ -392,6 +407,8 @@ static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId gra
     entry->graph = graph;
     entry->key = key;
     bool made = make_plan_or_close(session, entry, inputs, count);
+    if (made) entry->bytes = entry_bytes(entry);
+    session->plans_bytes += entry->bytes;
     index_plans(session);
     return made ? entry : NULL;
 }
@@ -435,23 +452,55 @@ static void set_output_shapes(StoaSession *session, const PlanEntry *entry, Stoa
     }
 }
 
-static bool run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
-                     StoaTensor *outputs, uint32_t outputs_count) {
-    Plan    *plan = entry->plan;
-    uint64_t offset = 0;
-    grow_memory(session, plan->arena_bytes);
-    entry->slots[0] = session->memory;
-    for (uint32_t row = 1; row < plan->slots.table.count; row++) {
-        uint32_t index = plan->slots.index[row];
-        if (plan->slots.kind[row] == SLOT_INPUT) entry->slots[row] = inputs[index].data;
-        if (plan->slots.kind[row] != SLOT_OUTPUT) continue;
-        bool taken = index < outputs_count && outputs[index].data != NULL;
-        entry->slots[row] = taken ? outputs[index].data : (uint8_t *)entry->outputs + offset;
-        offset += (plan->slots.bytes[row] + 63) / 64 * 64;
+/* Slots of this call. Outputs are copied to the caller afterwards where data decides sizes: its
+ * memory need not hold the upper bounds. */
+static void set_call_slots(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                           StoaTensor *outputs, uint32_t outputs_count) {
+    const Slots *slots = &entry->plan->slots;
+    uint64_t     offset = 0;
+    grow(session, &session->memory, entry->plan->arena_bytes);
+    grow(session, &session->outputs, entry->outputs_bytes);
+    entry->slots[0] = session->memory.memory;
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint32_t index = slots->index[row];
+        if (slots->kind[row] == SLOT_INPUT) entry->slots[row] = inputs[index].data;
+        if (slots->kind[row] != SLOT_OUTPUT) continue;
+        bool taken = index < outputs_count && outputs[index].data != NULL && entry->late == NULL;
+        entry->slots[row] =
+            taken ? outputs[index].data : (uint8_t *)session->outputs.memory + offset;
+        offset += rounded(slots->bytes[row]);
     }
-    RunHook hook = {session, entry};
-    bool    watched = session->profile || session->span != NULL;
-    return cpu_run(entry->cpu, entry->slots, watched ? on_launch : NULL, &hook) == 0;
+}
+static void copy_outputs(const PlanEntry *entry, StoaTensor *outputs, uint32_t outputs_count) {
+    const Slots *slots = &entry->plan->slots;
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint32_t index = slots->index[row];
+        if (slots->kind[row] != SLOT_OUTPUT || index >= outputs_count) continue;
+        StoaTensor *output = &outputs[index];
+        Tensor      sized = {.dtype = (Dtype)output->dtype, .rank = output->rank};
+        memcpy(sized.shape, output->shape, sizeof sized.shape);
+        if (output->data != NULL && tensor_bytes(&sized) != 0)
+            memcpy(output->data, entry->slots[row], tensor_bytes(&sized));
+    }
+}
+static Status run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                       StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+    set_call_slots(session, entry, inputs, outputs, outputs_count);
+    RunHook     hook = {session, entry};
+    bool        watched = session->profile || session->span != NULL;
+    CpuTraceFn *on = watched ? on_launch : NULL;
+    uint32_t    failed = 0;
+    if (entry->late == NULL) {
+        failed = cpu_run(entry->cpu, entry->slots, on, &hook);
+    } else {
+        Status status =
+            cpu_late_run(entry->late, entry->slots, on, &hook, &session->context->diags, &failed);
+        if (status != STATUS_OK) return status;
+        if (outputs != NULL) set_output_shapes(session, entry, outputs, outputs_count);
+        if (failed == 0) copy_outputs(entry, outputs, outputs_count);
+    }
+    *out_stopped = failed != 0;
+    return STATUS_OK;
 }
 
 static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
@@ -474,9 +523,11 @@ static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tens
         *out_stopped = true;
         status = STATUS_OK;
     } else if (status == STATUS_OK) {
-        for (uint32_t i = 0; i < outputs_count; i++)
+        for (uint32_t i = 0; i < outputs_count; i++) {
+            memcpy(outputs[i].shape, results[i].shape, sizeof outputs[i].shape);
             if (outputs[i].data != NULL)
                 memcpy(outputs[i].data, results[i].data, tensor_bytes(&results[i]));
+        }
     }
     scratch_end(scratch);
     return status;
@@ -519,8 +570,7 @@ static Status run_graph(StoaSession *session, const char *name, const StoaTensor
                                out_stopped);
     if (session->gpu != NULL)
         return device_run(session, entry, given, outputs, outputs_count, out_stopped);
-    *out_stopped = !run_fast(session, entry, given, outputs, outputs_count);
-    return STATUS_OK;
+    return run_fast(session, entry, given, outputs, outputs_count, out_stopped);
 }
 
 StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *inputs,

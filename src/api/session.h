@@ -8,15 +8,21 @@
 #include "api/program.h"
 #include "cpu/cpu.h"
 #include "cpu/emit.h"
+#include "cpu/late.h"
 #include "systems/runner.h"
 #include "tables/shape_program.h"
 
 enum {
-    SESSION_PLANS_MAX = 64,
+    SESSION_PLANS_MAX = 1024,
+    SESSION_PLANS_BYTES = 256 << 20, /* more is forgotten: about 1000 of a small GPT, note 0005 */
     SESSION_GRAPHS_MAX = 32,
     SESSION_INDEX = 4 * SESSION_PLANS_MAX /* a power of two */
 };
 
+typedef struct Block {
+    void  *memory;
+    size_t bytes;
+} Block;
 typedef struct StateTensor {
     StrId    name;
     Tensor   tensor;
@@ -32,14 +38,14 @@ typedef struct PlanEntry {            /* one graph at one combination of input s
     uint64_t           key; /* hash of graph and input shapes */
     Plan              *plan;
     CpuPlan           *cpu;
-    Arena             *arena;  /* of the bound kernels */
-    struct PlanPlaces *places; /* on a GPU (device.h); NULL: on the CPU */
+    CpuLate           *late;   /* instead, where data decides sizes */
+    struct PlanPlaces *places; /* instead, on a GPU (device.h) */
     void             **slots;
-    void              *outputs; /* memory for outputs that a caller does not take */
-    size_t             outputs_bytes;
-    uint64_t           used;        /* run number, for replacement */
-    uint64_t          *launch_ns;   /* by launch, when profiling; summed over runs */
-    uint32_t          *trace_names; /* by launch, while tracing */
+    size_t             outputs_bytes; /* of outputs, as far as a caller does not take them */
+    size_t             bytes;         /* all of it, for the bound of the session */
+    uint64_t           used;          /* run number, for replacement */
+    uint64_t          *launch_ns;     /* by launch, when profiling; summed over runs */
+    uint32_t          *trace_names;   /* by launch, while tracing */
 } PlanEntry;
 
 /* Spans of launches go to a trace while one is attached (train.c). */
@@ -50,6 +56,7 @@ struct StoaSession {
     StoaContext         *context;
     World               *world;
     Runner               runner;
+    CpuRoom             *room;
     EmitModule          *module; /* compiled kernels; NULL: none */
     SessionGpu          *gpu;    /* NULL: on the CPU */
     Arena               *arena;  /* the session, state table */
@@ -58,10 +65,10 @@ struct StoaSession {
     uint32_t             state_count;
     PlanEntry           *plans; /* SESSION_PLANS_MAX */
     uint32_t             plans_count;
-    uint8_t              plan_index[SESSION_INDEX]; /* by hash: 1 + place in plans; 0 free */
+    size_t               plans_bytes;
+    uint16_t             plan_index[SESSION_INDEX]; /* by hash: 1 + place in plans; 0 free */
     const ShapeProgram **programs;                  /* by graph row; NULL until it is called */
-    void                *memory; /* slot 0 of every plan: they never run at the same time */
-    size_t               memory_bytes;
+    Block                memory, outputs;           /* slot 0, and outputs, of every plan */
     uint64_t             runs, run_ns;
     bool                 interpreter, fuses, profile;
     SessionSpanFn       *span;

@@ -138,8 +138,25 @@ void table_open(Table *table, const TableInfo *info, uint32_t rows_max, Budget *
         memset(table_column(table, i), 0, info->columns[i].width);
 }
 
+void table_open_in(Table *table, const TableInfo *info, uint32_t rows_max, Arena *arena) {
+    ASSERT(table && !table->memory && arena);
+    ASSERT(info && info->columns_count > 0 && rows_max >= 1);
+    *table = (Table){.info = info, .rows_max = rows_max, .committed = rows_max, .count = 1};
+    for (uint32_t i = 0; i < info->columns_count; i++) {
+        size_t   width = info->columns[i].width;
+        uint8_t *column = arena_push(arena, width * rows_max, 64);
+        if (i == 0) table->memory = column;
+        memset(column, 0, width); /* the nil row */
+        table_column_set(table, i, column);
+    }
+}
+
 void table_close(Table *table) {
     if (!table || !table->memory) return;
+    if (table->reserved == 0) { /* the arena's */
+        *table = (Table){0};
+        return;
+    }
     ASSERT(table->count <= table->committed);
     budget_refund(table->budget, table_bytes_committed(table));
     os_release(table->memory, table->reserved);

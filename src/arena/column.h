@@ -61,6 +61,9 @@ typedef struct Table { /* first member of every typed table */
  * before. */
 void table_open(Table *table, const TableInfo *info, uint32_t rows_max, Budget *budget);
 void table_close(Table *table); /* safe on an all-zero table */
+/* A table of at most rows_max rows in memory of an arena, all of it at once: for many small tables
+ * whose size is known. Closing it does nothing. */
+void table_open_in(Table *table, const TableInfo *info, uint32_t rows_max, Arena *arena);
 /* Makes count + rows committed. Unwinds at the budget, at rows_max (named in the failure) or when
  * the system refuses. Committed rows beyond count are undefined: writers set every column. */
 void                   table_grow(Table *table, uint32_t rows);

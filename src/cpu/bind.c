@@ -96,6 +96,9 @@ static const Binding bindings[OP_COUNT] = {
     [OP_ARG_REDUCE] = {kernels_bind_arg_reduce, VIEW_ANY, KEEP_NOT},
     [OP_CUMULATIVE] = {kernels_bind_cumulative, VIEW_ANY, KEEP_NOT},
     [OP_SORT] = {kernels_bind_sort, VIEW_ANY, KEEP_NOT},
+    [OP_COMPACT] = {kernels_bind_compact, VIEW_DENSE, KEEP_NOT},
+    [OP_DYNAMIC_RESHAPE] = {kernels_bind_copy, VIEW_DENSE, KEEP_NOT},
+    [OP_DYNAMIC_BROADCAST] = {kernels_bind_broadcast, VIEW_ANY, KEEP_NOT},
     [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, KEEP_NOT},
     [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, KEEP_NOT},
     [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, KEEP_NOT},
@@ -290,11 +293,11 @@ static bool is_empty(const Binder *b) {
     return b->results > 0;
 }
 
-static Status bind_launches(Binder *b, Diags *diags) {
+static Status bind_launches(Binder *b, Span part, Diags *diags) {
     const Launches *launches = &b->plan->launches;
     Meeting         meeting = {.count = 0};
     Status          status = STATUS_OK;
-    for (uint32_t row = 1; row < launches->table.count; row++) {
+    for (uint32_t row = part.first; row < part.first + part.count; row++) {
         b->launch = row;
         b->opcode = (Opcode)launches->opcode[row];
         b->args = launch_args(b->plan, row);
@@ -316,30 +319,63 @@ static Status bind_launches(Binder *b, Diags *diags) {
     return status;
 }
 
-Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
-                    const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
-    ASSERT(arena && plan && workers && diags && out_cpu);
+/* --- work memory ------------------------------------------------------------------------------ */
+CpuRoom *cpu_room_open(Arena *arena, const Workers *workers) {
+    CpuRoom *room = ARENA_NEW(arena, CpuRoom);
+    room->arena = arena;
+    room->lanes = workers_lanes(workers);
+    room->scratch = ARENA_ARRAY_ZERO(arena, uint8_t *, room->lanes);
+    return room;
+}
+static size_t grown(size_t have, size_t need) { return need > 2 * have ? need : 2 * have; }
+static void   grow_room(CpuRoom *room, size_t scratch_bytes, size_t shared_bytes) {
+      if (scratch_bytes > room->scratch_bytes) {
+          size_t bytes = grown(room->scratch_bytes, scratch_bytes);
+          for (uint32_t lane = 0; lane < room->lanes; lane++)
+            room->scratch[lane] = arena_push(room->arena, bytes, 64);
+        room->scratch_bytes = bytes;
+    }
+      if (shared_bytes > room->shared_bytes) {
+          size_t bytes = grown(room->shared_bytes, shared_bytes);
+          room->shared = arena_push(room->arena, bytes, 64);
+          room->shared_bytes = bytes;
+    }
+}
+
+/* --- all of it -------------------------------------------------------------------------------- */
+static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitModule *module,
+                        Workers *workers, CpuRoom *room, const Isa *isa, Diags *diags,
+                        CpuPlan **out_cpu) {
+    ASSERT(arena && plan && workers && room && diags && out_cpu);
     Binder b = {.arena = arena,
                 .plan = plan,
                 .isa = isa,
                 .module = module,
-                .lanes = workers_lanes(workers)};
+                .lanes = workers_lanes(workers),
+                .steps_max = part.count + 16};
     *out_cpu = NULL;
-    b.steps_max = plan->launches.table.count + 16;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
-    Status status = bind_launches(&b, diags);
+    Status status = bind_launches(&b, part, diags);
     if (status != STATUS_OK) return status;
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
-    *cpu = (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count};
+    *cpu =
+        (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
     for (uint32_t i = 0; i < b.steps_count; i++) cpu->splits |= b.steps[i].split;
-    cpu->scratch = ARENA_ARRAY(arena, uint8_t *, b.lanes);
-    for (uint32_t lane = 0; lane < b.lanes; lane++)
-        cpu->scratch[lane] = arena_push(arena, b.scratch_bytes + 64, 64);
-    cpu->shared = arena_push(arena, b.shared_bytes + 64, 64);
+    grow_room(room, b.scratch_bytes + 64, b.shared_bytes + 64);
     *out_cpu = cpu;
     return STATUS_OK;
 }
 
+Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
+                    const Isa *isa, Diags *diags, CpuPlan **out_cpu) {
+    CpuRoom *room = cpu_room_open(arena, workers);
+    return bind_part(arena, plan, cpu_launches(plan), module, workers, room, isa, diags, out_cpu);
+}
+Status cpu_bind_part(Arena *arena, const Plan *plan, Span launches, const EmitModule *module,
+                     Workers *workers, CpuRoom *room, Diags *diags, CpuPlan **out_cpu) {
+    return bind_part(arena, plan, launches, module, workers, room, kernels_isa(ISA_LEVELS), diags,
+                     out_cpu);
+}
 Status cpu_bind(Arena *arena, const Plan *plan, const EmitModule *module, Workers *workers,
                 Diags *diags, CpuPlan **out_cpu) {
     return cpu_bind_isa(arena, plan, module, workers, kernels_isa(ISA_LEVELS), diags, out_cpu);

@@ -29,6 +29,17 @@ void cpu_describe(Target *out_target, bool compiles);
 struct EmitModule; /* emit.h */
 MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const struct EmitModule *module,
                          Workers *workers, Diags *diags, CpuPlan **out_cpu);
+/* Work memory of lanes, for plans that never run at the same time: as much as the largest of them
+ * needs. It lives in arena and grows there, to at most twice that. */
+typedef struct CpuRoom CpuRoom;
+CpuRoom               *cpu_room_open(Arena *arena, const Workers *workers);
+/* The same for some launches, with work memory in room, which outlives the result. */
+MUST_USE Status    cpu_bind_part(Arena *arena, const Plan *plan, Span launches,
+                                 const struct EmitModule *module, Workers *workers, CpuRoom *room,
+                                 Diags *diags, CpuPlan **out_cpu);
+static inline Span cpu_launches(const Plan *plan) {
+    return (Span){1, plan->launches.table.count - 1};
+}
 
 /* Walks all launches; slots[i] is the base address of plan slot i. on_launch may be NULL. Returns
  * the row of the launch whose assert failed (later launches did not run), or 0. */

@@ -151,6 +151,9 @@ static const Rule rules[OP_COUNT] = {
     [OP_ARG_REDUCE] = {interp_arg_reduce, false},
     [OP_CUMULATIVE] = {interp_cumulative, false},
     [OP_SORT] = {interp_sort, false},
+    [OP_COMPACT] = {interp_compact, true},
+    [OP_DYNAMIC_RESHAPE] = {interp_same, true},
+    [OP_DYNAMIC_BROADCAST] = {interp_broadcast_in_dim, true},
     [OP_DOT_GENERAL] = {interp_dot_general, false},
     [OP_CONVOLUTION] = {interp_convolution, false},
     [OP_REDUCE_WINDOW] = {interp_reduce_window, false},
@@ -177,20 +180,36 @@ static bool dtype_runs(const Interp *it, Dtype dtype) {
     return dtype >= DTYPE_BOOL && dtype <= DTYPE_F64;
 }
 
-static Tensor make_tensor(Interp *it, TypeId type) {
+static void set_shape(const Interp *it, TypeId type, Tensor *tensor) {
     const Types *types = &it->world->types;
+    tensor->rank = type_rank(types, type);
+    for (uint32_t i = 0; i < tensor->rank; i++)
+        tensor->shape[i] = it->dims[type_dims(types, type)[i].row];
+}
+static Tensor make_tensor(Interp *it, TypeId type) {
     ASSERT(type_id_some(type));
-    Tensor tensor = {.dtype = type_dtype(types, type), .rank = type_rank(types, type)};
-    for (uint32_t i = 0; i < tensor.rank; i++)
-        tensor.shape[i] = it->dims[type_dims(types, type)[i].row];
+    Tensor tensor = {.dtype = type_dtype(&it->world->types, type)};
+    set_shape(it, type, &tensor);
     tensor.data = arena_push(it->arena, tensor_bytes(&tensor), 64);
     return tensor;
+}
+/* Whether this row takes sizes from data: from an operand before it runs, or counting them. */
+static bool late_here(const Interp *it, bool counts) {
+    uint32_t next = it->stage + 1;
+    return next < it->shapes->stages_count && it->shapes->stages[next].op.row == it->op.row &&
+           shape_stage_counts(it->shapes, next) == counts;
+}
+static void resize(Interp *it, const Tensor *sizes) {
+    if (shape_program_resize(it->shapes, ++it->stage, sizes->data, it->dims, it->diags)) return;
+    fail(it, STATUS_INVALID);
 }
 static void run_row(Interp *it) {
     const Code *code = &it->world->code;
     it->opcode = (Opcode)code->ops.opcode[it->op.row];
     it->attrs = op_attrs(it->world, code, it->op);
     bool runs = rules[it->opcode].fn != NULL;
+    if (late_here(it, false)) resize(it, interp_in(it, 1));
+    if (it->status != STATUS_OK) return;
     for (uint32_t i = 0; i < interp_in_count(it); i++)
         runs = runs && dtype_runs(it, interp_in(it, i)->dtype);
     for (uint32_t i = 0; runs && i < code->ops.results_count[it->op.row]; i++) {
@@ -205,6 +224,9 @@ static void run_row(Interp *it) {
     ArenaMark mark = arena_mark(it->arena);
     rules[it->opcode].fn(it);
     arena_release(it->arena, mark);
+    if (!late_here(it, true)) return;
+    resize(it, interp_out(it, 1));
+    set_shape(it, value_type(it->world, op_result(code, it->op, 0)), interp_out(it, 0));
 }
 static void run_block(Interp *it, BlockId block) { /* its arguments have their values */
     const Code *code = &it->world->code;
@@ -250,17 +272,19 @@ Status interp_run_loops(Arena *out, const World *world, const InterpLoops *loops
                         const Tensor *inputs, uint32_t inputs_count, NamedTensor *state,
                         uint32_t state_count, Tensor *out_outputs, Diags *diags) {
     ASSERT(out != NULL && graph_id_some(graph));
-    Scratch  scratch = scratch_begin(&out, 1);
-    int64_t *dims = ARENA_ARRAY(scratch.arena, int64_t, world->dims.rows.table.count);
-    Interp   it = {.world = world,
-                   .loops = loops,
-                   .block = world->code.graphs.block[graph.row],
-                   .dims = dims,
-                   .state = state,
-                   .state_count = state_count,
-                   .arena = scratch.arena,
-                   .diags = diags};
-    if (bind_dims(world, graph, inputs, inputs_count, dims, diags)) {
+    Scratch    scratch = scratch_begin(&out, 1);
+    int64_t   *dims = ARENA_ARRAY(scratch.arena, int64_t, world->dims.rows.table.count);
+    Interp     it = {.world = world,
+                     .loops = loops,
+                     .block = world->code.graphs.block[graph.row],
+                     .dims = dims,
+                     .state = state,
+                     .state_count = state_count,
+                     .arena = scratch.arena,
+                     .diags = diags};
+    ShapeRoots roots = {.all = true};
+    it.shapes = shape_program_make(scratch.arena, world, graph, &roots, diags);
+    if (it.shapes != NULL && shape_program_run(it.shapes, inputs, inputs_count, dims, diags)) {
         it.values = ARENA_ARRAY_ZERO(scratch.arena, Tensor, world->code.values.table.count);
         uint32_t args = world->code.blocks.args_first[it.block.row].row;
         for (uint32_t i = 0; i < inputs_count; i++) it.values[args + i] = inputs[i];

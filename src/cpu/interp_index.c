@@ -124,3 +124,18 @@ void interp_scatter(Interp *it) {
     }
     for (int64_t i = 0; i < tensor_elements(y); i++) interp_store(y, i, all[i]);
 }
+
+/* Rows beyond those that fit are counted only: whoever reads the count refuses it. */
+void interp_compact(Interp *it) {
+    const Tensor *mask = interp_in(it, 0), *x = interp_in(it, 1);
+    Tensor       *y = interp_out(it, 0), *count = interp_out(it, 1);
+    int64_t       rows = x->shape[0], kept = 0;
+    int64_t       width = rows > 0 ? tensor_elements(x) / rows : 0;
+    for (int64_t row = 0; row < rows; row++) {
+        if (interp_load(mask, row).i == 0) continue;
+        for (int64_t i = 0; i < width && kept < y->shape[0]; i++)
+            walk_copy(y, kept * width + i, x, row * width + i);
+        kept++;
+    }
+    interp_store(count, 0, (Num){.i = kept});
+}

@@ -10,21 +10,24 @@
 
 #include "cpu/interp.h"
 #include "cpu/interp_loops.h"
+#include "tables/shape_program.h"
 
 typedef struct Interp {
-    const World       *world;
-    const InterpLoops *loops; /* NULL: fused rows run their blocks */
-    BlockId            block;
-    const int64_t     *dims;   /* sizes by DimId row */
-    Tensor            *values; /* by ValueId row */
-    NamedTensor       *state;
-    uint32_t           state_count;
-    Arena             *arena; /* scratch of the run */
-    Diags             *diags;
-    Status             status; /* the first failure ends the run */
-    OpId               op;     /* the row in progress, and its parts */
-    Opcode             opcode;
-    const uint64_t    *attrs;
+    const World        *world;
+    const InterpLoops  *loops; /* NULL: fused rows run their blocks */
+    BlockId             block;
+    const ShapeProgram *shapes;
+    uint32_t            stage;  /* of shapes, the last that has run */
+    int64_t            *dims;   /* sizes by DimId row; late ones at upper bounds until then */
+    Tensor             *values; /* by ValueId row */
+    NamedTensor        *state;
+    uint32_t            state_count;
+    Arena              *arena; /* scratch of the run */
+    Diags              *diags;
+    Status              status; /* the first failure ends the run */
+    OpId                op;     /* the row in progress, and its parts */
+    Opcode              opcode;
+    const uint64_t     *attrs;
 } Interp;
 typedef void InterpFn(Interp *it);
 
@@ -157,6 +160,7 @@ InterpFn interp_elementwise, interp_nextafter, interp_select, interp_bitcast;
 InterpFn interp_constant, interp_iota, interp_rng_bits, interp_broadcast_in_dim, interp_same,
     interp_transpose, interp_slice, interp_pad, interp_concat, interp_reverse, interp_dim_size;
 InterpFn interp_dynamic_slice, interp_dynamic_update_slice, interp_gather, interp_scatter;
+InterpFn interp_compact;
 InterpFn interp_reduce, interp_arg_reduce, interp_cumulative, interp_sort, interp_reduce_window;
 InterpFn interp_dot_general, interp_convolution;
 InterpFn interp_complex, interp_part, interp_complex_math, interp_fft;

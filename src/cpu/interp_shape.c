@@ -42,7 +42,7 @@ static void copy_strided(Tensor *y, const Tensor *x, int64_t base, const int64_t
 }
 
 void interp_same(Interp *it) { /* reshape, copy, stop_gradient, barrier */
-    for (uint32_t i = 0; i < interp_in_count(it); i++)
+    for (uint32_t i = 0; i < it->world->code.ops.results_count[it->op.row]; i++)
         walk_copy_all(interp_out(it, i), interp_in(it, i));
 }
 void interp_broadcast_in_dim(Interp *it) {

@@ -188,7 +188,7 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn kernels_bind_special, kernels_bind_fused;
+BindFn kernels_bind_special, kernels_bind_fused, kernels_bind_compact;
 enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */
@@ -225,9 +225,15 @@ struct CpuPlan {
     Workers    *workers;
     const Step *steps;
     uint32_t    steps_count;
-    bool        splits;  /* any step is for all lanes */
-    uint8_t   **scratch; /* by lane */
-    uint8_t    *shared;
+    bool        splits; /* any step is for all lanes */
+    CpuRoom    *room;
+};
+struct CpuRoom {
+    Arena    *arena;
+    uint8_t **scratch; /* by lane */
+    uint8_t  *shared;
+    uint32_t  lanes;
+    size_t    scratch_bytes, shared_bytes; /* of a lane; of all */
 };
 /* cpu_bind with the inner loops of a given instruction set, for tests. */
 MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module,

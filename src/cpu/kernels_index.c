@@ -293,3 +293,42 @@ bool kernels_bind_rng_bits(Binder *b) {
     bind_step(b, bits_run, bits, bits->count * 16);
     return true;
 }
+
+/* --- compact ---------------------------------------------------------------------------------- */
+typedef struct Compact {
+    Ref     mask, x, y, count;
+    int64_t rows, fits; /* rows of x, and of y */
+    int64_t bytes;      /* a row */
+} Compact;
+
+/* Runs of kept rows are copied together; rows beyond those that fit are counted only. */
+static void compact_run(const void *params, const KernelCtx *ctx) {
+    const Compact *c = params;
+    const uint8_t *mask = ref_at(c->mask, ctx), *x = ref_at(c->x, ctx);
+    uint8_t       *y = ref_at(c->y, ctx);
+    int64_t        kept = 0;
+    for (int64_t row = 0; row < c->rows;) {
+        int64_t first = row;
+        while (row < c->rows && mask[row] != 0) row++;
+        int64_t run = row - first, room = c->fits - kept;
+        if (room > run) room = run;
+        if (room > 0) memcpy(y + kept * c->bytes, x + first * c->bytes, (size_t)(room * c->bytes));
+        kept += run;
+        while (row < c->rows && mask[row] == 0) row++;
+    }
+    *(int64_t *)ref_at(c->count, ctx) = kept;
+}
+bool kernels_bind_compact(Binder *b) {
+    const LaunchArg *x = &b->args[1];
+    Compact         *c = BIND_PARAMS(b, Compact);
+    int64_t          rows = x->dims[0];
+    *c = (Compact){.mask = ref_of(&b->args[0]),
+                   .x = ref_of(x),
+                   .y = ref_of(&b->outs[0]),
+                   .count = ref_of(&b->outs[1]),
+                   .rows = rows,
+                   .fits = b->outs[0].dims[0],
+                   .bytes = rows > 0 ? arg_elements(x) / rows * arg_width(x) : 0};
+    bind_step(b, compact_run, c, 0);
+    return true;
+}

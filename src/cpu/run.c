@@ -31,8 +31,8 @@ static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
     Run           *run = context;
     const CpuPlan *cpu = run->cpu;
     KernelCtx      ctx = {.slots = run->slots,
-                          .scratch = cpu->scratch[lane],
-                          .shared = cpu->shared,
+                          .scratch = cpu->room->scratch[lane],
+                          .shared = cpu->room->shared,
                           .lane = lane,
                           .lanes = lanes,
                           .failed = &run->failed};

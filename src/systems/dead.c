@@ -1,7 +1,8 @@
 /* dead: which rows does nobody need?
  *
- * Alive are terminators of graphs, rows with effects, and what they use; rows of a nested block
- * live and die with the operator that carries it, which is alive itself when an effect is inside.
+ * Alive are terminators of graphs, rows with effects or late sizes, and what they use; rows of a
+ * nested block live and die with the operator that carries it, which is alive itself when an effect
+ * is inside.
  * One backward sweep marks, one rewrite copies. Needs verified code, breaks layout. Linear. */
 #include "systems/rewrite.h"
 #include "systems/system.h"
@@ -10,7 +11,7 @@
 static void mark_effects(const Code *code, uint8_t *alive) {
     for (uint32_t row = 1; row < code->ops.table.count; row++) {
         const OpInfo *info = &op_infos[code->ops.opcode[row]];
-        bool          keep = (info->flags & OP_EFFECT) != 0 ||
+        bool          keep = (info->flags & (OP_EFFECT | OP_LATE)) != 0 ||
                     (info->flags & (OP_PURE | OP_STATE | OP_BLOCKS | OP_TERMINATOR | OP_VIEW)) == 0;
         if (!keep && !alive[row]) continue;
         alive[row] = 1;

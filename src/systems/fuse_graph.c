@@ -103,14 +103,15 @@ static void add_group(Fuse *f, uint32_t row) {
 void fuse_build(Fuse *f) {
     const Code *code = f->code;
     Arena      *scratch = f->ctx->scratch;
-    uint32_t    rows = f->last - f->first, edges_max = 0;
+    uint32_t    rows = f->last - f->first, edges_max = 0, late = 0;
     f->kind = ARENA_ARRAY_ZERO(scratch, uint8_t, rows);
     f->parent = ARENA_ARRAY(scratch, uint32_t, rows);
     f->groups = ARENA_ARRAY(scratch, Group, rows);
     f->next_member = ARENA_ARRAY_ZERO(scratch, uint32_t, rows);
     f->order = ARENA_ARRAY(scratch, uint32_t, rows);
     f->stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, rows);
-    for (uint32_t row = f->first; row < f->last; row++) edges_max += code->ops.operands_count[row];
+    for (uint32_t row = f->first; row < f->last; row++)
+        edges_max += code->ops.operands_count[row] + 1u;
     f->edges = ARENA_ARRAY(scratch, Edge, edges_max + 1);
     f->ins_first = ARENA_ARRAY(scratch, uint32_t, rows + 1);
     for (uint32_t row = f->first; row < f->last; row++) {
@@ -124,6 +125,9 @@ void fuse_build(Fuse *f) {
         }
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
             add_edge(f, row, i, op_operand(code, (OpId){row}, i));
+        if (late != 0) /* any row may have its sizes */
+            f->edges[f->edges_count++] = (Edge){late, row, PATH_MOVED, 0};
+        if (op_info(code, (OpId){row})->flags & OP_LATE) late = row;
         add_group(f, row);
     }
     f->ins_first[rows] = f->edges_count;

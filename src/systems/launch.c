@@ -6,7 +6,7 @@
  * rest a buffer that the memory system places in the arena. Empty results launch nothing. assign
  * becomes a copy into the parameter, or nothing when the memory system can write in place (see
  * memory.c). Needs layout and plan->dim_values. Linear; fills slots, launches, launch_args,
- * buffers. */
+ * buffers, and plan_sizes if data decides sizes. */
 #include "systems/system.h"
 
 /* What all dense values of a type have in common: made once a type, copied for every argument. */
@@ -20,7 +20,18 @@ typedef struct Launching {
     TypeArg        *type_args;    /* by type row */
     const int64_t **list_strides; /* by list row: a list of strides at the plan's sizes, or NULL */
     uint32_t       *buffer_of;    /* by value row: buffer of owners, 0 while unset */
+    bool            late;         /* the graph has late sizes: note what follows from sizes */
 } Launching;
+
+static void note_size(Launching *l, PlanSizeKind kind, uint32_t from, uint32_t arg, int64_t *at) {
+    PlanSizes *sizes = &l->plan->sizes;
+    if (!l->late) return;
+    uint32_t row = table_add(&sizes->table);
+    sizes->kind[row] = (uint8_t)kind;
+    sizes->from[row] = from;
+    sizes->arg[row] = arg;
+    sizes->at[row] = at;
+}
 
 static const TypeArg *value_type_arg(Launching *l, ValueId value) {
     const Types *types = &l->plan->world->types;
@@ -28,19 +39,15 @@ static const TypeArg *value_type_arg(Launching *l, ValueId value) {
     TypeArg     *made = &l->type_args[type.row];
     if (made->arg.dims != NULL) return made;
     uint32_t rank = type_rank(types, type);
-    int64_t *dims = ARENA_ARRAY(l->plan->arena, int64_t, 2 * rank), *strides = dims + rank;
-    int64_t  stride = 1;
-    for (uint32_t i = rank; i-- > 0;) {
-        dims[i] = l->plan->dim_values[type_dims(types, type)[i].row];
-        strides[i] = stride;
-        stride *= dims[i];
-    }
+    int64_t *dims = ARENA_ARRAY(l->plan->arena, int64_t, 2 * rank);
+    int64_t  elements = plan_type_sizes(l->plan->world, type, l->plan->dim_values, dims);
+    note_size(l, PLAN_SIZE_TYPE, type.row, 0, dims);
     made->arg = (LaunchArg){.dtype = (uint8_t)type_dtype(types, type),
                             .rank = (uint8_t)rank,
                             .dense = true,
                             .dims = dims,
-                            .strides = strides};
-    made->bytes = (uint64_t)stride * dtype_bytes((Dtype)made->arg.dtype);
+                            .strides = dims + rank};
+    made->bytes = (uint64_t)elements * dtype_bytes((Dtype)made->arg.dtype);
     return made;
 }
 static uint64_t value_bytes(Launching *l, ValueId value) { return value_type_arg(l, value)->bytes; }
@@ -52,6 +59,7 @@ static const int64_t *strides_of(Launching *l, ListId list) {
     int64_t *strides = ARENA_ARRAY(l->plan->arena, int64_t, list_count(attrs, list));
     for (uint32_t i = 0; i < list_count(attrs, list); i++)
         strides[i] = l->plan->dim_values[list_numbers(attrs, list)[i]];
+    note_size(l, PLAN_SIZE_STRIDES, list.row, 0, strides);
     return *made = strides;
 }
 
@@ -92,6 +100,7 @@ static uint32_t add_arg(Launching *l, ValueId value) {
         ListId strides = views->strides[value.row];
         arg->offset = (uint64_t)plan->dim_values[views->offset[value.row].row] *
                       dtype_bytes((Dtype)arg->dtype);
+        note_size(l, PLAN_SIZE_OFFSET, views->offset[value.row].row, row, NULL);
         arg->dense = !list_id_some(strides);
         if (!arg->dense) arg->strides = strides_of(l, strides);
     }
@@ -129,11 +138,12 @@ static void add_input_slots(Launching *l) {
 }
 
 /* Slots before launches, so that outputs are written in place from the start. */
-static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
+static void add_row_slots(Launching *l, uint32_t block, uint32_t first, uint32_t last) {
     const World *world = l->plan->world;
     const Code  *code = &world->code;
     for (uint32_t row = first; row < last; row++) {
         uint32_t opcode = code->ops.opcode[row];
+        if (code->ops.block[row].row != block) continue; /* part of a kernel */
         if (opcode == OP_PARAMETER) {
             StrId name = {(uint32_t)op_attrs(world, code, (OpId){row})[ATTR_PARAMETER_name]};
             add_slot(l, SLOT_PARAMETER, 0, name, op_result(code, (OpId){row}, 0));
@@ -162,7 +172,7 @@ static void launch_row(Launching *l, uint32_t row) {
     if (opcode == OP_ASSIGN) return; /* after all others */
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < results; i++) bytes += value_bytes(l, (ValueId){first.row + i});
-    if (bytes == 0 && !(info->flags & OP_EFFECT)) return;
+    if (bytes == 0 && !(info->flags & (OP_EFFECT | OP_LATE))) return;
     add_launch(l, (OpId){row}, (uint16_t)opcode, op_operands(code, (OpId){row}),
                code->ops.operands_count[row], first, results, code->ops.attrs[row]);
 }
@@ -192,9 +202,12 @@ Ran sys_launch(SystemCtx *ctx) {
     table_clear(&plan->launches.table);
     table_clear(&plan->args.table);
     table_clear(&plan->buffers.table);
+    table_clear(&plan->sizes.table);
+    for (uint32_t row = first; row < last; row++)
+        l.late |= (op_info(code, (OpId){row})->flags & OP_LATE) != 0;
     plan->inputs = plan->outputs = 0;
     add_input_slots(&l);
-    add_row_slots(&l, first, last);
+    add_row_slots(&l, block, first, last);
     for (uint32_t row = first; row < last; row++)
         if (code->ops.block[row].row == block) launch_row(&l, row);
     for (uint32_t row = last; row-- > first;)

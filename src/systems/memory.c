@@ -69,10 +69,12 @@ static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer
     return true;
 }
 
-/* Launches before the last check may be undone by it. */
+/* Launches before the last check may be undone by it; late sizes are checked where they come. */
 static uint32_t find_last_assert(const Plan *plan) {
     uint32_t row = plan->launches.table.count - 1;
-    while (row > 0 && plan->launches.opcode[row] != OP_ASSERT) row--;
+    while (row > 0 && plan->launches.opcode[row] != OP_ASSERT &&
+           !(op_infos[plan->launches.opcode[row]].flags & OP_LATE))
+        row--;
     return row;
 }
 /* Whether the value of an assign launch can be computed in the parameter's memory. */

@@ -1,9 +1,18 @@
 /* Rules of operators that change shapes: views, slicing, indexing, reductions, sorting.
  *
- * What cannot be decided on symbols (does this slice fit?) is checked when sizes are bound
- * (bind.c). */
+ * What cannot be decided on symbols (does this slice fit?) is checked at every call (checks.h). */
 #include "tables/infer.h"
 
+/* Whether operand 0 can be repeated to dims: its axes are these, or 1. */
+static bool repeats_to(InferCtx *ctx, const DimId *dims, IntList axes) {
+    for (uint32_t i = 0; i < axes.count; i++) {
+        DimId from = infer_dim(ctx, 0, i), to = dims[axes.at[i]];
+        bool  one = dims_same(&ctx->world->dims, from, dims_const(&ctx->world->dims, 1));
+        if (!one && !infer_sizes_same(ctx, "an axis can be repeated only from size 1", from, to))
+            return false;
+    }
+    return true;
+}
 void infer_broadcast_in_dim(InferCtx *ctx) {
     IntList shape = infer_list(ctx, ATTR_BROADCAST_IN_DIM_shape);
     IntList axes = infer_list(ctx, ATTR_BROADCAST_IN_DIM_axes);
@@ -16,13 +25,7 @@ void infer_broadcast_in_dim(InferCtx *ctx) {
         !infer_axes_ascending(ctx, axes, shape.count))
         return;
     for (uint32_t i = 0; i < shape.count; i++) dims[i] = (DimId){(uint32_t)shape.at[i]};
-    for (uint32_t i = 0; i < axes.count; i++) {
-        DimId from = infer_dim(ctx, 0, i), to = dims[axes.at[i]];
-        bool  one = dims_same(&ctx->world->dims, from, dims_const(&ctx->world->dims, 1));
-        if (!one && !infer_sizes_same(ctx, "an axis can be repeated only from size 1", from, to))
-            return;
-    }
-    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
+    if (repeats_to(ctx, dims, axes)) infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
 }
 
 static DimId elements(InferCtx *ctx, const DimId *dims, uint32_t rank) {
@@ -30,6 +33,13 @@ static DimId elements(InferCtx *ctx, const DimId *dims, uint32_t rank) {
     for (uint32_t i = 0; i < rank && dim_id_some(count); i++)
         count = dims_mul(&ctx->world->dims, count, dims[i]);
     return count;
+}
+static bool keeps_elements(InferCtx *ctx, const DimId *dims, uint32_t rank) {
+    DimId before =
+        elements(ctx, type_dims(&ctx->world->types, infer_type(ctx, 0)), infer_rank(ctx, 0));
+    DimId after = elements(ctx, dims, rank);
+    if (!dim_id_some(before) || !dim_id_some(after)) return infer_fail_dim(ctx);
+    return infer_sizes_same(ctx, "the number of elements would change", before, after);
 }
 
 void infer_reshape(InferCtx *ctx) {
@@ -40,12 +50,7 @@ void infer_reshape(InferCtx *ctx) {
         return;
     }
     for (uint32_t i = 0; i < shape.count; i++) dims[i] = (DimId){(uint32_t)shape.at[i]};
-    DimId before =
-        elements(ctx, type_dims(&ctx->world->types, infer_type(ctx, 0)), infer_rank(ctx, 0));
-    DimId after = elements(ctx, dims, shape.count);
-    if (!dim_id_some(before) || !dim_id_some(after))
-        (void)infer_fail_dim(ctx);
-    else if (infer_sizes_same(ctx, "the number of elements would change", before, after))
+    if (keeps_elements(ctx, dims, shape.count))
         infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
 }
 
@@ -318,7 +323,8 @@ void infer_dynamic_shape(InferCtx *ctx) {
          !infer_axes_ascending(ctx, axes, sizes.count)))
         return;
     for (uint32_t i = 0; i < sizes.count; i++) dims[i] = (DimId){(uint32_t)sizes.at[i]};
-    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, sizes.count);
+    if (repeats ? repeats_to(ctx, dims, axes) : keeps_elements(ctx, dims, sizes.count))
+        infer_set(ctx, 0, infer_dtype(ctx, 0), dims, sizes.count);
 }
 
 /* --- reductions ------------------------------------------------------------------------------- */

@@ -62,6 +62,16 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
     C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")
 TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
+/* What of the launches follows from which sizes: only in plans of graphs with late sizes
+ * (shape_program.h), so that a call can put in the true ones. */
+typedef enum PlanSizeKind { PLAN_SIZE_TYPE, PLAN_SIZE_STRIDES, PLAN_SIZE_OFFSET } PlanSizeKind;
+#define PLAN_SIZES_COLUMNS(C)                                                                      \
+    C(uint8_t, kind, "PlanSizeKind")                                                               \
+    C(uint32_t, from, "TypeId, ListId of strides, or DimId of an offset in elements")              \
+    C(uint32_t, arg, "row of launch_args, of offsets")                                             \
+    C(int64_t *, at, "sizes then strides of the type; strides")
+TABLE_TYPE(PlanSizes, PLAN_SIZES_COLUMNS);
+
 typedef struct Plan {
     const World        *world; /* outlives the plan; not rewritten meanwhile */
     const struct Loops *loops; /* kernels of its fused rows (loops.h); outlives the plan */
@@ -71,11 +81,11 @@ typedef struct Plan {
     Launches            launches;
     LaunchArgs          args;
     Buffers             buffers;
+    PlanSizes           sizes;
     uint64_t            arena_bytes; /* of slot 0 */
     uint64_t            floor_bytes; /* most bytes alive at once: no plan can need less */
     uint32_t            inputs, outputs;
-    Arena              *arena; /* dim_values, sizes of arguments, and what back ends bind */
-    Budget              budget;
+    Arena              *arena; /* the plan, its tables, and what back ends bind */
 } Plan;
 
 static inline const LaunchArg *launch_args(const Plan *plan, uint32_t launch) {
@@ -90,6 +100,12 @@ static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
 /* The numbers of an INTS attribute, or the evaluated sizes of a DIMS attribute. out: LIST_MAX
  * long. */
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);
+
+/* dims[rank], then row-major strides[rank], of a type at these sizes; returns the elements. */
+int64_t plan_type_sizes(const World *world, TypeId type, const int64_t *dim_values, int64_t *out);
+/* Puts dim_values into the arguments of all launches; memory stays where it is. Nothing may have
+ * become larger. Linear in the sizes table. */
+void plan_resize(Plan *plan);
 
 /* NULL when memory is refused. loops may be NULL for code without fused rows. */
 Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph);

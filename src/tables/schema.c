@@ -21,6 +21,7 @@
 #define INPLACE     OP_INPLACE
 #define AUX         OP_AUX
 #define DERIVED     OP_DERIVED
+#define LATE        OP_LATE
 #define MANY        OP_MANY
 #define REQUIRED    (-1e300)
 

@@ -6,7 +6,8 @@
 
 #include "tables/schema.h"
 
-typedef enum Known { UNKNOWN, KNOWN, CHECKED } Known; /* checked: in the stage that told it */
+/* checked: in the stage that told it; told: a message names it */
+typedef enum Known { UNKNOWN, KNOWN, CHECKED, TOLD } Known;
 
 typedef struct Making {
     const World *world;
@@ -325,71 +326,86 @@ static void check_all(Making *m) {
 }
 
 /* --- late sizes ------------------------------------------------------------------------------- */
-/* The sizes that this operator gives: a size attribute, or a list of them. */
+/* The sizes that a late operator gives: a size attribute, or a list of them. */
 static uint32_t late_dims(const Making *m, uint32_t row, int64_t *one, const int64_t **out) {
-    const Code *code = &m->world->code;
-    if (code->ops.opcode[row] == OP_COMPACT) {
-        *one = (int64_t)op_attrs(m->world, code, (OpId){row})[ATTR_COMPACT_size];
-        *out = one;
-        return 1;
-    }
-    if (code->ops.opcode[row] != OP_DYNAMIC_RESHAPE &&
-        code->ops.opcode[row] != OP_DYNAMIC_BROADCAST)
-        return 0;
-    ListId list = {(uint32_t)op_attrs(m->world, code, (OpId){row})[ATTR_DYNAMIC_RESHAPE_dims]};
+    const Code     *code = &m->world->code;
+    const uint64_t *words = op_attrs(m->world, code, (OpId){row});
+    *one = (int64_t)words[0];
+    *out = one;
+    if (op_info(code, (OpId){row})->attrs[0].kind == ATTR_DIM) return 1;
+    ListId list = {(uint32_t)words[0]};
     *out = list_numbers(&m->world->attrs, list);
     return list_count(&m->world->attrs, list);
 }
-/* Writes the steps of a late operator; false when it gives no size that is still unknown. */
-static bool late_steps(Making *m, uint32_t row) {
-    const Code    *code = &m->world->code;
+/* There are no more rows than the operand has. */
+static uint32_t late_most(const Making *m, uint32_t row) {
+    const Code *code = &m->world->code;
+    if (code->ops.opcode[row] != OP_COMPACT) return 0;
+    TypeId mask = value_type(m->world, op_operand(code, (OpId){row}, 0));
+    return type_dims(&m->world->types, mask)[0].row;
+}
+static void late_steps(Making *m, uint32_t row) {
     const int64_t *sizes;
     int64_t        one;
-    uint32_t       count = late_dims(m, row, &one, &sizes), found = 0;
+    uint32_t       count = late_dims(m, row, &one, &sizes);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t dim = (uint32_t)sizes[i], most = 0;
+        uint32_t dim = (uint32_t)sizes[i];
         if (m->known[dim] || m->dims->rows.kind[dim] != DIM_SYMBOL) continue;
-        if (code->ops.opcode[row] == OP_COMPACT)
-            most = type_dims(&m->world->types,
-                             value_type(m->world, op_operand(code, (OpId){row}, 0)))[0]
-                       .row;
-        step(m, SHAPE_LATE, dim, most, i);
+        step(m, SHAPE_LATE, dim, late_most(m, row), i);
         know(m, dim);
-        found++;
     }
-    return found != 0;
+}
+static void check_late(Making *m, uint32_t row) {
+    const int64_t *sizes;
+    int64_t        one;
+    uint32_t       count = late_dims(m, row, &one, &sizes);
+    for (uint32_t i = 0; i < count; i++)
+        if (m->known[sizes[i]]) step(m, SHAPE_GIVEN, (uint32_t)sizes[i], 0, i);
 }
 
 /* --- unbound ---------------------------------------------------------------------------------- */
-static bool fail_unbound(Making *m, uint32_t op, uint32_t dim) {
-    if (dim == 0 || m->known[dim]) return true;
-    (void)diags_add(m->diags, DIAG_DIM_UNBOUND, op, dim, 0, 0, 0);
-    m->known[dim] = CHECKED; /* once a dim */
-    return false;
+static uint32_t unknown_of(const Making *m, TypeId type) {
+    const Types *types = &m->world->types;
+    for (uint32_t i = 0; i < type_rank(types, type); i++)
+        if (!m->known[type_dims(types, type)[i].row]) return type_dims(types, type)[i].row;
+    return 0;
 }
-static bool all_bound(Making *m) {
-    const World *world = m->world;
-    const Code  *code = &world->code;
-    bool         bound = true;
+/* A size of a row that is not known now, or 0. */
+static uint32_t unknown_size(const Making *m, uint32_t row) {
+    const World    *world = m->world;
+    const Code     *code = &world->code;
+    const OpInfo   *info = op_info(code, (OpId){row});
+    const uint64_t *words = op_attrs(world, code, (OpId){row});
+    uint32_t        dim = 0;
+    for (uint32_t i = 0; i < code->ops.results_count[row] && dim == 0; i++)
+        dim = unknown_of(m, value_type(world, op_result(code, (OpId){row}, i)));
+    for (uint32_t i = 0; i < info->attrs_count && dim == 0; i++) {
+        ListId list = {info->attrs[i].kind == ATTR_DIMS ? (uint32_t)words[i] : 0};
+        if (info->attrs[i].kind == ATTR_DIM && words[i] != 0 && !m->known[words[i]])
+            dim = (uint32_t)words[i];
+        for (uint32_t k = 0; k < list_count(&world->attrs, list) && dim == 0; k++)
+            if (!m->known[list_numbers(&world->attrs, list)[k]])
+                dim = (uint32_t)list_numbers(&world->attrs, list)[k];
+    }
+    return dim;
+}
+/* early: by row of the graph, a size that was not known when the row was reached, or 0. */
+static bool all_bound(Making *m, const uint32_t *early) {
+    bool bound = true;
     for (uint32_t i = 0; i < making_inputs(m); i++) {
-        TypeId type = value_type(world, making_arg(m, i));
-        for (uint32_t k = 0; k < type_rank(&world->types, type); k++)
-            bound &= fail_unbound(m, 0, type_dims(&world->types, type)[k].row);
+        uint32_t dim = unknown_of(m, value_type(m->world, making_arg(m, i)));
+        if (dim == 0) continue;
+        (void)diags_add(m->diags, DIAG_DIM_UNBOUND, 0, dim, 0, 0, 0);
+        m->known[dim] = TOLD;
+        bound = false;
     }
     for (uint32_t row = m->op_first; row < m->op_last; row++) {
-        const OpInfo   *info = op_info(code, (OpId){row});
-        const uint64_t *words = op_attrs(world, code, (OpId){row});
-        for (uint32_t i = 0; i < code->ops.results_count[row]; i++) {
-            TypeId type = value_type(world, op_result(code, (OpId){row}, i));
-            for (uint32_t k = 0; k < type_rank(&world->types, type); k++)
-                bound &= fail_unbound(m, row, type_dims(&world->types, type)[k].row);
-        }
-        for (uint32_t i = 0; i < info->attrs_count; i++) {
-            ListId list = {info->attrs[i].kind == ATTR_DIMS ? (uint32_t)words[i] : 0};
-            if (info->attrs[i].kind == ATTR_DIM) bound &= fail_unbound(m, row, (uint32_t)words[i]);
-            for (uint32_t k = 0; k < list_count(&world->attrs, list); k++)
-                bound &= fail_unbound(m, row, (uint32_t)list_numbers(&world->attrs, list)[k]);
-        }
+        uint32_t dim = early[row - m->op_first];
+        if (dim == 0 || m->known[dim] == TOLD) continue;
+        DiagKind kind = m->known[dim] ? DIAG_DIM_EARLY : DIAG_DIM_UNBOUND;
+        (void)diags_add(m->diags, kind, row, dim, 0, 0, 0);
+        m->known[dim] = TOLD;
+        bound = false;
     }
     return bound;
 }
@@ -417,14 +433,20 @@ static void end_stage(Making *m, uint32_t op, ShapeStage *stages, uint32_t *coun
     uint32_t first = *count == 0 ? 0 : stages[*count - 1].last, checks;
     settle(m);
     checks = m->steps_count;
+    if (op != 0) check_late(m, op);
     check_all(m);
     stages[(*count)++] = (ShapeStage){{op}, first, checks, m->steps_count};
 }
-static uint32_t make_stages(Making *m, ShapeStage *stages) {
+static uint32_t make_stages(Making *m, ShapeStage *stages, uint32_t *early) {
     uint32_t count = 0;
     end_stage(m, 0, stages, &count);
-    for (uint32_t row = m->op_first; row < m->op_last; row++)
-        if (late_steps(m, row)) end_stage(m, row, stages, &count);
+    for (uint32_t row = m->op_first; row < m->op_last; row++) {
+        if (op_info(&m->world->code, (OpId){row})->flags & OP_LATE) {
+            late_steps(m, row);
+            end_stage(m, row, stages, &count);
+        }
+        early[row - m->op_first] = unknown_size(m, row);
+    }
     return count;
 }
 const ShapeProgram *shape_program_make(Arena *out, const World *world, GraphId graph,
@@ -432,11 +454,13 @@ const ShapeProgram *shape_program_make(Arena *out, const World *world, GraphId g
     ASSERT(graph_id_some(graph) && graph.row < world->code.graphs.table.count);
     Scratch       scratch = scratch_begin(&out, 1);
     Making        making = making_begin(scratch.arena, world, graph, diags), *m = &making;
-    ShapeStage   *stages = ARENA_ARRAY(scratch.arena, ShapeStage, m->op_last - m->op_first + 1);
+    uint32_t      rows = m->op_last - m->op_first;
+    ShapeStage   *stages = ARENA_ARRAY(scratch.arena, ShapeStage, rows + 1);
+    uint32_t     *early = ARENA_ARRAY(scratch.arena, uint32_t, rows);
     ShapeProgram *program = NULL;
     want_all(m, roots);
-    uint32_t count = make_stages(m, stages);
-    if (all_bound(m)) {
+    uint32_t count = make_stages(m, stages, early);
+    if (all_bound(m, early)) {
         ShapeStep  *steps = ARENA_ARRAY(out, ShapeStep, m->steps_count);
         uint32_t   *words = ARENA_ARRAY(out, uint32_t, m->words_count);
         ShapeStage *kept = ARENA_ARRAY(out, ShapeStage, count);

@@ -6,16 +6,16 @@
  * sizes (checks.h), and that tensors have possible sizes. Only dims that the graph uses take part,
  * however many the world has.
  *
- * Sizes that data decides (compact, dynamic_reshape, dynamic_broadcast) are late: every operator
- * that gives some ends a stage. Before it has run, they and all that depends on them stand at upper
- * bounds, by which memory is planned; afterwards shape_program_resize puts in what they are. A
+ * Sizes that data decides are late: every operator that gives some (OP_LATE) ends a stage. Before
+ * it has run, they and all that depends on them stand at upper bounds, by which memory is planned;
+ * afterwards shape_program_resize puts in what they are, or checks it where they were known. A
  * symbol is given by an input axis that is the symbol itself, by an axis or an equality whose only
  * unknown it is and that is linear in it, or by the data. */
 #ifndef STOA_TABLES_SHAPE_PROGRAM_H
 #define STOA_TABLES_SHAPE_PROGRAM_H
 
+#include "tables/schema.h"
 #include "tables/tensor.h"
-#include "tables/world.h"
 
 typedef enum ShapeStepKind {
     SHAPE_INPUT,  /* row = axis b of input a */
@@ -28,6 +28,7 @@ typedef enum ShapeStepKind {
     SHAPE_FACTS,  /* check: row keeps range and congruence */
     SHAPE_SIZE,   /* check: row is axis b of input a */
     SHAPE_SAME,   /* check: row is a, by a declared equality */
+    SHAPE_GIVEN,  /* check: row is the size b that data says */
     SHAPE_NEED,   /* check: row of checks */
     SHAPE_TENSOR  /* check: possible sizes; row is a type, a its first value, b the operator */
 } ShapeStepKind;
@@ -48,6 +49,12 @@ typedef struct ShapeProgram {
     uint32_t          stages_count, inputs;
     bool              late; /* there is more than stage 0 */
 } ShapeProgram;
+/* The sizes of dynamic_reshape and dynamic_broadcast stand in an operand: they are known before the
+ * operator runs. compact counts while it runs: into a result. */
+static inline bool shape_stage_counts(const ShapeProgram *program, uint32_t stage) {
+    const Code *code = &program->world->code;
+    return code->ops.opcode[program->stages[stage].op.row] == OP_COMPACT;
+}
 
 /* Further dims that a back end reads at every call, beside types, attributes and checks: rows of
  * dims, and lists of such rows; nil ones are skipped. */

@@ -70,6 +70,13 @@ static bool fail_same(const Running *r, uint32_t row, uint32_t other) {
     scratch_end(scratch);
     return false;
 }
+static bool fail_given(const Running *r, const ShapeStep *step) {
+    Scratch scratch = scratch_begin(NULL, 0);
+    (void)fail_fact(r, step->row,
+                    str_format(scratch.arena, "%lld, as data says", (long long)r->sizes[step->b]));
+    scratch_end(scratch);
+    return false;
+}
 static bool fail_overflow(const Running *r, uint32_t row) {
     r->values[row] = INT64_MAX;
     return fail_fact(r, row, STR("less: it overflows"));
@@ -196,6 +203,7 @@ static bool run_check(const Running *r, const ShapeStep *step) {
                fail_facts(r, row);
     case SHAPE_SIZE: return values[row] == r->inputs[step->a].shape[step->b] || fail_size(r, step);
     case SHAPE_SAME: return values[row] == values[step->a] || fail_same(r, row, step->a);
+    case SHAPE_GIVEN: return values[row] == r->sizes[step->b] || fail_given(r, step);
     case SHAPE_NEED:
         return check_holds((CheckKind)r->program->world->checks.rows.kind[row], values[step->a],
                            values[step->b]) ||

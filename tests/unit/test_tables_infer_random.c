@@ -237,9 +237,9 @@ static void gen_dynamic_shape(Case *c) {
         int64_t  axes[SHAPE_RANK_MAX];
         uint32_t count;
         c->words[1] = some_axes(c, to.rank, axes, &count);
-        for (uint32_t i = 0; i < count; i++) from.at[from.rank++] = any(c);
+        for (uint32_t i = 0; i < count; i++) from.at[from.rank++] = like(c, to.at[axes[i]]);
     } else {
-        from = any_shape(c, 0, 3);
+        from = like_shape(c, to);
     }
     c->words[0] = sizes(c, to);
     give(c, DTYPE_F32, from);
@@ -606,7 +606,8 @@ static bool try_numbers(Case *c, const Said *symbolic) {
     if (valid) {
         Said concrete = infer(c, types, words);
         bool holds = symbolic->good && checks_hold(c, symbolic->block, values);
-        bool repeats = c->opcode == OP_BROADCAST_IN_DIM && concrete.good;
+        bool repeats = (c->opcode == OP_BROADCAST_IN_DIM || c->opcode == OP_DYNAMIC_BROADCAST) &&
+                       concrete.good;
         agree = (repeats && !holds) || EXPECT_EQ(concrete.good, holds); // only a known 1 repeats
         if (agree && holds) agree = results_agree(c, symbolic, &concrete, values);
         c->compared += holds;
