@@ -7,6 +7,7 @@
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --explain        loops and estimated cost of each kernel before and after each step
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --bisect         find the first rewrite that makes the result fail --check or --expect
@@ -43,7 +44,7 @@ static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
                 "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
-                "             [--fuel N] [--bisect] [--expect TEXT]\n"
+                "             [--search FILE] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
@@ -89,7 +90,8 @@ static bool read_flag(Options *o, String flag) {
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel", "--schedule"};
+    static const char *const names[] = {"-o",     "-r",         "--expect", "--target",
+                                        "--fuel", "--schedule", "--search"};
     int64_t                  fuel = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -103,6 +105,8 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->expect = value;
     else if (str_same(name, STR("--schedule")))
         o->schedules.file = value;
+    else if (str_same(name, STR("--search")))
+        o->schedules.search = value;
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
     else if (str_same(name, STR("--fuel"))) {
@@ -213,8 +217,8 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
-    schedules.explain = schedules.explain && !quiet;
-    stoac_schedules_begin(&schedules, arena, &runner);
+    if (quiet) schedules = (StoacSchedules){.file = schedules.file};
+    stoac_schedules_begin(&schedules, arena, &runner, o->target ? &target : NULL);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
     if (!quiet) stoac_schedules_end(&schedules, &runner);
     *out_fuel = runner.ctx.fuel;

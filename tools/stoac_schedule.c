@@ -1,13 +1,13 @@
 /* Explaining runs the scheduler once to learn its steps, takes everything back and does them one by
- * one. */
+ * one. A search goes to a file that only this machine can use; --schedule takes what it found. */
 #include "stoac_schedule.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "arena/os.h"
+#include "cpu/cpu.h"
 #include "systems/schedule.h"
-#include "systems/search.h"
 #include "text/messages.h"
 #include "text/print_loops.h"
 
@@ -71,13 +71,68 @@ static void explain(SystemCtx *ctx, Schedule *s) {
         print_state(schedules, ctx, s);
     }
 }
+/* --- searching -------------------------------------------------------------------------------- */
+static void tell(StoacSchedules *schedules) {
+    if (schedules->diags.rows.table.count > 1) {
+        String told = text_diags(schedules->arena, NULL, &schedules->diags);
+        fprintf(stderr, "%.*s", STR_ARGS(told));
+    }
+    diags_clear(&schedules->diags);
+}
+static void open_search(StoacSchedules *schedules, Target *target) {
+    EmitMeasure *measure = &schedules->measure;
+    Search      *search = &schedules->searching;
+    JitOptions   options = {.level = JIT_HOST};
+    if (target == NULL) {
+        fprintf(stderr, "stoac: --search needs --target cpu\n");
+        exit(2);
+    }
+    diags_open(&schedules->diags, NULL);
+    measure->diags = &schedules->diags;
+    *search = (Search){.target = target, .book = &schedules->book, .context = measure};
+    if (workers_open(schedules->arena, 0, true, &measure->workers) != STATUS_OK) exit(1);
+    String name = cpu_describe_machine(schedules->arena, target, workers_lanes(measure->workers));
+    if (jit_open(schedules->arena, &options, &schedules->diags, &measure->jit) == STATUS_OK)
+        search->measure = emit_measure; /* else estimates decide */
+    schedules->book = schedule_book_open(schedules->arena);
+    schedule_book_load(&schedules->book, schedules->search, name, &schedules->diags);
+    tell(schedules);
+}
+/* One line a kernel. */
+static void search_and_tell(SystemCtx *ctx, Schedule *s) {
+    StoacSchedules *schedules = ctx->scheduler_context;
+    Search         *search = &schedules->searching;
+    double          rules = search->rules_us, best = search->best_us;
+    uint32_t        found = search->found;
+    uint64_t        begun = os_clock_ns();
+    ctx->scheduler_context = search;
+    search_scheduler(ctx, s);
+    ctx->scheduler_context = schedules;
+    if (search->found != found) {
+        fprintf(stderr, "k%u: known\n", s->kernel.row);
+        return;
+    }
+    rules = search->rules_us - rules;
+    best = search->best_us - best;
+    fprintf(stderr, "k%u: %.1f us by the rules, %.1f us found (%.2fx), searched %.2f s\n",
+            s->kernel.row, rules, best, rules / best, (double)(os_clock_ns() - begun) / 1e9);
+}
+static void close_search(StoacSchedules *schedules) {
+    Status status = schedule_book_save(&schedules->book, schedules->search, &schedules->diags);
+    tell(schedules);
+    jit_close(schedules->measure.jit);
+    workers_close(schedules->measure.workers);
+    if (status != STATUS_OK) exit(1);
+}
+
 static void from_rules(SystemCtx *ctx, Schedule *s) {
     (void)ctx;
     schedule_rules(s, NULL);
 }
 
 /* ---------------------------------------------------------------------------------------------- */
-void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner) {
+void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner,
+                           Target *target) {
     SystemCtx *ctx = &runner->ctx;
     schedules->arena = arena;
     schedules->scheduler = from_rules;
@@ -88,9 +143,14 @@ void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runn
     }
     ctx->scheduler = schedules->explain ? explain : schedules->scheduler;
     ctx->scheduler_context = schedules->explain ? (void *)schedules : (void *)&schedules->book;
+    if (schedules->search == NULL) return;
+    open_search(schedules, target);
+    ctx->scheduler = search_and_tell;
+    ctx->scheduler_context = schedules;
 }
 void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
     const Loops *loops = &runner->loops;
+    if (schedules->search != NULL) close_search(schedules);
     if (schedules->steps) printf("stoa schedules 1\n");
     for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
         KernelId kernel = {row}, same = loops->kernels.same[row];

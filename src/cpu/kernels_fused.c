@@ -5,8 +5,6 @@
 #include "cpu/emit.h"
 #include "cpu/kernels.h"
 
-enum { VECTOR_GRAIN = 64, BYTES_A_TURN = 8 };
-
 typedef struct Fused {      /* what the phases of one launch share */
     const Ref     *refs;    /* by buffer of the kernel; of ARG buffers */
     const int64_t *work_at; /* by buffer: offset in shared memory; -1: no WORK buffer */
@@ -72,15 +70,9 @@ bool kernels_bind_fused(Binder *b) {
     for (uint32_t i = 0; i < emitted->phases_count; i++) {
         const EmitPhase *from = &emitted->phases[i];
         FusedPhase      *phase = BIND_PARAMS(b, FusedPhase);
-        int64_t          inside = 1;
-        *phase = (FusedPhase){.fused = f, .run = from->run, .extent = 1, .grain = 1};
-        if (from->parallel) {
-            phase->extent = emit_size(loops, code, from->extent, params);
-            inside = emit_size(loops, code, from->inside, params);
-            phase->grain = inside == 1 ? VECTOR_GRAIN : 1;
-        }
-        int64_t turns = phase->extent * (inside < 1 ? 1 : inside);
-        bind_step(b, fused_run, phase, from->parallel ? turns * BYTES_A_TURN : 0);
+        EmitTurns        turns = emit_turns(loops, code, from, params);
+        *phase = (FusedPhase){f, from->run, turns.extent, turns.grain};
+        bind_step(b, fused_run, phase, turns.bytes);
     }
     return true;
 }

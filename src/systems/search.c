@@ -5,17 +5,27 @@
 #include "systems/search.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "arena/hash.h"
 #include "systems/schedule.h"
 #include "tables/philox.h"
 
-enum { POPULATION = 16, POPULATION_MAX = 256, GENERATIONS = 8, MEASURED = 8 };
+enum {
+    POPULATION = 16,
+    POPULATION_MAX = 256,
+    GENERATIONS = 8,
+    MEASURED = 8,
+    PARENTS = 3,
+    TURNS = 2
+};
+static const double worthwhile = 0.97; /* of the rules' time, to be taken instead */
 
 typedef struct Candidate {
     Decisions decisions; /* taken: what it is made of; none: the rules' own choice */
     uint64_t  hash;
     double    us;
+    bool      measured; /* else estimated */
 } Candidate;
 typedef struct Evolving {
     Search       *search;
@@ -89,36 +99,70 @@ static void evolve(Evolving *e) {
         }
 }
 
-static double measured_us(Evolving *e, Candidate *candidate, bool rules_only) {
+/* --- deciding --------------------------------------------------------------------------------- */
+/* The same candidate again, whatever it was drawn from. */
+static void fix(Candidate *candidate) {
+    Decisions *d = &candidate->decisions;
+    d->given_count = d->taken_count;
+    memcpy(d->given, d->taken, d->taken_count * sizeof *d->taken);
+}
+static void measure(Evolving *e, Candidate *candidate, bool rules_only) {
+    ArenaMark scratch = arena_mark(e->s->scratch);
     build(e, candidate, rules_only);
+    schedule_sharing(e->s);
     double us = e->search->measure(e->search->context, e->s->loops, e->s->kernel);
     e->search->measurements++;
-    return us >= 0 ? us : INFINITY;
+    candidate->us = us >= 0 ? fmin(us, candidate->measured ? candidate->us : INFINITY) : INFINITY;
+    candidate->measured = true;
+    arena_release(e->s->scratch, scratch);
 }
-/* The best of the population, or the rules' own choice (all zero); measured if that is possible. */
-static Candidate choose(Evolving *e, Candidate rules, bool *out_rules) {
-    Search  *search = e->search;
-    uint32_t most = search->measured != 0 ? search->measured : MEASURED;
-    double   rules_us = rules.us;
-    if (search->measure != NULL) rules_us = measured_us(e, &rules, true);
-    Candidate best = rules;
-    best.us = rules_us;
-    *out_rules = true;
-    for (uint32_t i = 0; i < e->count && i < most; i++) {
-        Candidate candidate = e->rows[i];
-        if (search->measure != NULL) {
-            candidate.decisions.given_count = candidate.decisions.taken_count;
-            memcpy(candidate.decisions.given, candidate.decisions.taken,
-                   sizeof candidate.decisions.given);
-            candidate.us = measured_us(e, &candidate, false);
-        }
-        if (!(candidate.us < best.us)) continue;
-        best = candidate;
-        *out_rules = false;
+static int faster_first(const void *left, const void *right) {
+    const Candidate *a = left, *b = right;
+    return (a->us > b->us) - (a->us < b->us);
+}
+/* Measures the best by estimate, then children of the best of those; fastest first. */
+static uint32_t measure_pool(Evolving *e, Candidate *pool, uint32_t most) {
+    uint32_t count = 0, first;
+    for (; count < e->count && count < most; count++) {
+        pool[count] = e->rows[count];
+        fix(&pool[count]);
+        measure(e, &pool[count], false);
     }
-    search->rules_us += rules_us;
-    search->best_us += best.us;
-    return best;
+    first = count;
+    qsort(pool, first, sizeof *pool, faster_first);
+    for (uint32_t tried = 0; tried < most * 2 && count < most * 2 && first != 0; tried++) {
+        Candidate child = child_of(e, &pool[draw(e, first < PARENTS ? first : PARENTS)]);
+        build(e, &child, false);
+        bool known = false;
+        for (uint32_t i = 0; i < count; i++) known |= pool[i].hash == child.hash;
+        if (known) continue;
+        fix(&child);
+        measure(e, &child, false);
+        pool[count++] = child;
+    }
+    qsort(pool, count, sizeof *pool, faster_first);
+    return count;
+}
+/* The fastest, if it beats the rules' own choice by more than noise; the two and the next take
+ * turns once more. */
+static Candidate choose_measured(Evolving *e, Candidate rules, bool *out_rules) {
+    uint32_t   most = e->search->measured != 0 ? e->search->measured : MEASURED;
+    Candidate *pool = ARENA_ARRAY(e->s->scratch, Candidate, most * 2 + 1);
+    measure(e, &rules, true);
+    uint32_t count = measure_pool(e, pool, most), finalists = count < PARENTS ? count : PARENTS;
+    for (uint32_t turn = 0; turn < TURNS; turn++) {
+        measure(e, &rules, true);
+        for (uint32_t i = 0; i < finalists; i++) measure(e, &pool[i], false);
+    }
+    qsort(pool, finalists, sizeof *pool, faster_first);
+    *out_rules = count == 0 || !(pool[0].us < rules.us * worthwhile);
+    e->search->rules_us += isfinite(rules.us) ? rules.us : 0;
+    return *out_rules ? rules : pool[0];
+}
+static Candidate choose_estimated(Evolving *e, Candidate rules, bool *out_rules) {
+    *out_rules = e->count == 0 || !(e->rows[0].us < rules.us);
+    e->search->rules_us += rules.us;
+    return *out_rules ? rules : e->rows[0];
 }
 
 static void search_kernel(Search *search, Schedule *s) {
@@ -134,16 +178,17 @@ static void search_kernel(Search *search, Schedule *s) {
     rules.us = search_cost(s, &search->target->machine).us;
     search->estimates++;
     evolve(&e);
-    Candidate best = choose(&e, rules, &rules_win);
-    best.decisions.given_count = best.decisions.taken_count;
-    memcpy(best.decisions.given, best.decisions.taken, sizeof best.decisions.given);
+    Candidate best = search->measure != NULL ? choose_measured(&e, rules, &rules_win)
+                                             : choose_estimated(&e, rules, &rules_win);
+    fix(&best);
     s->fuel = fuel;
     build(&e, &best, rules_win);
     search->searched++;
+    search->best_us += isfinite(best.us) ? best.us : 0;
     const LoopKernels *kernels = &s->loops->kernels;
     LoopHash           hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
-    schedule_book_put(search->book, hash, search->measure != NULL ? best.us : 0, s->loops,
-                      s->kernel);
+    double             cost_us = best.measured && isfinite(best.us) ? best.us : 0;
+    schedule_book_put(search->book, hash, cost_us, s->loops, s->kernel);
 }
 
 void search_scheduler(SystemCtx *ctx, Schedule *s) {

@@ -1,6 +1,6 @@
 /* Search for schedules: the rules of schedule.h with their choices drawn instead of fixed, in an
  * evolution over the lists of decisions. An analytical cost picks what is worth keeping; a
- * measurement, if the back end gives one, decides among the best. Results go to a book
+ * measurement, if the back end gives one, decides among the best and their children. Results go to a book
  * (schedule_text.h), from where the compiler takes them without searching again.
  *
  * The same seed gives the same result as long as measurements agree. The rules' own choice is
@@ -30,7 +30,7 @@ typedef struct Search {
     void          *context;
     uint64_t       seed;
     uint32_t       population, generations; /* 0: 16 and 8 */
-    uint32_t       measured;                /* candidates measured for a kernel, 0: 8 */
+    uint32_t       measured;                /* so many and as many children, 0: 8 */
     /* what happened, summed over kernels */
     uint32_t searched, found, estimates, measurements;
     double   rules_us, best_us; /* of kernels searched; measured if there is a measurement */

@@ -14,9 +14,8 @@
 #include "systems/search.h"
 #include "systems/transform_inner.h"
 
-static const int64_t size_guess = 256; /* of a parameter without a hint */
-static const double  line_bytes = 64, parallel_us = 2, loop_cycles = 1, entry_cycles = 4;
-static const double  load_cycles = 0.5, gather_cycles = 1.5, divide_cycles = 12, latency_cycles = 4;
+static const double line_bytes = 64, parallel_us = 2, loop_cycles = 1, entry_cycles = 4;
+static const double load_cycles = 0.5, gather_cycles = 1.5, divide_cycles = 12, latency_cycles = 4;
 
 typedef struct Costing {
     Schedule            *s;
@@ -60,9 +59,8 @@ static void set_sizes(Costing *c) {
     const LoopNodes   *nodes = &c->loops->nodes;
     const LoopParams  *params = &c->loops->params;
     for (uint32_t i = 0; i < kernels->params_count[c->s->kernel.row]; i++) {
-        uint32_t symbol = params->symbol[kernels->params_first[c->s->kernel.row] + i].row;
-        int64_t  hint = c->loops->dims.rows.hint[symbol];
-        c->symbols[symbol] = hint > 0 ? hint : size_guess;
+        DimId symbol = params->symbol[kernels->params_first[c->s->kernel.row] + i];
+        c->symbols[symbol.row] = loops_typical(c->loops, symbol);
     }
     for (uint32_t row = c->first; row < transform_last(c->s); row++) {
         c->trips[row - c->first] = 1;
