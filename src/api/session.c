@@ -6,6 +6,7 @@
 #include "arena/hash.h"
 #include "arena/os.h"
 #include "cpu/interp.h"
+#include "systems/schedule_text.h"
 #include "tables/bind.h"
 #include "tables/philox.h"
 
@@ -89,6 +90,19 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     return session;
 }
 
+/* Kernels get the schedules that a search found for this machine, if there are any. */
+static void use_schedules(StoaSession *session) {
+    StoaContext *context = session->context;
+    SystemCtx   *ctx = &session->runner.ctx;
+    Target       target = context->target;
+    if (context->schedules == NULL || !os_exists(context->schedules)) return;
+    ScheduleBook *book = ARENA_NEW(session->arena, ScheduleBook);
+    *book = schedule_book_open(session->arena);
+    schedule_book_load(book, context->schedules, cpu_describe_machine(session->arena, &target, 1),
+                       &context->diags);
+    ctx->scheduler = schedule_from_book;
+    ctx->scheduler_context = book;
+}
 static Status compile_session(StoaSession *session, const StoaCompileOptions *options) {
     World *world = session->world;
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
@@ -99,6 +113,7 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     const Target *target = fuses ? &context->target : &context->plain;
     session->interpreter = options->interpreter;
     runner_open(&session->runner, world, options->interpreter ? NULL : target);
+    if (fuses && !options->interpreter) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
     if (options->interpreter || !fuses) return STATUS_OK;
     return emit_compile(session->arena, context->jit, session->runner.ctx.loops, context->workers,
@@ -143,6 +158,7 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
         stoa_session_destroy(made);
         return status;
     }
+    api_warn_world(context, made->world);
     *out_session = made;
     return STOA_OK;
 }
