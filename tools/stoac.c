@@ -1,18 +1,18 @@
 /* stoac FILE [options]: reads a program (text or binary), runs systems on it, prints it.
  *
- *     -o FILE          write there instead of standard output      --types   annotate results
+ *     -o FILE          write there, not to standard output           --types    annotate results
  *     -r STEP[,...]    run systems, or `compile`; what they need runs before them
  *     -d NAME          print the program after each run of a system  -fno-NAME  leave it out
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --explain        loops and estimates before and after each step
+ *     --measure        time each kernel
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
- *     --explain        loops and estimated cost of each kernel before and after each step
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
- *     --bisect         find the first rewrite that makes the result fail --check or --expect
+ *     --bisect         find the first rewrite after which --check or --expect fails
  *     --expect TEXT    fail unless TEXT appears in the printed result
- *
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +44,7 @@ static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
                 "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
-                "             [--search FILE] [--fuel N] [--bisect] [--expect TEXT]\n"
+                "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
@@ -83,7 +83,8 @@ static bool read_flag(Options *o, String flag) {
                  {"--bisect", &o->bisect},
                  {"--kernels", &o->schedules.kernels},
                  {"--steps", &o->schedules.steps},
-                 {"--explain", &o->schedules.explain}};
+                 {"--explain", &o->schedules.explain},
+                 {"--measure", &o->schedules.measure}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
@@ -109,11 +110,10 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->schedules.search = value;
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
-    else if (str_same(name, STR("--fuel"))) {
+    else {
         *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
         o->fuel = (uint32_t)fuel;
-    } else
-        return false;
+    }
     return true;
 }
 static int read_options(Options *o, int argc, char **argv) {

@@ -71,7 +71,7 @@ static void explain(SystemCtx *ctx, Schedule *s) {
         print_state(schedules, ctx, s);
     }
 }
-/* --- searching -------------------------------------------------------------------------------- */
+/* --- measuring -------------------------------------------------------------------------------- */
 static void tell(StoacSchedules *schedules) {
     if (schedules->diags.rows.table.count > 1) {
         String told = text_diags(schedules->arena, NULL, &schedules->diags);
@@ -79,23 +79,44 @@ static void tell(StoacSchedules *schedules) {
     }
     diags_clear(&schedules->diags);
 }
-static void open_search(StoacSchedules *schedules, Target *target) {
-    EmitMeasure *measure = &schedules->measure;
-    Search      *search = &schedules->searching;
+/* Returns the name of the machine. */
+static String open_measure(StoacSchedules *schedules, Target *target) {
+    EmitMeasure *measure = &schedules->measuring;
     JitOptions   options = {.level = JIT_HOST};
     if (target == NULL) {
-        fprintf(stderr, "stoac: --search needs --target cpu\n");
+        fprintf(stderr, "stoac: --search and --measure need --target cpu\n");
         exit(2);
     }
     diags_open(&schedules->diags, NULL);
     measure->diags = &schedules->diags;
-    *search = (Search){.target = target, .book = &schedules->book, .context = measure};
-    if (workers_open(schedules->arena, 0, true, &measure->workers) != STATUS_OK) exit(1);
-    String name = cpu_describe_machine(schedules->arena, target, workers_lanes(measure->workers));
-    if (jit_open(schedules->arena, &options, &schedules->diags, &measure->jit) == STATUS_OK)
-        search->measure = emit_measure; /* else estimates decide */
+    if (jit_open(schedules->arena, &options, &schedules->diags, &measure->jit) != STATUS_OK) {
+        tell(schedules);
+        exit(1);
+    }
+    return cpu_describe_machine(schedules->arena, target, 1);
+}
+static void close_measure(StoacSchedules *schedules) {
+    tell(schedules);
+    jit_close(schedules->measuring.jit);
+}
+static void measure_and_tell(SystemCtx *ctx, Schedule *s) {
+    StoacSchedules *schedules = ctx->scheduler_context;
+    ctx->scheduler_context = &schedules->book;
+    schedules->scheduler(ctx, s);
+    ctx->scheduler_context = schedules;
+    schedule_sharing(s);
+    double us = emit_measure(&schedules->measuring, s->loops, s->kernel);
+    printf("k%u: %.1f us measured, %.1f us estimated\n", s->kernel.row, us,
+           search_cost(s, &ctx->target->machine).us);
+}
+static void open_search(StoacSchedules *schedules, Target *target) {
+    String machine = open_measure(schedules, target);
+    schedules->searching = (Search){.target = target,
+                                    .book = &schedules->book,
+                                    .measure = emit_measure,
+                                    .context = &schedules->measuring};
     schedules->book = schedule_book_open(schedules->arena);
-    schedule_book_load(&schedules->book, schedules->search, name, &schedules->diags);
+    schedule_book_load(&schedules->book, schedules->search, machine, &schedules->diags);
     tell(schedules);
 }
 /* One line a kernel. */
@@ -119,9 +140,7 @@ static void search_and_tell(SystemCtx *ctx, Schedule *s) {
 }
 static void close_search(StoacSchedules *schedules) {
     Status status = schedule_book_save(&schedules->book, schedules->search, &schedules->diags);
-    tell(schedules);
-    jit_close(schedules->measure.jit);
-    workers_close(schedules->measure.workers);
+    close_measure(schedules);
     if (status != STATUS_OK) exit(1);
 }
 
@@ -143,14 +162,20 @@ void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runn
     }
     ctx->scheduler = schedules->explain ? explain : schedules->scheduler;
     ctx->scheduler_context = schedules->explain ? (void *)schedules : (void *)&schedules->book;
-    if (schedules->search == NULL) return;
-    open_search(schedules, target);
-    ctx->scheduler = search_and_tell;
+    if (schedules->search == NULL && !schedules->measure) return;
+    if (schedules->search != NULL)
+        open_search(schedules, target);
+    else
+        (void)open_measure(schedules, target);
+    ctx->scheduler = schedules->search != NULL ? search_and_tell : measure_and_tell;
     ctx->scheduler_context = schedules;
 }
 void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
     const Loops *loops = &runner->loops;
-    if (schedules->search != NULL) close_search(schedules);
+    if (schedules->search != NULL)
+        close_search(schedules);
+    else if (schedules->measure)
+        close_measure(schedules);
     if (schedules->steps) printf("stoa schedules 1\n");
     for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
         KernelId kernel = {row}, same = loops->kernels.same[row];

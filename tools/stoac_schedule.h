@@ -12,13 +12,14 @@ typedef struct StoacSchedules {
     bool        kernels; /* print loops, */
     bool        steps;   /* schedules, */
     bool        explain; /* loops and estimates before and after each step */
+    bool        measure; /* the time of each kernel */
     const char *search;  /* file of the schedules found so far; new ones are added */
     /* while systems run: */
     Arena       *arena;
     ScheduleBook book;
-    Scheduler   *scheduler; /* whose steps are explained */
+    Scheduler   *scheduler; /* whose steps are explained or measured */
     Search       searching;
-    EmitMeasure  measure;
+    EmitMeasure  measuring;
     Diags        diags;
 } StoacSchedules;
 

@@ -3,7 +3,6 @@
 #include "cpu/emit_measure.h"
 
 #include "arena/os.h"
-#include "cpu/kernels.h"
 #include "tables/consts.h"
 
 enum { SAMPLES = 9, PATTERN = 251 };
@@ -11,13 +10,10 @@ static const int64_t bytes_max = (int64_t)1 << 30;
 static const double  sample_ns = 200e3, total_ns = 50e6;
 
 typedef struct Trial {
-    const EmitKernel *kernel;
-    int64_t          *params;
-    void            **buffers;
-    uint8_t         **scratch; /* by lane */
-    EmitTurns        *turns;   /* by phase */
-    Workers          *workers;
-    bool              splits; /* any phase is large enough to wake the lanes */
+    EmitKernel kernel;
+    int64_t   *params, *extents; /* extents: by phase */
+    void     **buffers;
+    uint8_t   *scratch; /* of the lane */
 } Trial;
 
 /* --- operands --------------------------------------------------------------------------------- */
@@ -56,38 +52,20 @@ static bool make_buffers(Trial *t, Arena *arena, Loops *loops, KernelId kernel) 
         t->buffers[i] = arena_push(arena, (size_t)bytes + 64, 64);
         fill(t->buffers[i], bytes, (Dtype)loops->buffers.dtype[buffer.row]);
     }
-    uint32_t lanes = t->workers != NULL ? workers_lanes(t->workers) : 1;
-    if (lane > bytes_max / lanes) return false;
-    t->scratch = ARENA_ARRAY(arena, uint8_t *, lanes);
-    for (uint32_t i = 0; i < lanes; i++) t->scratch[i] = arena_push(arena, (size_t)lane, 64);
+    if (lane > bytes_max) return false;
+    t->scratch = arena_push(arena, (size_t)lane, 64);
     return true;
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
-static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
-    const Trial *t = context;
-    for (uint32_t i = 0; i < t->kernel->phases_count; i++) {
-        const EmitTurns *turns = &t->turns[i];
-        size_t           first = 0, last = lane == 0 ? (size_t)turns->extent : 0;
-        if (turns->bytes >= SPLIT_BYTES_MIN)
-            workers_split((size_t)turns->extent, (size_t)turns->grain, lane, lanes, &first, &last);
-        if (first < last)
-            t->kernel->phases[i].run(t->buffers, t->params, (int64_t)first, (int64_t)last,
-                                     t->scratch[lane]);
-        if (lanes > 1) workers_barrier(t->workers);
-    }
+static double time_ns(const Trial *t, uint32_t repeats) {
+    uint64_t begun = os_clock_thread_ns();
+    for (uint32_t i = 0; i < repeats; i++)
+        for (uint32_t k = 0; k < t->kernel.phases_count; k++)
+            t->kernel.phases[k].run(t->buffers, t->params, 0, t->extents[k], t->scratch);
+    return (double)(os_clock_thread_ns() - begun) / repeats;
 }
-static double time_ns(Trial *t, uint32_t repeats) {
-    uint64_t begun = os_clock_ns();
-    for (uint32_t i = 0; i < repeats; i++) {
-        if (t->splits)
-            workers_run(t->workers, run_lane, t);
-        else
-            run_lane(t, 0, 1);
-    }
-    return (double)(os_clock_ns() - begun) / repeats;
-}
-static double least_us(Trial *t) {
+static double least_us(const Trial *t) {
     double once = time_ns(t, 1);
     once = time_ns(t, 1);
     double   wanted = once < sample_ns ? sample_ns / (once + 1) : 1, least = once;
@@ -98,28 +76,21 @@ static double least_us(Trial *t) {
     }
     return least / 1e3;
 }
-static void set_turns(Trial *t, Arena *arena, const Loops *loops, KernelId kernel) {
-    t->turns = ARENA_ARRAY(arena, EmitTurns, t->kernel->phases_count + 1);
-    for (uint32_t i = 0; i < t->kernel->phases_count; i++) {
-        t->turns[i] = emit_turns(loops, kernel, &t->kernel->phases[i], t->params);
-        t->splits |= t->workers != NULL && workers_lanes(t->workers) > 1 &&
-                     t->turns[i].bytes >= SPLIT_BYTES_MIN;
-    }
-}
 double emit_measure(void *context, Loops *loops, KernelId kernel) {
     EmitMeasure *m = context;
     Scratch      scratch = scratch_begin(NULL, 0);
-    EmitKernel   emitted;
-    Trial        t = {.kernel = &emitted, .workers = m->workers};
+    Arena       *arena = scratch.arena;
+    Trial        t = {.params = NULL};
     uint32_t     first = loops->kernels.params_first[kernel.row];
     double       us = -1;
-    t.params = ARENA_ARRAY(scratch.arena, int64_t, loops->kernels.params_count[kernel.row] + 1);
+    t.params = ARENA_ARRAY(arena, int64_t, loops->kernels.params_count[kernel.row] + 1);
     for (uint32_t i = 0; i < loops->kernels.params_count[kernel.row]; i++)
         t.params[i] = loops_typical(loops, loops->params.symbol[first + i]);
-    if (emit_compile_kernel(scratch.arena, m->jit, loops, kernel, m->diags, &emitted) ==
-            STATUS_OK &&
-        make_buffers(&t, scratch.arena, loops, kernel)) {
-        set_turns(&t, scratch.arena, loops, kernel);
+    Status status = emit_compile_kernel(arena, m->jit, loops, kernel, m->diags, &t.kernel);
+    if (status == STATUS_OK && make_buffers(&t, arena, loops, kernel)) {
+        t.extents = ARENA_ARRAY(arena, int64_t, t.kernel.phases_count + 1);
+        for (uint32_t i = 0; i < t.kernel.phases_count; i++)
+            t.extents[i] = emit_turns(loops, kernel, &t.kernel.phases[i], t.params).extent;
         us = least_us(&t);
     }
     scratch_end(scratch);

@@ -13,15 +13,17 @@
 
 #include "systems/transform_inner.h"
 
-enum { GROUPS_MAX = 64, OPTIONS_MAX = 8 };
+enum { GROUPS_MAX = 64, OPTIONS_MAX = 8, FAR_APART = 16 /* elements on other lines */ };
 typedef struct Options { /* the first is what is taken without a search */
     uint32_t count, values[OPTIONS_MAX];
 } Options;
 static const Options group_rows = {5, {16, 4, 8, 32, 64}}; /* least rows of a partial column sum */
 static const Options group_elements = {4, {4096, 1024, 16384, 65536}}; /* and of a partial total */
 static const Options columns_block = {5, {512, 64, 128, 256, 2048}};   /* combined at once */
-static const Options tile_sides = {5, {0, 8, 16, 32, 64}}; /* of transposed loops; 0: none */
-static const Options vector_factors = {3, {0, 8, 16}};     /* 0: the emitter chooses */
+static const Options tile_rows = {5, {64, 0, 16, 32, 256}}; /* of transposed loops; 0: none */
+static const Options tile_columns = {3, {8, 16, 32}};       /* and the elements of a vector */
+static const Options tile_sums = {4, {0, 16, 32, 64}};      /* rows, where loops sum as well */
+static const Options vector_factors = {3, {0, 8, 16}};      /* 0: the emitter chooses */
 static const Options vector_unrolls = {5, {0, 1, 2, 4, 8}};
 static const Options yes_or_no = {2, {1, 0}};
 
@@ -256,26 +258,34 @@ static void factor_sums(Schedule *s, Decisions *d) {
 }
 
 /* --- bind ------------------------------------------------------------------------------------- */
-/* Nests of two loops, of which one side of some copy walks memory with a stride: square tiles. */
-static bool walks_across(Schedule *s, uint32_t at) {
+/* Nests of two loops, of which one side of some copy walks memory with a stride, in tiles: their
+ * rows are walked one after the other, so that few lines and pages are open at a time. */
+static bool walks_across(Schedule *s, uint32_t at, bool *out_sums) {
     const Loops *loops = s->loops;
     Dims        *dims = &s->loops->dims;
     uint32_t     inner = schedule_node(s, at + 1);
     Accesses     list = transform_accesses(s, inner, transform_end(s, inner), (BufferId){0});
+    DimId        outer = loops->nodes.var[schedule_node(s, at)], step, rest;
+    bool         found = false;
+    *out_sums = false;
     for (uint32_t i = 0; i < list.count; i++) {
-        DimId step, rest, place = loops_address(s->loops, list.rows[i].access);
-        DimId outer = loops->nodes.var[schedule_node(s, at)];
-        if (dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
-            !dims_is_const(dims, step) && dims_contains(dims, place, outer))
-            return true;
+        DimId place = loops_address(s->loops, list.rows[i].access);
+        *out_sums |= list.rows[i].kind == ACCESS_REDUCE;
+        found |= dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
+                 (!dims_is_const(dims, step) || dims_const_value(dims, step) >= FAR_APART) &&
+                 dims_contains(dims, place, outer);
     }
-    return false;
+    return found;
 }
 static void tile_across(Schedule *s, Decisions *d) {
+    bool sums;
     for (uint32_t at = 1; at < count_of(s); at++) {
-        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at)) continue;
-        uint32_t side = choose(s, d, &tile_sides);
-        if (side != 0 && transform_tile(s, at, at + 1, side, side)) at += 3;
+        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at, &sums)) continue;
+        uint32_t rows = choose(s, d, sums ? &tile_sums : &tile_rows);
+        uint32_t columns = rows != 0 ? choose(s, d, &tile_columns) : 0;
+        if (rows == 0 || !transform_tile(s, at, at + 1, rows, columns)) continue;
+        (void)transform_bind(s, at + 3, BIND_VECTOR, columns, 1);
+        at += 3;
     }
 }
 static void bind_loops(Schedule *s, Decisions *d) {
