@@ -7,12 +7,12 @@
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
- *     --explain        loops and estimates before and after each step
- *     --measure        time each kernel
+ *     --explain        loops and estimates before and after each step   --measure  time each
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --bisect         find the first rewrite after which --check or --expect fails
  *     --expect TEXT    fail unless TEXT appears in the printed result
+ *
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -268,6 +268,57 @@ TEST(a_search_keeps_meaning_and_is_found_again) {
     }
 }
 
+/* A made-up machine on which vectors of 16 elements are best, unrolled twice. */
+typedef struct Machine {
+    uint32_t runs;
+    bool     broken;
+} Machine;
+static double machine_us(void *context, Loops *loops, KernelId kernel) {
+    Machine *machine = context;
+    uint32_t first = loops->kernels.nodes_first[kernel.row];
+    double   us = 100;
+    machine->runs++;
+    for (uint32_t i = 0; i < loops->kernels.nodes_count[kernel.row]; i++) {
+        uint32_t row = first + i;
+        if (loops->nodes.kind[row] != NODE_LOOP || !(loops->nodes.bind[row] & BIND_VECTOR))
+            continue;
+        us += fabs(loops->nodes.factor[row] - 16.0) + 4 * fabs(loops->nodes.unroll[row] - 2.0);
+    }
+    return machine->broken ? -1 : us;
+}
+static double searched_us(Arena *arena, Machine *machine, Search *search, LoopHash *out_hash) {
+    ScheduleBook book = schedule_book_open(arena);
+    Check        c;
+    check_begin(&c, arena, str_of(softmax));
+    *search = (Search){.target = &c.target, .book = &book, .context = machine, .seed = 5};
+    search->measure = machine_us;
+    use_scheduler(&c, search_scheduler, search);
+    EXPECT(check_compile(&c, FORM_SCHEDULED));
+    double us = book.entries_count == 1 ? book.entries[0].cost_us : -1;
+    *out_hash = hash_of(&c);
+    check_close(&c);
+    return us;
+}
+TEST(measurements_decide) {
+    Machine  machine = {0}, broken = {.broken = true};
+    Search   search;
+    LoopHash hash, again, rules;
+    Check    c;
+    double   us = searched_us(arena, &machine, &search, &hash);
+    EXPECT_EQ(machine.runs, search.measurements);
+    EXPECT(machine.runs <= 8 * 2 + 4 * 2 + 1 + 3);
+    EXPECT_NEAR(us, search.best_us, 1e-9);
+    EXPECT(us < search.rules_us * 0.97);
+    EXPECT_NEAR(searched_us(arena, &machine, &search, &again), us, 1e-9); /* the same again */
+    EXPECT(hash.low == again.low && hash.high == again.high);
+    EXPECT_NEAR(searched_us(arena, &broken, &search, &hash), 0, 0); /* what was not measured */
+    check_begin(&c, arena, str_of(softmax));
+    EXPECT(check_compile(&c, FORM_SCHEDULED));
+    rules = hash_of(&c);
+    EXPECT(hash.low == rules.low && hash.high == rules.high);
+    check_close(&c);
+}
+
 /* Estimates of one kernel under the steps of a text. */
 typedef struct Estimating {
     const ScheduleBook *book;
