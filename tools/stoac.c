@@ -12,7 +12,6 @@
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --bisect         find the first rewrite after which --check or --expect fails
  *     --expect TEXT    fail unless TEXT appears in the printed result
- *
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,9 +204,9 @@ static bool run_steps(Runner *runner, String steps) {
     }
     return true;
 }
-/* Runs the steps on the world; out_fuel is what they left. */
-static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
-                      uint32_t *out_fuel) {
+/* Runs the steps on the world; out_fuel is what they left. out_again: do it on a fresh one. */
+static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet, uint32_t *out_fuel,
+                      bool *out_again) {
     Target         target;
     Runner         runner;
     StoacSchedules schedules = o->schedules;
@@ -220,7 +219,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     if (quiet) schedules = (StoacSchedules){.file = schedules.file};
     stoac_schedules_begin(&schedules, arena, &runner, o->target ? &target : NULL);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
-    if (!quiet) stoac_schedules_end(&schedules, &runner);
+    *out_again = !quiet && !stoac_schedules_end(&schedules, &runner) && good;
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;
@@ -267,7 +266,8 @@ static int write_world(const Options *o, World *world) {
 static int bisect(const Options *o) {
     uint32_t good = 0, bad, left;
     World   *world = read_world(o);
-    bool     fails = !transform(o, world, UINT32_MAX, true, &left) || !holds(o, world);
+    bool     again, fails = !transform(o, world, UINT32_MAX, true, &left, &again);
+    fails = fails || !holds(o, world);
     world_close(world);
     bad = UINT32_MAX - left;
     if (!fails) {
@@ -277,7 +277,7 @@ static int bisect(const Options *o) {
     while (good < bad) {
         uint32_t middle = good + (bad - good) / 2;
         world = read_world(o);
-        fails = !transform(o, world, middle, true, &left) || !holds(o, world);
+        fails = !transform(o, world, middle, true, &left, &again) || !holds(o, world);
         world_close(world);
         if (fails)
             bad = middle;
@@ -304,8 +304,14 @@ int main(int argc, char **argv) {
         return 1;
     }
     if (options.bisect) return bisect(&options);
-    World *world = read_world(&options);
-    bool   good = transform(&options, world, options.fuel, false, &left) && holds(&options, world);
+    World *world = NULL;
+    bool   good = true, again = true;
+    while (again) {
+        world_close(world);
+        world = read_world(&options);
+        good = transform(&options, world, options.fuel, false, &left, &again);
+    }
+    good = good && holds(&options, world);
     uint64_t begin = os_clock_ns();
     status = good ? write_world(&options, world) : 1;
     double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;

@@ -124,15 +124,12 @@ static void search_and_tell(SystemCtx *ctx, Schedule *s) {
     StoacSchedules *schedules = ctx->scheduler_context;
     Search         *search = &schedules->searching;
     double          rules = search->rules_us, best = search->best_us;
-    uint32_t        found = search->found;
+    uint32_t        found = search->found, left = search->left;
     uint64_t        begun = os_clock_ns();
     ctx->scheduler_context = search;
     search_scheduler(ctx, s);
     ctx->scheduler_context = schedules;
-    if (search->found != found) {
-        fprintf(stderr, "k%u: known\n", s->kernel.row);
-        return;
-    }
+    if (search->found != found || search->left != left) return;
     rules = search->rules_us - rules;
     best = search->best_us - best;
     fprintf(stderr, "k%u: %.1f us by the rules, %.1f us found (%.2fx), searched %.2f s\n",
@@ -170,12 +167,17 @@ void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runn
     ctx->scheduler = schedules->search != NULL ? search_and_tell : measure_and_tell;
     ctx->scheduler_context = schedules;
 }
-void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
+bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
     const Loops *loops = &runner->loops;
+    uint32_t     left = schedules->searching.left;
     if (schedules->search != NULL)
         close_search(schedules);
     else if (schedules->measure)
         close_measure(schedules);
+    if (left != 0) {
+        fprintf(stderr, "%u kernels are left\n", left);
+        return false;
+    }
     if (schedules->steps) printf("stoa schedules 1\n");
     for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
         KernelId kernel = {row}, same = loops->kernels.same[row];
@@ -193,4 +195,5 @@ void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
         schedule_print_steps(&text, loops, kernel);
         put(text_done(&text));
     }
+    return true;
 }

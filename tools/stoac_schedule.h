@@ -25,7 +25,7 @@ typedef struct StoacSchedules {
 
 /* Sets the scheduler of a runner; schedules outlive it. target: its own, NULL: none. */
 void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner, Target *target);
-/* Prints what was asked for. */
-void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner);
+/* Prints what was asked for. False: a search wants the same program once more. */
+bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner);
 
 #endif

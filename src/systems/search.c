@@ -199,7 +199,10 @@ void search_scheduler(SystemCtx *ctx, Schedule *s) {
     uint32_t             bad;
     if (entry != NULL && schedule_replay(s, search->book, entry, &bad)) {
         search->found++;
-        return;
+    } else if (search->searched == 0 || has_room(s->loops)) {
+        search_kernel(search, s);
+    } else {
+        schedule_rules(s, NULL);
+        search->left++;
     }
-    search_kernel(search, s);
 }

@@ -34,6 +34,7 @@ typedef struct Search {
     uint32_t       measured;                /* so many and as many children, 0: 8 */
     /* what happened, summed over kernels */
     uint32_t searched, found, estimates, measurements;
+    uint32_t left; /* not searched: the module is too full of what was tried; search it again */
     double   rules_us, best_us; /* of kernels searched; measured if there is a measurement */
 } Search;
 /* A Scheduler (system.h) with a Search in scheduler_context. */

@@ -67,6 +67,7 @@ TEST(mistakes_are_named_with_their_place) {
         {"stoa schedules 2\n", 1, 1, "reads `stoa schedules 1`"},
         {"# good\nmachine cpu\n", 2, 9, "a text in quotes"},
         {"machine \"cpu\n", 1, 9, "a text in quotes"},
+        {"machine \"c\tpu\"\n", 1, 11, "no control characters"},
         {"stoa schedules 1\nsum 0000000000000000\n", 2, 1, "does not fit"},
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
