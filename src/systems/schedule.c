@@ -4,7 +4,8 @@
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
  *   scope    what only one iteration needs becomes registers or lane memory
- *   fuse     loops that walk memory in a row become one; the rest of the outer ones too
+ *   fuse     loops that walk memory in a row become one
+ *   tile     transposes go by tiles; then the outer loops become one
  *   rfactor  sums over the outermost loop get partial results a group of iterations
  *   bind     outermost loops go to lanes, innermost ones to vectors
  * Groups are counted from sizes alone, never from the number of lanes, so results do not depend on
@@ -205,12 +206,54 @@ static void fuse_cleanly(Schedule *s) {
     for (uint32_t at = count_of(s); at-- > 0;)
         while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at)) (void)transform_fuse(s, at);
 }
+/* --- tile ------------------------------------------------------------------------------------- */
+/* The innermost two loops of a nest, where one side of some copy walks memory with a stride, in
+ * tiles: their rows are walked one after the other, so that few lines and pages are open at a
+ * time. */
+static bool walks_across(Schedule *s, uint32_t at, bool *out_sums) {
+    const Loops *loops = s->loops;
+    Dims        *dims = &s->loops->dims;
+    uint32_t     inner = schedule_node(s, at + 1);
+    Accesses     list = transform_accesses(s, inner, transform_end(s, inner), (BufferId){0});
+    DimId        outer = loops->nodes.var[schedule_node(s, at)], step, rest;
+    bool         found = false;
+    *out_sums = false;
+    for (uint32_t i = 0; i < list.count; i++) {
+        DimId place = loops_address(s->loops, list.rows[i].access);
+        *out_sums |= list.rows[i].kind == ACCESS_REDUCE;
+        found |= dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
+                 (!dims_is_const(dims, step) || dims_const_value(dims, step) >= FAR_APART) &&
+                 dims_contains(dims, place, outer);
+    }
+    return found;
+}
+static void tile_across(Schedule *s, Decisions *d) {
+    bool sums;
+    for (uint32_t at = 1; at < count_of(s); at++) {
+        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at, &sums)) continue;
+        uint32_t rows = choose(s, d, sums ? &tile_sums : &tile_rows);
+        uint32_t columns = rows != 0 ? choose(s, d, &tile_columns) : 0;
+        if (rows == 0 || !transform_tile(s, at, at + 1, rows, columns)) continue;
+        (void)transform_bind(s, at + 3, BIND_VECTOR, columns, 1);
+        at += 3;
+    }
+}
 /* The outer loops of each phase become one, so that lanes have much to share out; the innermost
- * stays apart. */
+ * stays apart, and so do tiles: the loop over their rows joins where that can still be parallel. */
 static void fuse_outer(Schedule *s) {
-    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
-        while (depth_at(s, at + 1) > 2 || (depth_at(s, at + 1) == 2 && !is_leaf(s, at + 2)))
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) {
+        uint32_t depth = depth_at(s, at + 1);
+        bool tiled = depth >= 4 && (nodes_of(s)->bind[schedule_node(s, at + depth)] & BIND_VECTOR);
+        while (tiled ? depth > 5 : depth > 2 || (depth == 2 && !is_leaf(s, at + 2))) {
             if (!transform_fuse(s, at + 1)) break;
+            depth = depth_at(s, at + 1);
+        }
+        if (!tiled || depth != 5) continue;
+        TransformMark mark = transform_mark(s);
+        if (transform_fuse(s, at + 1) &&
+            !transform_may_bind(s, schedule_node(s, at + 1), BIND_PARALLEL))
+            transform_restore(s, &mark);
+    }
 }
 
 /* --- sums over the outermost loop ------------------------------------------------------------- */
@@ -258,36 +301,6 @@ static void factor_sums(Schedule *s, Decisions *d) {
 }
 
 /* --- bind ------------------------------------------------------------------------------------- */
-/* Nests of two loops, of which one side of some copy walks memory with a stride, in tiles: their
- * rows are walked one after the other, so that few lines and pages are open at a time. */
-static bool walks_across(Schedule *s, uint32_t at, bool *out_sums) {
-    const Loops *loops = s->loops;
-    Dims        *dims = &s->loops->dims;
-    uint32_t     inner = schedule_node(s, at + 1);
-    Accesses     list = transform_accesses(s, inner, transform_end(s, inner), (BufferId){0});
-    DimId        outer = loops->nodes.var[schedule_node(s, at)], step, rest;
-    bool         found = false;
-    *out_sums = false;
-    for (uint32_t i = 0; i < list.count; i++) {
-        DimId place = loops_address(s->loops, list.rows[i].access);
-        *out_sums |= list.rows[i].kind == ACCESS_REDUCE;
-        found |= dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
-                 (!dims_is_const(dims, step) || dims_const_value(dims, step) >= FAR_APART) &&
-                 dims_contains(dims, place, outer);
-    }
-    return found;
-}
-static void tile_across(Schedule *s, Decisions *d) {
-    bool sums;
-    for (uint32_t at = 1; at < count_of(s); at++) {
-        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at, &sums)) continue;
-        uint32_t rows = choose(s, d, sums ? &tile_sums : &tile_rows);
-        uint32_t columns = rows != 0 ? choose(s, d, &tile_columns) : 0;
-        if (rows == 0 || !transform_tile(s, at, at + 1, rows, columns)) continue;
-        (void)transform_bind(s, at + 3, BIND_VECTOR, columns, 1);
-        at += 3;
-    }
-}
 static void bind_loops(Schedule *s, Decisions *d) {
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at), bind = nodes_of(s)->bind[row];
@@ -321,8 +334,8 @@ void schedule_rules(Schedule *s, Decisions *d) {
     merge_inside(s, d);
     narrow_scopes(s);
     fuse_cleanly(s);
-    fuse_outer(s);
     tile_across(s, d);
+    fuse_outer(s);
     factor_sums(s, d);
     bind_loops(s, d);
 }
