@@ -17,7 +17,7 @@ enum {
     GENERATIONS = 8,
     MEASURED = 8,
     PARENTS = 3,
-    TURNS = 2
+    TURNS = 7
 };
 static const double worthwhile = 0.97; /* of the rules' time, to be taken instead */
 
@@ -25,7 +25,6 @@ typedef struct Candidate {
     Decisions decisions; /* taken: what it is made of; none: the rules' own choice */
     uint64_t  hash;
     double    us;
-    bool      measured; /* else estimated */
 } Candidate;
 typedef struct Evolving {
     Search       *search;
@@ -106,15 +105,14 @@ static void fix(Candidate *candidate) {
     d->given_count = d->taken_count;
     memcpy(d->given, d->taken, d->taken_count * sizeof *d->taken);
 }
-static void measure(Evolving *e, Candidate *candidate, bool rules_only) {
+static double measured_us(Evolving *e, Candidate *candidate, bool rules_only) {
     ArenaMark scratch = arena_mark(e->s->scratch);
     build(e, candidate, rules_only);
     schedule_sharing(e->s);
     double us = e->search->measure(e->search->context, e->s->loops, e->s->kernel);
     e->search->measurements++;
-    candidate->us = us >= 0 ? fmin(us, candidate->measured ? candidate->us : INFINITY) : INFINITY;
-    candidate->measured = true;
     arena_release(e->s->scratch, scratch);
+    return us >= 0 ? us : INFINITY;
 }
 static int faster_first(const void *left, const void *right) {
     const Candidate *a = left, *b = right;
@@ -126,7 +124,7 @@ static uint32_t measure_pool(Evolving *e, Candidate *pool, uint32_t most) {
     for (; count < e->count && count < most; count++) {
         pool[count] = e->rows[count];
         fix(&pool[count]);
-        measure(e, &pool[count], false);
+        pool[count].us = measured_us(e, &pool[count], false);
     }
     first = count;
     qsort(pool, first, sizeof *pool, faster_first);
@@ -137,27 +135,42 @@ static uint32_t measure_pool(Evolving *e, Candidate *pool, uint32_t most) {
         for (uint32_t i = 0; i < count; i++) known |= pool[i].hash == child.hash;
         if (known) continue;
         fix(&child);
-        measure(e, &child, false);
+        child.us = measured_us(e, &child, false);
         pool[count++] = child;
     }
     qsort(pool, count, sizeof *pool, faster_first);
     return count;
 }
-/* The fastest, if it beats the rules' own choice by more than noise; the two and the next take
- * turns once more. */
+static int smaller_first(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+/* The finalists and the rules' own choice take turns; ratios of one turn share what disturbs it.
+ * The one with the least median is taken if that is worth it and nearly every turn was won. */
 static Candidate choose_measured(Evolving *e, Candidate rules, bool *out_rules) {
     uint32_t   most = e->search->measured != 0 ? e->search->measured : MEASURED;
-    Candidate *pool = ARENA_ARRAY(e->s->scratch, Candidate, most * 2 + 1);
-    measure(e, &rules, true);
-    uint32_t count = measure_pool(e, pool, most), finalists = count < PARENTS ? count : PARENTS;
+    Candidate *pool = ARENA_ARRAY(e->s->scratch, Candidate, most * 2 + 1), *best = NULL;
+    double     ratios[PARENTS][TURNS], least = worthwhile;
+    uint32_t   count = measure_pool(e, pool, most), finalists = count < PARENTS ? count : PARENTS;
+    rules.us = INFINITY;
     for (uint32_t turn = 0; turn < TURNS; turn++) {
-        measure(e, &rules, true);
-        for (uint32_t i = 0; i < finalists; i++) measure(e, &pool[i], false);
+        double us = measured_us(e, &rules, true);
+        rules.us = fmin(rules.us, us);
+        for (uint32_t i = 0; i < finalists; i++) {
+            double own = measured_us(e, &pool[i], false);
+            pool[i].us = fmin(pool[i].us, own);
+            ratios[i][turn] = isfinite(us) ? own / us : INFINITY;
+        }
     }
-    qsort(pool, finalists, sizeof *pool, faster_first);
-    *out_rules = count == 0 || !(pool[0].us < rules.us * worthwhile);
+    for (uint32_t i = 0; i < finalists; i++) {
+        qsort(ratios[i], TURNS, sizeof ratios[i][0], smaller_first);
+        if (ratios[i][TURNS / 2] >= least || ratios[i][TURNS - 2] >= 1) continue;
+        least = ratios[i][TURNS / 2];
+        best = &pool[i];
+    }
+    *out_rules = best == NULL;
     e->search->rules_us += isfinite(rules.us) ? rules.us : 0;
-    return *out_rules ? rules : pool[0];
+    return *out_rules ? rules : *best;
 }
 static Candidate choose_estimated(Evolving *e, Candidate rules, bool *out_rules) {
     *out_rules = e->count == 0 || !(e->rows[0].us < rules.us);
@@ -187,8 +200,8 @@ static void search_kernel(Search *search, Schedule *s) {
     search->best_us += isfinite(best.us) ? best.us : 0;
     const LoopKernels *kernels = &s->loops->kernels;
     LoopHash           hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
-    double             cost_us = best.measured && isfinite(best.us) ? best.us : 0;
-    schedule_book_put(search->book, hash, cost_us, s->loops, s->kernel);
+    bool               known = search->measure != NULL && isfinite(best.us);
+    schedule_book_put(search->book, hash, known ? best.us : 0, s->loops, s->kernel);
 }
 
 void search_scheduler(SystemCtx *ctx, Schedule *s) {
