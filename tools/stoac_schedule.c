@@ -117,7 +117,9 @@ static void open_search(StoacSchedules *schedules, Target *target) {
                                     .context = &schedules->measuring};
     schedules->book = schedule_book_open(schedules->arena);
     schedule_book_load(&schedules->book, schedules->search, machine, &schedules->diags);
+    bool ignored = schedules->diags.rows.table.count > 1;
     tell(schedules);
+    if (ignored) exit(1); /* it may be somebody's work: not ours to overwrite */
 }
 /* One line a kernel. */
 static void search_and_tell(SystemCtx *ctx, Schedule *s) {
