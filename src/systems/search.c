@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "arena/hash.h"
+#include "arena/os.h"
 #include "systems/schedule.h"
 #include "tables/philox.h"
 
@@ -17,9 +18,11 @@ enum {
     GENERATIONS = 8,
     MEASURED = 8,
     PARENTS = 3,
-    TURNS = 7
+    TURNS = 7,
+    TURNS_LEAST = 3
 };
-static const double worthwhile = 0.97; /* of the rules' time, to be taken instead */
+static const double   worthwhile = 0.97; /* of the rules' time, to be taken instead */
+static const uint64_t seconds_ns = 1000000000, seconds_most = 4; /* until the finalists are known */
 
 typedef struct Candidate {
     Decisions decisions; /* taken: what it is made of; none: the rules' own choice */
@@ -32,7 +35,7 @@ typedef struct Evolving {
     TransformMark mark;
     Candidate    *rows; /* the best first */
     uint32_t      count, max;
-    uint64_t      drawn;
+    uint64_t      drawn, end_ns; /* end_ns: no more candidates are measured */
 } Evolving;
 
 static uint64_t draw(Evolving *e, uint64_t count) {
@@ -121,7 +124,7 @@ static int faster_first(const void *left, const void *right) {
 /* Measures the best by estimate, then children of the best of those; fastest first. */
 static uint32_t measure_pool(Evolving *e, Candidate *pool, uint32_t most) {
     uint32_t count = 0, first;
-    for (; count < e->count && count < most; count++) {
+    for (; count < e->count && count < most && os_clock_ns() < e->end_ns; count++) {
         pool[count] = e->rows[count];
         fix(&pool[count]);
         pool[count].us = measured_us(e, &pool[count], false);
@@ -129,6 +132,7 @@ static uint32_t measure_pool(Evolving *e, Candidate *pool, uint32_t most) {
     first = count;
     qsort(pool, first, sizeof *pool, faster_first);
     for (uint32_t tried = 0; tried < most * 2 && count < most * 2 && first != 0; tried++) {
+        if (os_clock_ns() >= e->end_ns) break;
         Candidate child = child_of(e, &pool[draw(e, first < PARENTS ? first : PARENTS)]);
         build(e, &child, false);
         bool known = false;
@@ -152,8 +156,9 @@ static Candidate choose_measured(Evolving *e, Candidate rules, bool *out_rules) 
     Candidate *pool = ARENA_ARRAY(e->s->scratch, Candidate, most * 2 + 1), *best = NULL;
     double     ratios[PARENTS][TURNS], least = worthwhile;
     uint32_t   count = measure_pool(e, pool, most), finalists = count < PARENTS ? count : PARENTS;
+    uint32_t   turns = os_clock_ns() < e->end_ns ? TURNS : TURNS_LEAST;
     rules.us = INFINITY;
-    for (uint32_t turn = 0; turn < TURNS; turn++) {
+    for (uint32_t turn = 0; turn < turns; turn++) {
         double us = measured_us(e, &rules, true);
         rules.us = fmin(rules.us, us);
         for (uint32_t i = 0; i < finalists; i++) {
@@ -163,9 +168,9 @@ static Candidate choose_measured(Evolving *e, Candidate rules, bool *out_rules) 
         }
     }
     for (uint32_t i = 0; i < finalists; i++) {
-        qsort(ratios[i], TURNS, sizeof ratios[i][0], smaller_first);
-        if (ratios[i][TURNS / 2] >= least || ratios[i][TURNS - 2] >= 1) continue;
-        least = ratios[i][TURNS / 2];
+        qsort(ratios[i], turns, sizeof ratios[i][0], smaller_first);
+        if (ratios[i][turns / 2] >= least || ratios[i][turns - 2] >= 1) continue;
+        least = ratios[i][turns / 2];
         best = &pool[i];
     }
     *out_rules = best == NULL;
@@ -186,6 +191,7 @@ static void search_kernel(Search *search, Schedule *s) {
     e.max = search->population != 0 ? search->population : POPULATION;
     if (e.max > POPULATION_MAX) e.max = POPULATION_MAX;
     e.rows = ARENA_ARRAY(s->scratch, Candidate, e.max + 1);
+    e.end_ns = os_clock_ns() + seconds_most * seconds_ns;
     s->fuel = NULL; /* candidates are not rewrites of the program */
     build(&e, &rules, true);
     rules.us = search_cost(s, &search->target->machine).us;
