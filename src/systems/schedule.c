@@ -7,6 +7,7 @@
  *   fuse     loops that walk memory in a row become one
  *   tile     transposes go by tiles; then the outer loops become one
  *   rfactor  sums over the outermost loop get partial results a group of iterations
+ *   split    innermost loops, where that makes a quotient constant
  *   bind     outermost loops go to lanes, innermost ones to vectors
  * Groups are counted from sizes alone, never from the number of lanes, so results do not depend on
  * it. */
@@ -14,7 +15,13 @@
 
 #include "systems/transform_inner.h"
 
-enum { GROUPS_MAX = 64, OPTIONS_MAX = 8, FAR_APART = 16 /* elements on other lines */ };
+enum {
+    GROUPS_MAX = 64,
+    OPTIONS_MAX = 8,
+    PIECE_LEAST = 8,
+    PIECES_MAX = 4,
+    FAR_APART = 16 /* elements on other lines */
+};
 typedef struct Options { /* the first is what is taken without a search */
     uint32_t count, values[OPTIONS_MAX];
 } Options;
@@ -300,6 +307,85 @@ static void factor_sums(Schedule *s, Decisions *d) {
     }
 }
 
+/* --- quotients -------------------------------------------------------------------------------- */
+/* The largest constant below `most` by which a place divides something that contains the variable;
+ * 0: none. As deep as places nest. */
+static int64_t find_divisor(Dims *dims, DimId place, DimId var, int64_t most) {
+    uint32_t row = place.row;
+    DimKind  kind = (DimKind)dims->rows.kind[row];
+    int64_t  found = 0, here;
+    if (kind <= DIM_SYMBOL || !dims_contains(dims, place, var)) return 0;
+    for (uint32_t i = 0; kind == DIM_POLY && i < dims->rows.rhs[row]; i++) {
+        uint32_t mono = dims->terms.mono[dims->rows.lhs[row] + i];
+        for (uint32_t k = 0; k < dims->monos.count[mono]; k++) {
+            DimId atom = {dims->atoms.atom[dims->monos.first[mono] + k]};
+            here = find_divisor(dims, atom, var, most);
+            found = here > found ? here : found;
+        }
+    }
+    if (kind == DIM_POLY) return found;
+    DimId parts[2] = {{dims->rows.lhs[row]}, {dims->rows.rhs[row]}};
+    for (uint32_t i = 0; i < 2; i++) {
+        here = find_divisor(dims, parts[i], var, most);
+        found = here > found ? here : found;
+    }
+    if (kind != DIM_FLOORDIV || !dims_is_const(dims, parts[1])) return found;
+    here = dims_const_value(dims, parts[1]);
+    return here < most && here > found ? here : found;
+}
+static int64_t largest_divisor(Schedule *s, uint32_t loop, int64_t most) {
+    Accesses list = transform_accesses(s, loop, transform_end(s, loop), (BufferId){0});
+    int64_t  found = 0;
+    for (uint32_t i = 0; i < list.count; i++) {
+        DimId   place = loops_address(s->loops, list.rows[i].access);
+        int64_t here = find_divisor(&s->loops->dims, place, nodes_of(s)->var[loop], most);
+        found = here > found ? here : found;
+    }
+    return found;
+}
+/* Whether a comparison in the expression follows the variable. As deep as it is. */
+static bool compares(Schedule *s, ExprId expr, DimId var, ExprMap *seen) {
+    const LoopExprs *exprs = &s->loops->exprs;
+    uint32_t         row = expr.row;
+    if (row == 0 || subst_map_get(seen, expr) != 0) return false;
+    subst_map_put(seen, s->scratch, expr, 1);
+    DimId sides[2] = {{(uint32_t)(exprs->word[row] >> 32)}, {(uint32_t)exprs->word[row]}};
+    if (exprs->kind[row] == EXPR_LESS && (dims_contains(&s->loops->dims, sides[0], var) ||
+                                          dims_contains(&s->loops->dims, sides[1], var)))
+        return true;
+    return compares(s, exprs->a[row], var, seen) || compares(s, exprs->b[row], var, seen) ||
+           compares(s, exprs->c[row], var, seen);
+}
+static bool selects_by(Schedule *s, uint32_t loop) {
+    ExprMap seen = {.count = 0};
+    for (uint32_t row = loop + 1; row < transform_end(s, loop); row++)
+        if (nodes_of(s)->kind[row] >= NODE_STORE &&
+            (compares(s, nodes_of(s)->value[row], nodes_of(s)->var[loop], &seen) ||
+             compares(s, nodes_of(s)->guard[row], nodes_of(s)->var[loop], &seen)))
+            return true;
+    return false;
+}
+/* Innermost loops of a constant extent over parts of other arrays (heads side by side, pieces of a
+ * concatenation): split where quotients change, so that vectors walk memory in a row; a few pieces
+ * that are told apart by comparisons are written out, so that each reads only what is its own. */
+static void split_quotients(Schedule *s, Decisions *d) {
+    for (uint32_t at = 2; at < count_of(s); at++) {
+        if (kind_at(s, at) != NODE_LOOP || !is_leaf(s, at) || kind_at(s, at - 1) == NODE_PHASE)
+            continue;
+        uint32_t row = schedule_node(s, at);
+        DimId    extent = nodes_of(s)->extent[row];
+        if (nodes_of(s)->bind[row] != BIND_SERIAL || !dims_is_const(&s->loops->dims, extent))
+            continue;
+        int64_t size = dims_const_value(&s->loops->dims, extent);
+        int64_t divisor = largest_divisor(s, row, size);
+        bool    apart = size <= divisor * PIECES_MAX && selects_by(s, row);
+        if (divisor < PIECE_LEAST || !choose(s, d, &yes_or_no)) continue;
+        if (!transform_split(s, at, (uint32_t)divisor, 0)) continue;
+        if (apart) (void)transform_unroll(s, at);
+        at--; /* again, for smaller divisors */
+    }
+}
+
 /* --- bind ------------------------------------------------------------------------------------- */
 static void bind_loops(Schedule *s, Decisions *d) {
     for (uint32_t at = 0; at < count_of(s); at++) {
@@ -337,6 +423,7 @@ void schedule_rules(Schedule *s, Decisions *d) {
     tile_across(s, d);
     fuse_outer(s);
     factor_sums(s, d);
+    split_quotients(s, d);
     bind_loops(s, d);
 }
 void schedule_naive(SystemCtx *ctx, Schedule *s) { (void)ctx, (void)s; }

@@ -159,13 +159,19 @@ static Candidate choose_measured(Evolving *e, Candidate rules, bool *out_rules) 
     uint32_t   turns = os_clock_ns() < e->end_ns ? TURNS : TURNS_LEAST;
     rules.us = INFINITY;
     for (uint32_t turn = 0; turn < turns; turn++) {
-        double us = measured_us(e, &rules, true);
-        rules.us = fmin(rules.us, us);
-        for (uint32_t i = 0; i < finalists; i++) {
-            double own = measured_us(e, &pool[i], false);
-            pool[i].us = fmin(pool[i].us, own);
-            ratios[i][turn] = isfinite(us) ? own / us : INFINITY;
+        double us = 0;
+        for (uint32_t k = 0; k <= finalists; k++) { /* each is first and last in turn */
+            uint32_t i = (k + turn) % (finalists + 1);
+            if (i == finalists) {
+                us = measured_us(e, &rules, true);
+                rules.us = fmin(rules.us, us);
+            } else {
+                ratios[i][turn] = measured_us(e, &pool[i], false);
+                pool[i].us = fmin(pool[i].us, ratios[i][turn]);
+            }
         }
+        for (uint32_t i = 0; i < finalists; i++)
+            ratios[i][turn] = isfinite(us) ? ratios[i][turn] / us : INFINITY;
     }
     for (uint32_t i = 0; i < finalists; i++) {
         qsort(ratios[i], turns, sizeof ratios[i][0], smaller_first);

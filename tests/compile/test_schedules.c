@@ -7,6 +7,7 @@
 #include "compile_check.h"
 #include "systems/schedule_text.h"
 #include "systems/search.h"
+#include "systems/transform_inner.h"
 
 /* --- programs --------------------------------------------------------------------------------- */
 /* Naive: 0 phase, 1 loop B, 2 start of the sum; 3 phase, 4 loop B, 5 loop C, 6 store; 7 phase, 8
@@ -300,6 +301,42 @@ TEST(transposes_go_by_tiles) {
         }
         check_close(&c);
     }
+}
+
+/* Heads of three arrays side by side in each row, and their sums: as in the gradient of one product
+ * that makes queries, keys and values. */
+static const char heads[] =
+    "graph f(%x: f32[B,4,C,16], %y: f32[B,4,C,16], %z: f32[B,4,C,16]) {\n"
+    "  %a = transpose %x {permutation=[0,2,1,3]}\n  %p = reshape %a {shape=[B,C,64]}\n"
+    "  %b = transpose %y {permutation=[0,2,1,3]}\n  %q = reshape %b {shape=[B,C,64]}\n"
+    "  %c = transpose %z {permutation=[0,2,1,3]}\n  %r = reshape %c {shape=[B,C,64]}\n"
+    "  %w = concat %p, %q, %r {axis=2}\n  %s = reduce %w {kind=sum, axes=[0,1]}\n"
+    "  return %w, %s\n}\n";
+TEST(vectors_do_not_divide) {
+    Check c;
+    EXPECT(check_open(&c, arena, str_of(heads)));
+    Loops     *loops = &c.runners[FORM_SCHEDULED].loops;
+    LoopNodes *nodes = &loops->nodes;
+    uint32_t   vectors = 0, row = loops->kernels.nodes_first[1];
+    EXPECT_EQ(loops->kernels.table.count, 2);
+    for (uint32_t i = 0; i < loops->kernels.nodes_count[1]; i++, row++) {
+        DimId step, rest;
+        if (nodes->kind[row] != NODE_LOOP || !(nodes->bind[row] & BIND_VECTOR)) continue;
+        Schedule s = {.loops = loops, .kernel = {1}, .scratch = arena};
+        Accesses list = transform_accesses(&s, row, row + nodes->size[row], (BufferId){0});
+        vectors++;
+        for (uint32_t k = 0; k < list.count; k++)
+            EXPECT(dims_linear_in(&loops->dims, loops_address(loops, list.rows[k].access),
+                                  nodes->var[row], &step, &rest));
+    }
+    EXPECT(vectors >= 5); /* starts, three pieces, combination */
+    for (int64_t k = 0; k < 6; k++) {
+        ArenaMark mark = arena_mark(arena);
+        CheckSize sizes[] = {{"B", k % 3}, {"C", k * 7 % 5}, {NULL, 0}};
+        if (!EXPECT(check_run(&c, sizes))) check_print(&c, sizes);
+        arena_release(arena, mark);
+    }
+    check_close(&c);
 }
 
 /* --- measurements ----------------------------------------------------------------------------- */
