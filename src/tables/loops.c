@@ -90,8 +90,11 @@ DimId loops_param(Loops *loops, const Dims *world_dims, String name, DimId world
     const DimRows *from = &world_dims->rows;
     uint32_t       row = table_add(&params->table);
     DimId          symbol = dims_symbol(&loops->dims, strings_add(&loops->strings, name));
-    dims_set_range(&loops->dims, symbol, from->lo[world.row], from->hi[world.row]);
-    dims_set_congruence(&loops->dims, symbol, from->modulus[world.row], from->residue[world.row]);
+    bool kept = dims_set_range(&loops->dims, symbol, from->lo[world.row], from->hi[world.row]) &&
+                dims_set_congruence(&loops->dims, symbol, from->modulus[world.row],
+                                    from->residue[world.row]);
+    ASSERT(kept); /* the name is one size of the world, in all kernels */
+    (void)kept;
     dims_set_hint(&loops->dims, symbol, from->hint[world.row]);
     params->symbol[row] = symbol;
     params->world[row] = world;
@@ -242,8 +245,7 @@ DimId loops_let(Loops *loops, ExprId value) {
     uint32_t row = table_add(&lets->table);
     lets->symbol[row] = loops_fresh(loops, 'v');
     lets->value[row] = value;
-    /* an integer of the data, not a size: nothing is known of it */
-    dims_set_range(&loops->dims, lets->symbol[row], INT64_MIN, INT64_MAX);
+    dims_set_any(&loops->dims, lets->symbol[row]);
     return lets->symbol[row];
 }
 ExprId loops_let_value(const Loops *loops, DimId symbol) {

@@ -52,9 +52,9 @@ TEST(typical_sizes_obey_facts) {
         emit_test_open(&t, arena, JIT_HOST);
         DimId n = emit_param(&t, "N");
         if (cases[i].hint != 0) dims_set_hint(&t.loops.dims, n, cases[i].hint);
-        dims_set_range(&t.loops.dims, n, cases[i].lo, cases[i].hi);
+        EXPECT(dims_set_range(&t.loops.dims, n, cases[i].lo, cases[i].hi));
         if (cases[i].modulus > 1)
-            dims_set_congruence(&t.loops.dims, n, cases[i].modulus, cases[i].residue);
+            EXPECT(dims_set_congruence(&t.loops.dims, n, cases[i].modulus, cases[i].residue));
         EXPECT_EQ(loops_typical(&t.loops, n), cases[i].wanted);
         emit_test_close(&t);
     }
