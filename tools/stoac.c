@@ -1,17 +1,17 @@
 /* stoac FILE [options]: reads a program (text or binary), runs systems on it, prints it.
  *
- *     -o FILE          write there instead of standard output      --types   annotate results
+ *     -o FILE          write there, not to standard output           --types    annotate results
  *     -r STEP[,...]    run systems, or `compile`; what they need runs before them
  *     -d NAME          print the program after each run of a system  -fno-NAME  leave it out
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
- *     --explain        loops and estimated cost of each kernel before and after each step
+ *     --explain        loops and estimates before and after each step   --measure  time each
+ *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
- *     --bisect         find the first rewrite that makes the result fail --check or --expect
+ *     --bisect         find the first rewrite after which --check or --expect fails
  *     --expect TEXT    fail unless TEXT appears in the printed result
- *
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
                 "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
-                "             [--fuel N] [--bisect] [--expect TEXT]\n"
+                "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
@@ -82,14 +82,16 @@ static bool read_flag(Options *o, String flag) {
                  {"--bisect", &o->bisect},
                  {"--kernels", &o->schedules.kernels},
                  {"--steps", &o->schedules.steps},
-                 {"--explain", &o->schedules.explain}};
+                 {"--explain", &o->schedules.explain},
+                 {"--measure", &o->schedules.measure}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel", "--schedule"};
+    static const char *const names[] = {"-o",     "-r",         "--expect", "--target",
+                                        "--fuel", "--schedule", "--search"};
     int64_t                  fuel = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -103,13 +105,14 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->expect = value;
     else if (str_same(name, STR("--schedule")))
         o->schedules.file = value;
+    else if (str_same(name, STR("--search")))
+        o->schedules.search = value;
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
-    else if (str_same(name, STR("--fuel"))) {
+    else {
         *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
         o->fuel = (uint32_t)fuel;
-    } else
-        return false;
+    }
     return true;
 }
 static int read_options(Options *o, int argc, char **argv) {
@@ -201,9 +204,9 @@ static bool run_steps(Runner *runner, String steps) {
     }
     return true;
 }
-/* Runs the steps on the world; out_fuel is what they left. */
-static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
-                      uint32_t *out_fuel) {
+/* Runs the steps on the world; out_fuel is what they left. out_again: do it on a fresh one. */
+static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet, uint32_t *out_fuel,
+                      bool *out_again) {
     Target         target;
     Runner         runner;
     StoacSchedules schedules = o->schedules;
@@ -213,10 +216,10 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
-    schedules.explain = schedules.explain && !quiet;
-    stoac_schedules_begin(&schedules, arena, &runner);
+    if (quiet) schedules = (StoacSchedules){.file = schedules.file};
+    stoac_schedules_begin(&schedules, arena, &runner, o->target ? &target : NULL);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
-    if (!quiet) stoac_schedules_end(&schedules, &runner);
+    *out_again = !quiet && !stoac_schedules_end(&schedules, &runner) && good;
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;
@@ -263,7 +266,8 @@ static int write_world(const Options *o, World *world) {
 static int bisect(const Options *o) {
     uint32_t good = 0, bad, left;
     World   *world = read_world(o);
-    bool     fails = !transform(o, world, UINT32_MAX, true, &left) || !holds(o, world);
+    bool     again, fails = !transform(o, world, UINT32_MAX, true, &left, &again);
+    fails = fails || !holds(o, world);
     world_close(world);
     bad = UINT32_MAX - left;
     if (!fails) {
@@ -273,7 +277,7 @@ static int bisect(const Options *o) {
     while (good < bad) {
         uint32_t middle = good + (bad - good) / 2;
         world = read_world(o);
-        fails = !transform(o, world, middle, true, &left) || !holds(o, world);
+        fails = !transform(o, world, middle, true, &left, &again) || !holds(o, world);
         world_close(world);
         if (fails)
             bad = middle;
@@ -300,8 +304,14 @@ int main(int argc, char **argv) {
         return 1;
     }
     if (options.bisect) return bisect(&options);
-    World *world = read_world(&options);
-    bool   good = transform(&options, world, options.fuel, false, &left) && holds(&options, world);
+    World *world = NULL;
+    bool   good = true, again = true;
+    while (again) {
+        world_close(world);
+        world = read_world(&options);
+        good = transform(&options, world, options.fuel, false, &left, &again);
+    }
+    good = good && holds(&options, world);
     uint64_t begin = os_clock_ns();
     status = good ? write_world(&options, world) : 1;
     double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;

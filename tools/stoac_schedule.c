@@ -1,13 +1,13 @@
 /* Explaining runs the scheduler once to learn its steps, takes everything back and does them one by
- * one. */
+ * one. A search goes to a file that only this machine can use; --schedule takes what it found. */
 #include "stoac_schedule.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "arena/os.h"
+#include "cpu/cpu.h"
 #include "systems/schedule.h"
-#include "systems/search.h"
 #include "text/messages.h"
 #include "text/print_loops.h"
 
@@ -71,13 +71,86 @@ static void explain(SystemCtx *ctx, Schedule *s) {
         print_state(schedules, ctx, s);
     }
 }
+/* --- measuring -------------------------------------------------------------------------------- */
+static void tell(StoacSchedules *schedules) {
+    if (schedules->diags.rows.table.count > 1) {
+        String told = text_diags(schedules->arena, NULL, &schedules->diags);
+        fprintf(stderr, "%.*s", STR_ARGS(told));
+    }
+    diags_clear(&schedules->diags);
+}
+/* Returns the name of the machine. */
+static String open_measure(StoacSchedules *schedules, Target *target) {
+    EmitMeasure *measure = &schedules->measuring;
+    JitOptions   options = {.level = JIT_HOST};
+    if (target == NULL) {
+        fprintf(stderr, "stoac: --search and --measure need --target cpu\n");
+        exit(2);
+    }
+    diags_open(&schedules->diags, NULL);
+    measure->diags = &schedules->diags;
+    if (jit_open(schedules->arena, &options, &schedules->diags, &measure->jit) != STATUS_OK) {
+        tell(schedules);
+        exit(1);
+    }
+    return cpu_describe_machine(schedules->arena, target, 1);
+}
+static void close_measure(StoacSchedules *schedules) {
+    tell(schedules);
+    jit_close(schedules->measuring.jit);
+}
+static void measure_and_tell(SystemCtx *ctx, Schedule *s) {
+    StoacSchedules *schedules = ctx->scheduler_context;
+    ctx->scheduler_context = &schedules->book;
+    schedules->scheduler(ctx, s);
+    ctx->scheduler_context = schedules;
+    schedule_sharing(s);
+    double us = emit_measure(&schedules->measuring, s->loops, s->kernel);
+    printf("k%u: %.1f us measured, %.1f us estimated\n", s->kernel.row, us,
+           search_cost(s, &ctx->target->machine).us);
+}
+static void open_search(StoacSchedules *schedules, Target *target) {
+    String machine = open_measure(schedules, target);
+    schedules->searching = (Search){.target = target,
+                                    .book = &schedules->book,
+                                    .measure = emit_measure,
+                                    .context = &schedules->measuring};
+    schedules->book = schedule_book_open(schedules->arena);
+    schedule_book_load(&schedules->book, schedules->search, machine, &schedules->diags);
+    bool ignored = schedules->diags.rows.table.count > 1;
+    tell(schedules);
+    if (ignored) exit(1); /* it may be somebody's work: not ours to overwrite */
+}
+/* One line a kernel. */
+static void search_and_tell(SystemCtx *ctx, Schedule *s) {
+    StoacSchedules *schedules = ctx->scheduler_context;
+    Search         *search = &schedules->searching;
+    double          rules = search->rules_us, best = search->best_us;
+    uint32_t        found = search->found, left = search->left;
+    uint64_t        begun = os_clock_ns();
+    ctx->scheduler_context = search;
+    search_scheduler(ctx, s);
+    ctx->scheduler_context = schedules;
+    if (search->found != found || search->left != left) return;
+    rules = search->rules_us - rules;
+    best = search->best_us - best;
+    fprintf(stderr, "k%u: %.1f us by the rules, %.1f us found (%.2fx), searched %.2f s\n",
+            s->kernel.row, rules, best, rules / best, (double)(os_clock_ns() - begun) / 1e9);
+}
+static void close_search(StoacSchedules *schedules) {
+    Status status = schedule_book_save(&schedules->book, schedules->search, &schedules->diags);
+    close_measure(schedules);
+    if (status != STATUS_OK) exit(1);
+}
+
 static void from_rules(SystemCtx *ctx, Schedule *s) {
     (void)ctx;
     schedule_rules(s, NULL);
 }
 
 /* ---------------------------------------------------------------------------------------------- */
-void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner) {
+void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner,
+                           Target *target) {
     SystemCtx *ctx = &runner->ctx;
     schedules->arena = arena;
     schedules->scheduler = from_rules;
@@ -88,9 +161,25 @@ void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runn
     }
     ctx->scheduler = schedules->explain ? explain : schedules->scheduler;
     ctx->scheduler_context = schedules->explain ? (void *)schedules : (void *)&schedules->book;
+    if (schedules->search == NULL && !schedules->measure) return;
+    if (schedules->search != NULL)
+        open_search(schedules, target);
+    else
+        (void)open_measure(schedules, target);
+    ctx->scheduler = schedules->search != NULL ? search_and_tell : measure_and_tell;
+    ctx->scheduler_context = schedules;
 }
-void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
+bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
     const Loops *loops = &runner->loops;
+    uint32_t     left = schedules->searching.left;
+    if (schedules->search != NULL)
+        close_search(schedules);
+    else if (schedules->measure)
+        close_measure(schedules);
+    if (left != 0) {
+        fprintf(stderr, "%u kernels are left\n", left);
+        return false;
+    }
     if (schedules->steps) printf("stoa schedules 1\n");
     for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
         KernelId kernel = {row}, same = loops->kernels.same[row];
@@ -108,4 +197,5 @@ void stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
         schedule_print_steps(&text, loops, kernel);
         put(text_done(&text));
     }
+    return true;
 }

@@ -69,14 +69,17 @@ _Noreturn void api_unwind_on(ArenaFailure failure) {
     arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
 }
 
-void api_warn(StoaContext *context) {
-    if (context->diags.rows.table.count == 1) return;
+void api_warn(StoaContext *context) { api_warn_world(context, NULL); }
+void api_warn_world(StoaContext *context, World *world) {
+    bool theirs = world != NULL && world->diags.rows.table.count > 1;
+    if (context->diags.rows.table.count == 1 && !theirs) return;
     if (context->log != NULL) {
-        render(context, NULL);
+        render(context, world);
         context->log(context->user, STOA_LOG_WARNING, context->message);
         context->message = "";
     }
     diags_clear(&context->diags);
+    if (theirs) diags_clear(&world->diags);
 }
 
 void *api_block_open(StoaContext *context, size_t bytes) {
@@ -126,9 +129,11 @@ static Status open_context(StoaContext *context, const StoaContextOptions *optio
     context->reports = arena_open("reports", (size_t)1 << 32, 0);
     if (context->messages == NULL || context->reports == NULL) return STATUS_OUT_OF_MEMORY;
     JitOptions jit = {0};
-    if (options->kernel_cache != NULL)
+    if (options->kernel_cache != NULL) {
         jit.cache_dir = context->kernel_cache =
             str_copy(context->arena, str_of(options->kernel_cache)).data;
+        context->schedules = str_format(context->arena, "%s/schedules", jit.cache_dir).data;
+    }
     Status status = jit_open(context->arena, &jit, &context->diags, &context->jit);
     if (status == STATUS_UNSUPPORTED) {
         context->jit = NULL;

@@ -22,6 +22,7 @@ struct StoaContext {
     Target       target, plain; /* with and without compiled kernels */
     Jit         *jit;           /* NULL: this build has no compiler */
     const char  *kernel_cache;  /* folder; NULL: none */
+    const char  *schedules;     /* file of what a search found (stoac --search); NULL: no folder */
     Budget       tensors;
     const char  *message;
     bool         refused; /* see api_refused */
@@ -43,8 +44,9 @@ void api_tell_unwind(StoaContext *context);
 void api_refused(StoaContext *context);
 /* For a guard that only cleans up: fails once more, to the guard around it. */
 _Noreturn void api_unwind_on(ArenaFailure failure);
-/* Logs and clears warnings after a success. */
+/* Logs and clears warnings after a success; those of a world too. */
 void api_warn(StoaContext *context);
+void api_warn_world(StoaContext *context, World *world);
 /* One row API_MISUSE: what the caller did wrong. Needs no guard. */
 void api_misuse(StoaContext *context, const char *function, const char *problem);
 

@@ -9,6 +9,7 @@
 #include "arena/hash.h"
 #include "arena/os.h"
 #include "cpu/interp.h"
+#include "systems/schedule_text.h"
 #include "tables/philox.h"
 
 /* --- state ------------------------------------------------------------------------------------ */
@@ -151,6 +152,19 @@ static Status choose_target(StoaSession *session, const StoaCompileOptions *opti
     return STATUS_OK;
 }
 
+/* Kernels get the schedules that a search found for this machine, if there are any. */
+static void use_schedules(StoaSession *session) {
+    StoaContext *context = session->context;
+    SystemCtx   *ctx = &session->runner.ctx;
+    Target       target = context->target;
+    if (context->schedules == NULL || !os_exists(context->schedules)) return;
+    ScheduleBook *book = ARENA_NEW(session->arena, ScheduleBook);
+    *book = schedule_book_open(session->arena);
+    schedule_book_load(book, context->schedules, cpu_describe_machine(session->arena, &target, 1),
+                       &context->diags);
+    ctx->scheduler = schedule_from_book;
+    ctx->scheduler_context = book;
+}
 static Status compile_session(StoaSession *session, const StoaCompileOptions *options) {
     World *world = session->world;
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
@@ -161,6 +175,7 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     Status        status = choose_target(session, options, &target);
     if (status != STATUS_OK) return status;
     runner_open(&session->runner, world, target);
+    if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
     if (session->gpu != NULL) return device_compile(session);
     if (!session->fuses) return STATUS_OK;
@@ -207,6 +222,7 @@ StoaStatus stoa_compile(StoaProgram *program, const StoaCompileOptions *options,
         stoa_session_destroy(made);
         return status;
     }
+    api_warn_world(context, made->world);
     *out_session = made;
     return STOA_OK;
 }

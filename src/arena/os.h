@@ -24,6 +24,7 @@ const char *os_environment(const char *name);
 
 /* --- clock ------------------------------------------------------------------------------------ */
 uint64_t os_clock_ns(void);        /* monotonic */
+uint64_t os_clock_thread_ns(void); /* processor time of this thread */
 uint64_t os_clock_wall_s(void);    /* seconds since 1970 */
 uint64_t os_memory_resident(void); /* bytes of this process in RAM; 0 if unknown */
 

@@ -147,6 +147,17 @@ void cpu_describe(Target *out_target, bool compiles) {
             out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
 }
+String cpu_describe_machine(Arena *out, Target *target, uint32_t lanes) {
+    Topology       topology;
+    TargetMachine *machine = &target->machine;
+    topology_read(&topology);
+    uint64_t bytes[] = {topology.l1d_bytes, topology.l2_bytes,
+                        topology.l3_bytes / (lanes != 0 ? lanes : 1)};
+    for (uint32_t i = 0; i < LENGTH(bytes); i++)
+        if (bytes[i] != 0) machine->cache_bytes[i] = bytes[i];
+    machine->lanes = lanes;
+    return str_format(out, "%s %s", topology.cpu_model, topology.features);
+}
 
 const Isa *kernels_isa(IsaLevel most) {
 #if defined(__x86_64__)

@@ -22,6 +22,11 @@ typedef void CpuTraceFn(void *context, uint32_t lane, uint32_t launch, uint64_t 
  * whether kernels can be compiled (emit.h); without, every operator is a launch of its own. */
 void cpu_describe(Target *out_target, bool compiles);
 
+/* Puts the caches of this machine and a number of lanes into the estimates of a target. Returns
+ * what schedules that were measured here are kept under: model and instruction sets. The number of
+ * lanes is no part of it, because results must not depend on it. */
+String cpu_describe_machine(Arena *out, Target *target, uint32_t lanes);
+
 /* Binds each launch to a kernel; parameters and scratch live in arena (which must have a guard,
  * like every push). module: the compiled kernels of plan->loops, NULL if there are none. plan,
  * module and workers outlive the result. A launch whose opcode and dtypes have

@@ -6,6 +6,8 @@
 
 #include "arena/hash.h"
 
+enum { VECTOR_GRAIN = 64, BYTES_A_TURN = 8 };
+
 /* --- sizes ------------------------------------------------------------------------------------ */
 static int64_t floor_div(int64_t a, int64_t b) {
     if (b == 0) return 0;
@@ -118,6 +120,15 @@ int64_t emit_lane_bytes(const Loops *loops, KernelId kernel, const int64_t *para
         bytes += (emit_buffer_bytes(loops, kernel, buffer, params) + 63) / 64 * 64;
     }
     return bytes;
+}
+
+EmitTurns emit_turns(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                     const int64_t *params) {
+    if (!phase->parallel) return (EmitTurns){1, 1, 0};
+    int64_t extent = emit_size(loops, kernel, phase->extent, params);
+    int64_t inside = emit_size(loops, kernel, phase->inside, params);
+    return (EmitTurns){extent, inside == 1 ? VECTOR_GRAIN : 1,
+                       extent * (inside < 1 ? 1 : inside) * BYTES_A_TURN};
 }
 
 /* --- preparing -------------------------------------------------------------------------------- */
@@ -351,6 +362,13 @@ static void add_kernel(Arena *arena, Loops *loops, uint32_t kernel, EmitKernel *
     *out = (EmitKernel){count, phases};
 }
 
+static void set_entries(EmitKernel *kernel, const JitKernel *jobs) {
+    for (uint32_t i = 0; i < kernel->phases_count; i++) {
+        EmitPhase *phase = (EmitPhase *)(uintptr_t)&kernel->phases[i];
+        memcpy(&phase->run, &jobs[i].entry, sizeof phase->run);
+    }
+}
+
 Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diags *diags,
                     EmitModule **out_module) {
     uint32_t    kernels_count = loops->kernels.table.count, jobs_count = 0;
@@ -369,19 +387,27 @@ Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diag
     }
     Status status = jit_compile(jit, workers, jobs, jobs_count, diags);
     if (status != STATUS_OK) return status;
-    uint32_t job = 0;
-    for (uint32_t row = 1; row < kernels_count; row++)
+    for (uint32_t row = 1, job = 0; row < kernels_count; row++) {
+        set_entries(&kernels[row], jobs + job);
         for (uint32_t i = 0; i < kernels[row].phases_count; i++, job++) {
-            EmitPhase *phase = (EmitPhase *)(uintptr_t)&kernels[row].phases[i];
-            memcpy(&phase->run, &jobs[job].entry, sizeof phase->run);
             module->functions++;
             module->from_cache += jobs[job].origin == JIT_FROM_DISK;
             module->build_us += jobs[job].build_us;
             module->optimise_us += jobs[job].optimise_us;
             module->generate_us += jobs[job].generate_us;
         }
+    }
     *out_module = module;
     return STATUS_OK;
+}
+
+Status emit_compile_kernel(Arena *arena, Jit *jit, Loops *loops, KernelId kernel, Diags *diags,
+                           EmitKernel *out_kernel) {
+    JitKernel *jobs = ARENA_ARRAY_ZERO(arena, JitKernel, count_phases(loops, kernel.row) + 1);
+    add_kernel(arena, loops, kernel.row, out_kernel, jobs);
+    Status status = jit_compile(jit, NULL, jobs, out_kernel->phases_count, diags);
+    if (status == STATUS_OK) set_entries(out_kernel, jobs);
+    return status;
 }
 
 Status emit_text(Arena *out, Jit *jit, Loops *loops, KernelId kernel, uint32_t phase,

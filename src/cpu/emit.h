@@ -43,10 +43,21 @@ typedef struct EmitModule {
 MUST_USE Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diags *diags,
                              EmitModule **out_module);
 
+/* One kernel as it stands, on the caller's lane. */
+MUST_USE Status emit_compile_kernel(Arena *arena, Jit *jit, Loops *loops, KernelId kernel,
+                                    Diags *diags, EmitKernel *out_kernel);
+
 /* The text of one phase, for inspection. */
 MUST_USE Status emit_text(Arena *out, Jit *jit, Loops *loops, KernelId kernel, uint32_t phase,
                           JitStage stage, Diags *diags, String *out_text);
 
+/* How a phase is shared out at concrete values of the parameters: iterations of its parallel loop
+ * (1 without), the least part worth taking, and a measure of all its work, in bytes touched. */
+typedef struct EmitTurns {
+    int64_t extent, grain, bytes;
+} EmitTurns;
+EmitTurns emit_turns(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                     const int64_t *params);
 /* A size at concrete values of a kernel's parameters, in order. */
 int64_t emit_size(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params);
 /* Its range over all values of loop variables; false where something else decides. */

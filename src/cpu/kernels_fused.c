@@ -8,8 +8,6 @@
 #include "cpu/emit.h"
 #include "cpu/kernels.h"
 
-enum { VECTOR_GRAIN = 64, BYTES_A_TURN = 8 };
-
 typedef struct Fused {         /* what the phases of one launch share */
     const Ref        *refs;    /* by buffer of the kernel; of ARG buffers */
     const int64_t    *work_at; /* by buffer: offset in shared memory; -1: no WORK buffer */
@@ -81,12 +79,8 @@ static FusedPhase *phase_of(Binder *b, const Fused *f, uint32_t i) {
     const Loops     *loops = b->plan->loops;
     const EmitPhase *from = &f->emitted->phases[i];
     FusedPhase      *phase = BIND_PARAMS(b, FusedPhase);
-    *phase = (FusedPhase){.fused = f, .run = from->run, .extent = 1, .grain = 1};
-    if (!from->parallel) return phase;
-    int64_t inside = emit_size(loops, f->code, from->inside, f->params);
-    phase->extent = emit_size(loops, f->code, from->extent, f->params);
-    phase->grain = inside == 1 ? VECTOR_GRAIN : 1;
-    phase->bytes = phase->extent * (inside < 1 ? 1 : inside) * BYTES_A_TURN;
+    EmitTurns        turns = emit_turns(loops, f->code, from, f->params);
+    *phase = (FusedPhase){f, from->run, turns.extent, turns.grain, turns.bytes};
     return phase;
 }
 static void bind_phases(Binder *b, const Fused *f, uint32_t first, uint32_t last) {

@@ -4,8 +4,10 @@
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
  *   scope    what only one iteration needs becomes registers or lane memory
- *   fuse     loops that walk memory in a row become one; the rest of the outer ones too
+ *   fuse     loops that walk memory in a row become one
+ *   tile     transposes go by tiles; then the outer loops become one
  *   rfactor  sums over the outermost loop get partial results a group of iterations
+ *   split    innermost loops, where that makes a quotient constant
  *   bind     outermost loops go to lanes, innermost ones to vectors
  * Groups are counted from sizes alone, never from the number of lanes, so results do not depend on
  * it. */
@@ -13,15 +15,23 @@
 
 #include "systems/transform_inner.h"
 
-enum { GROUPS_MAX = 64, OPTIONS_MAX = 8 };
+enum {
+    GROUPS_MAX = 64,
+    OPTIONS_MAX = 8,
+    PIECE_LEAST = 8,
+    PIECES_MAX = 4,
+    FAR_APART = 16 /* elements on other lines */
+};
 typedef struct Options { /* the first is what is taken without a search */
     uint32_t count, values[OPTIONS_MAX];
 } Options;
 static const Options group_rows = {5, {16, 4, 8, 32, 64}}; /* least rows of a partial column sum */
 static const Options group_elements = {4, {4096, 1024, 16384, 65536}}; /* and of a partial total */
 static const Options columns_block = {5, {512, 64, 128, 256, 2048}};   /* combined at once */
-static const Options tile_sides = {5, {0, 8, 16, 32, 64}}; /* of transposed loops; 0: none */
-static const Options vector_factors = {3, {0, 8, 16}};     /* 0: the emitter chooses */
+static const Options tile_rows = {5, {64, 0, 16, 32, 256}}; /* of transposed loops; 0: none */
+static const Options tile_columns = {3, {8, 16, 32}};       /* and the elements of a vector */
+static const Options tile_sums = {4, {0, 16, 32, 64}};      /* rows, where loops sum as well */
+static const Options vector_factors = {3, {0, 8, 16}};      /* 0: the emitter chooses */
 static const Options vector_unrolls = {5, {0, 1, 2, 4, 8}};
 static const Options yes_or_no = {2, {1, 0}};
 
@@ -169,12 +179,54 @@ void schedule_fuse_cleanly(Schedule *s) {
     for (uint32_t at = count_of(s); at-- > 0;)
         while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at)) (void)transform_fuse(s, at);
 }
+/* --- tile ------------------------------------------------------------------------------------- */
+/* The innermost two loops of a nest, where one side of some copy walks memory with a stride, in
+ * tiles: their rows are walked one after the other, so that few lines and pages are open at a
+ * time. */
+static bool walks_across(Schedule *s, uint32_t at, bool *out_sums) {
+    const Loops *loops = s->loops;
+    Dims        *dims = &s->loops->dims;
+    uint32_t     inner = schedule_node(s, at + 1);
+    Accesses     list = transform_accesses(s, inner, transform_end(s, inner), (BufferId){0});
+    DimId        outer = loops->nodes.var[schedule_node(s, at)], step, rest;
+    bool         found = false;
+    *out_sums = false;
+    for (uint32_t i = 0; i < list.count; i++) {
+        DimId place = loops_address(s->loops, list.rows[i].access);
+        *out_sums |= list.rows[i].kind == ACCESS_REDUCE;
+        found |= dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
+                 (!dims_is_const(dims, step) || dims_const_value(dims, step) >= FAR_APART) &&
+                 dims_contains(dims, place, outer);
+    }
+    return found;
+}
+static void tile_across(Schedule *s, Decisions *d) {
+    bool sums;
+    for (uint32_t at = 1; at < count_of(s); at++) {
+        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at, &sums)) continue;
+        uint32_t rows = choose(s, d, sums ? &tile_sums : &tile_rows);
+        uint32_t columns = rows != 0 ? choose(s, d, &tile_columns) : 0;
+        if (rows == 0 || !transform_tile(s, at, at + 1, rows, columns)) continue;
+        (void)transform_bind(s, at + 3, BIND_VECTOR, columns, 1);
+        at += 3;
+    }
+}
 /* The outer loops of each phase become one, so that lanes have much to share out; the innermost
- * stays apart. */
+ * stays apart, and so do tiles: the loop over their rows joins where that can still be parallel. */
 void schedule_fuse_outer(Schedule *s) {
-    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
-        while (depth_at(s, at + 1) > 2 || (depth_at(s, at + 1) == 2 && !is_leaf(s, at + 2)))
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) {
+        uint32_t depth = depth_at(s, at + 1);
+        bool tiled = depth >= 4 && (nodes_of(s)->bind[schedule_node(s, at + depth)] & BIND_VECTOR);
+        while (tiled ? depth > 5 : depth > 2 || (depth == 2 && !is_leaf(s, at + 2))) {
             if (!transform_fuse(s, at + 1)) break;
+            depth = depth_at(s, at + 1);
+        }
+        if (!tiled || depth != 5) continue;
+        TransformMark mark = transform_mark(s);
+        if (transform_fuse(s, at + 1) &&
+            !transform_may_bind(s, schedule_node(s, at + 1), BIND_PARALLEL))
+            transform_restore(s, &mark);
+    }
 }
 
 /* --- sums over the outermost loop ------------------------------------------------------------- */
@@ -206,29 +258,86 @@ static void factor_sums(Schedule *s, Decisions *d) {
     }
 }
 
-/* --- bind ------------------------------------------------------------------------------------- */
-/* Nests of two loops, of which one side of some copy walks memory with a stride: square tiles. */
-static bool walks_across(Schedule *s, uint32_t at) {
-    const Loops *loops = s->loops;
-    Dims        *dims = &s->loops->dims;
-    uint32_t     inner = schedule_node(s, at + 1);
-    Accesses     list = transform_accesses(s, inner, transform_end(s, inner), (BufferId){0});
-    for (uint32_t i = 0; i < list.count; i++) {
-        DimId step, rest, place = loops_address(s->loops, list.rows[i].access);
-        DimId outer = loops->nodes.var[schedule_node(s, at)];
-        if (dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
-            !dims_is_const(dims, step) && dims_contains(dims, place, outer))
-            return true;
+/* --- quotients -------------------------------------------------------------------------------- */
+/* The largest constant below `most` by which a place divides something that contains the variable;
+ * 0: none. As deep as places nest. */
+static int64_t find_divisor(Dims *dims, DimId place, DimId var, int64_t most) {
+    uint32_t row = place.row;
+    DimKind  kind = (DimKind)dims->rows.kind[row];
+    int64_t  found = 0, here;
+    if (kind <= DIM_SYMBOL || !dims_contains(dims, place, var)) return 0;
+    for (uint32_t i = 0; kind == DIM_POLY && i < dims->rows.rhs[row]; i++) {
+        uint32_t mono = dims->terms.mono[dims->rows.lhs[row] + i];
+        for (uint32_t k = 0; k < dims->monos.count[mono]; k++) {
+            DimId atom = {dims->atoms.atom[dims->monos.first[mono] + k]};
+            here = find_divisor(dims, atom, var, most);
+            found = here > found ? here : found;
+        }
     }
+    if (kind == DIM_POLY) return found;
+    DimId parts[2] = {{dims->rows.lhs[row]}, {dims->rows.rhs[row]}};
+    for (uint32_t i = 0; i < 2; i++) {
+        here = find_divisor(dims, parts[i], var, most);
+        found = here > found ? here : found;
+    }
+    if (kind != DIM_FLOORDIV || !dims_is_const(dims, parts[1])) return found;
+    here = dims_const_value(dims, parts[1]);
+    return here < most && here > found ? here : found;
+}
+static int64_t largest_divisor(Schedule *s, uint32_t loop, int64_t most) {
+    Accesses list = transform_accesses(s, loop, transform_end(s, loop), (BufferId){0});
+    int64_t  found = 0;
+    for (uint32_t i = 0; i < list.count; i++) {
+        DimId   place = loops_address(s->loops, list.rows[i].access);
+        int64_t here = find_divisor(&s->loops->dims, place, nodes_of(s)->var[loop], most);
+        found = here > found ? here : found;
+    }
+    return found;
+}
+/* Whether a comparison in the expression follows the variable. As deep as it is. */
+static bool compares(Schedule *s, ExprId expr, DimId var, ExprMap *seen) {
+    const LoopExprs *exprs = &s->loops->exprs;
+    uint32_t         row = expr.row;
+    if (row == 0 || subst_map_get(seen, expr) != 0) return false;
+    subst_map_put(seen, s->scratch, expr, 1);
+    DimId sides[2] = {{(uint32_t)(exprs->word[row] >> 32)}, {(uint32_t)exprs->word[row]}};
+    if (exprs->kind[row] == EXPR_LESS && (dims_contains(&s->loops->dims, sides[0], var) ||
+                                          dims_contains(&s->loops->dims, sides[1], var)))
+        return true;
+    return compares(s, exprs->a[row], var, seen) || compares(s, exprs->b[row], var, seen) ||
+           compares(s, exprs->c[row], var, seen);
+}
+static bool selects_by(Schedule *s, uint32_t loop) {
+    ExprMap seen = {.count = 0};
+    for (uint32_t row = loop + 1; row < transform_end(s, loop); row++)
+        if (nodes_of(s)->kind[row] >= NODE_STORE &&
+            (compares(s, nodes_of(s)->value[row], nodes_of(s)->var[loop], &seen) ||
+             compares(s, nodes_of(s)->guard[row], nodes_of(s)->var[loop], &seen)))
+            return true;
     return false;
 }
-static void tile_across(Schedule *s, Decisions *d) {
-    for (uint32_t at = 1; at < count_of(s); at++) {
-        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at)) continue;
-        uint32_t side = choose(s, d, &tile_sides);
-        if (side != 0 && transform_tile(s, at, at + 1, side, side)) at += 3;
+/* Innermost loops of a constant extent over parts of other arrays (heads side by side, pieces of a
+ * concatenation): split where quotients change, so that vectors walk memory in a row; a few pieces
+ * that are told apart by comparisons are written out, so that each reads only what is its own. */
+static void split_quotients(Schedule *s, Decisions *d) {
+    for (uint32_t at = 2; at < count_of(s); at++) {
+        if (kind_at(s, at) != NODE_LOOP || !is_leaf(s, at) || kind_at(s, at - 1) == NODE_PHASE)
+            continue;
+        uint32_t row = schedule_node(s, at);
+        DimId    extent = nodes_of(s)->extent[row];
+        if (nodes_of(s)->bind[row] != BIND_SERIAL || !dims_is_const(&s->loops->dims, extent))
+            continue;
+        int64_t size = dims_const_value(&s->loops->dims, extent);
+        int64_t divisor = largest_divisor(s, row, size);
+        bool    apart = size <= divisor * PIECES_MAX && selects_by(s, row);
+        if (divisor < PIECE_LEAST || !choose(s, d, &yes_or_no)) continue;
+        if (!transform_split(s, at, (uint32_t)divisor, 0)) continue;
+        if (apart) (void)transform_unroll(s, at);
+        at--; /* again, for smaller divisors */
     }
 }
+
+/* --- bind ------------------------------------------------------------------------------------- */
 static void bind_loops(Schedule *s, Decisions *d) {
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at), bind = nodes_of(s)->bind[row];
@@ -265,9 +374,10 @@ void schedule_rules(Schedule *s, Decisions *d) {
     if (choose(s, d, &yes_or_no)) schedule_merge_inside(s);
     schedule_narrow(s);
     schedule_fuse_cleanly(s);
-    schedule_fuse_outer(s);
     tile_across(s, d);
+    schedule_fuse_outer(s);
     factor_sums(s, d);
+    split_quotients(s, d);
     bind_loops(s, d);
 }
 void schedule_naive(SystemCtx *ctx, Schedule *s) { (void)ctx, (void)s; }

@@ -94,6 +94,11 @@ static void read_machine(Reading *r) {
         return;
     }
     size_t count = (size_t)(end - text.data);
+    for (size_t i = 1; i < count; i++)
+        if ((unsigned char)text.data[i] < ' ') {
+            complain(r, text.data + i, "a machine has no control characters in its name");
+            return;
+        }
     r->book->machine = str_copy(r->book->arena, (String){text.data + 1, count - 1});
     r->rest = (String){end + 1, text.count - count - 1};
 }

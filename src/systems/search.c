@@ -5,12 +5,24 @@
 #include "systems/search.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "arena/hash.h"
+#include "arena/os.h"
 #include "systems/schedule.h"
 #include "tables/philox.h"
 
-enum { POPULATION = 16, POPULATION_MAX = 256, GENERATIONS = 8, MEASURED = 8 };
+enum {
+    POPULATION = 16,
+    POPULATION_MAX = 256,
+    GENERATIONS = 8,
+    MEASURED = 8,
+    PARENTS = 3,
+    TURNS = 7,
+    TURNS_LEAST = 3
+};
+static const double   worthwhile = 0.97; /* of the rules' time, to be taken instead */
+static const uint64_t seconds_ns = 1000000000, seconds_most = 4; /* until the finalists are known */
 
 typedef struct Candidate {
     Decisions decisions; /* taken: what it is made of; none: the rules' own choice */
@@ -23,7 +35,7 @@ typedef struct Evolving {
     TransformMark mark;
     Candidate    *rows; /* the best first */
     uint32_t      count, max;
-    uint64_t      drawn;
+    uint64_t      drawn, end_ns; /* end_ns: no more candidates are measured */
 } Evolving;
 
 static uint64_t draw(Evolving *e, uint64_t count) {
@@ -89,36 +101,92 @@ static void evolve(Evolving *e) {
         }
 }
 
+/* --- deciding --------------------------------------------------------------------------------- */
+/* The same candidate again, whatever it was drawn from. */
+static void fix(Candidate *candidate) {
+    Decisions *d = &candidate->decisions;
+    d->given_count = d->taken_count;
+    memcpy(d->given, d->taken, d->taken_count * sizeof *d->taken);
+}
 static double measured_us(Evolving *e, Candidate *candidate, bool rules_only) {
+    ArenaMark scratch = arena_mark(e->s->scratch);
     build(e, candidate, rules_only);
+    schedule_sharing(e->s);
     double us = e->search->measure(e->search->context, e->s->loops, e->s->kernel);
     e->search->measurements++;
+    arena_release(e->s->scratch, scratch);
     return us >= 0 ? us : INFINITY;
 }
-/* The best of the population, or the rules' own choice (all zero); measured if that is possible. */
-static Candidate choose(Evolving *e, Candidate rules, bool *out_rules) {
-    Search  *search = e->search;
-    uint32_t most = search->measured != 0 ? search->measured : MEASURED;
-    double   rules_us = rules.us;
-    if (search->measure != NULL) rules_us = measured_us(e, &rules, true);
-    Candidate best = rules;
-    best.us = rules_us;
-    *out_rules = true;
-    for (uint32_t i = 0; i < e->count && i < most; i++) {
-        Candidate candidate = e->rows[i];
-        if (search->measure != NULL) {
-            candidate.decisions.given_count = candidate.decisions.taken_count;
-            memcpy(candidate.decisions.given, candidate.decisions.taken,
-                   sizeof candidate.decisions.given);
-            candidate.us = measured_us(e, &candidate, false);
-        }
-        if (!(candidate.us < best.us)) continue;
-        best = candidate;
-        *out_rules = false;
+static int faster_first(const void *left, const void *right) {
+    const Candidate *a = left, *b = right;
+    return (a->us > b->us) - (a->us < b->us);
+}
+/* Measures the best by estimate, then children of the best of those; fastest first. */
+static uint32_t measure_pool(Evolving *e, Candidate *pool, uint32_t most) {
+    uint32_t count = 0, first;
+    for (; count < e->count && count < most && os_clock_ns() < e->end_ns; count++) {
+        pool[count] = e->rows[count];
+        fix(&pool[count]);
+        pool[count].us = measured_us(e, &pool[count], false);
     }
-    search->rules_us += rules_us;
-    search->best_us += best.us;
-    return best;
+    first = count;
+    qsort(pool, first, sizeof *pool, faster_first);
+    for (uint32_t tried = 0; tried < most * 2 && count < most * 2 && first != 0; tried++) {
+        if (os_clock_ns() >= e->end_ns) break;
+        Candidate child = child_of(e, &pool[draw(e, first < PARENTS ? first : PARENTS)]);
+        build(e, &child, false);
+        bool known = false;
+        for (uint32_t i = 0; i < count; i++) known |= pool[i].hash == child.hash;
+        if (known) continue;
+        fix(&child);
+        child.us = measured_us(e, &child, false);
+        pool[count++] = child;
+    }
+    qsort(pool, count, sizeof *pool, faster_first);
+    return count;
+}
+static int smaller_first(const void *left, const void *right) {
+    double a = *(const double *)left, b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+/* The finalists and the rules' own choice take turns; ratios of one turn share what disturbs it.
+ * The one with the least median is taken if that is worth it and nearly every turn was won. */
+static Candidate choose_measured(Evolving *e, Candidate rules, bool *out_rules) {
+    uint32_t   most = e->search->measured != 0 ? e->search->measured : MEASURED;
+    Candidate *pool = ARENA_ARRAY(e->s->scratch, Candidate, most * 2 + 1), *best = NULL;
+    double     ratios[PARENTS][TURNS], least = worthwhile;
+    uint32_t   count = measure_pool(e, pool, most), finalists = count < PARENTS ? count : PARENTS;
+    uint32_t   turns = os_clock_ns() < e->end_ns ? TURNS : TURNS_LEAST;
+    rules.us = INFINITY;
+    for (uint32_t turn = 0; turn < turns; turn++) {
+        double us = 0;
+        for (uint32_t k = 0; k <= finalists; k++) { /* each is first and last in turn */
+            uint32_t i = (k + turn) % (finalists + 1);
+            if (i == finalists) {
+                us = measured_us(e, &rules, true);
+                rules.us = fmin(rules.us, us);
+            } else {
+                ratios[i][turn] = measured_us(e, &pool[i], false);
+                pool[i].us = fmin(pool[i].us, ratios[i][turn]);
+            }
+        }
+        for (uint32_t i = 0; i < finalists; i++)
+            ratios[i][turn] = isfinite(us) ? ratios[i][turn] / us : INFINITY;
+    }
+    for (uint32_t i = 0; i < finalists; i++) {
+        qsort(ratios[i], turns, sizeof ratios[i][0], smaller_first);
+        if (ratios[i][turns / 2] >= least || ratios[i][turns - 2] >= 1) continue;
+        least = ratios[i][turns / 2];
+        best = &pool[i];
+    }
+    *out_rules = best == NULL;
+    e->search->rules_us += isfinite(rules.us) ? rules.us : 0;
+    return *out_rules ? rules : *best;
+}
+static Candidate choose_estimated(Evolving *e, Candidate rules, bool *out_rules) {
+    *out_rules = e->count == 0 || !(e->rows[0].us < rules.us);
+    e->search->rules_us += rules.us;
+    return *out_rules ? rules : e->rows[0];
 }
 
 static void search_kernel(Search *search, Schedule *s) {
@@ -129,21 +197,23 @@ static void search_kernel(Search *search, Schedule *s) {
     e.max = search->population != 0 ? search->population : POPULATION;
     if (e.max > POPULATION_MAX) e.max = POPULATION_MAX;
     e.rows = ARENA_ARRAY(s->scratch, Candidate, e.max + 1);
+    e.end_ns = os_clock_ns() + seconds_most * seconds_ns;
     s->fuel = NULL; /* candidates are not rewrites of the program */
     build(&e, &rules, true);
     rules.us = search_cost(s, &search->target->machine).us;
     search->estimates++;
     evolve(&e);
-    Candidate best = choose(&e, rules, &rules_win);
-    best.decisions.given_count = best.decisions.taken_count;
-    memcpy(best.decisions.given, best.decisions.taken, sizeof best.decisions.given);
+    Candidate best = search->measure != NULL ? choose_measured(&e, rules, &rules_win)
+                                             : choose_estimated(&e, rules, &rules_win);
+    fix(&best);
     s->fuel = fuel;
     build(&e, &best, rules_win);
     search->searched++;
+    search->best_us += isfinite(best.us) ? best.us : 0;
     const LoopKernels *kernels = &s->loops->kernels;
     LoopHash           hash = {kernels->hash_low[s->kernel.row], kernels->hash_high[s->kernel.row]};
-    schedule_book_put(search->book, hash, search->measure != NULL ? best.us : 0, s->loops,
-                      s->kernel);
+    bool               known = search->measure != NULL && isfinite(best.us);
+    schedule_book_put(search->book, hash, known ? best.us : 0, s->loops, s->kernel);
 }
 
 void search_scheduler(SystemCtx *ctx, Schedule *s) {
@@ -154,7 +224,10 @@ void search_scheduler(SystemCtx *ctx, Schedule *s) {
     uint32_t             bad;
     if (entry != NULL && schedule_replay(s, search->book, entry, &bad)) {
         search->found++;
-        return;
+    } else if (search->searched == 0 || has_room(s->loops)) {
+        search_kernel(search, s);
+    } else {
+        schedule_rules(s, NULL);
+        search->left++;
     }
-    search_kernel(search, s);
 }

@@ -2,7 +2,8 @@
  *
  * Memory: the footprint of a node is what one execution of it touches of each buffer, in whole
  * lines. A cache that holds one iteration of a loop serves all reuse between its iterations, so
- * what comes from beyond it is the sum of the footprints of the outermost such loops.
+ * what comes from beyond it is the sum of the footprints of the outermost such loops. Pages are
+ * counted in the same way. Lines a power of two apart meet in few sets and need more room.
  *
  * Compute: cycles of the operators of each statement, by vectors where a loop is bound so and its
  * accesses are contiguous, element by element where they are not; values that do not follow the
@@ -14,9 +15,10 @@
 #include "systems/search.h"
 #include "systems/transform_inner.h"
 
-static const int64_t size_guess = 256; /* of a parameter without a hint */
-static const double  line_bytes = 64, parallel_us = 2, loop_cycles = 1, entry_cycles = 4;
-static const double  load_cycles = 0.5, gather_cycles = 1.5, divide_cycles = 12, latency_cycles = 4;
+static const double line_bytes = 64, parallel_us = 2, loop_cycles = 1, entry_cycles = 4;
+static const double load_cycles = 0.5, gather_cycles = 1.5, divide_cycles = 12, latency_cycles = 4;
+
+static const double cache_ways = 8, page_ns = 5;
 
 typedef struct Costing {
     Schedule            *s;
@@ -60,9 +62,8 @@ static void set_sizes(Costing *c) {
     const LoopNodes   *nodes = &c->loops->nodes;
     const LoopParams  *params = &c->loops->params;
     for (uint32_t i = 0; i < kernels->params_count[c->s->kernel.row]; i++) {
-        uint32_t symbol = params->symbol[kernels->params_first[c->s->kernel.row] + i].row;
-        int64_t  hint = c->loops->dims.rows.hint[symbol];
-        c->symbols[symbol] = hint > 0 ? hint : size_guess;
+        DimId symbol = params->symbol[kernels->params_first[c->s->kernel.row] + i];
+        c->symbols[symbol.row] = loops_typical(c->loops, symbol);
     }
     for (uint32_t row = c->first; row < transform_last(c->s); row++) {
         c->trips[row - c->first] = 1;
@@ -83,13 +84,21 @@ static void set_sizes(Costing *c) {
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
-/* Bytes of the elements that an access touches while the loops from a row on run. */
-static double footprint(Costing *c, uint32_t access, uint32_t from) {
+typedef struct Cache { /* or the pages whose places are at hand */
+    double bytes, line;
+    double sets; /* lines that far apart meet in one set; 1: places are hashed */
+} Cache;
+typedef struct Footprint {
+    double bytes; /* of the lines */
+    double room;  /* what they take away from others: lines a power of two apart share few sets */
+} Footprint;
+/* What an access touches while the loops from a row on run. */
+static Footprint footprint(Costing *c, uint32_t access, uint32_t from, const Cache *cache) {
     const LoopNodes *nodes = &c->loops->nodes;
     uint32_t         statement = c->list.rows[access].row;
     BufferId         buffer = access_buffer(c->list.rows[access].access);
     double           width = dtype_bytes((Dtype)c->loops->buffers.dtype[buffer.row]);
-    double           elements = 1, nearest = 0;
+    double           elements = 1, nearest = 0, apart = 1;
     int64_t          base = size_at(c, c->places[access]);
     for (uint32_t row = from; row < statement; row++) {
         if (nodes->kind[row] != NODE_LOOP || !transform_holds(c->s, row, statement)) continue;
@@ -100,34 +109,50 @@ static double footprint(Costing *c, uint32_t access, uint32_t from) {
         elements *= c->trips[row - c->first];
         if (nearest == 0 || stride < nearest) nearest = stride;
     }
-    double waste = nearest > 1 ? fmin(nearest, line_bytes / width) : 1;
-    return elements * width * waste;
+    double waste = nearest > 1 ? fmin(nearest, cache->line / width) : 1;
+    while (nearest > 1 && apart < cache->sets &&
+           fmod(nearest * width, apart * 2 * cache->line) == 0)
+        apart *= 2;
+    return (Footprint){elements * width * waste, elements * width * waste * apart};
 }
 /* Of a node, or of one of its iterations (from: the row after it): each buffer once, by the access
  * that touches most. */
-static double touched_bytes(Costing *c, uint32_t node, uint32_t from) {
-    double   sum = 0;
-    uint32_t count = c->loops->kernels.buffers_count[c->s->kernel.row];
-    uint32_t first = c->loops->kernels.buffers_first[c->s->kernel.row];
+static Footprint touched(Costing *c, uint32_t node, uint32_t from, const Cache *cache) {
+    Footprint sum = {0, 0};
+    uint32_t  count = c->loops->kernels.buffers_count[c->s->kernel.row];
+    uint32_t  first = c->loops->kernels.buffers_first[c->s->kernel.row];
     for (uint32_t i = 0; i < count; i++) {
-        double most = 0;
+        Footprint most = {0, 0};
         if (c->loops->buffers.scope[first + i] == SCOPE_REG) continue;
-        for (uint32_t k = 0; k < c->list.count; k++)
-            if (access_buffer(c->list.rows[k].access).row == first + i &&
-                transform_holds(c->s, node, c->list.rows[k].row))
-                most = fmax(most, footprint(c, k, from));
-        sum += most;
+        for (uint32_t k = 0; k < c->list.count; k++) {
+            if (access_buffer(c->list.rows[k].access).row != first + i ||
+                !transform_holds(c->s, node, c->list.rows[k].row))
+                continue;
+            Footprint here = footprint(c, k, from, cache);
+            most.bytes = fmax(most.bytes, here.bytes);
+            most.room = fmax(most.room, here.room);
+        }
+        sum.bytes += most.bytes;
+        sum.room += most.room;
     }
     return sum;
 }
-/* Bytes that one execution of a node takes from beyond a cache of a size. */
-static double traffic(Costing *c, uint32_t node, double cache) { /* as deep as loops nest */
+/* Bytes that one execution of a node takes from beyond a cache. */
+static double traffic(Costing *c, uint32_t node, const Cache *cache) { /* as deep as loops nest */
     const LoopNodes *nodes = &c->loops->nodes;
-    double           bytes = touched_bytes(c, node, node), sum = 0;
-    if (nodes->kind[node] >= NODE_STORE || touched_bytes(c, node, node + 1) <= cache) return bytes;
+    double           sum = 0;
+    if (nodes->kind[node] >= NODE_STORE || touched(c, node, node + 1, cache).room <= cache->bytes)
+        return touched(c, node, node, cache).bytes;
     for (uint32_t row = node + 1; row < transform_end(c->s, node); row += nodes->size[row])
         sum += traffic(c, row, cache);
     return sum * c->trips[node - c->first];
+}
+static const Cache near_pages = {64 * 4096, 4096, 1};
+/* The level beyond which bytes come: 0 are the registers; the last cache hashes its places. */
+static Cache cache_at(const TargetMachine *machine, uint32_t level) {
+    if (level == 0) return (Cache){0, line_bytes, 1};
+    double bytes = (double)machine->cache_bytes[level - 1];
+    return (Cache){bytes, line_bytes, level < 3 ? bytes / (line_bytes * cache_ways) : 1};
 }
 
 /* --- compute ---------------------------------------------------------------------------------- */
@@ -245,9 +270,11 @@ SearchCost search_cost(Schedule *s, const TargetMachine *machine) {
     set_sizes(&c);
     for (uint32_t phase = c.first; phase < last; phase += s->loops->nodes.size[phase]) {
         cycles += node_cycles(&c, phase, NULL);
-        for (uint32_t level = 0; level <= levels; level++)
-            cost.bytes[level] +=
-                traffic(&c, phase, level == 0 ? 0 : (double)machine->cache_bytes[level - 1]);
+        for (uint32_t level = 0; level <= levels; level++) {
+            Cache cache = cache_at(machine, level);
+            cost.bytes[level] += traffic(&c, phase, &cache);
+        }
+        cost.pages += traffic(&c, phase, &near_pages) / near_pages.line;
         bool shares =
             s->loops->nodes.size[phase] > 1 && (s->loops->nodes.bind[phase + 1] & BIND_PARALLEL);
         if (shares && machine->lanes > 1) parallel += parallel_us;
@@ -257,6 +284,7 @@ SearchCost search_cost(Schedule *s, const TargetMachine *machine) {
         double rate = machine->gb_s[level] * (level < levels ? machine->lanes : 1);
         cost.memory_us = fmax(cost.memory_us, cost.bytes[level] / (rate * 1e3));
     }
+    cost.memory_us += cost.pages * page_ns / 1e3 / machine->lanes;
     cost.us = fmax(cost.compute_us, cost.memory_us) + parallel;
     cost.us += 0.1 * fmin(cost.compute_us, cost.memory_us); /* they overlap, not quite */
     return cost;

@@ -5,6 +5,7 @@ begins with the loops as they were lowered and ends with those that are compiled
 Usage: tests/cli/stoac.py STOAC.
 """
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,31 @@ class Schedules(unittest.TestCase):
         self.assertEqual(told.count("  estimate "), len(steps) + 1)
         last = lines[len(lines) - 1 - len(loops.splitlines()):-1]
         self.assertEqual(last, loops.splitlines())
+
+    def test_a_search_is_kept_and_used(self):
+        done = subprocess.run([STOAC, self.path("f.ir"), "-r", "compile", "--target", "cpu", "-o",
+                               os.devnull, "--search", self.path("found")], capture_output=True,
+                              text=True, timeout=120, check=False)
+        if "JIT_UNAVAILABLE" in done.stderr:
+            self.skipTest("there is no compiler here")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        kernels = re.findall(r"^k\d+: [\d.]+ us by the rules, [\d.]+ us found", done.stderr,
+                             re.M)
+        self.assertTrue(kernels)
+        with open(self.path("found"), encoding="ascii") as file:
+            text = file.read()
+        self.assertEqual(text.count("kernel "), len(kernels))
+        self.assertRegex(text, r'\Astoa schedules 1\nmachine ".+"\n(?s:.*)\nsum [0-9a-f]{16}\n\Z')
+        self.stoac("--search", self.path("found"))  # nothing is left to search
+        with open(self.path("found"), encoding="ascii") as file:
+            self.assertEqual(file.read(), text)
+        told = self.stoac("--schedule", self.path("found"), "--measure")
+        self.assertEqual(len(re.findall(r"^k\d+: [\d.]+ us measured", told, re.M)), len(kernels))
+        mine = "kernel all\nsplit 1 4 0\n"  # a person's: not overwritten
+        self.write("mine", mine)
+        self.assertIn("SCHEDULES_IGNORED", self.stoac("--search", self.path("mine"), code=1))
+        with open(self.path("mine"), encoding="ascii") as file:
+            self.assertEqual(file.read(), mine)
 
     def test_what_is_wrong_is_said(self):
         self.write("book", "kernel all\nsplit 1 4 0\nfuse 0\n")

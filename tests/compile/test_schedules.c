@@ -7,6 +7,7 @@
 #include "compile_check.h"
 #include "systems/schedule_text.h"
 #include "systems/search.h"
+#include "systems/transform_inner.h"
 
 /* --- programs --------------------------------------------------------------------------------- */
 /* Naive: 0 phase, 1 loop B, 2 start of the sum; 3 phase, 4 loop B, 5 loop C, 6 store; 7 phase, 8
@@ -67,6 +68,7 @@ TEST(mistakes_are_named_with_their_place) {
         {"stoa schedules 2\n", 1, 1, "reads `stoa schedules 1`"},
         {"# good\nmachine cpu\n", 2, 9, "a text in quotes"},
         {"machine \"cpu\n", 1, 9, "a text in quotes"},
+        {"machine \"c\tpu\"\n", 1, 11, "no control characters"},
         {"stoa schedules 1\nsum 0000000000000000\n", 2, 1, "does not fit"},
     };
     for (size_t i = 0; i < LENGTH(cases); i++) {
@@ -266,6 +268,127 @@ TEST(a_search_keeps_meaning_and_is_found_again) {
         check_close(&again);
         check_close(&c);
     }
+}
+
+/* --- rules ------------------------------------------------------------------------------------ */
+static const char *const transposes[] = {
+    "graph f(%x: f32[B,C], %y: f32[C,B]) {\n  %t = transpose %x {permutation=[1,0]}\n"
+    "  %s = add %t, %y\n  return %s\n}\n",
+    "graph f(%x: f32[D,B,C]) {\n  %t = transpose %x {permutation=[0,2,1]}\n  %e = exp %t\n"
+    "  return %e\n}\n",
+    "graph f(%x: f64[D,B,72]) {\n  %t = transpose %x {permutation=[0,2,1]}\n  %e = neg %t\n"
+    "  return %e\n}\n",
+};
+TEST(transposes_go_by_tiles) {
+    static const int64_t some[] = {0, 1, 7, 8, 9, 63, 64, 65, 70};
+    for (size_t i = 0; i < LENGTH(transposes); i++) {
+        Check c;
+        EXPECT(check_open(&c, arena, str_of(transposes[i])));
+        const Loops *loops = &c.runners[FORM_SCHEDULED].loops;
+        uint32_t     first = loops->kernels.nodes_first[1], last = first + 4 + (i != 0);
+        EXPECT(loops->nodes.bind[first + 1] & BIND_PARALLEL); /* over rows of tiles, or matrices */
+        EXPECT(loops->nodes.bind[last] & BIND_VECTOR);
+        EXPECT_EQ(loops->nodes.factor[last], 8);
+        EXPECT_EQ(loops->nodes.kind[last + 1], NODE_STORE);
+        for (size_t k = 0; k < LENGTH(some) * 2; k++) {
+            ArenaMark mark = arena_mark(arena);
+            CheckSize sizes[] = {{"B", some[k % LENGTH(some)]},
+                                 {"C", some[(k * 5 + 2) % LENGTH(some)]},
+                                 {"D", (int64_t)k % 3},
+                                 {NULL, 0}};
+            if (!EXPECT(check_run(&c, sizes))) check_print(&c, sizes);
+            arena_release(arena, mark);
+        }
+        check_close(&c);
+    }
+}
+
+/* Heads of three arrays side by side in each row, and their sums: as in the gradient of one product
+ * that makes queries, keys and values. */
+static const char heads[] =
+    "graph f(%x: f32[B,4,C,16], %y: f32[B,4,C,16], %z: f32[B,4,C,16]) {\n"
+    "  %a = transpose %x {permutation=[0,2,1,3]}\n  %p = reshape %a {shape=[B,C,64]}\n"
+    "  %b = transpose %y {permutation=[0,2,1,3]}\n  %q = reshape %b {shape=[B,C,64]}\n"
+    "  %c = transpose %z {permutation=[0,2,1,3]}\n  %r = reshape %c {shape=[B,C,64]}\n"
+    "  %w = concat %p, %q, %r {axis=2}\n  %s = reduce %w {kind=sum, axes=[0,1]}\n"
+    "  return %w, %s\n}\n";
+TEST(vectors_do_not_divide) {
+    Check c;
+    EXPECT(check_open(&c, arena, str_of(heads)));
+    Loops     *loops = &c.runners[FORM_SCHEDULED].loops;
+    LoopNodes *nodes = &loops->nodes;
+    uint32_t   vectors = 0, row = loops->kernels.nodes_first[1];
+    EXPECT_EQ(loops->kernels.table.count, 2);
+    for (uint32_t i = 0; i < loops->kernels.nodes_count[1]; i++, row++) {
+        DimId step, rest;
+        if (nodes->kind[row] != NODE_LOOP || !(nodes->bind[row] & BIND_VECTOR)) continue;
+        Schedule s = {.loops = loops, .kernel = {1}, .scratch = arena};
+        Accesses list = transform_accesses(&s, row, row + nodes->size[row], (BufferId){0});
+        vectors++;
+        for (uint32_t k = 0; k < list.count; k++)
+            EXPECT(dims_linear_in(&loops->dims, loops_address(loops, list.rows[k].access),
+                                  nodes->var[row], &step, &rest));
+    }
+    EXPECT(vectors >= 5); /* starts, three pieces, combination */
+    for (int64_t k = 0; k < 6; k++) {
+        ArenaMark mark = arena_mark(arena);
+        CheckSize sizes[] = {{"B", k % 3}, {"C", k * 7 % 5}, {NULL, 0}};
+        if (!EXPECT(check_run(&c, sizes))) check_print(&c, sizes);
+        arena_release(arena, mark);
+    }
+    check_close(&c);
+}
+
+/* --- measurements ----------------------------------------------------------------------------- */
+/* A made-up machine on which vectors of 16 elements are best, unrolled twice. */
+typedef struct Machine {
+    uint32_t runs;
+    bool     broken;
+} Machine;
+static double machine_us(void *context, Loops *loops, KernelId kernel) {
+    Machine *machine = context;
+    uint32_t first = loops->kernels.nodes_first[kernel.row];
+    double   us = 100;
+    machine->runs++;
+    for (uint32_t i = 0; i < loops->kernels.nodes_count[kernel.row]; i++) {
+        uint32_t row = first + i;
+        if (loops->nodes.kind[row] != NODE_LOOP || !(loops->nodes.bind[row] & BIND_VECTOR))
+            continue;
+        us += fabs(loops->nodes.factor[row] - 16.0) + 4 * fabs(loops->nodes.unroll[row] - 2.0);
+    }
+    return machine->broken ? -1 : us;
+}
+static double searched_us(Arena *arena, Machine *machine, Search *search, LoopHash *out_hash) {
+    ScheduleBook book = schedule_book_open(arena);
+    Check        c;
+    check_begin(&c, arena, str_of(softmax));
+    *search = (Search){.target = &c.target, .book = &book, .context = machine, .seed = 5};
+    search->measure = machine_us;
+    use_scheduler(&c, search_scheduler, search);
+    EXPECT(check_compile(&c, FORM_SCHEDULED));
+    double us = book.entries_count == 1 ? book.entries[0].cost_us : -1;
+    *out_hash = hash_of(&c);
+    check_close(&c);
+    return us;
+}
+TEST(measurements_decide) {
+    Machine  machine = {0}, broken = {.broken = true};
+    Search   search;
+    LoopHash hash, again, rules;
+    Check    c;
+    double   us = searched_us(arena, &machine, &search, &hash);
+    EXPECT_EQ(machine.runs, search.measurements);
+    EXPECT(machine.runs <= 8 * 2 + 7 * 4);
+    EXPECT_NEAR(us, search.best_us, 1e-9);
+    EXPECT(us < search.rules_us * 0.97);
+    EXPECT_NEAR(searched_us(arena, &machine, &search, &again), us, 1e-9); /* the same again */
+    EXPECT(hash.low == again.low && hash.high == again.high);
+    EXPECT_NEAR(searched_us(arena, &broken, &search, &hash), 0, 0); /* what was not measured */
+    check_begin(&c, arena, str_of(softmax));
+    EXPECT(check_compile(&c, FORM_SCHEDULED));
+    rules = hash_of(&c);
+    EXPECT(hash.low == rules.low && hash.high == rules.high);
+    check_close(&c);
 }
 
 /* Estimates of one kernel under the steps of a text. */
