@@ -47,7 +47,7 @@ TEST(contexts_that_cannot_be_opened) {
 
 /* --- tensor storage --------------------------------------------------------------------------- */
 static StoaStatus evaluate(Tiny *t, int64_t rows) {
-    static int32_t tokens[64 * 8];
+    static int32_t tokens[512 * 8];
     StoaTensor     inputs[2] = {{STOA_I32, 2, {rows, 8}, tokens}, {STOA_I32, 2, {rows, 8}, tokens}};
     return stoa_run(t->session, "evaluate", inputs, 2, NULL, 0, NULL);
 }
@@ -69,7 +69,7 @@ TEST(limit_of_tensor_storage) {
     REQUIRE(tiny_good(&t, tiny_compile(&t, false)));
     for (int i = 0; i < 3; i++) { /* an old plan, one that fails, and a new one after it */
         EXPECT(tiny_good(&t, evaluate(&t, 1)));
-        EXPECT(names_storage(&t, evaluate(&t, 64)));
+        EXPECT(names_storage(&t, evaluate(&t, 512)));
         EXPECT(tiny_good(&t, evaluate(&t, 2 + i)));
     }
     tiny_drop(&t);
