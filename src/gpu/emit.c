@@ -101,8 +101,8 @@ static bool fits_narrow(const Loops *loops, KernelId kernel, const EmitPhase *ph
     }
     return !phase->wide;
 }
-/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses by
- * position; NULL: aligned. */
+/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses
+ * by position; NULL: aligned. */
 static bool is_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                        const int64_t *params, const CuPtr *args, uint32_t vector) {
     for (uint32_t i = 0; i < phase->aligns_count; i++) {

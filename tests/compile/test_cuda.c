@@ -164,7 +164,7 @@ static void check_model(Arena *arena, StoaProgram *program) {
     CudaCheck check;
     Check     targets;
     World    *world = program->world;
-    check_targets(&targets);
+    check_begin(&targets, arena, STR(""));
     runner_open(&runner, world, &targets.threads);
     bool good = EXPECT(runner_compile(&runner));
     if (!good) printf("%.*s", STR_ARGS(text_diags(arena, world, &world->diags)));
