@@ -27,8 +27,8 @@ typedef struct EmitLeaf {
     DimId    var, extent;
     bool     vector; /* nothing but statements inside: in groups of V */
 } EmitLeaf;
-/* What leaves read of a row, kept in registers: where several do, and in loops over rows, which read
- * the next row while they work on one. */
+/* What leaves read of a row, kept in registers: where several do, and in loops over rows, which
+ * read the next row while they work on one. */
 typedef struct EmitHeld {
     uint32_t scope, leaf, uses; /* scope: the node whose children find it loaded; leaf: the last */
     BufferId buffer;

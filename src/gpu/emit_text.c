@@ -1,14 +1,15 @@
 /* The text of a phase. One function, whose macros the instance defines: NAME and ARGS (names), I
  * (the type of indices), V (elements of a group), FULL (every group is whole), TEAM and BLOCK
- * (threads), BOUNDS (of a launch), HELD (groups of a row that a thread keeps; 0: rows are not kept), ROWS (unrolls held
- * rows).
+ * (threads), BOUNDS (of a launch), HELD (groups of a row that a thread keeps; 0: rows are not
+ * kept), ROWS (unrolls held rows).
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
- * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups, k<position> held buffers. */
+ * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
+ * k<position> held buffers. */
+#include "gpu/emit_inner.h"
+
 #include <math.h>
 #include <stdio.h>
-
-#include "gpu/emit_inner.h"
 
 static void             put(Emit *e, const char *text) { text_add(&e->text, str_of(text)); }
 static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }

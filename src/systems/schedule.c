@@ -1,6 +1,6 @@
 /* The rules for CPU lanes; those for teams of threads (schedule_gpu.c) share the first four. Each
- * choice among several is made by choose: the first option by
- * default, another one where a search draws it.
+ * choice among several is made by choose: the first option by default, another one where a search
+ * draws it.
  *
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
