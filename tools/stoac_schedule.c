@@ -144,8 +144,7 @@ static void close_search(StoacSchedules *schedules) {
 }
 
 static void from_rules(SystemCtx *ctx, Schedule *s) {
-    (void)ctx;
-    schedule_rules(s, NULL);
+    schedule_rules(s, ctx->target, NULL);
 }
 
 /* ---------------------------------------------------------------------------------------------- */

@@ -76,7 +76,7 @@ static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *pha
 static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
 /* Groups of a row that a thread holds, at most: of one row, and of many. Measured on an H100: wide
  * teams hide what waits between the sums of a row; many rows need registers for the next one. */
-static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 4},
+static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
 static uint16_t      team_of(int64_t groups, uint32_t most) {
          uint16_t team = 1;
@@ -154,7 +154,6 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
-    if (phase->parallel == 0) s.block = s.team; /* others would do the same once more */
     int64_t lane = lane_bytes(loops, kernel, phase, params, s.held);
     while (s.block > 32 && s.block > s.team && lane * (s.block / s.team) > LANE_SHARED_MAX)
         s.block /= 2;

@@ -1,11 +1,13 @@
 /* The device code that every module of kernels begins with: types, operators, vectors, teams.
  *
  * It is C++ without headers, written as tokens that the preprocessor turns into text (so it has no
- * directives of its own; macros of the kernels stand in emit_text.c). READ: 0, memory that the
- * kernel writes too; 1, only read; 2, only read, and begun where it stands rather than where it is
- * used. 16-bit floats live in memory only: `up` widens, `pk<S>` rounds to nearest even. Integers
- * wrap. A team is the threads that work on one iteration of a parallel loop: a power of two, up to
- * 32 within one warp, else the whole block; what it reduces is combined in the same order at every
+ * directives of its own; macros of the kernels stand in emit_text.c). 16-bit floats live in memory
+ * only: `up` widens, `pk<S>` rounds to nearest even. Integers wrap. READ says of a load: 0, from
+ * memory that the kernel writes too; 1, only read; 2, only read, and to be begun where it stands
+ * rather than where it is used.
+ *
+ * A team is the threads that work on one iteration of a parallel loop: a power of two, up to 32
+ * within one warp, else the whole block; what it reduces is combined in the same order at every
  * run. */
 #include "gpu/emit_inner.h"
 

@@ -4,11 +4,12 @@
  * kept), ROWS (unrolls held rows).
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
- * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups, k<position> held buffers. */
+ * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
+ * k<position> held buffers. */
+#include "gpu/emit_inner.h"
+
 #include <math.h>
 #include <stdio.h>
-
-#include "gpu/emit_inner.h"
 
 static void             put(Emit *e, const char *text) { text_add(&e->text, str_of(text)); }
 static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }
