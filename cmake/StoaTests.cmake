@@ -238,6 +238,8 @@ function(stoa_cli_tests)
   endif()
   find_program(PYTHON3 python3 REQUIRED)
   stoa_add_test(unit/cli unit COMMAND ${PYTHON3} tests/cli/run.py $<TARGET_FILE:stoa_tool_stoa>)
+  stoa_add_test(unit/cli_stoac unit
+    COMMAND ${PYTHON3} tests/cli/stoac.py $<TARGET_FILE:stoa_tool_stoac>)
   if(NOT STOA_SANITIZE_FLAGS)
     stoa_add_test(unit/cli_readme unit
       COMMAND ${PYTHON3} tests/cli/readme.py ${CMAKE_C_COMPILER} $<TARGET_FILE_DIR:stoa>)

@@ -6,13 +6,17 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print the loops of each kernel, with its schedule steps under --time
+ *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --explain        loops and estimated cost of each kernel before and after each step
+ *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --bisect         find the first rewrite that makes the result fail --check or --expect
  *     --expect TEXT    fail unless TEXT appears in the printed result
  *
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "stoac_schedule.h"
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
@@ -22,13 +26,13 @@
 #include "text/messages.h"
 #include "text/parse.h"
 #include "text/print.h"
-#include "text/print_loops.h"
 
 typedef struct Options {
-    const char *file, *out, *steps, *expect;
-    uint64_t    dump, skip; /* bit per SystemKind */
-    uint32_t    fuel;
-    bool        types, binary, check, mem, time, target, bisect, kernels;
+    const char    *file, *out, *steps, *expect;
+    uint64_t       dump, skip; /* bit per SystemKind */
+    uint32_t       fuel;
+    bool           types, binary, check, mem, time, target, bisect;
+    StoacSchedules schedules;
 } Options;
 
 static Arena *arena;
@@ -38,7 +42,8 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
-                "             [--kernels] [--fuel N] [--bisect] [--expect TEXT]\n"
+                "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
+                "             [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
@@ -69,16 +74,22 @@ static bool read_flag(Options *o, String flag) {
     struct {
         const char *name;
         bool       *flag;
-    } flags[] = {{"--types", &o->types},    {"--binary", &o->binary}, {"--check", &o->check},
-                 {"--mem", &o->mem},        {"--time", &o->time},     {"--bisect", &o->bisect},
-                 {"--kernels", &o->kernels}};
+    } flags[] = {{"--types", &o->types},
+                 {"--binary", &o->binary},
+                 {"--check", &o->check},
+                 {"--mem", &o->mem},
+                 {"--time", &o->time},
+                 {"--bisect", &o->bisect},
+                 {"--kernels", &o->schedules.kernels},
+                 {"--steps", &o->schedules.steps},
+                 {"--explain", &o->schedules.explain}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel"};
+    static const char *const names[] = {"-o", "-r", "--expect", "--target", "--fuel", "--schedule"};
     int64_t                  fuel = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -90,6 +101,8 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->steps = value;
     else if (str_same(name, STR("--expect")))
         o->expect = value;
+    else if (str_same(name, STR("--schedule")))
+        o->schedules.file = value;
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
     else if (str_same(name, STR("--fuel"))) {
@@ -191,19 +204,19 @@ static bool run_steps(Runner *runner, String steps) {
 /* Runs the steps on the world; out_fuel is what they left. */
 static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
                       uint32_t *out_fuel) {
-    Target target;
-    Runner runner;
+    Target         target;
+    Runner         runner;
+    StoacSchedules schedules = o->schedules;
     if (o->target) { cpu_describe(&target, true); }
     runner_open(&runner, world, o->target ? &target : NULL);
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
+    schedules.explain = schedules.explain && !quiet;
+    stoac_schedules_begin(&schedules, arena, &runner);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
-    for (uint32_t row = 1; good && o->kernels && row < runner.loops.kernels.table.count; row++) {
-        String name = str_format(arena, "k%u", row);
-        put(stdout, text_print_kernel(arena, &runner.loops, (KernelId){row}, name.data, o->time));
-    }
+    if (!quiet) stoac_schedules_end(&schedules, &runner);
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;

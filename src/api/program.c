@@ -169,8 +169,9 @@ void stoa_dim_range(StoaProgram *program, StoaDim symbol, int64_t low, int64_t h
     Dims *dims = &program->world->dims;
     if (symbol.id == 0 || dims->rows.kind[symbol.id] != DIM_SYMBOL || low > high || low < 0)
         api_misuse(program->context, "stoa_dim_range", "needs a symbol and 0 <= low <= high");
-    else
-        dims_set_range(dims, (DimId){symbol.id}, low, high);
+    else if (!dims_set_range(dims, (DimId){symbol.id}, low, high))
+        api_misuse(program->context, "stoa_dim_range",
+                   "no number is in this range and keeps what is known of the symbol already");
 }
 StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b) {
     return make_dim(program, dims_add, a, b);

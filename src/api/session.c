@@ -6,7 +6,6 @@
 #include "arena/hash.h"
 #include "arena/os.h"
 #include "cpu/interp.h"
-#include "tables/bind.h"
 #include "tables/philox.h"
 
 /* --- state ------------------------------------------------------------------------------------ */
@@ -17,24 +16,50 @@ static uint32_t count_parameters(const World *world) {
     return count;
 }
 
-static void fill_initial(StateTensor *state, uint64_t seed, String name) {
-    Tensor  *tensor = &state->tensor;
-    uint64_t key = seed ^ hash_bytes(name.data, name.count, 7);
-    int64_t  elements = tensor_elements(tensor);
-    uint32_t width = dtype_bytes(tensor->dtype);
-    if (state->init == INIT_ZEROS) return; /* blocks begin as zeros */
-    for (int64_t i = 0; i < elements; i++) {
-        Philox drawn = philox_draw(key, (uint64_t)i >> 1, 1);
-        double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
-               v = ((double)drawn.word[1] + 0.5) * 0x1p-32, number = 1;
-        if (state->init == INIT_NORMAL) { /* Box and Muller 1958 */
-            double radius = __builtin_sqrt(-2 * __builtin_log(u)), angle = 6.283185307179586 * v;
-            number = state->scale * radius * (i % 2 ? __builtin_sin(angle) : __builtin_cos(angle));
-        } else if (state->init == INIT_UNIFORM) {
-            number = state->scale * (2 * (i % 2 ? v : u) - 1);
+typedef struct Drawing {
+    const StateTensor *state;
+    uint64_t           key;
+} Drawing;
+
+/* Pairs of elements [first, last): one draw gives two numbers. */
+static void draw_pairs(void *context, uint32_t lane, size_t first, size_t last) {
+    const Drawing     *drawing = context;
+    const StateTensor *state = drawing->state;
+    const Tensor      *tensor = &state->tensor;
+    uint64_t           elements = (uint64_t)tensor_elements(tensor);
+    uint32_t           width = dtype_bytes(tensor->dtype);
+    (void)lane;
+    for (uint64_t pair = first; pair < last; pair++) {
+        double numbers[2] = {1, 1};
+        if (state->init != INIT_ONES) {
+            Philox drawn = philox_draw(drawing->key, pair, 1);
+            double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
+                   v = ((double)drawn.word[1] + 0.5) * 0x1p-32;
+            if (state->init == INIT_NORMAL) { /* Box and Muller 1958 */
+                double radius = state->scale * __builtin_sqrt(-2 * __builtin_log(u)),
+                       angle = 6.283185307179586 * v;
+                numbers[0] = radius * __builtin_cos(angle);
+                numbers[1] = radius * __builtin_sin(angle);
+            } else {
+                numbers[0] = state->scale * (2 * u - 1);
+                numbers[1] = state->scale * (2 * v - 1);
+            }
         }
-        (void)const_encode(tensor->dtype, number, (uint8_t *)tensor->data + (size_t)i * width);
+        for (uint64_t k = 0; k < 2 && 2 * pair + k < elements; k++)
+            (void)const_encode(tensor->dtype, numbers[k],
+                               (uint8_t *)tensor->data + (2 * pair + k) * width);
     }
+}
+/* The numbers depend on seed and name alone, not on lanes. */
+static void fill_initial(Workers *workers, const StateTensor *state, uint64_t seed, String name) {
+    enum { PAIRS_GRAIN = 4096 };
+    Drawing drawing = {state, seed ^ hash_bytes(name.data, name.count, 7)};
+    size_t  pairs = ((size_t)tensor_elements(&state->tensor) + 1) / 2;
+    if (state->init == INIT_ZEROS) return; /* blocks begin as zeros */
+    if (pairs <= PAIRS_GRAIN)
+        draw_pairs(&drawing, 0, 0, pairs);
+    else
+        workers_for(workers, pairs, PAIRS_GRAIN, draw_pairs, &drawing);
 }
 
 /* Adds the tensor of a parameter row, or checks that an earlier graph declared it alike. */
@@ -72,7 +97,7 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
                            .trainable = attrs[ATTR_PARAMETER_trainable] != 0};
     state->tensor.data = api_block_open(session->context, state->bytes);
     session->state_count++;
-    fill_initial(state, seed, strings_get(&world->strings, name));
+    fill_initial(session->context->workers, state, seed, strings_get(&world->strings, name));
     return true;
 }
 
@@ -84,6 +109,8 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     session->world = world;
     session->state = ARENA_ARRAY_ZERO(arena, StateTensor, count_parameters(world) + 1);
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
+    session->programs =
+        ARENA_ARRAY_ZERO(arena, const ShapeProgram *, world->code.graphs.table.count);
     session->texts = arena_open("reports", (size_t)1 << 30, 0);
     if (session->texts == NULL) api_unwind_on(arena_guard_failure());
     return session;
@@ -252,14 +279,30 @@ static void grow_memory(StoaSession *session, size_t bytes) {
     session->memory_bytes = bytes;
 }
 
+/* Beside the dims of the code, plans read those of the views that layout made. */
+static const ShapeProgram *graph_program(StoaSession *session, GraphId graph) {
+    const Views *views = session->runner.ctx.views;
+    ShapeRoots   roots = {0};
+    if (views != NULL)
+        roots = (ShapeRoots){.dims = views->offset,
+                             .dims_count = views->table.count,
+                             .lists = views->strides,
+                             .lists_count = views->table.count};
+    if (session->programs[graph.row] == NULL)
+        session->programs[graph.row] = shape_program_make(session->arena, session->world, graph,
+                                                          &roots, &session->context->diags);
+    return session->programs[graph.row];
+}
+
 static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                       uint32_t count) {
     StoaContext *context = session->context;
     entry->plan = plan_open(session->world, session->runner.ctx.loops, entry->graph);
     entry->arena = entry->plan ? arena_open("kernels", (size_t)1 << 32, 0) : NULL;
     if (entry->arena == NULL) api_unwind_on(arena_guard_failure());
-    if (!bind_dims(session->world, entry->graph, inputs, count, entry->plan->dim_values,
-                   &context->diags))
+    const ShapeProgram *program = graph_program(session, entry->graph);
+    if (program == NULL ||
+        !shape_program_run(program, inputs, count, entry->plan->dim_values, &context->diags))
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
@@ -288,20 +331,42 @@ static bool make_plan_or_close(StoaSession *session, PlanEntry *entry, const Ten
     if (!good) close_entry(session, entry);
     return good;
 }
-static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph,
+static uint64_t plan_key(GraphId graph, const Tensor *inputs, uint32_t count) {
+    uint64_t key = hash_mix(graph.row, count);
+    for (uint32_t i = 0; i < count; i++) {
+        key = hash_mix(key, (uint64_t)inputs[i].dtype << 32 | inputs[i].rank);
+        for (uint32_t k = 0; k < inputs[i].rank; k++)
+            key = hash_mix(key, (uint64_t)inputs[i].shape[k]);
+    }
+    return key;
+}
+static void index_plans(StoaSession *session) {
+    memset(session->plan_index, 0, sizeof session->plan_index);
+    for (uint32_t i = 0; i < session->plans_count; i++) {
+        uint64_t at = session->plans[i].key % SESSION_INDEX;
+        if (session->plans[i].plan == NULL) continue;
+        while (session->plan_index[at] != 0) at = (at + 1) % SESSION_INDEX;
+        session->plan_index[at] = (uint8_t)(i + 1);
+    }
+}
+static PlanEntry *fresh_plan(StoaSession *session, PlanEntry *entry, GraphId graph, uint64_t key,
                              const Tensor *inputs, uint32_t count) {
     entry->graph = graph;
-    return make_plan_or_close(session, entry, inputs, count) ? entry : NULL;
+    entry->key = key;
+    bool made = make_plan_or_close(session, entry, inputs, count);
+    index_plans(session);
+    return made ? entry : NULL;
 }
 
 PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *inputs, uint32_t count) {
-    for (uint32_t i = 0; i < session->plans_count; i++) {
-        PlanEntry *entry = &session->plans[i];
-        if (entry->plan != NULL && entry->graph.row == graph.row &&
+    uint64_t key = plan_key(graph, inputs, count), at = key % SESSION_INDEX;
+    for (; session->plan_index[at] != 0; at = (at + 1) % SESSION_INDEX) {
+        PlanEntry *entry = &session->plans[session->plan_index[at] - 1];
+        if (entry->key == key && entry->plan != NULL && entry->graph.row == graph.row &&
             same_shapes(session, entry, inputs, count))
             return entry;
     }
-    return fresh_plan(session, free_entry(session), graph, inputs, count);
+    return fresh_plan(session, free_entry(session), graph, key, inputs, count);
 }
 
 /* --- run -------------------------------------------------------------------------------------- */

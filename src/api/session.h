@@ -9,9 +9,13 @@
 #include "cpu/cpu.h"
 #include "cpu/emit.h"
 #include "systems/runner.h"
-#include "tables/tensor.h"
+#include "tables/shape_program.h"
 
-enum { SESSION_PLANS_MAX = 64, SESSION_GRAPHS_MAX = 32 };
+enum {
+    SESSION_PLANS_MAX = 64,
+    SESSION_GRAPHS_MAX = 32,
+    SESSION_INDEX = 4 * SESSION_PLANS_MAX /* a power of two */
+};
 
 typedef struct StateTensor {
     StrId    name;
@@ -24,6 +28,7 @@ typedef struct StateTensor {
 
 typedef struct PlanEntry { /* one graph at one combination of input shapes */
     GraphId   graph;
+    uint64_t  key; /* hash of graph and input shapes */
     Plan     *plan;
     CpuPlan  *cpu;
     Arena    *arena; /* of the bound kernels */
@@ -50,6 +55,8 @@ struct StoaSession {
     uint32_t       state_count;
     PlanEntry     *plans; /* SESSION_PLANS_MAX */
     uint32_t       plans_count;
+    uint8_t        plan_index[SESSION_INDEX]; /* by hash: 1 + place in plans; 0 free */
+    const ShapeProgram **programs;            /* by graph row; NULL until it is called */
     void          *memory; /* slot 0 of every plan: they never run at the same time */
     size_t         memory_bytes;
     uint64_t       runs, run_ns;

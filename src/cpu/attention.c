@@ -23,6 +23,8 @@ bool attention_of(Binder *b, Attend *out) {
     Attend           a = {.causal = b->attrs[ATTR_ATTENTION_causal] != 0, .members = 1};
     if (!panels_of(b->isa, dtype, &a.p)) return false;
     a.store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
+    a.loops = &b->isa->strips[dtype_compute(dtype)];
+    a.turn = b->isa->gemm_pack[dtype_compute(dtype)];
     a.lead = q->rank - 2u;
     a.units = 1;
     for (uint32_t i = 0; i < a.lead; i++) a.units *= a.lead_dims[i] = k->dims[i];
@@ -64,48 +66,44 @@ void *attention_query_head(const Attend *a, const AttendSide *side, const Kernel
     return head_at(a, side, ctx, unit, a->members, member);
 }
 
-void attention_store(const Attend *a, GemmPackFn *pack, void *out, const void *strip, int64_t n,
-                     int64_t count, void *row) {
+void attention_store(const Attend *a, void *out, const void *strip, int64_t n, int64_t count,
+                     void *row) {
     if (a->store == NULL) {
-        pack(out, strip, a->p.cols, 1, n, n, count);
+        a->turn(out, strip, a->p.cols, 1, n, n, count);
         return;
     }
     const void *from = row;
-    pack(row, strip, a->p.cols, 1, n, n, count);
+    a->turn(row, strip, a->p.cols, 1, n, n, count);
     a->store(out, &from, n * count, NULL);
 }
 
 /* --- forward ---------------------------------------------------------------------------------- */
 
 typedef struct Forward {
-    Attend          a;
-    AttendSide      q, k, v, y, lse;
-    StripSoftmaxFn *softmax;
-    StripEndFn     *end;
-    StripScaleFn   *scale;
-    GemmPackFn     *turn;
-    int64_t         head_strips; /* of one query head */
-    int64_t         pieces;      /* of one unit */
-    int64_t         strips;      /* of a piece */
+    Attend     a;
+    AttendSide q, k, v, y, lse;
+    int64_t    head_strips; /* of one query head */
+    int64_t    pieces;      /* of one unit */
+    int64_t    strips;      /* of a piece */
 } Forward;
 
 /* Scratch of a lane: for every strip of a piece q, y, max and sum; for a block of keys k and v. */
 typedef struct ForwardSpace {
     uint8_t *q, *y, *max, *sum, *k, *v, *scores, *shrink, *ends;
 } ForwardSpace;
-static ForwardSpace forward_space(const Forward *f, AttendScratch *scratch) {
+static ForwardSpace forward_space(const Forward *f, PanelScratch *scratch) {
     const Attend *a = &f->a;
     int64_t       lanes = a->p.cols * a->p.compute, strips = f->strips;
     ForwardSpace  space;
-    space.q = attention_take(scratch, strips * a->width * lanes);
-    space.y = attention_take(scratch, strips * a->value_width * lanes);
-    space.max = attention_take(scratch, strips * lanes);
-    space.sum = attention_take(scratch, strips * lanes);
-    space.k = attention_take(scratch, a->key_block * a->width * a->p.compute);
-    space.v = attention_take(scratch, panels_bytes(&a->p, a->value_width, a->p.rows, a->key_block));
-    space.scores = attention_take(scratch, a->key_block * lanes);
-    space.shrink = attention_take(scratch, lanes);
-    space.ends = attention_take(scratch, (a->value_width + 2) * lanes);
+    space.q = panels_take(scratch, strips * a->width * lanes);
+    space.y = panels_take(scratch, strips * a->value_width * lanes);
+    space.max = panels_take(scratch, strips * lanes);
+    space.sum = panels_take(scratch, strips * lanes);
+    space.k = panels_take(scratch, a->key_block * a->width * a->p.compute);
+    space.v = panels_take(scratch, panels_bytes(&a->p, a->value_width, a->p.rows, a->key_block));
+    space.scores = panels_take(scratch, a->key_block * lanes);
+    space.shrink = panels_take(scratch, lanes);
+    space.ends = panels_take(scratch, (a->value_width + 2) * lanes);
     return space;
 }
 
@@ -150,9 +148,9 @@ static void attend_strip(const Forward *f, const ForwardSpace *space, int64_t i,
     if (n <= 0) return;
     panels_multiply(&a->p, (PanelSide){space->k, a->width}, q, space->scores, a->p.cols, n,
                     a->p.cols, a->width, false);
-    f->softmax(space->scores, n, a->causal ? sees - strip.count + 1 : n, a->factor,
-               space->max + i * lanes, space->sum + i * lanes, space->shrink);
-    if (block > 0) f->scale(y, a->value_width, space->shrink);
+    a->loops->softmax(space->scores, n, a->causal ? sees - strip.count + 1 : n, a->factor,
+                      space->max + i * lanes, space->sum + i * lanes, space->shrink);
+    if (block > 0) a->loops->scale(y, a->value_width, space->shrink);
     panels_multiply(&a->p, (PanelSide){space->v, count}, p, y, a->p.cols, a->value_width, a->p.cols,
                     n, true);
 }
@@ -167,10 +165,10 @@ static void end_strips(const Forward *f, const KernelCtx *ctx, const ForwardSpac
         uint8_t *y = space->y + i * a->value_width * lanes;
         uint8_t *to = attention_query_head(a, &f->y, ctx, unit, strip.member);
         uint8_t *sums = attention_query_head(a, &f->lse, ctx, unit, strip.member);
-        f->end(space->max + i * lanes, space->sum + i * lanes, lse, inverse);
-        f->scale(y, a->value_width, inverse);
-        attention_store(a, f->turn, to + strip.first * a->value_width * f->y.width, y,
-                        a->value_width, strip.count, row);
+        a->loops->end(space->max + i * lanes, space->sum + i * lanes, lse, inverse);
+        a->loops->scale(y, a->value_width, inverse);
+        attention_store(a, to + strip.first * a->value_width * f->y.width, y, a->value_width,
+                        strip.count, row);
         memcpy(sums + strip.first * f->lse.width, lse, (size_t)(strip.count * f->lse.width));
     }
 }
@@ -178,7 +176,7 @@ static void end_strips(const Forward *f, const KernelCtx *ctx, const ForwardSpac
 static void forward_run(const void *params, const KernelCtx *ctx) {
     const Forward *f = params;
     const Attend  *a = &f->a;
-    AttendScratch  scratch = {.at = ctx->scratch};
+    PanelScratch   scratch = {.at = ctx->scratch};
     ForwardSpace   space = forward_space(f, &scratch);
     Part           part = part_of(a->units * f->pieces, 1, ctx);
     for (int64_t piece = part.first; piece < part.last; piece++) {
@@ -204,20 +202,15 @@ static void forward_run(const void *params, const KernelCtx *ctx) {
 }
 
 bool attention_bind(Binder *b) {
-    Forward      *f = BIND_PARAMS(b, Forward);
-    Attend       *a = &f->a;
-    Dtype         compute = dtype_compute(arg_dtype(&b->args[0]));
-    AttendScratch scratch = {.at = NULL};
+    Forward     *f = BIND_PARAMS(b, Forward);
+    Attend      *a = &f->a;
+    PanelScratch scratch = {.at = NULL};
     if (!attention_of(b, a)) return false;
     f->q = attention_side(a, &b->args[0]);
     f->k = attention_side(a, &b->args[1]);
     f->v = attention_side(a, &b->args[2]);
     f->y = attention_side(a, &b->outs[0]);
     f->lse = attention_side(a, &b->outs[1]);
-    f->softmax = b->isa->strip_softmax[compute];
-    f->end = b->isa->strip_end[compute];
-    f->scale = b->isa->strip_scale[compute];
-    f->turn = b->isa->gemm_pack[compute];
     a->key_block = attention_key_block(a, KEY_BLOCK, a->p.rows);
     f->head_strips = panels_blocks(a->queries, a->p.cols);
     f->pieces = panels_blocks(a->members * f->head_strips, STRIPS_MAX);

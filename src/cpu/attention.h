@@ -14,14 +14,16 @@ typedef struct AttendSide {
 } AttendSide;
 
 typedef struct Attend {
-    Panels   p;
-    BlockFn *store; /* f32 to 16 bits, else NULL */
-    bool     causal;
-    double   factor; /* of scores */
-    int64_t  units, members, queries, keys, width, value_width;
-    uint32_t lead; /* axes of a unit, the last one heads */
-    int64_t  lead_dims[SHAPE_RANK_MAX];
-    int64_t  key_block; /* keys that are packed at a time */
+    Panels            p;
+    const StripLoops *loops;
+    GemmPackFn       *turn;  /* packs the dtype of computation */
+    BlockFn          *store; /* f32 to 16 bits, else NULL */
+    bool              causal;
+    double            factor; /* of scores */
+    int64_t           units, members, queries, keys, width, value_width;
+    uint32_t          lead; /* axes of a unit, the last one heads */
+    int64_t           lead_dims[SHAPE_RANK_MAX];
+    int64_t           key_block; /* keys that are packed at a time */
 } Attend;
 
 /* Geometry of q, k, v (operands 0 to 2). False: no tiles for the dtype. */
@@ -51,19 +53,8 @@ static inline void attention_pack(const Attend *a, const AttendSide *side, void 
               lanes, count, k);
 }
 /* Stores a strip x[n][cols] turned: count rows of n elements, dense. row: room for them, for 16-bit
- * results. pack: of the dtype of computation. */
-void attention_store(const Attend *a, GemmPackFn *pack, void *out, const void *strip, int64_t n,
-                     int64_t count, void *row);
-
-/* Cuts scratch into parts for vector registers. */
-typedef struct AttendScratch {
-    uint8_t *at;
-    int64_t  bytes;
-} AttendScratch;
-static inline void *attention_take(AttendScratch *scratch, int64_t bytes) {
-    uint8_t *part = scratch->at ? scratch->at + scratch->bytes : NULL;
-    scratch->bytes += panels_up(bytes, 64);
-    return part;
-}
+ * results. */
+void attention_store(const Attend *a, void *out, const void *strip, int64_t n, int64_t count,
+                     void *row);
 
 #endif

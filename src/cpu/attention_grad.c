@@ -19,15 +19,12 @@ enum {
 };
 
 typedef struct Backward {
-    Attend       a;
-    AttendSide   q, k, v, y, lse, dy, dlse, dq, dk, dv;
-    bool         has_dlse;
-    StripBackFn *back;
-    StripDotFn  *dot;
-    GemmPackFn  *turn;
-    int64_t      query_block;
-    int64_t      spans; /* of the keys of a unit */
-    int64_t      span;  /* keys */
+    Attend     a;
+    AttendSide q, k, v, y, lse, dy, dlse, dq, dk, dv;
+    bool       has_dlse;
+    int64_t    query_block;
+    int64_t    spans; /* of the keys of a unit */
+    int64_t    span;  /* keys */
 } Backward;
 
 /* Scratch of a lane. Of a block of keys: k and v turned into columns, k as rows, and the strips of
@@ -36,28 +33,28 @@ typedef struct BackwardSpace {
     uint8_t *k_columns, *v_columns, *k_rows, *dk, *dv;
     uint8_t *q_scores, *dy_scores, *q_sums, *dy_sums, *lse, *delta, *p, *ds, *ds_rows, *row, *dq;
 } BackwardSpace;
-static BackwardSpace backward_space(const Backward *g, AttendScratch *scratch) {
+static BackwardSpace backward_space(const Backward *g, PanelScratch *scratch) {
     const Attend *a = &g->a;
     const Panels *p = &a->p;
     int64_t       keys = a->key_block, queries = g->query_block, w = a->width, u = a->value_width;
     BackwardSpace s;
-    s.k_columns = attention_take(scratch, panels_bytes(p, keys, p->cols, w));
-    s.v_columns = attention_take(scratch, panels_bytes(p, keys, p->cols, u));
-    s.k_rows = attention_take(scratch, panels_bytes(p, w, p->cols, keys));
-    s.dk = attention_take(scratch, panels_bytes(p, keys, p->cols, w));
-    s.dv = attention_take(scratch, panels_bytes(p, keys, p->cols, u));
-    s.q_scores = attention_take(scratch, panels_bytes(p, queries, p->rows, w));
-    s.dy_scores = attention_take(scratch, panels_bytes(p, queries, p->rows, u));
-    s.q_sums = attention_take(scratch, panels_bytes(p, w, p->rows, queries));
-    s.dy_sums = attention_take(scratch, panels_bytes(p, u, p->rows, queries));
-    s.lse = attention_take(scratch, queries * p->compute);
-    s.delta = attention_take(scratch, queries * p->compute);
-    s.p = attention_take(scratch, queries * p->cols * p->compute);
-    s.ds = attention_take(scratch, queries * p->cols * p->compute);
-    s.ds_rows = attention_take(scratch, panels_bytes(p, queries, p->rows, keys));
-    s.row = attention_take(scratch, (w + u) * p->cols * p->compute);
+    s.k_columns = panels_take(scratch, panels_bytes(p, keys, p->cols, w));
+    s.v_columns = panels_take(scratch, panels_bytes(p, keys, p->cols, u));
+    s.k_rows = panels_take(scratch, panels_bytes(p, w, p->cols, keys));
+    s.dk = panels_take(scratch, panels_bytes(p, keys, p->cols, w));
+    s.dv = panels_take(scratch, panels_bytes(p, keys, p->cols, u));
+    s.q_scores = panels_take(scratch, panels_bytes(p, queries, p->rows, w));
+    s.dy_scores = panels_take(scratch, panels_bytes(p, queries, p->rows, u));
+    s.q_sums = panels_take(scratch, panels_bytes(p, w, p->rows, queries));
+    s.dy_sums = panels_take(scratch, panels_bytes(p, u, p->rows, queries));
+    s.lse = panels_take(scratch, queries * p->compute);
+    s.delta = panels_take(scratch, queries * p->compute);
+    s.p = panels_take(scratch, queries * p->cols * p->compute);
+    s.ds = panels_take(scratch, queries * p->cols * p->compute);
+    s.ds_rows = panels_take(scratch, panels_bytes(p, queries, p->rows, keys));
+    s.row = panels_take(scratch, (w + u) * p->cols * p->compute);
     s.dq = a->store != NULL && g->spans == 1
-               ? attention_take(scratch, a->members * a->queries * w * p->compute)
+               ? panels_take(scratch, a->members * a->queries * w * p->compute)
                : NULL;
     return s;
 }
@@ -80,7 +77,7 @@ static void pack_numbers(const Backward *g, const KernelCtx *ctx, const Backward
         int64_t row = rows.first + i;
         attention_pack(a, &g->y, s->row, y, row, false, a->value_width, a->value_width, 1);
         attention_pack(a, &g->dy, other, dy, row, false, a->value_width, a->value_width, 1);
-        g->dot(s->row, other, a->value_width, s->delta + i * bytes);
+        a->loops->dot(s->row, other, a->value_width, s->delta + i * bytes);
         memcpy(s->lse + i * bytes, lse + row * g->lse.row * bytes, (size_t)bytes);
         if (attention_sees(a, row) == 0) memset(s->lse + i * bytes, 0, (size_t)bytes);
         if (dlse == NULL) continue;
@@ -133,8 +130,8 @@ static void back_strip(const Backward *g, const BackwardSpace *s, Block rows, Bl
                     p->cols, w, false);
     panels_multiply(p, (PanelSide){s->dy_scores + low * u * p->compute, u}, v, back, p->cols, n,
                     p->cols, u, false);
-    g->back(strip, back, n, a->causal ? low - hidden + 1 : p->cols, a->factor,
-            s->lse + low * p->compute, s->delta + low * p->compute);
+    a->loops->back(strip, back, n, a->causal ? low - hidden + 1 : p->cols, a->factor,
+                   s->lse + low * p->compute, s->delta + low * p->compute);
     PanelSide dy = {s->dy_sums + low * p->rows * p->compute, rows.count};
     PanelSide q = {s->q_sums + low * p->rows * p->compute, rows.count};
     panels_multiply(p, dy, (PanelSide){strip, n}, s->dv + at * u * p->compute, p->cols, u, p->cols,
@@ -146,7 +143,7 @@ static void back_strip(const Backward *g, const BackwardSpace *s, Block rows, Bl
         if (i < low)
             memset(turned, 0, (size_t)(count * p->rows * p->compute));
         else
-            g->turn(turned, s->ds + i * p->cols * p->compute, p->cols, 1, p->rows,
+            a->turn(turned, s->ds + i * p->cols * p->compute, p->cols, 1, p->rows,
                     panels_least(rows.count - i, p->rows), count);
     }
 }
@@ -160,10 +157,10 @@ static void store_keys(const Backward *g, const KernelCtx *ctx, const BackwardSp
     uint8_t      *dv = attention_key_head(a, &g->dv, ctx, unit);
     for (int64_t at = 0; at < keys.count; at += a->p.cols) {
         int64_t count = panels_least(keys.count - at, a->p.cols);
-        attention_store(a, g->turn, dk + (keys.first + at) * w * g->dk.width,
-                        s->dk + at * w * a->p.compute, w, count, s->row);
-        attention_store(a, g->turn, dv + (keys.first + at) * u * g->dv.width,
-                        s->dv + at * u * a->p.compute, u, count, s->row);
+        attention_store(a, dk + (keys.first + at) * w * g->dk.width, s->dk + at * w * a->p.compute,
+                        w, count, s->row);
+        attention_store(a, dv + (keys.first + at) * u * g->dv.width, s->dv + at * u * a->p.compute,
+                        u, count, s->row);
     }
 }
 
@@ -198,7 +195,7 @@ static void back_member(const Backward *g, const KernelCtx *ctx, const BackwardS
 static void backward_run(const void *params, const KernelCtx *ctx) {
     const Backward *g = params;
     const Attend   *a = &g->a;
-    AttendScratch   scratch = {.at = ctx->scratch};
+    PanelScratch    scratch = {.at = ctx->scratch};
     BackwardSpace   s = backward_space(g, &scratch);
     int64_t         head = a->queries * a->width;
     Part            part = part_of(a->units * g->spans, 1, ctx);
@@ -267,21 +264,18 @@ static void set_spans(Backward *g, int64_t *out_shared_bytes) {
 }
 
 bool attention_grad_bind(Binder *b) {
-    Backward     *g = BIND_PARAMS(b, Backward);
-    Attend       *a = &g->a;
-    Dtype         compute = dtype_compute(arg_dtype(&b->args[0]));
-    AttendSide   *sides[] = {&g->q, &g->k, &g->v, &g->y, &g->lse, &g->dy, &g->dlse};
-    AttendScratch scratch = {.at = NULL};
-    int64_t       shared, work;
+    Backward    *g = BIND_PARAMS(b, Backward);
+    Attend      *a = &g->a;
+    Dtype        compute = dtype_compute(arg_dtype(&b->args[0]));
+    AttendSide  *sides[] = {&g->q, &g->k, &g->v, &g->y, &g->lse, &g->dy, &g->dlse};
+    PanelScratch scratch = {.at = NULL};
+    int64_t      shared, work;
     if (!attention_of(b, a)) return false;
     for (uint32_t i = 0; i < b->operands; i++) *sides[i] = attention_side(a, &b->args[i]);
     g->has_dlse = b->operands > 6;
     g->dq = attention_side(a, &b->outs[0]);
     g->dk = attention_side(a, &b->outs[1]);
     g->dv = attention_side(a, &b->outs[2]);
-    g->back = b->isa->strip_back[compute];
-    g->dot = b->isa->strip_dot[compute];
-    g->turn = b->isa->gemm_pack[compute];
     a->key_block = attention_key_block(a, KEY_BLOCK, a->p.cols);
     g->query_block = panels_up(QUERY_BLOCK, a->p.rows);
     set_spans(g, &shared);

@@ -107,6 +107,8 @@ static const Binding bindings[OP_COUNT] = {
     [OP_LINEAR] = {gemm_bind_linear, VIEW_DENSE, KEEP},
     [OP_ATTENTION] = {attention_bind, VIEW_ANY, KEEP},
     [OP_ATTENTION_GRAD] = {attention_grad_bind, VIEW_ANY, KEEP},
+    [OP_LINEAR_CROSS_ENTROPY] = {entropy_bind, VIEW_DENSE, KEEP},
+    [OP_LINEAR_CROSS_ENTROPY_GRAD] = {entropy_grad_bind, VIEW_DENSE, KEEP},
     [OP_CROSS_ENTROPY] = {kernels_bind_cross_entropy, VIEW_DENSE, KEEP_UNLESS_COMPILED},
     [OP_GLOBAL_NORM] = {kernels_bind_global_norm, VIEW_DENSE, KEEP},
     [OP_ADAMW] = {kernels_bind_adamw, VIEW_DENSE, KEEP_UNLESS_COMPILED},
@@ -127,6 +129,13 @@ void cpu_describe(Target *out_target, bool compiles) {
     ASSERT(out_target);
     *out_target =
         (Target){.name = "cpu", .align = 64, .compiles = compiles, .compiles_op = compiles_op};
+    out_target->machine = (TargetMachine){.lanes = 1, /* a core of the last years */
+                                          .vector_bytes = 32,
+                                          .caches = 3,
+                                          .cache_bytes = {32 << 10, 1 << 20, 16 << 20},
+                                          .gb_s = {250, 120, 60, 20},
+                                          .ghz = 3};
+    if (kernels_isa(ISA_AVX512) != kernels_isa(ISA_AVX2)) out_target->machine.vector_bytes = 64;
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->keep[opcode] = bindings[opcode].keep == KEEP ||

@@ -58,6 +58,10 @@ typedef void RowFn(void *y, const void *x, const void *weight, const void *bias,
 /* Matrix product of a packed panel with rows of b; see kernels_tile.def. */
 typedef void GemmTileFn(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
                         int64_t k, int64_t rows, int64_t cols, bool add);
+/* The same with rows of a in place, a_stride elements apart and contiguous along k; all rows of a
+ * tile. */
+typedef void GemmRowsFn(const void *a, int64_t a_stride, const void *b, int64_t b_stride, void *c,
+                        int64_t c_stride, int64_t k, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k); /* any number of panels */
 /* Patches of a convolution: out[k][width], for each run  out[k][col + i] = x[from + offsets[k] +
@@ -67,42 +71,40 @@ typedef struct PatchRun {
 } PatchRun;
 typedef void PatchFn(void *out, int64_t width, const void *x, const PatchRun *runs,
                      int64_t runs_count, int64_t stride, const int64_t *offsets, int64_t k);
-/* Strips of attention and the fused loss; see kernels_strip.def. */
-typedef void StripSoftmaxFn(void *strip, int64_t n, int64_t first, double factor, void *max,
-                            void *sum, void *shrink);
-typedef void StripEndFn(const void *max, const void *sum, void *lse, void *inverse);
-typedef void StripBackFn(void *strip, void *back, int64_t n, int64_t first, double factor,
-                         const void *lse, const void *delta);
-typedef void StripLossFn(void *strip, int64_t n, const void *lse, const void *all, const void *mine,
-                         const int64_t *label);
-typedef void StripScaleFn(void *strip, int64_t n, const void *by);
-typedef void StripDotFn(const void *a, const void *b, int64_t n, void *out);
+/* What attention and the fused loss do with strips of a product; see kernels_strip.def. */
+typedef struct StripLoops {
+    void (*softmax)(void *strip, int64_t n, int64_t first, double factor, void *max, void *sum,
+                    void *shrink);
+    void (*end)(const void *max, const void *sum, void *lse, void *inverse);
+    void (*scale)(void *strip, int64_t n, const void *by);
+    void (*back)(void *strip, void *back, int64_t n, int64_t first, double factor, const void *lse,
+                 const void *delta);
+    void (*loss_back)(void *strip, int64_t n, const void *lse, const void *all, const void *mine,
+                      const int64_t *label);
+    void (*dot)(const void *a, const void *b, int64_t n, void *out);
+} StripLoops;
 typedef struct GemmShape {
     int32_t rows, cols; /* of a register tile */
 } GemmShape;
 
 typedef struct Isa {
-    const char     *name;
-    BlockFn        *block[OP_COUNT][DTYPE_COUNT];
-    BlockFn        *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
-    BlockFn        *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
-    BlockFn        *select_bytes[9], *copy_bytes[9];   /* by element size */
-    ReduceRowFn    *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceColsFn   *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceRowFn    *square_row[DTYPE_COUNT];
-    RowFn          *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
-    RowFn          *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
-    BlockFn        *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
-    GemmTileFn     *gemm_tile[DTYPE_COUNT];
-    GemmPackFn     *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
-    PatchFn        *conv_patch[DTYPE_COUNT];
-    GemmShape       gemm_shape[DTYPE_COUNT];
-    StripSoftmaxFn *strip_softmax[DTYPE_COUNT]; /* those of the strips: f32 and f64 */
-    StripEndFn     *strip_end[DTYPE_COUNT];
-    StripBackFn    *strip_back[DTYPE_COUNT];
-    StripLossFn    *strip_loss_back[DTYPE_COUNT];
-    StripScaleFn   *strip_scale[DTYPE_COUNT];
-    StripDotFn     *strip_dot[DTYPE_COUNT];
+    const char   *name;
+    BlockFn      *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn      *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn      *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn      *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn  *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn  *square_row[DTYPE_COUNT];
+    RowFn        *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn        *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn   *gemm_tile[DTYPE_COUNT];
+    GemmRowsFn   *gemm_rows[DTYPE_COUNT];
+    GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    PatchFn      *conv_patch[DTYPE_COUNT];
+    GemmShape     gemm_shape[DTYPE_COUNT];
+    StripLoops    strips[DTYPE_COUNT]; /* f32 and f64 */
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
@@ -122,22 +124,22 @@ typedef struct Step {
     bool        stops;  /* look for a failed assert before this step (implies meet) */
 } Step;
 typedef struct Binder {
-    Arena           *arena;
-    const Plan      *plan;
-    const Isa       *isa;
+    Arena            *arena;
+    const Plan       *plan;
+    const Isa        *isa;
     const EmitModule *module; /* compiled kernels; NULL: none */
-    uint32_t         lanes;
-    uint32_t         launch; /* row */
-    Opcode           opcode;
-    const LaunchArg *args; /* operands, then results */
-    const LaunchArg *outs;
-    uint32_t         operands, results;
-    const uint64_t  *attrs;
-    int64_t          alike; /* elements, if every lane takes its part_of(elements) of each arg */
-    bool             uses_shared;                 /* this launch */
-    size_t           scratch_bytes, shared_bytes; /* most asked for by any step */
-    Step            *steps;
-    uint32_t         steps_count, steps_max;
+    uint32_t          lanes;
+    uint32_t          launch; /* row */
+    Opcode            opcode;
+    const LaunchArg  *args; /* operands, then results */
+    const LaunchArg  *outs;
+    uint32_t          operands, results;
+    const uint64_t   *attrs;
+    int64_t           alike; /* elements, if every lane takes its part_of(elements) of each arg */
+    bool              uses_shared;                 /* this launch */
+    size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
+    Step             *steps;
+    uint32_t          steps_count, steps_max;
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -178,9 +180,56 @@ BindFn kernels_bind_special, kernels_bind_fused;
 enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */
-bool   kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
+bool kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra);
+
+/* --- products, and what comes after them ------------------------------------------------------ */
+/* A product z of x and y: a dot_general of three arguments. */
+typedef struct GemmProduct {
+    const LaunchArg *x, *y, *z;
+    uint32_t         batches, sums;
+    int64_t          x_batch[LIST_MAX], y_batch[LIST_MAX]; /* axes, as in the operator */
+    int64_t          x_contract[LIST_MAX], y_contract[LIST_MAX];
+} GemmProduct;
+/* Part of a matrix of z that has just been summed and is still in cache, in the dtype of
+ * computation (16-bit results are stored afterwards): rows [row, row + rows) and columns
+ * [col, col + cols) of matrix `batch`, rows stride elements apart. Its first element is element
+ * `place` of z, the one below it place_row elements further. */
+typedef struct GemmBlock {
+    void    *z;
+    int64_t  stride, batch, row, rows, col, cols, place, place_row;
+    uint8_t *scratch; /* of this lane, as much as the end asked for */
+} GemmBlock;
+/* Changes a block in place. Called by the lane that made it, once for every element of z. */
+typedef void GemmEndFn(const void *params, const KernelCtx *ctx, const GemmBlock *block);
+/* What a launch does to its product before that leaves the cache: a chain of inner loops (below),
+ * or, with a function of its own, a compiled kernel. params outlive the plan. */
+typedef struct GemmEnd {
+    GemmEndFn  *fn;
+    const void *params;
+    int64_t     scratch_bytes;
+    bool        whole_rows; /* every block has all columns of z */
+} GemmEnd;
+/* Adds the steps of a product. end: NULL for none; floats only. False: no kernel for the dtypes,
+ * or no room for whole rows. */
+bool gemm_bind_product(Binder *b, const GemmProduct *product, const GemmEnd *end);
+/* One inner loop of a chain: z = fn(z), or fn(z, operand). */
+typedef enum GemmLike {
+    GEMM_ALONE, /* no operand */
+    GEMM_ROW,   /* one number a column, the same for all rows: a bias */
+    GEMM_LIKE   /* dense and of the sizes of z: a residual */
+} GemmLike;
+typedef struct GemmStage {
+    BlockFn         *fn; /* of the dtype of computation */
+    GemmLike         like;
+    const LaunchArg *operand; /* dense */
+    double           extra;   /* first scalar attribute */
+} GemmStage;
+/* The end that runs stages in order over rows of a block. False: an operand does not fit. */
+bool gemm_chain(Binder *b, const GemmProduct *product, const GemmStage *stages, uint32_t count,
+                GemmEnd *out_end);
+
 BindFn gemm_bind_dot_general, gemm_bind_linear, conv_bind_convolution;
-BindFn attention_bind, attention_grad_bind;
+BindFn attention_bind, attention_grad_bind, entropy_bind, entropy_grad_bind;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {

@@ -11,6 +11,7 @@
 
 typedef struct Panels {
     GemmTileFn *tile;
+    GemmRowsFn *in_rows; /* the tile over rows of a in place, of the dtype of computation */
     GemmPackFn *pack;
     int64_t     rows, cols;     /* of a register tile */
     int64_t     width, compute; /* bytes of an element, in memory and in panels */
@@ -20,6 +21,7 @@ typedef struct Panels {
 static inline bool panels_of(const Isa *isa, Dtype dtype, Panels *out) {
     Dtype compute = dtype_compute(dtype);
     *out = (Panels){.tile = isa->gemm_tile[compute],
+                    .in_rows = isa->gemm_rows[compute],
                     .pack = isa->gemm_pack[dtype],
                     .rows = isa->gemm_shape[compute].rows,
                     .cols = isa->gemm_shape[compute].cols,
@@ -38,6 +40,17 @@ static inline int64_t panels_blocks(int64_t count, int64_t block) {
 /* Bytes of the panels of count lanes over k; lanes: rows or cols. */
 static inline int64_t panels_bytes(const Panels *p, int64_t count, int64_t lanes, int64_t k) {
     return panels_up(count, lanes) * k * p->compute;
+}
+
+/* Cuts scratch of a lane into parts that begin at cache lines. at: NULL only counts. */
+typedef struct PanelScratch {
+    uint8_t *at;
+    int64_t  bytes; /* taken */
+} PanelScratch;
+static inline void *panels_take(PanelScratch *scratch, int64_t bytes) {
+    uint8_t *part = scratch->at ? scratch->at + scratch->bytes : NULL;
+    scratch->bytes += panels_up(bytes, 64);
+    return part;
 }
 
 /* One side of a product: panels of k_all rows each, of which the product takes k, from the first

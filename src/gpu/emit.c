@@ -74,10 +74,13 @@ static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *pha
 /* --- settings --------------------------------------------------------------------------------- */
 /* Few sizes of teams, so that few settings are compiled. */
 static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
-static const uint8_t  held_most[] = {1, 2, 4, 2, 4, 4, 8}; /* groups of a row a thread */
-static uint16_t       team_of(int64_t groups, uint32_t most) {
-          uint16_t team = 1;
-          for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
+/* Groups of a row that a thread holds, at most: of one row, and of many. Measured on an H100: wide
+ * teams hide what waits between the sums of a row; many rows need registers for the next one. */
+static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 4},
+                                                         {1, 1, 1, 1, 1, 1, 2}};
+static uint16_t      team_of(int64_t groups, uint32_t most) {
+         uint16_t team = 1;
+         for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
         team = team_sizes[i];
     return team;
 }
@@ -98,8 +101,8 @@ static bool fits_narrow(const Loops *loops, KernelId kernel, const EmitPhase *ph
     }
     return !phase->wide;
 }
-/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses by
- * position; NULL: aligned. */
+/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses
+ * by position; NULL: aligned. */
 static bool is_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                        const int64_t *params, const CuPtr *args, uint32_t vector) {
     for (uint32_t i = 0; i < phase->aligns_count; i++) {
@@ -128,7 +131,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
             uint32_t team = team_sizes[i];
             int64_t  held = (row_groups + team - 1) / team;
             int64_t  words = held * s->vector * phase->held_bytes / 4;
-            if (held > held_most[i] || words > (team < 512 ? 64 : team < 1024 ? 48 : 32)) continue;
+            if (held > held_most[phase->rows][i] || words > (team < 1024 ? 64 : 40)) continue;
             s->team = (uint16_t)team;
             s->held = (uint8_t)held;
             break;
@@ -137,6 +140,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     }
     if (phase->leaves_count == 0) s->team = 1;
     s->block = s->team > 32 ? s->team : EMIT_BLOCK;
+    if (phase->rows && s->held != 0) s->blocks = (uint8_t)(1024 / s->block);
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
@@ -158,7 +162,7 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
 }
 static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
-           a->held == b->held && a->wide == b->wide && a->full == b->full;
+           a->held == b->held && a->blocks == b->blocks && a->wide == b->wide && a->full == b->full;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -168,10 +172,14 @@ static void put_instance(Text *out, const char *name, const EmitSetting *s, Stri
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define ROWS _Pragma(\"unroll%s\")\n",
               name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
-              s->held == 0 ? " 1" : "");
+              s->held != 0 ? "" : " 1");
+    if (s->blocks != 0)
+        text_addf(out, "#define BOUNDS BLOCK, %u\n", s->blocks);
+    else
+        text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
     text_add(out, STR("#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
-                      "#undef BLOCK\n#undef HELD\n#undef ROWS\n"));
+                      "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {

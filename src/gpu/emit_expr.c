@@ -239,6 +239,18 @@ static void put_bitcast(Emit *e, Dtype from, Dtype to, uint32_t x) {
         text_addf(&e->text, to == DTYPE_F32 ? "__int_as_float(x%u)" : "__longlong_as_double(x%u)",
                   x);
 }
+/* An index against a number of 64 bits: one comparison of the type of indices where the number fits
+ * into it, which is known before the loop. */
+static bool put_index_compare(Emit *e, uint32_t row, const uint32_t x[3]) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    if (exprs->word[row] != COMPARE_EQ || expr_dtype(e->loops, exprs->a[row]) != DTYPE_I64)
+        return false;
+    bool first = exprs->kind[exprs->a[row].row] == EXPR_INDEX;
+    if (!first && exprs->kind[exprs->b[row].row] != EXPR_INDEX) return false;
+    uint32_t number = x[first], index = x[!first];
+    text_addf(&e->text, "(I)x%u == (I)x%u && (i64)(I)x%u == x%u", index, number, number, number);
+    return true;
+}
 static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
     static const char *const signs[COMPARE_KIND_COUNT] = {
         [COMPARE_EQ] = "==", [COMPARE_NE] = "!=", [COMPARE_LT] = "<",
@@ -247,7 +259,10 @@ static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
     Opcode           opcode = (Opcode)exprs->opcode[row];
     Dtype            from = expr_dtype(e->loops, exprs->a[row]);
     switch (opcode) {
-    case OP_COMPARE: text_addf(&e->text, "x%u %s x%u", x[0], signs[exprs->word[row]], x[1]); return;
+    case OP_COMPARE:
+        if (put_index_compare(e, row, x)) return;
+        text_addf(&e->text, "x%u %s x%u", x[0], signs[exprs->word[row]], x[1]);
+        return;
     case OP_SELECT: text_addf(&e->text, "x%u ? x%u : x%u", x[0], x[1], x[2]); return;
     case OP_CONVERT: put_convert(e, from, (Dtype)exprs->word[row], x[0]); return;
     case OP_BITCAST: put_bitcast(e, from, (Dtype)exprs->word[row], x[0]); return;

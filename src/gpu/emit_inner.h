@@ -27,8 +27,8 @@ typedef struct EmitLeaf {
     DimId    var, extent;
     bool     vector; /* nothing but statements inside: in groups of V */
 } EmitLeaf;
-/* What leaves read of a row, kept in registers: where several do, and in loops over rows, which read
- * the next row while they work on one. */
+/* What leaves read of a row, kept in registers: where several do, and in loops over rows, which
+ * read the next row while they work on one. */
 typedef struct EmitHeld {
     uint32_t scope, leaf, uses; /* scope: the node whose children find it loaded; leaf: the last */
     BufferId buffer;
@@ -58,14 +58,15 @@ typedef struct EmitPhase {
     uint32_t   places_count;
     bool       wide;  /* always */
     uint32_t   slots; /* reductions at once, at most */
+    bool       rows;  /* a team goes over many rows, holding the next one too */
     String     text;
 } EmitPhase;
 
 /* Macros of an instance. */
 typedef struct EmitSetting {
     uint16_t team, block;
-    uint8_t  vector, held;
-    bool     wide, full; /* full: every group is whole */
+    uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
+    bool     wide, full;           /* full: every group is whole */
 } EmitSetting;
 
 typedef struct Emit {

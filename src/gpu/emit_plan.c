@@ -162,6 +162,7 @@ static void judge_buffers(Planning *p) {
         phase->shared[i] = f->read && f->written && !f->own;
         phase->promoted[i] = f->own && f->begun && f->read && f->written && !phase->flat &&
                              f->extent.row == phase->held_extent.row && !phase->wide;
+        phase->rows |= phase->promoted[i] && phase->lane[i] == 0;
         if (phase->promoted[i]) phase->held_bytes += dtype_bytes((Dtype)buffers->dtype[row]);
     }
 }

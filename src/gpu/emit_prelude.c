@@ -2,9 +2,13 @@
  *
  * It is C++ without headers, written as tokens that the preprocessor turns into text (so it has no
  * directives of its own; macros of the kernels stand in emit_text.c). 16-bit floats live in memory
- * only: `up` widens, `pk<S>` rounds to nearest even. Integers wrap. A team is the threads that work
- * on one iteration of a parallel loop: a power of two, up to 32 within one warp, else the whole
- * block; what it reduces is combined in the same order at every run. */
+ * only: `up` widens, `pk<S>` rounds to nearest even. Integers wrap. READ says of a load: 0, from
+ * memory that the kernel writes too; 1, only read; 2, only read, and to be begun where it stands
+ * rather than where it is used.
+ *
+ * A team is the threads that work on one iteration of a parallel loop: a power of two, up to 32
+ * within one warp, else the whole block; what it reduces is combined in the same order at every
+ * run. */
 #include "gpu/emit_inner.h"
 
 #define TEXT(...) #__VA_ARGS__ "\n"
@@ -170,10 +174,15 @@ static const char ints[] = TEXT(
 static const char memory[] = TEXT(
     template <class S, int N> struct alignas(sizeof(S) * N < 16 ? sizeof(S) * N : 16)
         Pack { S v[N]; };
-    FN void get16(u32 *y, const void *p) {
-        asm("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
-            : "=r"(y[0]), "=r"(y[1]), "=r"(y[2]), "=r"(y[3])
-            : "l"(p));
+    template <int READ> FN void get16(u32 *y, const void *p) {
+        if (READ == 2)
+            asm volatile("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
+                         : "=r"(y[0]), "=r"(y[1]), "=r"(y[2]), "=r"(y[3])
+                         : "l"(p));
+        else
+            asm("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
+                : "=r"(y[0]), "=r"(y[1]), "=r"(y[2]), "=r"(y[3])
+                : "l"(p));
     } template <int READ, class S>
     FN S get(const S *p) {
         S y;
@@ -212,7 +221,7 @@ static const char memory[] = TEXT(
                         u32 w[bytes < 16 ? 4 : bytes / 4];
                     } words;
                     for (int i = 0; i < bytes / 16; i++)
-                        get16(words.w + 4 * i, (const char *)p + 16 * i);
+                        get16<READ>(words.w + 4 * i, (const char *)p + 16 * i);
                     memcpy(&y, &words, bytes);
                 } else
                     y = *(const Pack<S, N> *)p;

@@ -1,14 +1,15 @@
 /* The text of a phase. One function, whose macros the instance defines: NAME and ARGS (names), I
  * (the type of indices), V (elements of a group), FULL (every group is whole), TEAM and BLOCK
- * (threads), HELD (groups of a row that a thread keeps; 0: rows are not kept), ROWS (unrolls held
- * rows).
+ * (threads), BOUNDS (of a launch), HELD (groups of a row that a thread keeps; 0: rows are not
+ * kept), ROWS (unrolls held rows).
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
- * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups, k<position> held buffers. */
+ * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
+ * k<position> held buffers. */
+#include "gpu/emit_inner.h"
+
 #include <math.h>
 #include <stdio.h>
-
-#include "gpu/emit_inner.h"
 
 static void             put(Emit *e, const char *text) { text_add(&e->text, str_of(text)); }
 static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }
@@ -350,7 +351,7 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
                "for (I h = 0, c0 = t * V; HELD ? h < HELD : c0 < n_leaf; h++, c0 += TEAM * V)"
                " if (HELD == 0 || c0 < n_leaf) {\n");
     else
-        put(e, "for (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
+        put(e, "ROWS\nfor (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
     put(e, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
     declare_registers(e);
     for (uint32_t row = first, end; row < last; row = end) {
@@ -413,7 +414,7 @@ static void load_held(Emit *e, uint32_t scope, char to) {
         const EmitHeld *held = &e->phase->helds[i];
         if (held->scope != scope) continue;
         text_addf(&e->text, "%c%u[h] = ld<%d, V>(b%u + (", to, i,
-                  gpu_emit_only_read(e, held->buffer), gpu_emit_position(e, held->buffer));
+                  gpu_emit_only_read(e, held->buffer) ? 2 : 0, gpu_emit_position(e, held->buffer));
         gpu_emit_dim(e, held->rest);
         put(e, " + c0), live);\n");
     }
@@ -599,7 +600,7 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     String body = text_done(&e.text);
     e.text = text_begin(arena);
     put_args(&e);
-    put(&e, "extern \"C\" __global__ void __launch_bounds__(BLOCK) NAME(const ARGS a) {\n");
+    put(&e, "extern \"C\" __global__ void __launch_bounds__(BOUNDS) NAME(const ARGS a) {\n");
     if (phase->slots != 0) text_addf(&e.text, "__shared__ u64 s_sums[2][%u][32];\n", phase->slots);
     bool lanes = false;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) lanes |= phase->lane[i];

@@ -215,6 +215,13 @@ ValueId emit_positions(Emit *e, ValueId like, int64_t axis) {
     uint64_t words[3] = {DTYPE_I64, build_sizes(e->build, build_dims(e->build, like) + axis, 1), 0};
     return build_along(e->build, build_op(e->build, OP_IOTA, NULL, 0, words), like, axis);
 }
+ValueId emit_is_class(Emit *e, ValueId logits, ValueId label) {
+    uint64_t last = build_rank(e->build, logits) - 1;
+    ValueId  classes = build_op(e->build, OP_DIM_SIZE, &logits, 1, &last);
+    ValueId  below = COMPARE(LT, label, build_scalar_over(e->build, classes, label));
+    return build_binary(e->build, OP_AND, below,
+                        COMPARE(GE, label, build_splat(e->build, label, 0)));
+}
 ValueId emit_with_last_one(Emit *e, ValueId v) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, v);

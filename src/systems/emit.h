@@ -69,6 +69,9 @@ ValueId emit_scatter(Emit *e, ValueId into, ValueId indices, ValueId updates, Sc
 
 /* The i64 index along an axis of like, at every element: a short iota, repeated without memory. */
 ValueId emit_positions(Emit *e, ValueId like, int64_t axis);
+/* Whether a label is one of the classes, the last axis of logits. i64: a narrow dtype may not hold
+ * the number of classes. */
+ValueId emit_is_class(Emit *e, ValueId logits, ValueId label);
 /* v[..., 1] from v[...]. */
 ValueId emit_with_last_one(Emit *e, ValueId v);
 /* Products over the last two axes with equal leading axes; weight products of linear and matmul. */

@@ -295,7 +295,7 @@ Ran sys_lower(SystemCtx *ctx) {
         if (l.code->ops.opcode[row] != OP_FUSED) continue;
         KernelId newest = {l.loops->kernels.table.count};
         lower_row(&l, (OpId){row});
-        if (ctx->target != NULL && !ctx->naive) schedule_kernel(ctx, newest);
+        if (ctx->target != NULL) schedule_kernel(ctx, newest);
         ran.changed++;
     }
     return ran;

@@ -77,16 +77,17 @@ bool expand_ONE_HOT(Emit *e, ValueId *out) {
     return true;
 }
 /* log sum e^x - x[label], both sums of one pass over the classes: a gather would need the logits,
- * or their logarithms, in memory. No class is the label of a row whose label is outside. */
+ * or their logarithms, in memory. */
 bool expand_CROSS_ENTROPY(Emit *e, ValueId *out) {
     int64_t last = (int64_t)build_rank(e->build, X(0)) - 1;
     ValueId x = shift(e, &last, 1).x;
-    ValueId label = build_spread(e->build, build_convert(e->build, X(1), DTYPE_I64), x, &last, 1);
-    ValueId hot = COMPARE(EQ, emit_positions(e, x, last), label);
+    ValueId label = build_convert(e->build, X(1), DTYPE_I64);
+    ValueId mine_at = build_spread(e->build, label, x, &last, 1);
+    ValueId hot = COMPARE(EQ, emit_positions(e, x, last), mine_at);
     ValueId mine = build_reduce(e->build, REDUCE_SUM, SELECT(hot, x, like(e, x, 0)), &last, 1);
     ValueId sum = build_reduce(e->build, REDUCE_SUM, EXP(x), &last, 1);
-    ValueId loss = SUB(LOG(sum), mine), valid = build_reduce(e->build, REDUCE_OR, hot, &last, 1);
-    out[0] = SELECT(valid, loss, like(e, loss, 0));
+    ValueId loss = SUB(LOG(sum), mine);
+    out[0] = SELECT(emit_is_class(e, x, label), loss, like(e, loss, 0));
     return true;
 }
 

@@ -290,12 +290,8 @@ bool jvp_CROSS_ENTROPY(Emit *e, ValueId *out) {
     int64_t  last = (int64_t)build_rank(e->build, x) - 1;
     Dtype    dtype = build_dtype(e->build, x);
     uint64_t axis = (uint64_t)last;
-    /* Compared in i64: a narrow dtype of the labels may not hold the number of classes. */
-    ValueId classes = build_op(e->build, OP_DIM_SIZE, &x, 1, &axis);
-    ValueId below = COMPARE(LT, label, build_scalar_over(e->build, classes, label));
-    ValueId inside =
-        build_binary(e->build, OP_AND, below, COMPARE(GE, label, build_splat(e->build, label, 0)));
-    ValueId valid = build_spread(e->build, build_convert(e->build, inside, dtype), x, &last, 1);
+    ValueId  valid = build_spread(
+         e->build, build_convert(e->build, emit_is_class(e, x, label), dtype), x, &last, 1);
     ValueId mine = build_spread(e->build, label, x, &last, 1);
     ValueId hot = build_convert(e->build, COMPARE(EQ, emit_positions(e, x, last), mine), dtype);
     ValueId p = build_op(e->build, OP_SOFTMAX, &x, 1, &axis);

@@ -1,4 +1,6 @@
-/* The rules for CPU lanes; those for teams of threads part from them at the end (schedule_gpu.c).
+/* The rules for CPU lanes; those for teams of threads (schedule_gpu.c) share the first four. Each
+ * choice among several is made by choose: the first option by default, another one where a search
+ * draws it.
  *
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
@@ -10,12 +12,23 @@
  * it. */
 #include "systems/schedule_inner.h"
 
-enum {
-    GROUP_ROWS = 16,       /* least rows of a partial column sum */
-    GROUP_ELEMENTS = 4096, /* least elements of a partial total */
-    GROUPS_MAX = 64,
-    COLUMNS_BLOCK = 512 /* columns that one lane combines at once */
-};
+#include "systems/transform_inner.h"
+
+enum { GROUPS_MAX = 64, OPTIONS_MAX = 8 };
+typedef struct Options { /* the first is what is taken without a search */
+    uint32_t count, values[OPTIONS_MAX];
+} Options;
+static const Options group_rows = {5, {16, 4, 8, 32, 64}}; /* least rows of a partial column sum */
+static const Options group_elements = {4, {4096, 1024, 16384, 65536}}; /* and of a partial total */
+static const Options columns_block = {5, {512, 64, 128, 256, 2048}};   /* combined at once */
+static const Options tile_sides = {5, {0, 8, 16, 32, 64}}; /* of transposed loops; 0: none */
+static const Options vector_factors = {3, {0, 8, 16}};     /* 0: the emitter chooses */
+static const Options vector_unrolls = {5, {0, 1, 2, 4, 8}};
+static const Options yes_or_no = {2, {1, 0}};
+
+static uint32_t choose(Schedule *s, Decisions *d, const Options *options) {
+    return options->values[d != NULL ? transform_sample(s, d, NULL, options->count) : 0];
+}
 
 /* --- order ------------------------------------------------------------------------------------ */
 typedef struct Order { /* the axes of the frame: extents, and which are summed over */
@@ -65,12 +78,24 @@ void schedule_merge_inside(Schedule *s) {
     }
 }
 
+/* Whether all that reads a buffer stands beside the one store that fills it, and reads what it has
+ * just stored: the emitter then computes the value once. */
+static bool read_beside(Schedule *s, BufferId buffer) {
+    Accesses list = transform_accesses(s, transform_first(s), transform_last(s), buffer);
+    if (list.count < 2 || list.rows[0].kind != ACCESS_STORE) return false;
+    uint32_t parent = transform_parent(s, list.rows[0].row);
+    for (uint32_t i = 1; i < list.count; i++)
+        if (list.rows[i].kind != ACCESS_LOAD || list.rows[i].access != list.rows[0].access ||
+            transform_parent(s, list.rows[i].row) != parent)
+            return false;
+    return true;
+}
 void schedule_narrow(Schedule *s) {
     const LoopKernels *kernels = &s->loops->kernels;
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {
         BufferId buffer = {kernels->buffers_first[s->kernel.row] + i};
         if (s->loops->buffers.scope[buffer.row] != SCOPE_WORK) continue;
-        if (transform_inline(s, buffer)) continue;
+        if (read_beside(s, buffer) && transform_inline(s, buffer)) continue;
         if (!transform_scope(s, buffer, SCOPE_REG)) (void)transform_scope(s, buffer, SCOPE_LANE);
     }
 }
@@ -155,43 +180,67 @@ static void fuse_outer(Schedule *s) {
 
 /* --- sums over the outermost loop ------------------------------------------------------------- */
 /* A phase that combines partial results: its columns in blocks, groups in order, vectors inside. */
-static void schedule_combination(Schedule *s, uint32_t at) {
+static void schedule_combination(Schedule *s, Decisions *d, uint32_t at) {
     uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
     while (depth > 2 && transform_fuse(s, at + 1)) depth--;
     if (depth < 2) return;
-    if (!transform_split(s, at + 1, COLUMNS_BLOCK, 0)) return;
+    if (!transform_split(s, at + 1, choose(s, d, &columns_block), 0)) return;
     if (!transform_reorder(s, at + 2, at + 3)) return;
     (void)transform_bind(s, at + 1, BIND_PARALLEL, 0, 0);
     (void)transform_bind(s, at + 3, BIND_VECTOR, 0, 0);
 }
 /* Splits and factors the phase at `at`; false if it does not sum over its outermost loop. */
-static bool factor_phase(Schedule *s, uint32_t at) {
+static bool factor_phase(Schedule *s, Decisions *d, uint32_t at) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
-    bool leaf = is_leaf(s, at + 1);
-    return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS, GROUPS_MAX) &&
-           transform_rfactor(s, at + 1);
+    uint32_t least = choose(s, d, is_leaf(s, at + 1) ? &group_elements : &group_rows);
+    return transform_split(s, at + 1, least, GROUPS_MAX) && transform_rfactor(s, at + 1);
 }
-static void factor_sums(Schedule *s) {
+static void factor_sums(Schedule *s, Decisions *d) {
     for (uint32_t at = 0; at < count_of(s);) {
         uint32_t before = count_phases(s);
-        uint32_t combinations = factor_phase(s, at) ? count_phases(s) - before : 0;
+        uint32_t combinations = factor_phase(s, d, at) ? count_phases(s) - before : 0;
         at += size_at(s, at);
         for (; combinations > 0; combinations--) {
-            schedule_combination(s, at);
+            schedule_combination(s, d, at);
             at += size_at(s, at);
         }
     }
 }
 
 /* --- bind ------------------------------------------------------------------------------------- */
-static void bind_loops(Schedule *s) {
+/* Nests of two loops, of which one side of some copy walks memory with a stride: square tiles. */
+static bool walks_across(Schedule *s, uint32_t at) {
+    const Loops *loops = s->loops;
+    Dims        *dims = &s->loops->dims;
+    uint32_t     inner = schedule_node(s, at + 1);
+    Accesses     list = transform_accesses(s, inner, transform_end(s, inner), (BufferId){0});
+    for (uint32_t i = 0; i < list.count; i++) {
+        DimId step, rest, place = loops_address(s->loops, list.rows[i].access);
+        DimId outer = loops->nodes.var[schedule_node(s, at)];
+        if (dims_linear_in(dims, place, loops->nodes.var[inner], &step, &rest) &&
+            !dims_is_const(dims, step) && dims_contains(dims, place, outer))
+            return true;
+    }
+    return false;
+}
+static void tile_across(Schedule *s, Decisions *d) {
+    for (uint32_t at = 1; at < count_of(s); at++) {
+        if (!holds_one_loop(s, at) || !is_leaf(s, at + 1) || !walks_across(s, at)) continue;
+        uint32_t side = choose(s, d, &tile_sides);
+        if (side != 0 && transform_tile(s, at, at + 1, side, side)) at += 3;
+    }
+}
+static void bind_loops(Schedule *s, Decisions *d) {
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at), bind = nodes_of(s)->bind[row];
         if (kind_at(s, at) != NODE_LOOP || bind != BIND_SERIAL) continue;
         bool outermost = kind_at(s, at - 1) == NODE_PHASE;
         if (outermost && !sums_over_phase(s, at)) bind |= BIND_PARALLEL;
         if (is_leaf(s, at)) bind |= BIND_VECTOR;
-        if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, 0, 0);
+        bool     wide = (bind & BIND_VECTOR) != 0;
+        uint32_t factor = wide ? choose(s, d, &vector_factors) : 0;
+        uint32_t unroll = wide ? choose(s, d, &vector_unrolls) : 0;
+        if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, factor, unroll);
     }
 }
 
@@ -207,25 +256,35 @@ static KernelId find_same(Loops *loops, KernelId kernel) {
     return kernel;
 }
 
+void schedule_rules(Schedule *s, const Target *target, Decisions *d) {
+    Order order = find_order(s);
+    if (order.inside) put_sums_inside(s, &order);
+    schedule_merge_phases(s);
+    if (choose(s, d, &yes_or_no)) schedule_merge_inside(s);
+    schedule_narrow(s);
+    fuse_cleanly(s);
+    fuse_outer(s);
+    if (target != NULL && target->threads) {
+        schedule_threads(s);
+        return;
+    }
+    tile_across(s, d);
+    factor_sums(s, d);
+    bind_loops(s, d);
+}
+void schedule_naive(SystemCtx *ctx, Schedule *s) { (void)ctx, (void)s; }
+
 void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     KernelId same = find_same(ctx->loops, kernel);
     ctx->loops->kernels.same[kernel.row] = same;
     if (same.row != kernel.row) return;
     ArenaMark mark = arena_mark(ctx->scratch);
-    Schedule  s = {ctx->loops, kernel, ctx->scratch};
-    Order     order = find_order(&s);
-    if (order.inside) put_sums_inside(&s, &order);
-    schedule_merge_phases(&s);
-    schedule_merge_inside(&s);
-    schedule_narrow(&s);
-    fuse_cleanly(&s);
-    fuse_outer(&s);
-    if (ctx->target != NULL && ctx->target->threads) {
-        schedule_threads(&s);
-    } else {
-        factor_sums(&s);
-        bind_loops(&s);
-    }
+    Schedule  s = {.loops = ctx->loops, .kernel = kernel, .scratch = ctx->scratch};
+    s.fuel = &ctx->fuel;
+    if (ctx->scheduler != NULL)
+        ctx->scheduler(ctx, &s);
+    else
+        schedule_rules(&s, ctx->target, NULL);
     schedule_sharing(&s);
     arena_release(ctx->scratch, mark);
 }

@@ -8,10 +8,10 @@
 #include "systems/schedule_inner.h"
 
 enum {
-    GROUP_ROWS = 4,    /* least rows of a partial column sum */
-    GROUPS = 264,      /* of long rows: two teams for each multiprocessor of an H100 */
-    GROUPS_MAX = 2112, /* of short ones, which small teams share out */
-    ROW_LONG = 4096,
+    GROUP_ROWS = 4,       /* least rows of a partial column sum */
+    THREADS = 132 * 1024, /* that groups of rows keep busy, with eight elements each */
+    GROUPS_MAX = 1056,
+    GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
     SERIAL_EXTENT = 4 /* innermost loops up to this stay with one thread */
@@ -24,12 +24,13 @@ static uint32_t groups_of(Schedule *s, uint32_t at) {
     int64_t          longest = 1;
     for (uint32_t row = schedule_node(s, at); row < schedule_node(s, at) + size_at(s, at); row++)
         if (nodes->kind[row] == NODE_LOOP && is_leaf(s, row - schedule_node(s, 0))) {
-            if (!dims_is_const(dims, nodes->extent[row])) return 2 * GROUPS;
+            if (!dims_is_const(dims, nodes->extent[row])) return GROUPS_GUESS;
             if (dims_const_value(dims, nodes->extent[row]) > longest)
                 longest = dims_const_value(dims, nodes->extent[row]);
         }
-    int64_t groups = (int64_t)GROUPS * ROW_LONG / longest;
-    return groups < GROUPS ? GROUPS : groups > GROUPS_MAX ? GROUPS_MAX : (uint32_t)groups;
+    uint32_t team = 32;
+    while (team < 1024 && team * 8 < longest) team *= 2;
+    return THREADS / team < GROUPS_MAX ? THREADS / team : GROUPS_MAX;
 }
 /* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
 static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {

@@ -1,4 +1,5 @@
-/* What the rules of all targets ask of the kernel being scheduled. `at` is a preorder position. */
+/* What the rules of all targets ask of the kernel being scheduled, and share. `at` is a position in
+ * preorder. */
 #ifndef STOA_SYSTEMS_SCHEDULE_INNER_H
 #define STOA_SYSTEMS_SCHEDULE_INNER_H
 
@@ -56,6 +57,7 @@ static inline uint32_t count_phases(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) count++;
     return count;
 }
+
 /* Neighbours become one: phases, and loops anywhere inside; then what only one iteration needs is
  * kept in its own memory. */
 void schedule_merge_phases(Schedule *s);

@@ -2,72 +2,136 @@
  * missing replaces recursion. */
 #include "systems/subst.h"
 
+#include "arena/hash.h"
+
+/* --- maps ------------------------------------------------------------------------------------- */
+static uint32_t place_of(const ExprMap *map, uint32_t key) {
+    uint32_t at = (uint32_t)hash_mix(key, 3) & map->mask;
+    while (map->keys[at] != 0 && map->keys[at] != key) at = (at + 1) & map->mask;
+    return at;
+}
+uint32_t subst_map_get(const ExprMap *map, ExprId expr) {
+    if (map->mask == 0) return 0;
+    uint32_t at = place_of(map, expr.row);
+    return map->keys[at] == expr.row ? map->values[at] : 0;
+}
+void subst_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value) {
+    ASSERT(expr.row != 0 && value != 0);
+    if (map->count * 2 >= map->mask) {
+        ExprMap old = *map;
+        map->mask = old.mask == 0 ? 63 : old.mask * 2 + 1;
+        map->keys = ARENA_ARRAY_ZERO(arena, uint32_t, map->mask + 1);
+        map->values = ARENA_ARRAY(arena, uint32_t, map->mask + 1);
+        for (uint32_t i = 0; old.mask != 0 && i <= old.mask; i++) {
+            if (old.keys[i] == 0) continue;
+            uint32_t at = place_of(map, old.keys[i]);
+            map->keys[at] = old.keys[i];
+            map->values[at] = old.values[i];
+        }
+    }
+    uint32_t at = place_of(map, expr.row);
+    map->count += map->keys[at] == 0;
+    map->keys[at] = expr.row;
+    map->values[at] = value;
+}
+
+/* --- dims and accesses ------------------------------------------------------------------------ */
 DimId subst_dim(Subst *s, DimId dim) {
     if (!dim_id_some(dim) || s->count == 0) return dim;
-    return dims_substitute(&s->loops->dims, dim, s->symbols, s->values, s->count);
+    DimId made = dims_substitute(&s->loops->dims, dim, s->symbols, s->values, s->count);
+    s->failed |= !dim_id_some(made);
+    return made;
 }
 LoopAccess subst_access(Subst *s, LoopAccess access) {
-    BufferId buffer = access_buffer(access);
-    ListId   index = access_index(access);
-    DimId    kept[LIST_MAX];
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < list_count(&s->loops->lists, index); i++)
-        if (buffer.row != s->buffer.row || !(s->dropped >> i & 1))
-            kept[count++] = subst_dim(s, list_dim(s->loops, index, i));
+    const SubstBuffer *map = s->buffer;
+    BufferId           buffer = access_buffer(access);
+    ListId             index = access_index(access);
+    DimId              kept[LIST_MAX];
+    uint32_t           count = 0;
+    bool               mapped = map != NULL && map->buffer.row == buffer.row;
+    for (uint32_t i = 0; i < list_count(&s->loops->lists, index); i++) {
+        if (mapped && (map->dropped >> i & 1)) continue;
+        DimId dim = subst_dim(s, list_dim(s->loops, index, i));
+        if (mapped && dim_id_some(dim) && dim_id_some(map->low[i])) {
+            dim = dims_sub(&s->loops->dims, dim, map->low[i]);
+            s->failed |= !dim_id_some(dim);
+        }
+        kept[count++] = dim;
+    }
+    if (mapped && buffer_id_some(map->to)) buffer = map->to;
     return access_of(buffer, loops_list(s->loops, kept, count));
 }
 
+/* --- expressions ------------------------------------------------------------------------------ */
+static ExprId memo_get(const Subst *s, ExprId expr) {
+    return (ExprId){expr.row != 0 ? subst_map_get(&s->memo, expr) : 0};
+}
+static ExprId rewritten_load(Subst *s, uint64_t word, ExprId guard) {
+    const SubstBuffer *map = s->buffer;
+    LoopAccess         access = subst_access(s, word);
+    s->failed = s->failed || !dim_id_some(loops_address(s->loops, access));
+    guard = loops_and(s->loops, s->guard, guard);
+    if (s->failed) return loops_const(s->loops, DTYPE_F32, 0); /* whatever: it is thrown away */
+    if (map != NULL && map->load != NULL && access_buffer(word).row == map->buffer.row)
+        return map->load(s, map->context, access_index(access), guard);
+    return loops_load(s->loops, access, guard);
+}
 /* With operands already rewritten. */
 static ExprId rewritten(Subst *s, uint32_t row) {
     Loops           *loops = s->loops;
     const LoopExprs *exprs = &loops->exprs;
-    ExprId           a = s->memo[exprs->a[row].row], b = s->memo[exprs->b[row].row],
-           c = s->memo[exprs->c[row].row];
-    uint64_t word = exprs->word[row];
-    Dtype    dtype = (Dtype)exprs->dtype[row];
+    ExprId           a = memo_get(s, exprs->a[row]), b = memo_get(s, exprs->b[row]);
+    ExprId           c = memo_get(s, exprs->c[row]);
+    uint64_t         word = exprs->word[row];
+    Dtype            dtype = (Dtype)exprs->dtype[row];
+    DimId            dims[2] = {{0}, {0}};
+    if (exprs->kind[row] == EXPR_LESS) dims[1] = subst_dim(s, (DimId){(uint32_t)(word >> 32)});
+    if (exprs->kind[row] == EXPR_LESS || exprs->kind[row] == EXPR_INDEX ||
+        exprs->kind[row] == EXPR_RNG)
+        dims[0] = subst_dim(s, (DimId){(uint32_t)word});
+    if (s->failed) return (ExprId){row};
     switch ((ExprKind)exprs->kind[row]) {
-    case EXPR_LOAD:
-        if (buffer_id_some(s->inlined) && access_buffer(word).row == s->inlined.row)
-            return s->value;
-        return loops_load(loops, subst_access(s, word), a);
-    case EXPR_INDEX: return loops_index(loops, dtype, subst_dim(s, (DimId){(uint32_t)word}));
-    case EXPR_LESS:
-        return loops_less(loops, subst_dim(s, (DimId){(uint32_t)(word >> 32)}),
-                          subst_dim(s, (DimId){(uint32_t)word}));
+    case EXPR_LOAD: return rewritten_load(s, word, a);
+    case EXPR_INDEX: return loops_index(loops, dtype, dims[0]);
+    case EXPR_LESS: return loops_less(loops, dims[1], dims[0]);
     case EXPR_OP: return loops_op(loops, (Opcode)exprs->opcode[row], dtype, a, b, c, word);
-    case EXPR_RNG:
-        return loops_rng(loops, a, subst_dim(s, (DimId){(uint32_t)word}), exprs->opcode[row]);
+    case EXPR_RNG: return loops_rng(loops, a, dims[0], exprs->opcode[row]);
     default: return (ExprId){row};
     }
 }
 
 ExprId subst_expr(Subst *s, ExprId expr) {
-    if (expr.row == 0 || (s->count == 0 && s->buffer.row == 0 && s->inlined.row == 0)) return expr;
     const LoopExprs *exprs = &s->loops->exprs;
-    ArenaMark        mark = arena_mark(s->scratch);
-    uint32_t        *stack = ARENA_ARRAY(s->scratch, uint32_t, (size_t)expr.row * 3 + 4);
-    uint32_t         depth = 0;
-    ASSERT(expr.row < s->memo_count);
+    if (expr.row == 0 || (s->count == 0 && s->buffer == NULL && s->guard.row == 0)) return expr;
+    uint32_t  capacity = 64, depth = 0;
+    uint32_t *stack = ARENA_ARRAY(s->scratch, uint32_t, capacity);
     stack[depth++] = expr.row;
     while (depth != 0) {
         uint32_t row = stack[depth - 1], before = depth;
-        uint32_t operands[3] = {exprs->a[row].row, exprs->b[row].row, exprs->c[row].row};
+        ExprId   operands[3] = {exprs->a[row], exprs->b[row], exprs->c[row]};
+        if (depth + 3 > capacity) {
+            uint32_t *more = ARENA_ARRAY(s->scratch, uint32_t, capacity * 2);
+            memcpy(more, stack, depth * sizeof *stack);
+            stack = more;
+            capacity *= 2;
+        }
         for (uint32_t i = 0; i < 3; i++)
-            if (operands[i] != 0 && s->memo[operands[i]].row == 0) stack[depth++] = operands[i];
+            if (expr_id_some(operands[i]) && !expr_id_some(memo_get(s, operands[i])))
+                stack[depth++] = operands[i].row;
         if (depth != before) continue;
         depth--;
-        if (s->memo[row].row == 0) s->memo[row] = rewritten(s, row);
+        if (!expr_id_some(memo_get(s, (ExprId){row})))
+            subst_map_put(&s->memo, s->scratch, (ExprId){row}, rewritten(s, row).row);
     }
-    arena_release(s->scratch, mark);
-    return s->memo[expr.row];
+    return memo_get(s, expr);
 }
 
-Subst subst_begin(Loops *loops, Arena *scratch, const DimId *symbols, const DimId *values,
-                  uint32_t count) {
+Subst subst_begin_with(Loops *loops, Arena *scratch, const DimId *symbols, const DimId *values,
+                       uint32_t count, const SubstBuffer *buffer, ExprId guard) {
     uint32_t lets = loops->lets.table.count;
     Subst    s = {.loops = loops, .scratch = scratch, .count = count};
-    s.memo_count = loops->exprs.table.count;
-    s.memo = ARENA_ARRAY_ZERO(scratch, ExprId, s.memo_count);
+    s.buffer = buffer;
+    s.guard = guard;
     s.symbols = ARENA_ARRAY(scratch, DimId, count + lets);
     s.values = ARENA_ARRAY(scratch, DimId, count + lets);
     for (uint32_t i = 0; i < count; i++) {
@@ -83,4 +147,8 @@ Subst subst_begin(Loops *loops, Arena *scratch, const DimId *symbols, const DimI
         s.values[s.count++] = loops_let(loops, value);
     }
     return s;
+}
+Subst subst_begin(Loops *loops, Arena *scratch, const DimId *symbols, const DimId *values,
+                  uint32_t count) {
+    return subst_begin_with(loops, scratch, symbols, values, count, NULL, (ExprId){0});
 }

@@ -13,15 +13,19 @@
 #include "tables/plan.h"
 #include "tables/target.h"
 
+struct Schedule;
+struct SystemCtx;
+typedef void Scheduler(struct SystemCtx *ctx, struct Schedule *s);
 typedef struct SystemCtx {
-    World        *world;   /* write only the tables named in systems.def */
-    Arena        *scratch; /* rewound when the system returns */
-    const Target *target;  /* NULL: no back end; nothing keeps its own kernel */
-    Views        *views;   /* filled by layout */
-    Loops        *loops;   /* filled by lower */
-    Plan         *plan;    /* filled by launch and memory */
-    uint32_t      fuel;    /* optional rewrites still allowed */
-    bool          naive;   /* kernels keep the loops that lowering makes: no schedule */
+    World        *world;     /* write only the tables named in systems.def */
+    Arena        *scratch;   /* rewound when the system returns */
+    const Target *target;    /* NULL: no back end; nothing keeps its own kernel */
+    Views        *views;     /* filled by layout */
+    Loops        *loops;     /* filled by lower */
+    Plan         *plan;      /* filled by launch and memory */
+    uint32_t      fuel;      /* optional rewrites still allowed */
+    Scheduler    *scheduler; /* schedules each kernel for the target; NULL: the rules */
+    void         *scheduler_context;
 } SystemCtx;
 typedef struct Ran {
     uint32_t changed; /* rewrites done */

@@ -14,13 +14,8 @@
 #define STOA_TABLES_CODE_H
 
 #include "tables/attrs.h"
+#include "tables/code_ids.h"
 #include "tables/types.h"
-
-ID_TYPE(OpId, op_id);
-ID_TYPE(ValueId, value_id);
-ID_TYPE(BlockId, block_id);
-ID_TYPE(GraphId, graph_id);
-ID_TYPE(LocId, loc_id);
 
 #define OPS_COLUMNS(C)                                                                             \
     C(uint16_t, opcode, "Opcode, narrowed")                                                        \

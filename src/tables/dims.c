@@ -17,6 +17,9 @@ TABLE_INFO(Monos, monos_info, "monos", MONOS_COLUMNS);
 #define TABLE_SELF_ MonoAtoms
 TABLE_INFO(MonoAtoms, mono_atoms_info, "mono_atoms", MONO_ATOMS_COLUMNS);
 #undef TABLE_SELF_
+#define TABLE_SELF_ DimRules
+TABLE_INFO(DimRules, dim_rules_info, "dim_rules", DIM_RULES_COLUMNS);
+#undef TABLE_SELF_
 #define TABLE_SELF_ DimNotes
 TABLE_INFO(DimNotes, dim_notes_info, "dim_notes", DIM_NOTES_COLUMNS);
 #undef TABLE_SELF_
@@ -162,6 +165,7 @@ void dims_open(Dims *dims, uint32_t rows_max, Budget *budget) {
     table_open(&dims->monos.table, &monos_info, rows_max, budget);
     table_open(&dims->atoms.table, &mono_atoms_info, rows_max, budget);
     table_open(&dims->notes.table, &dim_notes_info, rows_max, budget);
+    table_open(&dims->rules.table, &dim_rules_info, rows_max, budget);
     intern_open(&dims->index, rows_max, budget);
     intern_open(&dims->mono_index, rows_max, budget);
     dims->fact_epoch = 1;
@@ -176,6 +180,7 @@ void dims_close(Dims *dims) {
     table_close(&dims->monos.table);
     table_close(&dims->atoms.table);
     table_close(&dims->notes.table);
+    table_close(&dims->rules.table);
     intern_close(&dims->index);
     intern_close(&dims->mono_index);
 }
@@ -189,6 +194,16 @@ void dims_reindex(Dims *dims) {
         intern_add(&dims->mono_index, mono_hash(dims, row), row);
     for (uint32_t row = 1; row < dims->rows.table.count; row++)
         intern_add(&dims->index, dim_hash(dims, row), row);
+    dims_equal_reindex(dims);
+}
+
+void dims_copy_derived(Dims *into, const Dims *from) {
+    intern_copy(&into->index, &from->index);
+    intern_copy(&into->mono_index, &from->mono_index);
+    into->epoch = from->epoch;
+    dims_forget(into);
+    table_clear(&into->notes.table);
+    dims_equal_reindex(into);
 }
 
 /* --- polynomials ------------------------------------------------------------------------------ */
@@ -347,38 +362,37 @@ DimId dims_poly_intern(Dims *dims, Poly *poly) {
 }
 
 /* --- makers ----------------------------------------------------------------------------------- */
-void dims_forget(Dims *dims) {
-    memset(dims->memo, 0, sizeof dims->memo);
-    dims->fact_epoch++;
-}
+void  dims_forget(Dims *dims) { dims->fact_epoch++; }
 DimId dims_const(Dims *dims, int64_t size) {
     uint32_t b = (uint32_t)size;
     DimMemo *memo = dim_memo_at(dims, MAKE_CONST, 0, b);
-    if (b == size && dim_memo_has(memo, MAKE_CONST, 0, b)) return (DimId){memo->result};
+    if (b == size && dim_memo_has(dims, memo, MAKE_CONST, 0, b)) return (DimId){memo->result};
     DimId made = dim_intern(dims, (DimKey){.kind = DIM_CONST, .imm = size});
-    return b == size ? dim_memo_set(memo, MAKE_CONST, 0, b, made) : made;
+    return b == size ? dim_memo_set(dims, memo, MAKE_CONST, 0, b, made) : made;
 }
 DimId dims_symbol(Dims *dims, StrId name) {
     ASSERT(str_id_some(name));
     return dim_intern(dims, (DimKey){.kind = DIM_SYMBOL, .imm = name.row});
 }
 static DimId linear(Dims *dims, DimMaker maker, DimId a, DimId b, int64_t scale) {
+    if (!dim_id_some(a) || !dim_id_some(b)) return (DimId){0};
     DimMemo *memo = dim_memo_at(dims, maker, a.row, b.row);
-    if (dim_memo_has(memo, maker, a.row, b.row)) return (DimId){memo->result};
+    if (dim_memo_has(dims, memo, maker, a.row, b.row)) return (DimId){memo->result};
     Poly sum;
     dims_poly_of(dims, &sum, a);
     dims_poly_add(dims, &sum, b, scale);
-    return dim_memo_set(memo, maker, a.row, b.row, dims_poly_intern(dims, &sum));
+    return dim_memo_set(dims, memo, maker, a.row, b.row, dims_poly_intern(dims, &sum));
 }
 DimId dims_add(Dims *dims, DimId a, DimId b) { return linear(dims, MAKE_ADD, a, b, 1); }
 DimId dims_sub(Dims *dims, DimId a, DimId b) { return linear(dims, MAKE_SUB, a, b, -1); }
 
 DimId dims_mul(Dims *dims, DimId a, DimId b) {
+    if (!dim_id_some(a) || !dim_id_some(b)) return (DimId){0};
     DimMemo *memo = dim_memo_at(dims, MAKE_MUL, a.row, b.row);
-    if (dim_memo_has(memo, MAKE_MUL, a.row, b.row)) return (DimId){memo->result};
+    if (dim_memo_has(dims, memo, MAKE_MUL, a.row, b.row)) return (DimId){memo->result};
     Poly x, y, product;
     dims_poly_of(dims, &x, a);
     dims_poly_of(dims, &y, b);
     dims_poly_mul(dims, &x, &y, &product);
-    return dim_memo_set(memo, MAKE_MUL, a.row, b.row, dims_poly_intern(dims, &product));
+    return dim_memo_set(dims, memo, MAKE_MUL, a.row, b.row, dims_poly_intern(dims, &product));
 }

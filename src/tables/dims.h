@@ -42,7 +42,7 @@ typedef enum DimKind {
     C(int64_t, residue, "see modulus")                                                             \
     C(int64_t, hint, "a typical value for cost models; 0 unknown")                                 \
     C(uint32_t, below, "DimId of which a symbol is always below; 0 none")                          \
-    C(uint32_t, same_as, "union-find parent (DimId), 0 for a root")
+    C(uint32_t, same_as, "DimId that stands for the row, see dims_equate; 0 none")
 TABLE_TYPE(DimRows, DIMS_COLUMNS);
 #define DIM_TERMS_COLUMNS(C)                                                                       \
     C(int64_t, coef, "integer coefficient, not 0")                                                 \
@@ -61,15 +61,21 @@ TABLE_TYPE(MonoAtoms, MONO_ATOMS_COLUMNS);
     C(int64_t, hi, "range")                                                                        \
     C(int64_t, modulus, "congruence; 0: the value is residue")                                     \
     C(int64_t, residue, "congruence")                                                              \
+    C(uint32_t, found_epoch, "the next holds when it is the table's")                              \
+    C(uint32_t, found, "DimId of the row with all equalities applied")                             \
+    C(uint8_t, ruled, "1: part of the left side of a rule")                                        \
     C(uint32_t, mark, "number of the last walk that met the row")                                  \
     C(uint32_t, made, "what that walk made of it")
 TABLE_TYPE(DimNotes, DIM_NOTES_COLUMNS);
+#define DIM_RULES_COLUMNS(C) C(uint32_t, row, "DimId that is no symbol and has a same_as")
+TABLE_TYPE(DimRules, DIM_RULES_COLUMNS);
 
 /* Recent results of makers: programs ask for the same few products and differences in every row. */
 enum { DIMS_MEMO = 256 };
 typedef struct DimMemo {
-    uint32_t maker_a; /* DimMaker << 24 | DimId, 0: free */
+    uint32_t maker_a; /* DimMaker << 24 | DimId */
     uint32_t b, result;
+    uint32_t fact_epoch; /* of then; 0: free */
 } DimMemo;
 typedef struct Dims {
     DimRows   rows;
@@ -77,20 +83,25 @@ typedef struct Dims {
     Monos     monos;
     MonoAtoms atoms;
     DimNotes  notes;
+    DimRules  rules; /* derived, like notes */
     Intern    index, mono_index;
     uint32_t  epoch;      /* counts dims_equate calls that changed something */
-    uint32_t  fact_epoch; /* counts changes of facts that others may depend on */
+    uint32_t  fact_epoch; /* counts changes of facts and equalities that rows may depend on */
     uint32_t  walks;      /* so far, see notes.mark */
     DimMemo   memo[DIMS_MEMO];
 } Dims;
 
 void dims_open(Dims *dims, uint32_t rows_max, Budget *budget);
 void dims_close(Dims *dims);
-void dims_reindex(Dims *dims);
+void dims_reindex(Dims *dims);                        /* after the rows were read from elsewhere */
+void dims_copy_derived(Dims *into, const Dims *from); /* after the rows were copied */
+/* Whether no expression leads back to itself through what stands for its parts: of rows that were
+ * read from elsewhere, which have parts older than themselves. */
+bool dims_equal_verify(const Dims *dims);
 
-/* Makers. Arguments must be some; an expression with more than 64 terms or an overflowing
- * coefficient gives the nil row, which the caller reports. Divisors are positive wherever the
- * result is used; below 1 the value is some integer. What is simplified:
+/* Makers. An expression with more than 64 terms or an overflowing coefficient gives the nil row,
+ * and so does a nil argument; whoever keeps the result reports it. Divisors are positive wherever
+ * the result is used; below 1 the value is some integer. What is simplified:
  *   (b*q + r) floordiv b = q                       where 0 <= r < b (or -b <= r < 0) is provable
  *   (k*x) floordiv (k*y) = x floordiv y
  *   (x floordiv a) floordiv b = x floordiv (a*b)
@@ -127,9 +138,12 @@ static inline int64_t dims_const_value(const Dims *dims, DimId id) {
 }
 
 /* Facts. Only symbols take facts from outside; those of expressions are derived once and kept.
- * What has been simplified under a fact stays so: facts narrow, they are not taken back. */
-void dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
-void dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
+ * Facts narrow what earlier ones left, and equal symbols share them: what has been simplified under
+ * a fact stays true. False, and nothing changes, when no number would be left. */
+MUST_USE bool dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi);
+MUST_USE bool dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue);
+/* symbol is an integer of the data, not a size: any number. Before anything was made of it. */
+void dims_set_any(Dims *dims, DimId symbol);
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint);
 /* symbol is a loop variable: 0 <= symbol < bound. bound does not contain it. */
 void dims_set_below(Dims *dims, DimId symbol, DimId bound);
@@ -143,6 +157,7 @@ bool     dims_divisible(Dims *dims, DimId id, int64_t by); /* provably */
  * A bounded number of steps: about 0.2 to 5 us. */
 bool dims_provably_below(Dims *dims, DimId a, DimId b);
 bool dims_provably_at_most(Dims *dims, DimId a, DimId b);
+bool dims_may_be_same(Dims *dims, DimId a, DimId b); /* false: provably different */
 
 /* Structure. */
 /* Whether symbol occurs in id; bounds of other symbols are not looked into. */
@@ -154,9 +169,11 @@ DimId dims_substitute(Dims *dims, DimId id, const DimId *symbols, const DimId *v
 /* Whether id = coefficient x symbol + rest with no symbol in either; else nothing is set. */
 bool dims_linear_in(Dims *dims, DimId id, DimId symbol, DimId *out_coefficient, DimId *out_rest);
 
-/* Equalities. dims_equate is false when the two are provably different. */
+/* Equalities. dims_equate is false when the two are provably different; the equality itself is
+ * checked where sizes are bound. About 50 ns for two symbols; a lookup takes a few ns, and after an
+ * equality the time to make the expression anew, once. */
 bool  dims_equate(Dims *dims, DimId a, DimId b);
-DimId dims_find(Dims *dims, DimId id); /* representative, with all equalities applied */
+DimId dims_find(Dims *dims, DimId id); /* the same size with all equalities applied */
 bool  dims_same(Dims *dims, DimId a, DimId b);
 
 /* Evaluates every dim. values: rows.table.count numbers; the caller fills those of symbols, the

@@ -77,9 +77,10 @@ static DimId less_of(Dims *dims, DimId a, DimId b) {
 /* --- makers ----------------------------------------------------------------------------------- */
 typedef DimId Chooser(Dims *dims, DimId a, DimId b);
 static DimId  remembered(Dims *dims, DimMaker maker, Chooser *make, DimId a, DimId b) {
-     DimMemo *memo = dim_memo_at(dims, maker, a.row, b.row);
-     if (dim_memo_has(memo, maker, a.row, b.row)) return (DimId){memo->result};
-    return dim_memo_set(memo, maker, a.row, b.row, make(dims, a, b));
+     if (!dim_id_some(a) || !dim_id_some(b)) return (DimId){0};
+    DimMemo *memo = dim_memo_at(dims, maker, a.row, b.row);
+     if (dim_memo_has(dims, memo, maker, a.row, b.row)) return (DimId){memo->result};
+    return dim_memo_set(dims, memo, maker, a.row, b.row, make(dims, a, b));
 }
 DimId dims_min(Dims *dims, DimId a, DimId b) { return remembered(dims, MAKE_MIN, min_of, a, b); }
 DimId dims_max(Dims *dims, DimId a, DimId b) { return remembered(dims, MAKE_MAX, max_of, a, b); }
@@ -92,8 +93,5 @@ DimId dims_atom(Dims *dims, DimKind kind, DimId a, DimId b) {
     return dims_less(dims, a, b);
 }
 DimId dims_select(Dims *dims, DimId a, DimId b, DimId x, DimId y) {
-    DimId chosen = dims_less(dims, a, b), apart = dims_sub(dims, x, y);
-    if (!dim_id_some(chosen) || !dim_id_some(apart)) return (DimId){0};
-    DimId more = dims_mul(dims, chosen, apart);
-    return dim_id_some(more) ? dims_add(dims, y, more) : more;
+    return dims_add(dims, y, dims_mul(dims, dims_less(dims, a, b), dims_sub(dims, x, y)));
 }

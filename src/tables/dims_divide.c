@@ -201,21 +201,16 @@ static DimId floor_divide(Dims *dims, DimId a, DimId b) {
 }
 
 DimId dims_floordiv(Dims *dims, DimId a, DimId b) {
+    if (!dim_id_some(a) || !dim_id_some(b)) return (DimId){0};
     DimMemo *memo = dim_memo_at(dims, MAKE_FLOORDIV, a.row, b.row);
-    if (dim_memo_has(memo, MAKE_FLOORDIV, a.row, b.row)) return (DimId){memo->result};
+    if (dim_memo_has(dims, memo, MAKE_FLOORDIV, a.row, b.row)) return (DimId){memo->result};
     DimId made = floor_divide(dims, a, b);
-    return dim_memo_set(memo, MAKE_FLOORDIV, a.row, b.row, made);
+    return dim_memo_set(dims, memo, MAKE_FLOORDIV, a.row, b.row, made);
 }
 DimId dims_ceildiv(Dims *dims, DimId a, DimId b) {
-    Poly last;
-    dims_poly_of(dims, &last, a);
-    dims_poly_add(dims, &last, b, 1);
-    dims_poly_push(&last, -1, DIM_MONO_ONE);
-    DimId of = dims_poly_intern(dims, &last);
-    return dim_id_some(of) ? dims_floordiv(dims, of, b) : of;
+    DimId last = dims_sub(dims, dims_add(dims, a, b), dims_const(dims, 1));
+    return dims_floordiv(dims, last, b);
 }
 DimId dims_mod(Dims *dims, DimId a, DimId b) {
-    DimId quotient = dims_floordiv(dims, a, b);
-    DimId whole = dim_id_some(quotient) ? dims_mul(dims, quotient, b) : quotient;
-    return dim_id_some(whole) ? dims_sub(dims, a, whole) : whole;
+    return dims_sub(dims, a, dims_mul(dims, dims_floordiv(dims, a, b), b));
 }

@@ -38,21 +38,26 @@ static bool add_checked(int64_t a, int64_t b, int64_t *out) {
 static bool mul_checked(int64_t a, int64_t b, int64_t *out) {
     return !__builtin_mul_overflow(a, b, out) && *out != INT64_MIN;
 }
-/* Bounds move to numbers of the congruence; a single number is one. An empty interval, which no
- * value meets, stays as it is. */
-static DimFact settled(DimFact fact) {
-    int64_t lo = fact.lo, hi = fact.hi;
-    if (fact.modulus == 0) {
-        lo = hi = fact.residue;
-    } else if (fact.modulus > 1 && lo > INT64_MIN && hi < INT64_MAX) {
-        int64_t up = floor_mod(fact.residue - floor_mod(lo, fact.modulus), fact.modulus);
-        int64_t down = floor_mod(floor_mod(hi, fact.modulus) - fact.residue, fact.modulus);
-        if (!add_checked(lo, up, &lo) || !add_checked(hi, -down, &hi)) return fact;
+/* Bounds move to numbers of the congruence; a single number is one. False when the interval holds
+ * no number of the congruence, so that no value meets both; then the fact stays as it is. */
+static bool settle(DimFact *fact) {
+    int64_t lo = fact->lo, hi = fact->hi;
+    if (fact->modulus == 0) {
+        if (fact->residue < lo || fact->residue > hi) return false;
+        lo = hi = fact->residue;
+    } else if (fact->modulus > 1 && lo > INT64_MIN && hi < INT64_MAX) {
+        int64_t up = floor_mod(fact->residue - floor_mod(lo, fact->modulus), fact->modulus);
+        int64_t down = floor_mod(floor_mod(hi, fact->modulus) - fact->residue, fact->modulus);
+        if (!add_checked(lo, up, &lo) || !add_checked(hi, -down, &hi)) return true;
     }
-    if (lo > hi) return fact;
-    fact.lo = lo;
-    fact.hi = hi;
-    if (lo == hi && lo != INT64_MIN) set_congruence(&fact, 0, lo);
+    if (lo > hi) return false;
+    fact->lo = lo;
+    fact->hi = hi;
+    if (lo == hi && lo != INT64_MIN) set_congruence(fact, 0, lo);
+    return true;
+}
+static DimFact settled(DimFact fact) {
+    (void)settle(&fact);
     return fact;
 }
 
@@ -92,13 +97,51 @@ static DimFact fact_either(DimFact a, DimFact b) {
         set_congruence(&fact, dim_gcd(dim_gcd(a.modulus, b.modulus), apart), a.residue);
     return fact;
 }
-/* Both hold of one value. */
+/* The inverse of a mod m, which share no factor. */
+static int64_t inverse(int64_t a, int64_t m) {
+    int64_t old = m, rest = floor_mod(a, m), x = 0, y = 1;
+    while (rest != 0) {
+        int64_t times = old / rest, left = old - times * rest, next = x - times * y;
+        old = rest, rest = left;
+        x = y, y = next;
+    }
+    return floor_mod(x, m);
+}
+__extension__ typedef __int128 Wide;
+enum { MODULUS_BITS_MAX = 41 }; /* larger ones say nothing more about a size */
+/* Both congruences at once (Chinese remainders). False when no number has both. */
+static bool join_congruences(DimFact *fact, DimFact b) {
+    int64_t m = fact->modulus, n = b.modulus, r = fact->residue;
+    if (n == 0) {
+        bool fits = m == 0 ? r == b.residue : floor_mod(b.residue - r % m, m) == 0;
+        set_congruence(fact, 0, b.residue);
+        return fits;
+    }
+    if (m == 0) return floor_mod(r - b.residue, n) == 0;
+    int64_t common = dim_gcd(m, n), apart = b.residue - r;
+    if (apart % common != 0) return false;
+    int64_t other = n / common;
+    if ((Wide)m * other >= (Wide)1 << MODULUS_BITS_MAX) { /* the finer one alone */
+        if (n > m) set_congruence(fact, n, b.residue);
+        return true;
+    }
+    Wide times = (Wide)floor_mod(apart / common, other) * inverse(m / common, other) % other;
+    set_congruence(fact, m * other, r + m * (int64_t)times);
+    return true;
+}
+/* Both hold of one value. False when none can; then out is a. */
+static bool fact_join(DimFact a, DimFact b, DimFact *out) {
+    *out = a;
+    out->lo = max2(a.lo, b.lo);
+    out->hi = min2(a.hi, b.hi);
+    if (join_congruences(out, b) && settle(out)) return true;
+    *out = a;
+    return false;
+}
 static DimFact fact_both(DimFact a, DimFact b) {
-    bool    finer = b.modulus == 0 || (a.modulus != 0 && b.modulus > a.modulus);
-    DimFact fact = finer ? b : a;
-    fact.lo = max2(a.lo, b.lo);
-    fact.hi = min2(a.hi, b.hi);
-    return fact.lo > fact.hi ? a : fact;
+    DimFact both;
+    (void)fact_join(a, b, &both);
+    return both;
 }
 
 /* --- notes ------------------------------------------------------------------------------------ */
@@ -221,8 +264,7 @@ static void fact_leave(DimWalk *walk, uint32_t row) {
 DimFact dims_fact(Dims *dims, uint32_t row) {
     ASSERT(row != 0 && row < dims->rows.table.count);
     if (noted(dims, row)) return noted_fact(dims, row);
-    DimWalk walk = {.enter = fact_enter, .leave = fact_leave};
-    walk.dims = dims;
+    DimWalk walk = {.dims = dims, .enter = fact_enter, .leave = fact_leave};
     dims_notes_cover(dims);
     dims_walk(&walk, row);
     return noted_fact(dims, row);
@@ -241,17 +283,58 @@ static void fact_changed(Dims *dims, DimId symbol) {
     else if (noted(dims, symbol.row))
         dims->notes.fact_epoch[symbol.row] = 0;
 }
-void dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi) {
-    ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && lo <= hi);
-    dims->rows.lo[symbol.row] = lo;
-    dims->rows.hi[symbol.row] = hi;
-    fact_changed(dims, symbol);
+static DimFact symbol_fact(const Dims *dims, uint32_t row) {
+    const DimRows *r = &dims->rows;
+    return (DimFact){r->lo[row], r->hi[row], r->modulus[row], r->residue[row]};
 }
-void dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue) {
-    ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && modulus > 0);
-    ASSERT(residue >= 0 && residue < modulus);
-    dims->rows.modulus[symbol.row] = modulus;
-    dims->rows.residue[symbol.row] = residue;
+/* Facts of a symbol after a change; one number is a range, not a modulus of 0. */
+static void narrow(Dims *dims, uint32_t row, DimFact fact) {
+    DimRows *r = &dims->rows;
+    if (fact.modulus == 0) {
+        r->lo[row] = r->hi[row] = fact.residue;
+        return;
+    }
+    if (r->modulus[row] != fact.modulus) {
+        r->modulus[row] = fact.modulus;
+        r->residue[row] = fact.residue;
+    }
+}
+/* The bounds as they were given, not moved to numbers of the congruence: they are printed. */
+static bool join_facts(Dims *dims, uint32_t row, DimFact more) {
+    DimRows *r = &dims->rows;
+    DimFact  both;
+    if (!fact_join(symbol_fact(dims, row), more, &both)) return false;
+    r->lo[row] = max2(r->lo[row], more.lo);
+    r->hi[row] = min2(r->hi[row], more.hi);
+    narrow(dims, row, both);
+    return true;
+}
+bool dims_share_facts(Dims *dims, uint32_t a, uint32_t b) {
+    return join_facts(dims, a, symbol_fact(dims, b)) && join_facts(dims, b, symbol_fact(dims, a));
+}
+/* Of the symbol and of the symbol that stands for it. */
+static bool add_fact(Dims *dims, DimId symbol, DimFact fact) {
+    ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL);
+    DimId root = dims_find(dims, symbol);
+    bool  shared = root.row != symbol.row && dims->rows.kind[root.row] == DIM_SYMBOL;
+    if (shared && !join_facts(dims, root.row, fact))
+        return false; /* it knows the more of the two */
+    if (!join_facts(dims, symbol.row, fact)) return false;
+    fact_changed(dims, shared ? root : symbol);
+    return true;
+}
+bool dims_set_range(Dims *dims, DimId symbol, int64_t lo, int64_t hi) {
+    ASSERT(lo <= hi);
+    return add_fact(dims, symbol, (DimFact){lo, hi, 1, 0});
+}
+bool dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int64_t residue) {
+    ASSERT(modulus > 0 && residue >= 0 && residue < modulus);
+    return add_fact(dims, symbol, (DimFact){INT64_MIN, INT64_MAX, modulus, residue});
+}
+void dims_set_any(Dims *dims, DimId symbol) {
+    ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && dims->rows.modulus[symbol.row] == 1);
+    dims->rows.lo[symbol.row] = INT64_MIN;
+    dims->rows.hi[symbol.row] = INT64_MAX;
     fact_changed(dims, symbol);
 }
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint) {
@@ -265,12 +348,18 @@ void dims_set_below(Dims *dims, DimId symbol, DimId bound) {
     fact_changed(dims, symbol);
 }
 
+/* Of the row as it is written, and as equalities write it. */
+static DimFact fact_of(Dims *dims, DimId id) {
+    DimFact  fact = dims_fact(dims, id.row);
+    uint32_t other = dims_find(dims, id).row;
+    return other == id.row ? fact : fact_both(fact, dims_fact(dims, other));
+}
 DimRange dims_range(Dims *dims, DimId id) {
-    DimFact fact = dims_fact(dims, id.row);
+    DimFact fact = fact_of(dims, id);
     return (DimRange){fact.lo, fact.hi};
 }
 bool dims_divisible(Dims *dims, DimId id, int64_t by) {
     ASSERT(by > 0);
-    DimFact fact = dims_fact(dims, id.row);
+    DimFact fact = fact_of(dims, id);
     return fact.modulus % by == 0 && fact.residue % by == 0;
 }

@@ -80,12 +80,14 @@ static inline DimMemo *dim_memo_at(Dims *dims, DimMaker maker, uint32_t a, uint3
     uint32_t mixed = (a * 0x9E3779B1u ^ b) * 0x85EBCA77u + (uint32_t)maker * 0xC2B2AE3Du;
     return &dims->memo[(mixed >> 16) % DIMS_MEMO];
 }
-static inline bool dim_memo_has(const DimMemo *memo, DimMaker maker, uint32_t a, uint32_t b) {
-    return memo->maker_a == ((uint32_t)maker << 24 | a) && memo->b == b;
+static inline bool dim_memo_has(const Dims *dims, const DimMemo *memo, DimMaker maker, uint32_t a,
+                                uint32_t b) {
+    return memo->maker_a == ((uint32_t)maker << 24 | a) && memo->b == b &&
+           memo->fact_epoch == dims->fact_epoch;
 }
-static inline DimId dim_memo_set(DimMemo *memo, DimMaker maker, uint32_t a, uint32_t b,
-                                 DimId result) {
-    *memo = (DimMemo){(uint32_t)maker << 24 | a, b, result.row};
+static inline DimId dim_memo_set(const Dims *dims, DimMemo *memo, DimMaker maker, uint32_t a,
+                                 uint32_t b, DimId result) {
+    *memo = (DimMemo){(uint32_t)maker << 24 | a, b, result.row, dims->fact_epoch};
     return result;
 }
 
@@ -95,6 +97,7 @@ typedef struct DimFact {
     int64_t modulus, residue; /* value = residue mod modulus; modulus 0: value = residue */
 } DimFact;
 DimFact dims_fact(Dims *dims, uint32_t row);
+bool    dims_share_facts(Dims *dims, uint32_t a, uint32_t b); /* of symbols; as dims_set_range */
 DimFact dims_fact_poly(Dims *dims, const Poly *poly);
 bool    dims_fact_residue(DimFact fact, int64_t by, int64_t *out); /* value mod by, where known */
 /* quotient = poly / id where id is one term that divides every term of poly; else false. */
@@ -121,7 +124,12 @@ struct DimWalk {
 };
 void dims_walk(DimWalk *walk, uint32_t row);
 void dims_walk_push(DimWalk *walk, uint32_t row);
-void dims_walk_parts(DimWalk *walk, uint32_t row); /* pushes what the expression is made of */
-void dims_notes_cover(Dims *dims);                 /* a note for every row */
+void dims_walk_parts(DimWalk *walk, uint32_t row);     /* pushes what the expression is made of */
+void dims_walk_each_part(DimWalk *walk, uint32_t row); /* enters the parts, not the row */
+void dims_notes_cover(Dims *dims);                     /* a note for every row */
+bool dims_holds(Dims *dims, uint32_t row, uint32_t part); /* is it, or is made of it */
+/* The row with each part replaced by made[part]; nil when that is too complex. */
+DimId dims_remake(Dims *dims, uint32_t row, const uint32_t *made);
+void  dims_equal_reindex(Dims *dims);
 
 #endif

@@ -161,3 +161,16 @@ bool dims_provably_at_most(Dims *dims, DimId a, DimId b) {
     dims_poly_add(dims, &room, a, -1);
     return dims_prove_not_negative(dims, &room);
 }
+bool dims_may_be_same(Dims *dims, DimId a, DimId b) {
+    Poly x, y, apart;
+    a = dims_find(dims, a);
+    b = dims_find(dims, b);
+    dims_poly_of(dims, &x, a);
+    dims_poly_of(dims, &y, b);
+    apart = x;
+    dims_poly_sum(&apart, &y, -1);
+    if (poly_failed(&apart)) return true;
+    DimFact fact = dims_fact_poly(dims, &apart);
+    if (fact.lo > 0 || fact.hi < 0 || (fact.modulus != 0 && fact.residue != 0)) return false;
+    return !dims_prove_below(dims, &x, &y) && !dims_prove_below(dims, &y, &x);
+}

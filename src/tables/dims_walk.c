@@ -32,12 +32,13 @@ void dims_walk_parts(DimWalk *walk, uint32_t row) {
             dims_walk_push(walk, dims->atoms.atom[k]);
     }
 }
-void dims_walk(DimWalk *walk, uint32_t row) {
+static void walk_begin(DimWalk *walk) {
     walk->rows = walk->local;
     walk->capacity = LENGTH(walk->local);
     walk->grown = false;
     walk->count = 0;
-    dims_walk_push(walk, row);
+}
+static void walk_on(DimWalk *walk) {
     while (walk->count != 0) {
         uint32_t top = walk->rows[--walk->count];
         if (top & walk_leaves) {
@@ -50,6 +51,16 @@ void dims_walk(DimWalk *walk, uint32_t row) {
     }
     if (walk->grown) scratch_end(walk->scratch);
 }
+void dims_walk(DimWalk *walk, uint32_t row) {
+    walk_begin(walk);
+    dims_walk_push(walk, row);
+    walk_on(walk);
+}
+void dims_walk_each_part(DimWalk *walk, uint32_t row) {
+    walk_begin(walk);
+    dims_walk_parts(walk, row);
+    walk_on(walk);
+}
 
 void dims_notes_cover(Dims *dims) {
     DimNotes *notes = &dims->notes;
@@ -57,14 +68,15 @@ void dims_notes_cover(Dims *dims) {
     if (from >= rows) return;
     (void)table_add_many(&notes->table, rows - from);
     memset(notes->fact_epoch + from, 0, (rows - from) * sizeof *notes->fact_epoch);
+    memset(notes->found_epoch + from, 0, (rows - from) * sizeof *notes->found_epoch);
+    memset(notes->ruled + from, 0, (rows - from) * sizeof *notes->ruled);
     memset(notes->mark + from, 0, (rows - from) * sizeof *notes->mark);
 }
 static void begin_marks(Dims *dims) {
-    if (++dims->walks == 0) {
-        table_clear(&dims->notes.table);
-        dims->walks = 1;
-    }
     dims_notes_cover(dims);
+    if (++dims->walks != 0) return;
+    memset(dims->notes.mark, 0, dims->notes.table.count * sizeof *dims->notes.mark);
+    dims->walks = 1;
 }
 static void mark(Dims *dims, uint32_t row, uint32_t made) {
     dims->notes.mark[row] = dims->walks;
@@ -73,9 +85,9 @@ static void mark(Dims *dims, uint32_t row, uint32_t made) {
 
 /* --- structure -------------------------------------------------------------------------------- */
 static bool contains_enter(DimWalk *walk, uint32_t row) {
-    uint32_t *symbol = walk->ctx; /* 0 once it is found */
-    if (row == *symbol) *symbol = 0;
-    if (row <= *symbol || *symbol == 0 || walk->dims->notes.mark[row] == walk->dims->walks)
+    uint32_t *part = walk->ctx; /* 0 once it is found */
+    if (row == *part) *part = 0;
+    if (row <= *part || *part == 0 || walk->dims->notes.mark[row] == walk->dims->walks)
         return false; /* parts are older than what is made of them */
     mark(walk->dims, row, 0);
     dims_walk_parts(walk, row);
@@ -85,15 +97,17 @@ static void contains_leave(DimWalk *walk, uint32_t row) {
     (void)walk;
     (void)row;
 }
-bool dims_contains(Dims *dims, DimId id, DimId symbol) {
-    ASSERT(dim_id_some(id) && dims->rows.kind[symbol.row] == DIM_SYMBOL);
-    uint32_t wanted = symbol.row;
-    DimWalk  walk = {.enter = contains_enter, .leave = contains_leave};
-    walk.dims = dims;
+bool dims_holds(Dims *dims, uint32_t row, uint32_t part) {
+    uint32_t wanted = part;
+    DimWalk  walk = {.dims = dims, .enter = contains_enter, .leave = contains_leave};
     walk.ctx = &wanted;
     begin_marks(dims);
-    dims_walk(&walk, id.row);
+    dims_walk(&walk, row);
     return wanted == 0;
+}
+bool dims_contains(Dims *dims, DimId id, DimId symbol) {
+    ASSERT(dim_id_some(id) && dims->rows.kind[symbol.row] == DIM_SYMBOL);
+    return dims_holds(dims, id.row, symbol.row);
 }
 
 bool dims_linear_in(Dims *dims, DimId id, DimId symbol, DimId *out_coefficient, DimId *out_rest) {
@@ -110,44 +124,40 @@ bool dims_linear_in(Dims *dims, DimId id, DimId symbol, DimId *out_coefficient, 
 }
 
 /* --- substitution ----------------------------------------------------------------------------- */
-static uint32_t made_of(const Dims *dims, uint32_t row) {
-    ASSERT(dims->notes.mark[row] == dims->walks);
-    return dims->notes.made[row];
-}
 /* out += coef x the product of what became of the factors. */
-static void add_product(Dims *dims, Poly *out, int64_t coef, uint32_t mono) {
+static void add_product(Dims *dims, Poly *out, int64_t coef, uint32_t mono, const uint32_t *made) {
     Poly     product = {.count = 1, .coef = {coef}, .mono = {DIM_MONO_ONE}}, factor, next;
     uint32_t first = dims->monos.first[mono], last = first + dims->monos.count[mono];
     for (uint32_t k = first; k < last; k++) {
-        dims_poly_of(dims, &factor, (DimId){made_of(dims, dims->atoms.atom[k])});
+        dims_poly_of(dims, &factor, (DimId){made[dims->atoms.atom[k]]});
         dims_poly_mul(dims, &product, &factor, &next);
         product = next;
     }
     dims_poly_sum(out, &product, 1);
 }
-static DimId remake_sum(Dims *dims, uint32_t row) {
+static DimId remake_sum(Dims *dims, uint32_t row, const uint32_t *made) {
     Poly sum;
     sum.count = 0;
     for (uint32_t i = dims->rows.lhs[row]; i < dims->rows.lhs[row] + dims->rows.rhs[row]; i++) {
         uint32_t mono = dims->terms.mono[i], first = dims->monos.first[mono];
         bool     same = true;
         for (uint32_t k = first; k < first + dims->monos.count[mono]; k++) {
-            uint32_t atom = dims->atoms.atom[k], made = made_of(dims, atom);
-            if (made == 0) return (DimId){0};
-            same &= made == atom;
+            uint32_t atom = dims->atoms.atom[k];
+            if (made[atom] == 0) return (DimId){0};
+            same &= made[atom] == atom;
         }
         if (same)
             dims_poly_push(&sum, dims->terms.coef[i], mono);
         else
-            add_product(dims, &sum, dims->terms.coef[i], mono);
+            add_product(dims, &sum, dims->terms.coef[i], mono, made);
     }
     return dims_poly_intern(dims, &sum);
 }
-static DimId remake(Dims *dims, uint32_t row) {
-    if (dims->rows.kind[row] == DIM_POLY) return remake_sum(dims, row);
-    DimId a = {made_of(dims, dims->rows.lhs[row])}, b = {made_of(dims, dims->rows.rhs[row])};
+DimId dims_remake(Dims *dims, uint32_t row, const uint32_t *made) {
+    if (dims->rows.kind[row] == DIM_POLY) return remake_sum(dims, row, made);
+    if (!dim_is_pair(dims, row)) return (DimId){row};
+    DimId a = {made[dims->rows.lhs[row]]}, b = {made[dims->rows.rhs[row]]};
     if (!dim_id_some(a) || !dim_id_some(b)) return (DimId){0};
-    if (a.row == dims->rows.lhs[row] && b.row == dims->rows.rhs[row]) return (DimId){row};
     return dims_atom(dims, (DimKind)dims->rows.kind[row], a, b);
 }
 
@@ -163,15 +173,15 @@ static bool replace_enter(DimWalk *walk, uint32_t row) {
     return true;
 }
 static void replace_leave(DimWalk *walk, uint32_t row) {
-    uint32_t made = remake(walk->dims, row).row;
+    uint32_t made = dims_remake(walk->dims, row, walk->dims->notes.made).row;
+    dims_notes_cover(walk->dims);
     mark(walk->dims, row, made);
 }
 DimId dims_substitute(Dims *dims, DimId id, const DimId *symbols, const DimId *values,
                       uint32_t count) {
     ASSERT(dim_id_some(id));
     uint32_t oldest = UINT32_MAX;
-    DimWalk  walk = {.enter = replace_enter, .leave = replace_leave};
-    walk.dims = dims;
+    DimWalk  walk = {.dims = dims, .enter = replace_enter, .leave = replace_leave};
     walk.ctx = &oldest;
     begin_marks(dims);
     for (uint32_t i = 0; i < count; i++) {
@@ -180,5 +190,5 @@ DimId dims_substitute(Dims *dims, DimId id, const DimId *symbols, const DimId *v
         mark(dims, symbols[i].row, values[i].row);
     }
     dims_walk(&walk, id.row);
-    return (DimId){made_of(dims, id.row)};
+    return (DimId){dims->notes.made[id.row]};
 }

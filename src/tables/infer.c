@@ -19,8 +19,6 @@ static void set_like(InferCtx *ctx, uint32_t operand, Dtype dtype) {
     Types *types = &ctx->world->types;
     ctx->out_types[0] = types_type(types, dtype, type_shape(types, infer_type(ctx, operand)));
 }
-bool infer_dims_same(InferCtx *ctx, DimId a, DimId b) { return dims_same(&ctx->world->dims, a, b); }
-
 bool infer_fail_dtype(InferCtx *ctx, uint32_t operand, const char *expected) {
     Diags *diags = &ctx->world->diags;
     (void)diags_add(diags, DIAG_DTYPE_WRONG, ctx->op, ctx->operands[operand].row,
@@ -32,7 +30,7 @@ bool infer_fail_types(InferCtx *ctx, uint32_t a, uint32_t b) {
                     infer_type(ctx, a).row, ctx->operands[b].row, infer_type(ctx, b).row);
     return false;
 }
-bool infer_fail_sizes(InferCtx *ctx, const char *what, DimId a, DimId b) {
+static bool fail_sizes(InferCtx *ctx, const char *what, DimId a, DimId b) {
     Diags *diags = &ctx->world->diags;
     (void)diags_add(diags, DIAG_SHAPE_MISMATCH, ctx->op, diags_str(diags, str_of(what)), a.row,
                     b.row, 0);
@@ -84,17 +82,72 @@ bool infer_list_count(InferCtx *ctx, uint32_t attr, uint32_t count, bool or_empt
     return infer_fail_attr(ctx, attr, "has the wrong number of entries for the rank");
 }
 
-bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
-    if (infer_type(ctx, a).row == infer_type(ctx, b).row) return true;
-    if (infer_dtype(ctx, a) != infer_dtype(ctx, b) || infer_rank(ctx, a) != infer_rank(ctx, b))
-        return false;
-    for (uint32_t i = 0; i < infer_rank(ctx, a); i++)
-        if (!infer_dims_same(ctx, infer_dim(ctx, a, i), infer_dim(ctx, b, i))) return false;
+/* --- requirements ----------------------------------------------------------------------------- */
+/* The body of the graph that the operator is in. */
+static BlockId body_of(const InferCtx *ctx) {
+    const Code *code = ctx->code;
+    BlockId     block = code->ops.block[ctx->op];
+    while (op_id_some(code->blocks.parent[block.row]))
+        block = code->ops.block[code->blocks.parent[block.row].row];
+    return block;
+}
+static bool check(InferCtx *ctx, CheckKind kind, const char *what, DimId a, DimId b) {
+    World *world = ctx->world;
+    bool   placed = ctx->op != 0; /* else the row is not appended yet */
+    (void)checks_add(&world->checks, kind, a, b, placed ? body_of(ctx) : (BlockId){0},
+                     (uint16_t)ctx->opcode, placed ? ctx->code->ops.loc[ctx->op] : (LocId){0},
+                     strings_add(&world->strings, str_of(what)));
     return true;
+}
+bool infer_sizes_same(InferCtx *ctx, const char *what, DimId a, DimId b) {
+    Dims *dims = &ctx->world->dims;
+    if (dims_same(dims, a, b)) return true;
+    if (!dims_may_be_same(dims, a, b) || !dims_equate(dims, a, b))
+        return fail_sizes(ctx, what, a, b);
+    return check(ctx, CHECK_EQUAL, what, a, b);
+}
+bool infer_at_most(InferCtx *ctx, const char *what, DimId a, DimId b) {
+    Dims *dims = &ctx->world->dims;
+    DimId x = dims_find(dims, a), y = dims_find(dims, b);
+    if (dims_provably_at_most(dims, x, y)) return true;
+    if (dims_provably_below(dims, y, x)) return fail_sizes(ctx, what, a, b);
+    return check(ctx, CHECK_AT_MOST, what, a, b);
+}
+bool infer_multiple(InferCtx *ctx, const char *what, DimId a, DimId by) {
+    Dims *dims = &ctx->world->dims;
+    if (dims_same(dims, a, by)) return true;
+    if (dims_range(dims, by).hi <= 0) return infer_sizes_same(ctx, what, a, by);
+    DimId rest = dims_mod(dims, dims_find(dims, a), dims_find(dims, by));
+    if (!dim_id_some(rest)) return infer_fail_dim(ctx);
+    DimRange range = dims_range(dims, rest);
+    if (range.hi <= 0) return true;
+    return range.lo > 0 ? fail_sizes(ctx, what, a, by) : check(ctx, CHECK_MULTIPLE, what, a, by);
+}
+
+/* Whether two operands have one type: first what is certain, so that a pair that differs leaves no
+ * checks behind. */
+static bool types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
+    uint32_t rank = infer_rank(ctx, a);
+    if (infer_type(ctx, a).row == infer_type(ctx, b).row) return true;
+    if (infer_dtype(ctx, a) != infer_dtype(ctx, b) || rank != infer_rank(ctx, b)) return false;
+    for (uint32_t i = 0; i < rank; i++)
+        if (!dims_may_be_same(&ctx->world->dims, infer_dim(ctx, a, i), infer_dim(ctx, b, i)))
+            return false;
+    return true;
+}
+static bool shapes_agree(InferCtx *ctx, const char *what, uint32_t a, uint32_t b) {
+    for (uint32_t i = 0; i < infer_rank(ctx, a); i++)
+        if (!infer_sizes_same(ctx, what, infer_dim(ctx, a, i), infer_dim(ctx, b, i))) return false;
+    return true;
+}
+bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b) {
+    if (!types_same(ctx, a, b)) return infer_fail_types(ctx, a, b);
+    return infer_type(ctx, a).row == infer_type(ctx, b).row ||
+           shapes_agree(ctx, "the operands need equal sizes", a, b);
 }
 static bool all_same(InferCtx *ctx) {
     for (uint32_t i = 1; i < ctx->operands_count; i++)
-        if (!infer_types_same(ctx, 0, i)) return infer_fail_types(ctx, 0, i);
+        if (!infer_types_same(ctx, 0, i)) return false;
     return true;
 }
 
@@ -103,13 +156,21 @@ void infer_none(InferCtx *ctx) { (void)ctx; }
 void infer_same(InferCtx *ctx) {
     if (all_same(ctx)) ctx->out_types[0] = infer_type(ctx, 0);
 }
-void infer_same1(InferCtx *ctx) {
-    if (ctx->opcode == OP_REVERSE && !infer_axes_ok(ctx, infer_list(ctx, 0), infer_rank(ctx, 0)))
-        return;
-    if (ctx->opcode == OP_CUMULATIVE &&
-        !infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_CUMULATIVE_axis], infer_rank(ctx, 0)))
-        return;
-    ctx->out_types[0] = infer_type(ctx, 0);
+void infer_same1(InferCtx *ctx) { ctx->out_types[0] = infer_type(ctx, 0); }
+void infer_reverse(InferCtx *ctx) {
+    if (infer_axes_ok(ctx, infer_list(ctx, 0), infer_rank(ctx, 0))) infer_same1(ctx);
+}
+void infer_cumulative(InferCtx *ctx) {
+    ReduceKind kind = (ReduceKind)ctx->attrs[ATTR_CUMULATIVE_kind];
+    if (kind > REDUCE_MIN)
+        (void)infer_fail_attr(ctx, ATTR_CUMULATIVE_kind, "must be sum prod max or min");
+    else if (kind <= REDUCE_PROD && infer_dtype(ctx, 0) == DTYPE_BOOL)
+        (void)infer_fail_dtype(ctx, 0, "a number");
+    else if (infer_axis_ok(ctx, (int64_t)ctx->attrs[ATTR_CUMULATIVE_axis], infer_rank(ctx, 0)))
+        infer_same1(ctx);
+}
+void infer_assert(InferCtx *ctx) {
+    if (infer_dtype(ctx, 0) != DTYPE_BOOL) (void)infer_fail_dtype(ctx, 0, "bool");
 }
 void infer_number1(InferCtx *ctx) { infer_number(ctx); }
 void infer_number(InferCtx *ctx) {
@@ -144,20 +205,11 @@ void infer_to_bool(InferCtx *ctx) { set_like(ctx, 0, DTYPE_BOOL); }
 void infer_select(InferCtx *ctx) {
     if (infer_dtype(ctx, 0) != DTYPE_BOOL) {
         (void)infer_fail_dtype(ctx, 0, "bool");
-    } else if (!infer_types_same(ctx, 1, 2)) {
-        (void)infer_fail_types(ctx, 1, 2);
-    } else {
-        if (infer_rank(ctx, 0) != infer_rank(ctx, 1)) {
+    } else if (infer_types_same(ctx, 1, 2)) {
+        if (infer_rank(ctx, 0) != infer_rank(ctx, 1))
             (void)infer_fail_rank(ctx, 0, "the rank of the values selected from");
-            return;
-        }
-        for (uint32_t i = 0; i < infer_rank(ctx, 0); i++)
-            if (!infer_dims_same(ctx, infer_dim(ctx, 0, i), infer_dim(ctx, 1, i))) {
-                (void)infer_fail_sizes(ctx, "which and the values differ", infer_dim(ctx, 0, i),
-                                       infer_dim(ctx, 1, i));
-                return;
-            }
-        ctx->out_types[0] = infer_type(ctx, 1);
+        else if (shapes_agree(ctx, "which and the values differ", 0, 1))
+            ctx->out_types[0] = infer_type(ctx, 1);
     }
 }
 void infer_convert(InferCtx *ctx) {
@@ -302,9 +354,6 @@ void infer_jvp(InferCtx *ctx) {
         return;
     }
     for (uint32_t i = 1; i <= n; i++)
-        if (!infer_types_same(ctx, i, i + n)) {
-            (void)infer_fail_types(ctx, i, i + n);
-            return;
-        }
+        if (!infer_types_same(ctx, i, i + n)) return;
     ctx->out_types[0] = infer_type(ctx, 0);
 }

@@ -10,7 +10,8 @@
 /* ORDER: elementwise, structure, contraction, composites, outside */
 /* clang-format off */
 #define INFER_RULES(R) \
-    R(none) R(same) R(same1) R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare) \
+    R(none) R(same) R(same1) R(reverse) R(cumulative) R(assert) \
+    R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare) \
     R(to_bool) R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) \
     R(rng_bits) R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) \
     R(dynamic_slice) R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape) \
@@ -49,14 +50,17 @@ static inline IntList infer_list(const InferCtx *ctx, uint32_t attr) {
 }
 /* Sets result 0 to dtype[dims]. */
 void infer_set(InferCtx *ctx, uint32_t result, Dtype dtype, const DimId *dims, uint32_t rank);
-bool infer_dims_same(InferCtx *ctx, DimId a, DimId b);
-/* Whether two operands have one dtype and equal sizes. */
-bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b);
+/* Requirements on sizes. Provable: true. Impossible: false, after a SHAPE_MISMATCH that says what.
+ * Undecided: true, and a row of checks tests it at every call; equal sizes count as equal from then
+ * on (dims_equate). */
+bool infer_sizes_same(InferCtx *ctx, const char *what, DimId a, DimId b);
+bool infer_at_most(InferCtx *ctx, const char *what, DimId a, DimId b);
+bool infer_multiple(InferCtx *ctx, const char *what, DimId a, DimId by);
+bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b); /* of operands */
 
 /* --- the diagnostics of inference; each returns false for `return infer_fail_...` ------------- */
 bool infer_fail_dtype(InferCtx *ctx, uint32_t operand, const char *expected);
 bool infer_fail_types(InferCtx *ctx, uint32_t a, uint32_t b);
-bool infer_fail_sizes(InferCtx *ctx, const char *what, DimId a, DimId b);
 bool infer_fail_rank(InferCtx *ctx, uint32_t operand, const char *expected);
 bool infer_fail_axis(InferCtx *ctx, int64_t axis, uint32_t rank);
 bool infer_fail_attr(InferCtx *ctx, uint32_t attr, const char *problem);
@@ -68,9 +72,6 @@ static inline bool infer_float_ok(InferCtx *ctx, uint32_t operand) {
 }
 static inline bool infer_dtypes_same(InferCtx *ctx, uint32_t a, uint32_t b) {
     return infer_dtype(ctx, a) == infer_dtype(ctx, b) || infer_fail_types(ctx, a, b);
-}
-static inline bool infer_sizes_same(InferCtx *ctx, const char *what, DimId a, DimId b) {
-    return infer_dims_same(ctx, a, b) || infer_fail_sizes(ctx, what, a, b);
 }
 bool infer_axis_ok(InferCtx *ctx, int64_t axis, uint32_t rank);
 bool infer_axes_ok(InferCtx *ctx, IntList axes, uint32_t rank);        /* in range, no repeats */

@@ -7,9 +7,7 @@
 #include "tables/infer.h"
 
 /* Whether operand b has the type of operand a. */
-static bool same_type(InferCtx *ctx, uint32_t a, uint32_t b) {
-    return infer_types_same(ctx, a, b) || infer_fail_types(ctx, a, b);
-}
+static bool same_type(InferCtx *ctx, uint32_t a, uint32_t b) { return infer_types_same(ctx, a, b); }
 /* Whether operand has this dtype and these sizes. */
 static bool has_type(InferCtx *ctx, uint32_t operand, Dtype dtype, const DimId *dims,
                      uint32_t rank) {
@@ -27,12 +25,7 @@ static bool has_type(InferCtx *ctx, uint32_t operand, Dtype dtype, const DimId *
 /* --- attention -------------------------------------------------------------------------------- */
 /* Key heads are query heads, or a divisor of them. */
 static bool heads_ok(InferCtx *ctx, DimId queries, DimId keys) {
-    Dims *dims = &ctx->world->dims;
-    if (infer_dims_same(ctx, queries, keys)) return true;
-    DimId times = dims_floordiv(dims, queries, keys);
-    DimId whole = dim_id_some(times) ? dims_mul(dims, times, keys) : times;
-    return (dim_id_some(whole) && infer_dims_same(ctx, whole, queries)) ||
-           infer_fail_sizes(ctx, "the heads of q are no multiple of those of k", queries, keys);
+    return infer_multiple(ctx, "the heads of q are no multiple of those of k", queries, keys);
 }
 static bool leading_ok(InferCtx *ctx, uint32_t rank) {
     for (uint32_t i = 0; i + 2 < rank; i++) {

@@ -157,10 +157,7 @@ void infer_optimizer(InferCtx *ctx) {
             (void)infer_fail_rank(ctx, i, "a scalar");
             return;
         }
-        if (i < tensors && infer_type(ctx, i).row != infer_type(ctx, 0).row) {
-            (void)infer_fail_types(ctx, 0, i);
-            return;
-        }
+        if (i < tensors && !infer_types_same(ctx, 0, i)) return;
     }
     ctx->out_types[0] = infer_type(ctx, 0);
     for (uint32_t i = 1; i < ctx->results_count; i++) ctx->out_types[i] = infer_type(ctx, i + 1);

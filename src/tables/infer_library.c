@@ -33,11 +33,9 @@ void infer_dot_general(InferCtx *ctx) {
         }
         x_used |= 1u << a;
         y_used |= 1u << b;
-        if (!infer_dims_same(ctx, infer_dim(ctx, 0, a), infer_dim(ctx, 1, b))) {
-            (void)infer_fail_sizes(ctx, "contracted and batch axes must agree",
-                                   infer_dim(ctx, 0, a), infer_dim(ctx, 1, b));
+        if (!infer_sizes_same(ctx, "contracted and batch axes must agree", infer_dim(ctx, 0, a),
+                              infer_dim(ctx, 1, b)))
             return;
-        }
         if (i < xb.count) dims[rank++] = infer_dim(ctx, 0, a);
     }
     for (uint32_t i = 0; i < x_rank; i++)
@@ -103,23 +101,20 @@ void infer_convolution(InferCtx *ctx) {
         !positive(ctx, ATTR_CONVOLUTION_x_dilation, spatial, true) ||
         !positive(ctx, ATTR_CONVOLUTION_w_dilation, spatial, true))
         return;
-    DimId by = dims_const(all, groups > 0 ? groups : 1);
-    DimId channels = dims_mul(all, infer_dim(ctx, 1, 1), by);
-    if (groups < 1 || !dim_id_some(dims_mod(all, infer_dim(ctx, 1, 0), by))) {
+    if (groups < 1) {
         (void)infer_fail_attr(ctx, ATTR_CONVOLUTION_groups, "must be at least 1");
         return;
     }
-    if (!infer_dims_same(ctx, infer_dim(ctx, 0, 1), channels)) {
-        (void)infer_fail_sizes(ctx, "channels of x must be groups x channels of w",
-                               infer_dim(ctx, 0, 1), channels);
+    DimId by = dims_const(all, groups), channels = dims_mul(all, infer_dim(ctx, 1, 1), by);
+    if (!dim_id_some(channels)) {
+        (void)infer_fail_dim(ctx);
         return;
     }
-    DimId remainder = dims_mod(all, infer_dim(ctx, 1, 0), by);
-    if (dims_is_const(all, remainder) && dims_const_value(all, remainder) != 0) {
-        (void)infer_fail_sizes(ctx, "groups must divide the outputs of w", infer_dim(ctx, 1, 0),
-                               by);
+    if (!infer_sizes_same(ctx, "channels of x must be groups x channels of w", infer_dim(ctx, 0, 1),
+                          channels) ||
+        !infer_multiple(ctx, "groups must divide the outputs of w: outputs and groups",
+                        infer_dim(ctx, 1, 0), by))
         return;
-    }
     dims[0] = infer_dim(ctx, 0, 0);
     dims[1] = infer_dim(ctx, 1, 0);
     for (uint32_t i = 0; i < spatial; i++)
@@ -180,9 +175,7 @@ static bool matrix_ok(InferCtx *ctx, uint32_t operand, bool is_square) {
         return infer_fail_dtype(ctx, operand, "a float");
     if (rank < 2) return infer_fail_rank(ctx, operand, "at least 2");
     DimId rows = infer_dim(ctx, operand, rank - 2), columns = infer_dim(ctx, operand, rank - 1);
-    if (is_square && !infer_dims_same(ctx, rows, columns))
-        return infer_fail_sizes(ctx, "the matrix must be square", rows, columns);
-    return true;
+    return !is_square || infer_sizes_same(ctx, "the matrix must be square", rows, columns);
 }
 /* dtype[batch..., a, b]; b nil: one axis fewer. */
 static void set_matrix(InferCtx *ctx, uint32_t result, Dtype dtype, DimId a, DimId b) {
@@ -199,12 +192,20 @@ void infer_square(InferCtx *ctx) {
 void infer_triangular_solve(InferCtx *ctx) {
     if (!matrix_ok(ctx, 0, true) || !matrix_ok(ctx, 1, false)) return;
     uint32_t rank = infer_rank(ctx, 0);
-    if (infer_rank(ctx, 1) != rank)
+    if (infer_dtype(ctx, 0) != infer_dtype(ctx, 1)) {
+        (void)infer_fail_types(ctx, 0, 1);
+        return;
+    }
+    if (infer_rank(ctx, 1) != rank) {
         (void)infer_fail_rank(ctx, 1, "that of a");
-    else if (!infer_dims_same(ctx, infer_dim(ctx, 0, rank - 1), infer_dim(ctx, 1, rank - 2)))
-        (void)infer_fail_sizes(ctx, "rows of a and b differ", infer_dim(ctx, 0, rank - 1),
-                               infer_dim(ctx, 1, rank - 2));
-    else
+        return;
+    }
+    for (uint32_t i = 0; i + 2 < rank; i++)
+        if (!infer_sizes_same(ctx, "the batch axes of the operands differ", infer_dim(ctx, 0, i),
+                              infer_dim(ctx, 1, i)))
+            return;
+    if (infer_sizes_same(ctx, "rows of a and b differ", infer_dim(ctx, 0, rank - 1),
+                         infer_dim(ctx, 1, rank - 2)))
         ctx->out_types[0] = infer_type(ctx, 1);
 }
 void infer_lu(InferCtx *ctx) {
@@ -258,13 +259,21 @@ void infer_fft(InferCtx *ctx) {
         (void)infer_fail_dtype(ctx, 0, wants_real ? "f32 or f64" : "complex");
         return;
     }
+    if (kind >= FFT_KIND_COUNT) {
+        (void)infer_fail_attr(ctx, ATTR_FFT_kind, "is not a kind of transform");
+        return;
+    }
     for (uint32_t i = 0; i < rank; i++) dims[i] = infer_dim(ctx, 0, i);
     DimId last = {(uint32_t)sizes.at[sizes.count - 1]};
-    if (kind == FFT_REAL_FORWARD)
-        dims[rank - 1] =
-            dims_add(all, dims_floordiv(all, last, dims_const(all, 2)), dims_const(all, 1));
-    else
-        dims[rank - 1] = last;
+    DimId half = dims_add(all, dims_floordiv(all, last, dims_const(all, 2)), dims_const(all, 1));
+    for (uint32_t i = 0; i < sizes.count; i++) { /* of real ones half and one more is kept */
+        bool  folded = kind == FFT_REAL_INVERSE && i + 1 == sizes.count;
+        DimId size = folded ? half : (DimId){(uint32_t)sizes.at[i]};
+        if (!infer_sizes_same(ctx, "the operand does not have the transformed size",
+                              dims[rank - sizes.count + i], size))
+            return;
+    }
+    dims[rank - 1] = kind == FFT_REAL_FORWARD ? half : last;
     Dtype out = dtype;
     if (kind == FFT_REAL_FORWARD) out = dtype == DTYPE_F32 ? DTYPE_C64 : DTYPE_C128;
     if (kind == FFT_REAL_INVERSE) out = dtype == DTYPE_C64 ? DTYPE_F32 : DTYPE_F64;

@@ -18,12 +18,9 @@ void infer_broadcast_in_dim(InferCtx *ctx) {
     for (uint32_t i = 0; i < shape.count; i++) dims[i] = (DimId){(uint32_t)shape.at[i]};
     for (uint32_t i = 0; i < axes.count; i++) {
         DimId from = infer_dim(ctx, 0, i), to = dims[axes.at[i]];
-        bool  one = dims_is_const(&ctx->world->dims, from) &&
-                   dims_const_value(&ctx->world->dims, from) == 1;
-        if (!one && !infer_dims_same(ctx, from, to)) {
-            (void)infer_fail_sizes(ctx, "an axis can be repeated only from size 1", from, to);
+        bool  one = dims_same(&ctx->world->dims, from, dims_const(&ctx->world->dims, 1));
+        if (!one && !infer_sizes_same(ctx, "an axis can be repeated only from size 1", from, to))
             return;
-        }
     }
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
 }
@@ -48,9 +45,7 @@ void infer_reshape(InferCtx *ctx) {
     DimId after = elements(ctx, dims, shape.count);
     if (!dim_id_some(before) || !dim_id_some(after))
         (void)infer_fail_dim(ctx);
-    else if (!infer_dims_same(ctx, before, after))
-        (void)infer_fail_sizes(ctx, "the number of elements would change", before, after);
-    else
+    else if (infer_sizes_same(ctx, "the number of elements would change", before, after))
         infer_set(ctx, 0, infer_dtype(ctx, 0), dims, shape.count);
 }
 
@@ -83,18 +78,16 @@ void infer_slice(InferCtx *ctx) {
             (void)infer_fail_attr(ctx, ATTR_SLICE_strides, "must be at least 1");
             return;
         }
-        DimId extent = dims_sub(all, limit, start),
-              past = dims_sub(all, infer_dim(ctx, 0, i), limit);
-        if (!dim_id_some(extent) || !dim_id_some(past)) {
+        DimId extent = dims_sub(all, limit, start);
+        if (!dim_id_some(extent)) {
             (void)infer_fail_dim(ctx);
             return;
         }
-        if (dims_range(all, start).hi < 0 || dims_range(all, extent).hi < 0 ||
-            dims_range(all, past).hi < 0) {
-            (void)infer_fail_sizes(ctx, "the slice leaves the operand: limit and size", limit,
-                                   infer_dim(ctx, 0, i));
+        if (!infer_at_most(ctx, "a slice starts at 0 or later", dims_const(all, 0), start) ||
+            !infer_at_most(ctx, "a slice starts before its limit", start, limit) ||
+            !infer_at_most(ctx, "the slice leaves the operand: limit and size", limit,
+                           infer_dim(ctx, 0, i)))
             return;
-        }
         dims[i] = stride == 1 ? extent : dims_ceildiv(all, extent, dims_const(all, stride));
     }
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
@@ -150,11 +143,9 @@ void infer_concat(InferCtx *ctx) {
         for (uint32_t i = 0; i < rank; i++) {
             if (i == axis)
                 dims[i] = dims_add(&ctx->world->dims, dims[i], infer_dim(ctx, k, i));
-            else if (!infer_dims_same(ctx, dims[i], infer_dim(ctx, k, i))) {
-                (void)infer_fail_sizes(ctx, "axes that are not joined differ", dims[i],
-                                       infer_dim(ctx, k, i));
+            else if (!infer_sizes_same(ctx, "axes that are not joined differ", dims[i],
+                                       infer_dim(ctx, k, i)))
                 return;
-            }
             if (!dim_id_some(dims[i])) {
                 (void)infer_fail_dim(ctx);
                 return;
@@ -169,21 +160,17 @@ static bool starts_ok(InferCtx *ctx, uint32_t operand) {
     if (infer_dtype(ctx, operand) != DTYPE_I64) return infer_fail_dtype(ctx, operand, "i64");
     if (infer_rank(ctx, operand) != 1) return infer_fail_rank(ctx, operand, "1");
     DimId rank = dims_const(dims, infer_rank(ctx, 0));
-    return infer_dims_same(ctx, infer_dim(ctx, operand, 0), rank) ||
-           infer_fail_sizes(ctx, "one start per axis is needed", infer_dim(ctx, operand, 0), rank);
+    return infer_sizes_same(ctx, "one start per axis is needed", infer_dim(ctx, operand, 0), rank);
 }
+static const char larger_slice[] = "the slice is larger than the operand";
+
 void infer_dynamic_slice(InferCtx *ctx) {
     IntList sizes = infer_list(ctx, 0);
     DimId   dims[SHAPE_RANK_MAX];
     if (!starts_ok(ctx, 1) || !infer_list_count(ctx, 0, infer_rank(ctx, 0), false)) return;
     for (uint32_t i = 0; i < sizes.count; i++) {
         dims[i] = (DimId){(uint32_t)sizes.at[i]};
-        DimId past = dims_sub(&ctx->world->dims, infer_dim(ctx, 0, i), dims[i]);
-        if (dim_id_some(past) && dims_range(&ctx->world->dims, past).hi < 0) {
-            (void)infer_fail_sizes(ctx, "the slice is larger than the operand", dims[i],
-                                   infer_dim(ctx, 0, i));
-            return;
-        }
+        if (!infer_at_most(ctx, larger_slice, dims[i], infer_dim(ctx, 0, i))) return;
     }
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, sizes.count);
 }
@@ -193,8 +180,12 @@ void infer_dynamic_update_slice(InferCtx *ctx) {
         (void)infer_fail_rank(ctx, 1, "that of x");
     else if (infer_dtype(ctx, 1) != infer_dtype(ctx, 0))
         (void)infer_fail_types(ctx, 0, 1);
-    else
+    else {
+        for (uint32_t i = 0; i < infer_rank(ctx, 0); i++)
+            if (!infer_at_most(ctx, larger_slice, infer_dim(ctx, 1, i), infer_dim(ctx, 0, i)))
+                return;
         ctx->out_types[0] = infer_type(ctx, 0);
+    }
 }
 
 static bool has(IntList list, int64_t number) {
@@ -217,9 +208,8 @@ static bool geometry_ok(InferCtx *ctx, const IndexGeometry *g, uint32_t index_ma
         return infer_fail_rank(ctx, 1, "at least 1: the last axis holds components");
     DimId components = infer_dim(ctx, 1, index_rank - 1);
     DimId mapped = dims_const(dims, g->index_map.count);
-    if (!infer_dims_same(ctx, components, mapped))
-        return infer_fail_sizes(ctx, "the last axis of indices must match index_map", components,
-                                mapped);
+    if (!infer_sizes_same(ctx, "the last axis of indices must match index_map", components, mapped))
+        return false;
     if (!infer_axes_ok(ctx, g->index_map, rank) || !infer_axes_ascending(ctx, g->collapsed, rank) ||
         !infer_axes_ok(ctx, g->batch, rank) || !infer_axes_ok(ctx, g->index_batch, index_rank - 1))
         return false;
@@ -228,7 +218,7 @@ static bool geometry_ok(InferCtx *ctx, const IndexGeometry *g, uint32_t index_ma
     for (uint32_t i = 0; i < g->batch.count; i++) {
         DimId a = infer_dim(ctx, 0, (uint32_t)g->batch.at[i]);
         DimId b = infer_dim(ctx, 1, (uint32_t)g->index_batch.at[i]);
-        if (!infer_dims_same(ctx, a, b)) return infer_fail_sizes(ctx, "batch axes differ", a, b);
+        if (!infer_sizes_same(ctx, "batch axes differ", a, b)) return false;
         if (has(g->collapsed, g->batch.at[i]) || has(g->index_map, g->batch.at[i]))
             return infer_fail_axis(ctx, g->batch.at[i], rank);
     }
@@ -249,16 +239,19 @@ void infer_gather(InferCtx *ctx) {
         !infer_list_count(ctx, ATTR_GATHER_slice_sizes, rank, false))
         return;
     uint32_t out_rank = index_rank - 1 + g.offset_dims.count;
-    if (out_rank > SHAPE_RANK_MAX || !infer_axes_ascending(ctx, g.offset_dims, out_rank)) return;
+    if (out_rank > SHAPE_RANK_MAX) {
+        (void)infer_fail_rank(ctx, 1, "so that the result has rank at most 8");
+        return;
+    }
+    if (!infer_axes_ascending(ctx, g.offset_dims, out_rank)) return;
     DimId    dims[SHAPE_RANK_MAX], one = dims_const(&ctx->world->dims, 1);
     uint32_t from_x = 0, from_index = 0;
     for (uint32_t i = 0; i < rank; i++) {
         DimId size = {(uint32_t)sizes.at[i]};
         bool  dropped = has(g.collapsed, i) || has(g.batch, i);
-        if (dropped && !infer_dims_same(ctx, size, one)) {
-            (void)infer_fail_sizes(ctx, "a collapsed or batch axis needs slice size 1", size, one);
+        if (dropped &&
+            !infer_sizes_same(ctx, "a collapsed or batch axis needs slice size 1", size, one))
             return;
-        }
     }
     for (uint32_t i = 0; i < out_rank; i++) {
         if (has(g.offset_dims, i)) {
@@ -290,10 +283,7 @@ void infer_scatter(InferCtx *ctx) {
     for (uint32_t i = 0; i < out_rank; i++) {
         if (has(g.offset_dims, i)) continue;
         DimId a = infer_dim(ctx, 2, i), b = infer_dim(ctx, 1, from_index++);
-        if (!infer_dims_same(ctx, a, b)) {
-            (void)infer_fail_sizes(ctx, "updates and indices differ", a, b);
-            return;
-        }
+        if (!infer_sizes_same(ctx, "updates and indices differ", a, b)) return;
     }
     ctx->out_types[0] = infer_type(ctx, 0);
 }
@@ -304,16 +294,29 @@ void infer_dim_size(InferCtx *ctx) {
 }
 
 void infer_dynamic_shape(InferCtx *ctx) {
-    IntList sizes = infer_list(ctx, 0);
+    IntList sizes = infer_list(ctx, 0), axes = {NULL, 0};
     DimId   dims[SHAPE_RANK_MAX];
+    bool    repeats = ctx->opcode == OP_DYNAMIC_BROADCAST;
     if (infer_dtype(ctx, 1) != DTYPE_I64) {
         (void)infer_fail_dtype(ctx, 1, "i64");
+        return;
+    }
+    if (infer_rank(ctx, 1) != 1) {
+        (void)infer_fail_rank(ctx, 1, "1");
         return;
     }
     if (sizes.count > SHAPE_RANK_MAX) {
         (void)infer_fail_attr(ctx, 0, "has too many axes");
         return;
     }
+    if (!infer_sizes_same(ctx, "one size per axis is needed", infer_dim(ctx, 1, 0),
+                          dims_const(&ctx->world->dims, sizes.count)))
+        return;
+    if (repeats) axes = infer_list(ctx, ATTR_DYNAMIC_BROADCAST_axes);
+    if (repeats &&
+        (!infer_list_count(ctx, ATTR_DYNAMIC_BROADCAST_axes, infer_rank(ctx, 0), false) ||
+         !infer_axes_ascending(ctx, axes, sizes.count)))
+        return;
     for (uint32_t i = 0; i < sizes.count; i++) dims[i] = (DimId){(uint32_t)sizes.at[i]};
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, sizes.count);
 }
@@ -356,11 +359,9 @@ void infer_sort(InferCtx *ctx) {
             return;
         }
         for (uint32_t i = 0; i < infer_rank(ctx, 0); i++)
-            if (!infer_dims_same(ctx, infer_dim(ctx, 0, i), infer_dim(ctx, k, i))) {
-                (void)infer_fail_sizes(ctx, "keys and values differ", infer_dim(ctx, 0, i),
-                                       infer_dim(ctx, k, i));
+            if (!infer_sizes_same(ctx, "keys and values differ", infer_dim(ctx, 0, i),
+                                  infer_dim(ctx, k, i)))
                 return;
-            }
     }
     infer_each(ctx);
 }
@@ -374,6 +375,8 @@ void infer_compact(InferCtx *ctx) {
         (void)infer_fail_rank(ctx, 0, "1, and x at least 1");
         return;
     }
+    if (!infer_sizes_same(ctx, "mask and rows differ", infer_dim(ctx, 0, 0), infer_dim(ctx, 1, 0)))
+        return;
     for (uint32_t i = 0; i < infer_rank(ctx, 1); i++) dims[i] = infer_dim(ctx, 1, i);
     dims[0] = (DimId){(uint32_t)ctx->attrs[ATTR_COMPACT_size]};
     infer_set(ctx, 0, infer_dtype(ctx, 1), dims, infer_rank(ctx, 1));

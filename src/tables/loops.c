@@ -90,8 +90,11 @@ DimId loops_param(Loops *loops, const Dims *world_dims, String name, DimId world
     const DimRows *from = &world_dims->rows;
     uint32_t       row = table_add(&params->table);
     DimId          symbol = dims_symbol(&loops->dims, strings_add(&loops->strings, name));
-    dims_set_range(&loops->dims, symbol, from->lo[world.row], from->hi[world.row]);
-    dims_set_congruence(&loops->dims, symbol, from->modulus[world.row], from->residue[world.row]);
+    bool kept = dims_set_range(&loops->dims, symbol, from->lo[world.row], from->hi[world.row]) &&
+                dims_set_congruence(&loops->dims, symbol, from->modulus[world.row],
+                                    from->residue[world.row]);
+    ASSERT(kept); /* the name is one size of the world, in all kernels */
+    (void)kept;
     dims_set_hint(&loops->dims, symbol, from->hint[world.row]);
     params->symbol[row] = symbol;
     params->world[row] = world;
@@ -231,8 +234,7 @@ DimId loops_let(Loops *loops, ExprId value) {
     uint32_t row = table_add(&lets->table);
     lets->symbol[row] = loops_fresh(loops, 'v');
     lets->value[row] = value;
-    /* an integer of the data, not a size: nothing is known of it */
-    dims_set_range(&loops->dims, lets->symbol[row], INT64_MIN, INT64_MAX);
+    dims_set_any(&loops->dims, lets->symbol[row]);
     return lets->symbol[row];
 }
 ExprId loops_let_value(const Loops *loops, DimId symbol) {
@@ -302,29 +304,33 @@ NodeId loops_reduce(Loops *loops, ReduceKind kind, LoopAccess access, ExprId val
 }
 
 /* --- places ----------------------------------------------------------------------------------- */
+static DimId product(Dims *dims, DimId a, DimId b) { /* nil where one is */
+    return dim_id_some(a) && dim_id_some(b) ? dims_mul(dims, a, b) : (DimId){0};
+}
 DimId loops_stride(Loops *loops, BufferId buffer, uint32_t axis) {
     ListId strides = loops->buffers.strides[buffer.row], dims = loops->buffers.dims[buffer.row];
     if (list_id_some(strides)) return list_dim(loops, strides, axis);
     DimId stride = dims_const(&loops->dims, 1);
     for (uint32_t i = list_count(&loops->lists, dims); i-- > axis + 1;)
-        stride = dims_mul(&loops->dims, list_dim(loops, dims, i), stride);
+        stride = product(&loops->dims, list_dim(loops, dims, i), stride);
     return stride;
 }
 DimId loops_address(Loops *loops, LoopAccess access) {
     BufferId buffer = access_buffer(access);
     DimId    sum = dims_const(&loops->dims, 0);
-    for (uint32_t i = 0; i < buffer_rank(loops, buffer); i++)
-        sum = dims_add(&loops->dims, sum,
-                       dims_mul(&loops->dims, list_dim(loops, access_index(access), i),
-                                loops_stride(loops, buffer, i)));
+    for (uint32_t i = 0; i < buffer_rank(loops, buffer) && dim_id_some(sum); i++) {
+        DimId index = list_dim(loops, access_index(access), i);
+        DimId term = product(&loops->dims, index, loops_stride(loops, buffer, i));
+        sum = dim_id_some(term) ? dims_add(&loops->dims, sum, term) : term;
+    }
     return sum;
 }
 DimId loops_elements(Loops *loops, BufferId buffer) {
-    DimId product = dims_const(&loops->dims, 1);
+    DimId elements = dims_const(&loops->dims, 1);
     for (uint32_t i = 0; i < buffer_rank(loops, buffer); i++)
-        product =
-            dims_mul(&loops->dims, product, list_dim(loops, loops->buffers.dims[buffer.row], i));
-    return product;
+        elements =
+            product(&loops->dims, elements, list_dim(loops, loops->buffers.dims[buffer.row], i));
+    return elements;
 }
 
 KernelId loops_of_op(const Loops *loops, OpId op) {

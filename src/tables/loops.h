@@ -194,7 +194,7 @@ static inline DimId list_dim(const Loops *loops, ListId list, uint32_t i) {
 }
 /* The stride of an axis, elements. */
 DimId loops_stride(Loops *loops, BufferId buffer, uint32_t axis);
-/* Elements from the start of the buffer, for an access. */
+/* Elements from the start of the buffer, for an access; nil when that is too complex a size. */
 DimId loops_address(Loops *loops, LoopAccess access);
 /* Number of elements of a buffer. */
 DimId loops_elements(Loops *loops, BufferId buffer);

@@ -115,7 +115,9 @@ void schema_infer(InferCtx *ctx) {
         return;
     }
     ctx->attrs = attrs_words(&ctx->world->attrs, ctx->record);
+    uint32_t asked = ctx->world->checks.asked;
     op_infos[ctx->opcode].infer(ctx);
+    if (asked != ctx->world->checks.asked) return; /* the next one asks for itself */
     if (slot == NULL || !type_id_some(ctx->out_types[0])) return;
     key.result = ctx->out_types[0];
     *slot = key;

@@ -14,15 +14,28 @@ typedef enum ViewNeed {
                    each merge into one stride, one of the two strides being 1 */
 } ViewNeed;
 
+/* What estimates of time are made of; rough figures are good enough to compare schedules. */
+enum { TARGET_CACHES_MAX = 3 };
+typedef struct TargetMachine {
+    uint32_t lanes;        /* that parallel loops are dealt to */
+    uint32_t vector_bytes; /* of a register */
+    uint32_t caches;       /* levels of one lane, nearest first */
+    uint64_t cache_bytes[TARGET_CACHES_MAX];
+    double   gb_s[TARGET_CACHES_MAX + 1]; /* each level of one lane, then memory of all */
+    double   ghz;
+} TargetMachine;
+
 typedef struct Target {
-    const char *name;                 /* "cpu" */
-    bool        has_kernel[OP_COUNT]; /* can launch this opcode */
-    bool        keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
-    bool (*keeps)(const World *world, OpId op); /* of those, which rows; NULL: all */
-    uint8_t     view_need[OP_COUNT];  /* ViewNeed of the operands */
-    uint32_t    align;                /* bytes, of buffers in the planned arena */
-    bool        compiles;             /* has an emitter: arithmetic is fused into kernels */
-    bool        threads;              /* its kernels are dealt to teams of threads, not to lanes */
+    const char   *name;                 /* "cpu" */
+    bool          has_kernel[OP_COUNT]; /* can launch this opcode */
+    bool          keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
+    uint8_t       view_need[OP_COUNT];  /* ViewNeed of the operands */
+    uint32_t      align;                /* bytes, of buffers in the planned arena */
+    bool          compiles;             /* has an emitter: arithmetic is fused into kernels */
+    bool          threads;              /* kernels go to teams of threads, not to lanes */
+    TargetMachine machine;
+    /* Of the kept opcodes, which rows of a program; NULL: all. */
+    bool (*keeps)(const World *world, OpId op);
     /* Whether the emitter knows an elementwise opcode, or loads and stores, of a dtype. */
     bool (*compiles_op)(Opcode opcode, Dtype dtype);
 } Target;

@@ -18,6 +18,7 @@ static void open_tables(World *world, uint32_t ops_max) {
     attrs_open(&world->attrs, WORLD_INTERNED_MAX, budget);
     consts_open(&world->consts, 1 << 22, budget);
     table_open(&world->locs.table, &locs_info, WORLD_INTERNED_MAX, budget);
+    checks_open(&world->checks, 1 << 20, budget);
     code_open(&world->code, ops_max, budget);
     code_open(&world->spare, ops_max, budget);
     diags_open(&world->diags, budget);
@@ -53,6 +54,7 @@ void world_close(World *world) {
     attrs_close(&world->attrs);
     consts_close(&world->consts);
     table_close(&world->locs.table);
+    checks_close(&world->checks);
     code_close(&world->code);
     code_close(&world->spare);
     diags_close(&world->diags);
@@ -77,6 +79,7 @@ Table *world_table(World *world, uint32_t index) {
         &world->consts.rows.table,
         &world->consts.bytes.table,
         &world->locs.table,
+        &world->checks.rows.table,
         &world->code.ops.table,
         &world->code.operands.table,
         &world->code.values.table,
@@ -92,6 +95,7 @@ void world_reindex(World *world) {
     types_reindex(&world->types);
     attrs_reindex(&world->attrs);
     consts_reindex(&world->consts);
+    checks_reindex(&world->checks);
     memset(world->inferred, 0, sizeof world->inferred);
 }
 
@@ -107,14 +111,13 @@ World *world_clone(const World *world) {
     for (uint32_t i = 0; world_table(clone, i) != NULL; i++)
         table_copy(world_table(clone, i), world_table(source, i));
     intern_copy(&clone->strings.index, &world->strings.index);
-    intern_copy(&clone->dims.index, &world->dims.index);
-    intern_copy(&clone->dims.mono_index, &world->dims.mono_index);
+    dims_copy_derived(&clone->dims, &world->dims);
     intern_copy(&clone->types.shape_index, &world->types.shape_index);
     intern_copy(&clone->types.type_index, &world->types.type_index);
     intern_copy(&clone->attrs.records.index, &world->attrs.records.index);
     intern_copy(&clone->attrs.lists.index, &world->attrs.lists.index);
     intern_copy(&clone->consts.index, &world->consts.index);
-    clone->dims.epoch = world->dims.epoch;
+    intern_copy(&clone->checks.index, &world->checks.index);
     clone->code.generation = world->code.generation;
     arena_guard_end(&guard);
     return clone;

@@ -6,6 +6,7 @@
 #ifndef STOA_TABLES_WORLD_H
 #define STOA_TABLES_WORLD_H
 
+#include "tables/checks.h"
 #include "tables/code.h"
 #include "tables/consts.h"
 #include "tables/diags.h"
@@ -35,6 +36,7 @@ typedef struct World {
     Attrs    attrs;
     Consts   consts;
     Locs     locs;
+    Checks   checks;
     Code     code, spare;
     Diags    diags;
     Arena   *arena; /* payloads that live as long as the world; the World itself */

@@ -384,8 +384,6 @@ static Status load(Source *s, World *world) {
     scratch_end(scratch);
     if (status != STATUS_OK) return status;
     if (!check_world(world, s->diags)) return STATUS_CORRUPT;
-    for (uint32_t row = 1; row < world->dims.rows.table.count; row++)
-        if (world->dims.rows.same_as[row] != 0) world->dims.epoch = 1;
     world_reindex(world);
     return STATUS_OK;
 }

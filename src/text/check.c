@@ -10,7 +10,7 @@
 enum {
     TERMS_MAX = 64, /* as dims.c */
     DEGREE_MAX = 32,
-    DIM_DEPTH_MAX = 1024,    /* dims_range and dims_find recurse this deep */
+    DIM_DEPTH_MAX = 1024,    /* lowering and emitting recurse this deep */
     DIM_WEIGHT_MAX = 1 << 22 /* and visit this many rows: an expression shares parts */
 };
 
@@ -160,22 +160,17 @@ static bool check_expression(const Check *c, DimCost *costs, uint32_t row) {
     default: return false;
     }
 }
-static bool facts_good(const DimRows *rows, uint32_t row) {
-    bool    symbol = rows->kind[row] == DIM_SYMBOL, constant = rows->kind[row] == DIM_CONST;
-    int64_t lo = rows->lo[row], hi = rows->hi[row];
+static bool facts_good(const Dims *dims, uint32_t row) {
+    const DimRows *rows = &dims->rows;
+    bool           symbol = rows->kind[row] == DIM_SYMBOL, constant = rows->kind[row] == DIM_CONST;
+    int64_t        lo = rows->lo[row], hi = rows->hi[row];
     if (constant && (lo != rows->imm[row] || hi != rows->imm[row])) return false;
     if (symbol && (lo < 0 || hi > DIM_SIZE_MAX)) return false;
+    if (constant && rows->same_as[row] != 0) return false;
+    if (rows->same_as[row] >= rows->table.count) return false;
     if (rows->below[row] != 0 && (!symbol || rows->below[row] >= row)) return false;
     return lo <= hi && rows->modulus[row] >= 1 && rows->residue[row] >= 0 &&
            rows->residue[row] < rows->modulus[row] && rows->hint[row] >= 0;
-}
-/* An equality leads to an earlier row, or to a constant (dims_equate). */
-static bool equality_good(const Dims *dims, DimCost *costs, uint32_t row) {
-    uint32_t other = dims->rows.same_as[row];
-    if (other == 0) return true;
-    if (other >= dims->rows.table.count || !is_atom(dims, row)) return false;
-    if (other > row) return dims->rows.kind[other] == DIM_CONST;
-    return add_part(costs, row, other);
 }
 static uint64_t dim_hash(const World *world, uint32_t row, uint64_t seed) {
     const Dims *dims = &world->dims;
@@ -195,9 +190,11 @@ static bool check_dims(const Check *c) {
         costs[row] = (DimCost){1, 1};
         if (!check_expression(c, costs, row))
             good = check_bad(c, &dims->rows.table, row, "the expression is malformed or too deep");
-        else if (!facts_good(&dims->rows, row) || !equality_good(dims, costs, row))
+        else if (!facts_good(dims, row))
             good = check_bad(c, &dims->rows.table, row, "the facts are inconsistent");
     }
+    if (good && !dims_equal_verify(&c->world->dims))
+        good = check_bad(c, &dims->rows.table, 0, "an equality leads back to its row");
     scratch_end(scratch);
     return good && check_distinct(c, &dims->rows.table, dim_hash);
 }
@@ -295,6 +292,28 @@ static bool check_locs(const Check *c) {
             return check_bad(c, &locs->table, row, "the file name is missing");
     return true;
 }
+static uint64_t need_hash(const World *world, uint32_t row, uint64_t seed) {
+    const CheckRows *rows = &world->checks.rows;
+    return hash_words((uint64_t)rows->lhs[row].row << 32 | rows->rhs[row].row,
+                      (uint64_t)rows->body[row].row << 8 | rows->kind[row], seed);
+}
+static bool check_needs(const Check *c) {
+    const World     *world = c->world;
+    const CheckRows *rows = &world->checks.rows;
+    for (uint32_t row = 1; row < rows->table.count; row++) {
+        uint32_t lhs = rows->lhs[row].row, rhs = rows->rhs[row].row;
+        bool     dims = lhs != 0 && rhs != 0 && lhs < world->dims.rows.table.count &&
+                    rhs < world->dims.rows.table.count;
+        bool kinds = rows->kind[row] != CHECK_NIL && rows->kind[row] < CHECK_KIND_COUNT &&
+                     rows->opcode[row] < OP_COUNT;
+        bool places = rows->body[row].row < world->code.blocks.table.count &&
+                      rows->loc[row].row < world->locs.table.count &&
+                      rows->what[row].row < world->strings.rows.table.count;
+        if (!dims || !kinds || !places)
+            return check_bad(c, &rows->table, row, "a check of sizes is malformed");
+    }
+    return check_distinct(c, &rows->table, need_hash);
+}
 
 bool check_world(const World *world, Diags *diags) {
     Check  check = {.world = world, .diags = diags};
@@ -306,5 +325,5 @@ bool check_world(const World *world, Diags *diags) {
            check_distinct(&check, &world->attrs.records.runs.table, record_hash) &&
            check_runs(&check, &world->attrs.lists, LIST_MAX) &&
            check_distinct(&check, &world->attrs.lists.runs.table, list_hash) &&
-           check_consts(&check) && check_locs(&check) && check_code(&check);
+           check_consts(&check) && check_locs(&check) && check_code(&check) && check_needs(&check);
 }

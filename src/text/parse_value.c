@@ -30,12 +30,8 @@ static DimMaker *dim_function(String name) {
     static const struct {
         const char *name;
         DimMaker   *maker;
-    } functions[] = {{"floordiv", dims_floordiv},
-                     {"ceildiv", dims_ceildiv},
-                     {"mod", dims_mod},
-                     {"min", dims_min},
-                     {"max", dims_max},
-                     {"less", dims_less}};
+    } functions[] = {{"floordiv", dims_floordiv}, {"ceildiv", dims_ceildiv}, {"mod", dims_mod},
+                     {"min", dims_min},           {"max", dims_max},         {"less", dims_less}};
     for (size_t i = 0; i < LENGTH(functions); i++)
         if (str_same(name, str_of(functions[i].name))) return functions[i].maker;
     return NULL;
@@ -387,8 +383,9 @@ static bool set_facts(Parser *p, const Token *at, DimId dim, const Facts *facts)
         return parse_fail_fact(p, at, "multiple is 1 or more, and rest below it");
     if (facts->hint < 0 || facts->hint > DIM_SIZE_MAX)
         return parse_fail_fact(p, at, "the hint is not a size");
-    if (facts->range) dims_set_range(dims, dim, facts->lo, facts->hi);
-    if (facts->congruence) dims_set_congruence(dims, dim, facts->multiple, facts->rest);
+    if ((facts->range && !dims_set_range(dims, dim, facts->lo, facts->hi)) ||
+        (facts->congruence && !dims_set_congruence(dims, dim, facts->multiple, facts->rest)))
+        return parse_fail_fact(p, at, "no number has this and what is known already");
     if (facts->hint != 0) dims_set_hint(dims, dim, facts->hint);
     return true;
 }

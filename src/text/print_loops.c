@@ -176,8 +176,7 @@ static void put_header(KernelPrinter *p, const char *name) {
     }
 }
 
-String text_print_kernel(Arena *out, const Loops *loops, KernelId kernel, const char *name,
-                         bool steps) {
+String text_print_kernel(Arena *out, const Loops *loops, KernelId kernel, const char *name) {
     Scratch       scratch = scratch_begin(&out, 1);
     KernelPrinter p = {.loops = loops, .kernel = kernel, .scratch = scratch.arena};
     p.shapes = shapes_begin_dims(scratch.arena, &loops->dims, &loops->strings);
@@ -194,15 +193,6 @@ String text_print_kernel(Arena *out, const Loops *loops, KernelId kernel, const 
         put_node(&p, first + i);
         bool inner = loops->nodes.kind[first + i] <= NODE_LOOP;
         if (inner && depth < VARS_MAX) ends[depth++] = first + i + loops->nodes.size[first + i];
-    }
-    for (uint32_t i = 0; steps && i < loops->kernels.steps_count[kernel.row]; i++) {
-        uint32_t step = loops->kernels.steps_first[kernel.row] + i;
-        text_addf(&p.text, "  step %u", loops->steps.transform[step]);
-        put_list(&p, (ListId){0});
-        for (uint32_t k = 0; k < loops->steps.count[step]; k++)
-            text_addf(&p.text, " %lld",
-                      (long long)list_numbers(&loops->lists, loops->steps.numbers[step])[k]);
-        put(&p, "\n");
     }
     String text = text_done(&p.text);
     scratch_end(scratch);

@@ -5,8 +5,7 @@
 
 #include "tables/loops.h"
 
-/* The text lives in out. steps: the recorded schedule as well. */
-String text_print_kernel(Arena *out, const Loops *loops, KernelId kernel, const char *name,
-                         bool steps);
+/* The text lives in out. */
+String text_print_kernel(Arena *out, const Loops *loops, KernelId kernel, const char *name);
 
 #endif

@@ -18,6 +18,7 @@
 #include "gpu/emit.h"
 #include "harness.h"
 #include "systems/runner.h"
+#include "systems/schedule.h"
 #include "tables/philox.h"
 #include "text/messages.h"
 #include "text/parse.h"
@@ -46,10 +47,12 @@ typedef struct Check {
     bool        opened[FORM_COUNT];
     Tensor      inputs[CHECK_TENSORS_MAX], wanted[CHECK_TENSORS_MAX], got[CHECK_TENSORS_MAX];
     uint32_t    inputs_count, outputs_count;
-    uint64_t    seed;     /* of the inputs */
-    bool        specials; /* infinities, NaN and the extremes of integers among them */
-    double      rel;      /* tolerance of outputs; 0: that of their dtype */
-    const char *problem;  /* the first one, with its place */
+    uint64_t    seed;      /* of the inputs */
+    bool        specials;  /* infinities, NaN and the extremes of integers among them */
+    double      rel;       /* tolerance of outputs; 0: that of their dtype */
+    const char *problem;   /* the first one, with its place */
+    Scheduler  *scheduler; /* of the scheduled form; NULL: the rules */
+    void       *scheduler_context;
 } Check;
 
 /* A number in [0, count). */
@@ -82,20 +85,28 @@ static inline bool check_compile(Check *c, CheckForm form) {
     const Target *target = form == FORM_THREADS ? &c->threads : &c->target;
     runner_open(runner, world, form == FORM_PLAIN ? NULL : target);
     c->opened[form] = true;
-    runner->ctx.naive = form == FORM_NAIVE;
+    if (form == FORM_NAIVE) runner->ctx.scheduler = schedule_naive;
+    if (form == FORM_SCHEDULED) runner->ctx.scheduler = c->scheduler;
+    runner->ctx.scheduler_context = c->scheduler_context;
     bool good = form == FORM_PLAIN ? check_plain(runner) : runner_compile(runner);
     return good || check_diags(c, "compiling:", form);
 }
-static inline bool check_open(Check *c, Arena *arena, String text) {
+static inline void check_begin(Check *c, Arena *arena, String text) {
     *c = (Check){.arena = arena, .text = text, .seed = 1};
     cpu_describe(&c->target, true);
     memset(c->target.keep, 0, sizeof c->target.keep); /* composites have no rule here */
     c->threads = c->target;
     c->threads.threads = true;
     c->threads.compiles_op = gpu_emit_supports;
+}
+static inline bool check_compile_all(Check *c) {
     for (CheckForm form = 0; form < FORM_COUNT; form++)
         if (!check_compile(c, form)) return false;
     return true;
+}
+static inline bool check_open(Check *c, Arena *arena, String text) {
+    check_begin(c, arena, text);
+    return check_compile_all(c);
 }
 static inline void check_close(Check *c) {
     for (CheckForm form = 0; form < FORM_COUNT; form++) {
@@ -231,7 +242,7 @@ static inline void check_print(Check *c, const CheckSize *sizes) {
         if (!c->opened[form] || getenv("STOA_KERNELS") == NULL) continue;
         const Loops *loops = &c->runners[form].loops;
         for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
-            String text = text_print_kernel(c->arena, loops, (KernelId){row}, "k", false);
+            String text = text_print_kernel(c->arena, loops, (KernelId){row}, "k");
             printf("%.*s", STR_ARGS(text));
         }
     }

@@ -307,7 +307,7 @@ static inline void add_input(Random *r) {
                                          {1, {"B*C"}},    {2, {"2", "C"}}};
     const char              *dtype =
         r->half ? PICK(r, "bf16", "bf16", "f32")
-                             : PICK(r, "f32", "f32", "f32", "f64", "i32", "i64", "u8", "i8", "i16", "bool");
+                : PICK(r, "f32", "f32", "f32", "f64", "i32", "i64", "u8", "i8", "i16", "bool");
     Value x = add_value(r, dtype, shapes[draw(r, LENGTH(shapes))]);
     put(r, "%s%s: %s[%s]", r->inputs++ ? ", " : "", x.name, dtype, dims_text(r, &x.shape));
 }

@@ -1,6 +1,9 @@
 /* The kernels of programs of every family as CUDA: they compile (where there is NVRTC), and give
  * what the program means (where there is a GPU). STOA_SEEDS, STOA_SEED: random programs. */
+#include "api/program.h"
 #include "cuda_check.h"
+#include "models/gpt.h"
+#include "models/lenet.h"
 #include "random_program.h"
 
 typedef struct Case {
@@ -70,7 +73,7 @@ static const Case cases[] = {
      "  return %a, %b, %c\n}\n",
      {"f32", "bf16", NULL}},
 };
-static const int64_t sizes_tried[][2] = {{7, 16},   {0, 5},    {5, 0},     {17, 1000}, {1, 1},
+static const int64_t sizes_tried[][2] = {{7, 16},   {0, 5},    {5, 0},     {17, 1000}, {1, 3},
                                          {300, 33}, {3, 4096}, {2, 20000}, {2000, 8}};
 
 static String with_dtype(Arena *arena, const char *text, const char *dtype) {
@@ -153,4 +156,40 @@ TEST(random_programs_on_cuda) {
         check_close(&c);
         arena_release(arena, mark);
     }
+}
+
+/* All graphs of a model: kernels compile, whole composites expanded. */
+static void check_model(Arena *arena, StoaProgram *program) {
+    Runner    runner;
+    CudaCheck check;
+    Check     targets;
+    World    *world = program->world;
+    check_begin(&targets, arena, STR(""));
+    runner_open(&runner, world, &targets.threads);
+    bool good = EXPECT(runner_compile(&runner));
+    if (!good) printf("%.*s", STR_ARGS(text_diags(arena, world, &world->diags)));
+    if (good) {
+        EXPECT(cuda_check_open(&check, &runner.loops));
+        EXPECT(runner.loops.kernels.table.count > 10);
+        cuda_check_close(&check);
+    }
+    runner_close(&runner);
+}
+TEST(models_on_cuda) {
+    if (!cuda_open()->compiles) SKIP("there is no NVRTC");
+    StoaContext *context;
+    StoaProgram *program;
+    GptConfig    gpt = model_gpt_preset();
+    LenetConfig  lenet = model_lenet_preset();
+    gpt.dropout = 0.1;
+    REQUIRE(EXPECT_EQ(stoa_context_create(NULL, &context), STOA_OK));
+    REQUIRE(EXPECT_EQ(stoa_program_create(context, &program), STOA_OK));
+    EXPECT_EQ(model_gpt_build(program, &gpt), STOA_OK);
+    check_model(arena, program);
+    stoa_program_destroy(program);
+    REQUIRE(EXPECT_EQ(stoa_program_create(context, &program), STOA_OK));
+    EXPECT_EQ(model_lenet_build(program, &lenet), STOA_OK);
+    check_model(arena, program);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
 }

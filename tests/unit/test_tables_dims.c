@@ -170,11 +170,27 @@ TEST(dims_extremes_share_terms) {
     EXPECT_EQ(dims_range(d, dims_max(d, sub(a, n, one), num(a, 0))).lo, 0);
     algebra_close(a);
 }
+TEST(dims_facts_narrow) { // and those that leave no number are refused
+    Algebra *a = algebra_open(arena);
+    DimId    m = symbol(a, 7), e = symbol(a, 8), any = symbol(a, 9);
+    EXPECT(dims_set_range(&a->dims, m, 3, 20) && dims_set_range(&a->dims, m, 0, 9));
+    EXPECT(!dims_set_range(&a->dims, m, 10, 12) && !dims_set_congruence(&a->dims, m, 16, 1));
+    EXPECT(dims_set_congruence(&a->dims, m, 4, 1) && dims_set_congruence(&a->dims, m, 3, 2));
+    EXPECT_EQ(dims_range(&a->dims, m).lo, 5); // 5 mod 12
+    EXPECT_EQ(dims_range(&a->dims, m).hi, 5);
+    EXPECT(dims_equate(&a->dims, e, m) && !dims_set_range(&a->dims, e, 6, 9));
+    EXPECT_EQ(dims_range(&a->dims, e).hi, 5);
+    dims_set_any(&a->dims, any);
+    EXPECT_EQ(dims_range(&a->dims, any).lo, INT64_MIN);
+    EXPECT(dims_set_congruence(&a->dims, any, 2, 1));
+    EXPECT(!dims_provably_at_most(&a->dims, num(a, 0), any));
+    algebra_close(a);
+}
 TEST(dims_congruence_decides_remainders) {
     Algebra *a = algebra_open(arena);
     DimId    m = symbol(a, 7), e = symbol(a, 8);
-    dims_set_congruence(&a->dims, m, 12, 4);
-    dims_set_congruence(&a->dims, e, 8, 0);
+    EXPECT(dims_set_congruence(&a->dims, m, 12, 4));
+    EXPECT(dims_set_congruence(&a->dims, e, 8, 0));
     EXPECT(same(mod(a, m, num(a, 4)), num(a, 0)));
     EXPECT(same(mod(a, add(a, m, num(a, 3)), num(a, 6)), num(a, 1)));
     EXPECT(dims_divisible(&a->dims, mul(a, m, e), 32));
@@ -182,7 +198,7 @@ TEST(dims_congruence_decides_remainders) {
     EXPECT(dims_divisible(&a->dims, divide(a, e, num(a, 2)), 4));
     EXPECT(dims_divisible(&a->dims, dims_max(&a->dims, e, num(a, 16)), 8));
     EXPECT(dims_divisible(&a->dims, mod(a, e, num(a, 24)), 8));
-    dims_set_range(&a->dims, e, 1, 30);
+    EXPECT(dims_set_range(&a->dims, e, 1, 30));
     EXPECT_EQ(dims_range(&a->dims, e).lo, 8);
     EXPECT_EQ(dims_range(&a->dims, e).hi, 24);
     EXPECT_EQ(dims_range(&a->dims, mod(a, a->n, e)).hi, 23);

@@ -21,7 +21,7 @@ typedef struct Random {
     Dims     dims;
     uint64_t state, checks;
     DimId    symbol[SYMBOLS], pool[POOL];
-    uint32_t pool_count;
+    uint32_t pool_count, named;
     int64_t  want[POOL][SETS]; // by the makers' meaning, from the values of the operands
     Set      sets[SETS];
 } Random;
@@ -110,6 +110,12 @@ static bool within(const Random *r, const Set *set) {
         if (value % rows->modulus[row] != rows->residue[row]) return false;
         if (below != 0 && (!set->good[below] || value >= set->value[below])) return false;
     }
+    for (uint32_t row = 1; row < rows->table.count && r->named != 0; row++) {
+        uint32_t other = rows->same_as[row];
+        if (other != 0 &&
+            (!set->good[row] || !set->good[other] || set->value[row] != set->value[other]))
+            return false;
+    }
     return true;
 }
 static void make_symbols(Random *r) {
@@ -118,8 +124,8 @@ static void make_symbols(Random *r) {
     for (uint32_t s = 0; s < SETS; s++)
         for (uint32_t i = 0; i < 3; i++) give(&r->sets[s], r->symbol[i], size(r));
     int64_t lo = size(r), modulus = 1 + size(r), residue = pick(r, modulus);
-    dims_set_range(d, r->symbol[3], lo, lo + size(r));
-    dims_set_congruence(d, r->symbol[4], modulus, residue);
+    EXPECT(dims_set_range(d, r->symbol[3], lo, lo + size(r)));
+    EXPECT(dims_set_congruence(d, r->symbol[4], modulus, residue));
     for (uint32_t s = 0; s < SETS; s++) {
         give(&r->sets[s], r->symbol[3], lo + pick(r, d->rows.hi[r->symbol[3].row] - lo + 1));
         give(&r->sets[s], r->symbol[4], residue + modulus * pick(r, 40));
@@ -240,7 +246,7 @@ static bool any_exact(Random *r) {
 // Sums and products of the same operands in another order are the same row.
 static bool canonical(Random *r) {
     Dims *d = &r->dims;
-    if (any_exact(r)) return true;
+    if (r->named != 0 || any_exact(r)) return true;
     DimId a = r->pool[pick(r, r->pool_count)], b = r->pool[pick(r, r->pool_count)];
     DimId c = r->pool[pick(r, r->pool_count)], zero = dims_const(d, 0);
     DimId ab = dims_add(d, a, b), bc = dims_add(d, b, c), ac = dims_mul(d, a, c);
@@ -286,6 +292,10 @@ static bool substitute(Random *r, Set *other) {
     for (uint32_t s = 0; s < SETS; s++) {
         for (uint32_t i = 0; i < SYMBOLS; i++)
             give(other, r->symbol[i], (int64_t)r->sets[s].value[r->symbol[i].row]);
+        for (uint32_t i = 0; i < r->named; i++) {
+            DimId name = dims_symbol(d, (StrId){100 + i});
+            give(other, name, (int64_t)r->sets[s].value[name.row]);
+        }
         give(other, symbol, r->want[from][s]);
         other->rows = 1;
         follow(r, other);
@@ -294,6 +304,60 @@ static bool substitute(Random *r, Set *other) {
         if (!EXPECT(value_is(r, made, s, other->value[id.row]))) return false;
     }
     return true;
+}
+
+// --- equalities
+// A new symbol with the values of an expression, equated with it in one of several ways; nothing of
+// that can be a contradiction.
+static bool equate(Random *r) {
+    Dims    *d = &r->dims;
+    uint32_t at = (uint32_t)pick(r, r->pool_count);
+    DimId    id = r->pool[at], name = dims_symbol(d, (StrId){100 + r->named});
+    Wide     want[SETS];
+    int64_t  by = 1 + size(r);
+    for (uint32_t s = 0; s < SETS; s++) {
+        want[s] = r->want[at][s];
+        if (want[s] < 0 || want[s] > DIM_SIZE_MAX) return true;
+    }
+    r->named++;
+    for (uint32_t s = 0; s < SETS; s++) give(&r->sets[s], name, (int64_t)want[s]);
+    DimId left = name, right = id, factor = dims_const(d, by);
+    if (pick(r, 3) == 0) {
+        left = dims_mul(d, factor, name);
+        right = dims_mul(d, factor, id);
+    } else if (pick(r, 3) == 0) {
+        left = dims_floordiv(d, name, factor);
+        right = dims_floordiv(d, id, factor);
+    } else if (pick(r, 3) == 0) {
+        left = dims_mul(d, dims_const(d, 2), name);
+        right = dims_add(d, id, name);
+    }
+    if (!dim_id_some(left) || !dim_id_some(right)) return true;
+    if (!EXPECT(pick(r, 2) ? dims_equate(d, left, right) : dims_equate(d, right, left)))
+        return false;
+    follow_all(r);
+    r->checks++;
+    return EXPECT(dims_same(d, left, right)) && add_pool(r, name, want);
+}
+static bool find(Random *r) {
+    uint32_t at = (uint32_t)pick(r, r->pool_count), other = (uint32_t)pick(r, r->pool_count);
+    DimId    id = dims_find(&r->dims, r->pool[at]);
+    bool     same = dims_same(&r->dims, r->pool[at], r->pool[other]);
+    follow_all(r);
+    for (uint32_t s = 0; s < SETS; s++) {
+        r->checks++;
+        if (!EXPECT(value_is(r, id, s, r->want[at][s]))) return false;
+        if (!EXPECT(!same || r->want[at][s] == r->want[other][s])) return false;
+    }
+    return EXPECT_EQ(dims_find(&r->dims, id).row, id.row) && EXPECT(facts_hold(r, r->pool[at]));
+}
+// What is said to be a contradiction must be one. Last, because it may be neither.
+static bool contradict(Random *r) {
+    uint32_t a = (uint32_t)pick(r, r->pool_count), b = (uint32_t)pick(r, r->pool_count);
+    if (dims_equate(&r->dims, r->pool[a], r->pool[b])) return true;
+    bool all = true;
+    for (uint32_t s = 0; s < SETS; s++) all &= r->want[a][s] != r->want[b][s];
+    return EXPECT(all);
 }
 
 static bool begin(Random *r) {
@@ -315,17 +379,18 @@ static bool begin(Random *r) {
     return true;
 }
 static bool episode(Random *r, Set *other) {
-    bool held = true;
+    bool held = true, named = pick(r, 2) != 0;
     while (!begin(r)) { // other sizes
         dims_close(&r->dims);
         memset(&r->dims, 0, sizeof r->dims);
         dims_open(&r->dims, ROWS_MAX, NULL);
-        r->pool_count = 0;
+        r->pool_count = r->named = 0;
         for (uint32_t s = 0; s < SETS; s++) r->sets[s].rows = 1;
     }
     for (uint32_t i = 0; i < STEPS && held; i++)
-        held = step(r) && compare(r) && canonical(r) && linear(r) && substitute(r, other);
-    return held;
+        held = step(r) && compare(r) && canonical(r) && linear(r) && substitute(r, other) &&
+               (!named || i % 3 != 0 || equate(r)) && find(r);
+    return held && contradict(r);
 }
 
 TEST(dims_random_programs) {
@@ -339,7 +404,7 @@ TEST(dims_random_programs) {
         r->state = seed * 0x9E3779B97F4A7C15u;
         memset(&r->dims, 0, sizeof r->dims);
         dims_open(&r->dims, ROWS_MAX, NULL);
-        r->pool_count = 0;
+        r->pool_count = r->named = 0;
         for (uint32_t s = 0; s < SETS; s++) r->sets[s].rows = 1;
         held = episode(r, &other);
         if (!held) EXPECT_EQ(seed, 0); // names the seed
