@@ -5,6 +5,7 @@
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
  *   scope    what only one iteration needs becomes registers or lane memory
+ *   rows     loops that add up whole rows go inside those that tell the rows apart
  *   fuse     loops that walk memory in a row become one; the rest of the outer ones too
  *   rfactor  sums over the outermost loop get partial results a group of iterations
  *   bind     outermost loops go to lanes, innermost ones to vectors
@@ -63,6 +64,24 @@ static void put_sums_inside(Schedule *s, const Order *order) {
             outer++;
         }
     }
+}
+
+/* Whether the loop adds up rows: to elements that differ along the next loop and along the
+ * innermost one. Partial results would be as large as the rows. */
+static bool adds_rows(Schedule *s, uint32_t loop) {
+    for (uint32_t at = loop + 1; at < loop + size_at(s, loop); at++) {
+        if (kind_at(s, at) != NODE_REDUCE || !sums_over(s, loop, at)) continue;
+        uint32_t inner = transform_parent(s, schedule_node(s, at)) - schedule_node(s, 0);
+        if (!sums_over(s, loop + 1, at) && !sums_over(s, inner, at)) return true;
+    }
+    return false;
+}
+/* Loops that add up rows go inside those that tell the rows apart (the gradient of a table of
+ * positions: over batches, for each place and column). */
+static void put_rows_outside(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
+        for (uint32_t loop = at + 1; holds_one_loop(s, loop) && !is_leaf(s, loop + 1); loop++)
+            if (!adds_rows(s, loop) || !transform_reorder(s, loop, loop + 1)) break;
 }
 
 /* --- merge ------------------------------------------------------------------------------------ */
@@ -171,11 +190,13 @@ static void fuse_cleanly(Schedule *s) {
         while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at)) (void)transform_fuse(s, at);
 }
 /* The outer loops of each phase become one, so that lanes have much to share out; the innermost
- * stays apart. */
+ * stays apart, and so does a sum from the loops around it that tell its results apart. */
 static void fuse_outer(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
         while (depth_at(s, at + 1) > 2 || (depth_at(s, at + 1) == 2 && !is_leaf(s, at + 2)))
-            if (!transform_fuse(s, at + 1)) break;
+            if ((sums_over_phase(s, at + 2) && !sums_over_phase(s, at + 1)) ||
+                !transform_fuse(s, at + 1))
+                break;
 }
 
 /* --- sums over the outermost loop ------------------------------------------------------------- */
@@ -262,6 +283,7 @@ void schedule_rules(Schedule *s, const Target *target, Decisions *d) {
     schedule_merge_phases(s);
     if (choose(s, d, &yes_or_no)) schedule_merge_inside(s);
     schedule_narrow(s);
+    put_rows_outside(s);
     fuse_cleanly(s);
     fuse_outer(s);
     if (target != NULL && target->threads) {
