@@ -16,25 +16,24 @@ static bool must_expand(const SystemCtx *ctx, uint32_t row) {
     return target->keeps != NULL && !target->keeps(ctx->world, (OpId){row});
 }
 
-/* The rule needs the row in the new code to read from: it is appended, expanded, and left dead. */
-static bool expand_row(SystemCtx *ctx, Rewrite *rw, OpId old) {
+/* The rule needs the row in the new code to read from: it is appended, expanded, and left dead.
+ * Every composite has a rule. */
+static void expand_row(Rewrite *rw, OpId old) {
     uint32_t results = rw->old->ops.results_count[old.row];
     ValueId  values[8] = {{0}};
     OpId     row = rewrite_copy(rw, old);
     Emit     e = emit_at(&rw->build, row);
     Opcode   opcode = (Opcode)rw->old->ops.opcode[old.row];
     ASSERT(results <= LENGTH(values));
-    if (expand_rules[opcode] == NULL || !expand_rules[opcode](&e, values)) {
-        (void)diags_add(&ctx->world->diags, DIAG_NO_EXPANSION, old.row, 0, 0, 0, 0);
-        return false;
-    }
+    ASSERT(expand_rules[opcode] != NULL);
+    bool expanded = expand_rules[opcode](&e, values);
+    (void)ALWAYS(expanded);
     for (uint32_t i = 0; i < results; i++) {
         StrId *name =
             &rw->build.code->values.name[e.y.row + i]; /* the dead row gives its name up */
         *name = (StrId){0};
         rewrite_map(rw, op_result(rw->old, old, i), values[i]);
     }
-    return true;
 }
 
 Ran sys_expand(SystemCtx *ctx) {
@@ -61,8 +60,7 @@ Ran sys_expand(SystemCtx *ctx) {
             for (uint32_t i = 0; i < rw.old->ops.results_count[row]; i++)
                 wanted |= used[op_result(rw.old, op, i).row] != 0;
             if (!wanted) continue;
-            if (!expand_row(ctx, &rw, op))
-                return ran; /* the diagnostic is about the code as it is */
+            expand_row(&rw, op);
             ran.changed++;
         }
         rewrite_end(&rw);
