@@ -79,7 +79,6 @@ Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags 
     GpuKit  *kit = ARENA_NEW(arena, GpuKit);
     uint64_t bytes = gpu->info.can_map ? RUN_WORK_AT : (uint64_t)1 << 28; /* cannot grow then */
     *kit = (GpuKit){.arena = arena, .gpu = gpu, .options = *options};
-    kit->functions = ARENA_ARRAY_ZERO(arena, RunFunction, RUN_FUNCTIONS_MAX);
     *out_kit = NULL;
     Status status = gpu_arena_open(gpu, "workspace of kernels", bytes, gpu->info.memory_bytes,
                                    diags, &kit->work);
@@ -218,7 +217,7 @@ struct GpuPlan {
     Arena         *arena;
     const RunStep *steps;
     uint32_t       steps_count, slots_count, stops;
-    CuPtr         *slots; /* of the graph */
+    CuPtr         *slots; /* of the last run, and of the graph */
     GpuGraph       graph;
     bool           ran;
     uint64_t       work_bytes;
@@ -380,13 +379,14 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
                    .diags = diags,
                    .scratch = scratch.arena};
     Status  status;
-    if (!gpu->ran) {
-        status = run_directly(gpu, &ctx);
-        gpu->ran = status == STATUS_OK;
-    } else {
-        memcpy(gpu->slots, slots, bytes);
+    if (gpu->ran && same) {
         status = make_graph(gpu, &ctx);
         if (status == STATUS_OK) status = gpu_graph_launch(&gpu->graph, stream, diags);
+    } else { /* kernels may have to be compiled for these addresses: not while capturing */
+        gpu_graph_close(&gpu->graph);
+        memcpy(gpu->slots, slots, bytes);
+        status = run_directly(gpu, &ctx);
+        gpu->ran = status == STATUS_OK;
     }
     scratch_end(scratch);
     return status;

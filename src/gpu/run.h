@@ -43,11 +43,11 @@ MUST_USE Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, 
 void            gpu_plan_close(GpuPlan *gpu); /* before kit and arena; NULL is allowed */
 
 /* Puts one run of the plan into the stream; slots[i]: the device address of plan slot i (256-byte
- * aligned; constants too: the caller uploads them). The first run launches one by one (with
- * GpuKitOptions.tune it measures products on their real operands; it waits at asserts); the second
- * makes a graph, which later ones replay (10 us on the host). Other addresses than last time make
- * another graph (3 us a launch): keep them. Runs of plans of one kit must not overlap: they share
- * the workspace. */
+ * aligned; constants too: the caller uploads them). A run on other addresses than the last one
+ * launches one by one (4 us a launch, 20 us a product; it waits at asserts; the first one with
+ * GpuKitOptions.tune measures products on their real operands); the next on the same addresses
+ * makes a graph, which later ones replay (10 us on the host). So keep addresses. Runs of plans of
+ * one kit must not overlap: they share the workspace. */
 MUST_USE Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags);
 /* The launch whose assert stopped the last run (nothing after it ran, no assignment neither), 0 if
  * none did. Waits for the stream if the plan has asserts, else returns at once. */

@@ -30,9 +30,11 @@ extern const char *const run_prelude, *const run_texts[];
 
 typedef struct RunFunction { /* an instance of a template */
     GpuFamily   family;
-    const char *text; /* "copy<f32>" */
-    const char *name; /* of the kernel: "copy_f32_" */
-    GpuKernel   kernel;
+    const char *text;   /* "copy<f32>" */
+    const char *name;   /* of the kernel: "copy_f32_" */
+    GpuKernel   kernel; /* function NULL: not compiled yet */
+
+    struct RunFunction *next;
 } RunFunction;
 typedef struct RunModule {
     GpuModule         module;
@@ -49,16 +51,14 @@ typedef struct RunAttention {
     struct RunAttention *next;
 } RunAttention;
 
-enum { RUN_FUNCTIONS_MAX = 512 };
 struct GpuKit {
     Arena        *arena; /* of its rows; unwinds to the caller's guard */
     Gpu          *gpu;
     GpuKitOptions options;
-    GpuBlas       blas;  /* handle NULL: not opened yet */
-    GpuCudnn      cudnn; /* likewise */
-    GpuArena      work;  /* the flag of asserts, then what the running step needs */
-    RunFunction  *functions;
-    uint32_t      functions_count;
+    GpuBlas       blas;      /* handle NULL: not opened yet */
+    GpuCudnn      cudnn;     /* likewise */
+    GpuArena      work;      /* the flag of asserts, then what the running step needs */
+    RunFunction  *functions; /* newest first, like those below */
     RunModule    *modules;
     RunProduct   *products;
     RunAttention *attentions;

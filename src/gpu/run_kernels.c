@@ -10,20 +10,20 @@ enum { THREADS = 256, BLOCKS_MAX = 132 * 64 };
 /* --- functions of the kit --------------------------------------------------------------------- */
 
 static const RunFunction *function_of(GpuKit *kit, GpuFamily family, String text) {
-    for (uint32_t i = 0; i < kit->functions_count; i++)
-        if (str_same(str_of(kit->functions[i].text), text)) return &kit->functions[i];
-    ASSERT(kit->functions_count < RUN_FUNCTIONS_MAX);
-    RunFunction *f = &kit->functions[kit->functions_count++];
+    for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
+        if (str_same(str_of(f->text), text)) return f;
+    RunFunction *f = ARENA_NEW(kit->arena, RunFunction);
     char        *name = arena_push(kit->arena, text.count + 1, 1);
     for (size_t i = 0; i < text.count; i++) {
         char c = text.data[i];
         name[i] = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ? c : '_';
     }
     name[text.count] = 0;
-    f->family = family;
-    f->text = str_format(kit->arena, "%.*s", STR_ARGS(text)).data;
-    f->name = name;
-    return f;
+    *f = (RunFunction){.family = family,
+                       .text = str_copy(kit->arena, text).data,
+                       .name = name,
+                       .next = kit->functions};
+    return kit->functions = f;
 }
 
 /* The struct that the templates of a function take: by the first word of its text. */
@@ -42,14 +42,13 @@ static String args_of(const RunFunction *f) {
 static String module_text(Arena *out, const GpuKit *kit) {
     bool needs[FAMILY_COUNT] = {false};
     Text text = text_begin(out);
-    for (uint32_t i = 0; i < kit->functions_count; i++)
-        if (kit->functions[i].kernel.function == NULL) needs[kit->functions[i].family] = true;
+    for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
+        if (f->kernel.function == NULL) needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)
         if (needs[i]) text_add(&text, str_of(run_texts[i]));
-    for (uint32_t i = 0; i < kit->functions_count; i++) {
-        const RunFunction *f = &kit->functions[i];
+    for (const RunFunction *f = kit->functions; f != NULL; f = f->next) {
         if (f->kernel.function != NULL) continue;
         text_addf(&text,
                   "extern \"C\" __global__ void __launch_bounds__(256)\n"
@@ -61,8 +60,8 @@ static String module_text(Arena *out, const GpuKit *kit) {
 
 Status run_compile(GpuKit *kit, Diags *diags) {
     uint32_t missing = 0;
-    for (uint32_t i = 0; i < kit->functions_count; i++)
-        missing += kit->functions[i].kernel.function == NULL;
+    for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
+        missing += f->kernel.function == NULL;
     if (missing == 0) return STATUS_OK;
     Scratch     scratch = scratch_begin(&kit->arena, 1);
     GpuSource   source = {"operators of a plan", module_text(scratch.arena, kit)};
@@ -78,11 +77,9 @@ Status run_compile(GpuKit *kit, Diags *diags) {
     if (status != STATUS_OK) return status;
     module->next = kit->modules;
     kit->modules = module;
-    for (uint32_t i = 0; i < kit->functions_count && status == STATUS_OK; i++) {
-        RunFunction *f = &kit->functions[i];
+    for (RunFunction *f = kit->functions; f != NULL && status == STATUS_OK; f = f->next)
         if (f->kernel.function == NULL)
             status = gpu_module_kernel(&module->module, f->name, diags, &f->kernel);
-    }
     return status;
 }
 
@@ -127,7 +124,7 @@ void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
 }
 void run_grid(RunKernel *kernel, int64_t threads) {
     int64_t blocks = (threads + THREADS - 1) / THREADS;
-    kernel->grid[0] = (uint32_t)(blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX);
+    kernel->grid[0] = (uint32_t)(blocks < 1 ? 1 : blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX);
 }
 static String text_of(RunBinder *b, const char *name, const char *argument) {
     return str_format(b->arena, "%s<%s>", name, argument);

@@ -1,0 +1,179 @@
+/* A training step of a GPT as one plan on the device: time of the replayed graph, tokens and
+ * floating-point operations a second, and the launches that take most of it.
+ *
+ * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, whose
+ * products may round to tf32. What the step computes is checked by tests/gpu/test_run_programs.c;
+ * here the loss must be near the logarithm of the vocabulary and the gradient have a norm.
+ * Times of single launches are those of each alone, so they add up to more than the step. */
+#include "bench/gpu_bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/program.h"
+#include "gpu/run.h"
+#include "models/gpt.h"
+#include "systems/runner.h"
+#include "tables/bind.h"
+
+enum { SLOWEST = 24, INPUTS = 8 };
+
+typedef struct Step {
+    GpuBench      *b;
+    World         *world;
+    Runner         runner;
+    GpuEmitModule *module;
+    GpuKit        *kit;
+    Plan          *plan;
+    GpuPlan       *gpu;
+    CuPtr         *slots;
+    Tensor         inputs[INPUTS];
+    uint32_t       vocab;
+} Step;
+
+static void must(Step *s, bool good, const char *what) {
+    gpu_bench_must(s->b, good ? STATUS_OK : STATUS_INVALID, what);
+}
+
+static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length) {
+    GpuBench     *b = s->b;
+    GpuKitOptions options = {.cache = &b->cache, .tf32 = true, .tune = true};
+    Target        target;
+    s->world = world_clone(program->world);
+    GraphId graph =
+        code_find_graph(&s->world->code, strings_find(&s->world->strings, STR("train")));
+    gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
+    gpu_describe(&target, gpu_kit_attends(s->kit));
+    runner_open(&s->runner, s->world, &target);
+    must(s, runner_compile(&s->runner), "compiling");
+    gpu_bench_must(b,
+                   gpu_emit_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch,
+                                    &s->runner.loops, b->workers, &b->diags, &s->module),
+                   "emitting");
+    gpu_bench_must(b, gpu_emit_load(s->module, b->gpu, &b->diags), "loading");
+    s->inputs[0] = s->inputs[1] = (Tensor){DTYPE_I32, 2, {rows, length}, NULL};
+    s->inputs[2] = s->inputs[3] = (Tensor){.dtype = DTYPE_F32};
+    s->plan = plan_open(s->world, &s->runner.loops, graph);
+    must(s, bind_dims(s->world, graph, s->inputs, 4, s->plan->dim_values, &b->diags), "sizes");
+    must(s, runner_plan(&s->runner, s->plan), "planning");
+    gpu_bench_must(b, gpu_bind(b->arena, s->plan, s->module, s->kit, &b->diags, &s->gpu),
+                   "binding");
+}
+
+/* Tokens at random, rate and step; parameters as the model draws them, roughly. */
+static void fill(Step *s) {
+    const Slots *slots = &s->plan->slots;
+    GpuBench    *b = s->b;
+    s->slots = ARENA_ARRAY_ZERO(b->arena, CuPtr, slots->table.count);
+    s->slots[0] = gpu_bench_take(b, s->plan->arena_bytes + 256);
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint64_t bytes = slots->bytes[row];
+        String   name = strings_get(&s->world->strings, slots->name[row]);
+        uint8_t *host = arena_push_zero(b->arena, bytes + 16, 16);
+        s->slots[row] = gpu_bench_take(b, bytes + 256);
+        if (slots->kind[row] == SLOT_CONSTANT)
+            memcpy(host, consts_bytes(&s->world->consts, (ConstId){slots->index[row]}), bytes);
+        if (slots->kind[row] == SLOT_PARAMETER && str_starts(name, STR("optimizer.")) == false) {
+            gpu_bench_random(b, s->slots[row], DTYPE_F32, bytes / 4, 0.02F);
+            continue;
+        }
+        for (uint64_t i = 0; slots->kind[row] == SLOT_INPUT && i < bytes / 4; i++) {
+            uint32_t index = slots->index[row], token = (uint32_t)(i * 2654435761U) % s->vocab;
+            float    number = index == 2 ? 1e-4F : 1;
+            memcpy(host + i * 4, index < 2 ? (void *)&token : (void *)&number, 4);
+        }
+        gpu_bench_must(b, gpu_copy_in(b->stream, s->slots[row], host, bytes, &b->diags), "upload");
+    }
+    gpu_bench_must(b, gpu_stream_sync(b->stream, &b->diags), "upload");
+}
+
+static Status run(void *context, GpuStream stream, Diags *diags) {
+    Step *s = context;
+    return gpu_run(s->gpu, s->slots, stream, diags);
+}
+static double output(Step *s, const char *name) {
+    const Slots *slots = &s->plan->slots;
+    for (uint32_t row = 1; row < slots->table.count; row++)
+        if (slots->kind[row] == SLOT_OUTPUT &&
+            str_same(strings_get(&s->world->strings, slots->name[row]), str_of(name)))
+            return gpu_bench_number(DTYPE_F32, gpu_bench_read(s->b, s->slots[row], 4), 0);
+    return (double)NAN;
+}
+
+static void tell_slowest(Step *s) {
+    uint32_t rows = s->plan->launches.table.count;
+    double  *us = ARENA_ARRAY_ZERO(s->b->arena, double, rows), all = 0;
+    gpu_bench_must(s->b, gpu_plan_profile(s->gpu, s->slots, s->b->stream, 5, &s->b->diags, us),
+                   "the profile");
+    for (uint32_t row = 1; row < rows; row++) all += us[row];
+    printf("# launches alone, us (together %.0f):\n", all);
+    for (int i = 0; i < SLOWEST; i++) {
+        uint32_t most = 0;
+        for (uint32_t row = 1; row < rows; row++)
+            if (us[row] > us[most]) most = row;
+        if (most == 0) return;
+        const LaunchArg *args = launch_args(s->plan, most);
+        uint32_t         count = s->plan->launches.args_count[most];
+        printf("# %9.1f  %3u %-14s", us[most], most, op_infos[s->plan->launches.opcode[most]].name);
+        for (uint32_t k = 0; k < count && k < 8; k++) {
+            printf("%s%s[", k == s->plan->launches.operands[most] ? " -> " : " ",
+                   dtype_infos[args[k].dtype].name);
+            for (uint32_t d = 0; d < args[k].rank; d++)
+                printf("%s%lld", d ? "," : "", (long long)args[k].dims[d]);
+            printf("]");
+        }
+        printf("\n");
+        us[most] = 0;
+    }
+}
+
+int main(int argc, char **argv) {
+    GpuBench     b;
+    int          status = 0;
+    StoaContext *context = NULL;
+    StoaProgram *program = NULL;
+    GptConfig    config = model_gpt_preset();
+    if (!gpu_bench_open(&b, "gpu_step", (const char *const[]){NULL}, argc, argv, &status))
+        return status;
+    Step    s = {.b = &b};
+    int64_t rows = b.bench.size ? (int64_t)b.bench.size : b.bench.smoke ? 2 : 8;
+    if (!b.bench.smoke) {
+        config.vocab = 50304;
+        config.context = 1024;
+        config.layers = config.heads = 12;
+        config.width = 768;
+    }
+    s.vocab = config.vocab;
+    must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
+    must(&s, stoa_program_create(context, &program) == STOA_OK, "a program");
+    must(&s, model_gpt_build(program, &config) == STOA_OK, "the model");
+    compile(&s, program, rows, config.context);
+    fill(&s);
+    gpu_bench_must(&b, run(&s, b.stream, &b.diags), "the first step");
+    double loss = output(&s, "loss"), norm = output(&s, "norm"), wanted = log(config.vocab);
+    printf("# loss %.4f (log of the vocabulary %.4f), gradient norm %.4f\n", loss, wanted, norm);
+    must(&s, fabs(loss - wanted) < 0.5 && norm > 0 && norm < 1e6, "the loss of random weights");
+    double tokens = (double)(rows * config.context);
+    double parameters = (double)model_gpt_parameters(&config);
+    double flops = tokens * (6 * parameters + 6.0 * config.layers * config.width * config.context);
+    GpuTimed     timed = gpu_bench_time(&b, "GPT step", 10, 2, run, &s, flops, 0, 0);
+    GpuPlanStats stats = gpu_plan_stats(s.gpu);
+    bench_tell_number(&b.bench, "tokens", (uint64_t)tokens, tokens / timed.median_us * 1e6,
+                      "tokens/s", 0);
+    printf(
+        "# %u launches, %u nodes, %u products, %u attentions, %.1f MB workspace, %.2f GB arena\n",
+        stats.launches, stats.nodes, stats.products, stats.attentions,
+        (double)stats.workspace_bytes / 1e6, (double)s.plan->arena_bytes / 1e9);
+    tell_slowest(&s);
+    gpu_plan_close(s.gpu);
+    gpu_emit_unload(s.module);
+    plan_close(s.plan);
+    runner_close(&s.runner);
+    gpu_kit_close(s.kit);
+    world_close(s.world);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+    gpu_bench_close(&b);
+    return 0;
+}
