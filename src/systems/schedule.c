@@ -4,6 +4,7 @@
  *   order    in kernels that sum over the contiguous axis, summed axes go inside
  *   merge    phases of one frame become one loop nest, then neighbours inside it
  *   scope    what only one iteration needs becomes registers or lane memory
+ *   rows     loops that add up whole rows go inside those that tell the rows apart
  *   fuse     loops that walk memory in a row become one
  *   tile     transposes go by tiles; then the outer loops become one
  *   rfactor  sums over the outermost loop get partial results a group of iterations
@@ -72,6 +73,22 @@ static void put_sums_inside(Schedule *s, const Order *order) {
             outer++;
         }
     }
+}
+
+/* Whether the loop adds up rows: to elements that differ along the next loop and along the
+ * innermost one. Partial results would be as large as the rows. */
+static bool adds_rows(Schedule *s, uint32_t loop) {
+    for (uint32_t at = loop + 1; at < loop + size_at(s, loop); at++) {
+        if (kind_at(s, at) != NODE_REDUCE || !sums_over(s, loop, at)) continue;
+        uint32_t inner = transform_parent(s, schedule_node(s, at)) - schedule_node(s, 0);
+        if (!sums_over(s, loop + 1, at) && !sums_over(s, inner, at)) return true;
+    }
+    return false;
+}
+void schedule_put_rows_outside(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
+        for (uint32_t loop = at + 1; holds_one_loop(s, loop) && !is_leaf(s, loop + 1); loop++)
+            if (!adds_rows(s, loop) || !transform_reorder(s, loop, loop + 1)) break;
 }
 
 /* --- merge ------------------------------------------------------------------------------------ */
@@ -212,13 +229,16 @@ static void tile_across(Schedule *s, Decisions *d) {
     }
 }
 /* The outer loops of each phase become one, so that lanes have much to share out; the innermost
- * stays apart, and so do tiles: the loop over their rows joins where that can still be parallel. */
+ * stays apart, and so does a sum from the loops around it that tell its results apart, and so do
+ * tiles: the loop over their rows joins where that can still be parallel. */
 void schedule_fuse_outer(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s); at += size_at(s, at)) {
         uint32_t depth = depth_at(s, at + 1);
         bool tiled = depth >= 4 && (nodes_of(s)->bind[schedule_node(s, at + depth)] & BIND_VECTOR);
         while (tiled ? depth > 5 : depth > 2 || (depth == 2 && !is_leaf(s, at + 2))) {
-            if (!transform_fuse(s, at + 1)) break;
+            if ((sums_over_phase(s, at + 2) && !sums_over_phase(s, at + 1)) ||
+                !transform_fuse(s, at + 1))
+                break;
             depth = depth_at(s, at + 1);
         }
         if (!tiled || depth != 5) continue;
@@ -368,11 +388,16 @@ void schedule_put_sums_inside(Schedule *s) {
     Order order = find_order(s);
     if (order.inside) put_sums_inside(s, &order);
 }
-void schedule_rules(Schedule *s, Decisions *d) {
+void schedule_rules(Schedule *s, const Target *target, Decisions *d) {
+    if (target != NULL && target->threads) {
+        schedule_threads(s);
+        return;
+    }
     schedule_put_sums_inside(s);
     schedule_merge_phases(s);
     if (choose(s, d, &yes_or_no)) schedule_merge_inside(s);
     schedule_narrow(s);
+    schedule_put_rows_outside(s);
     schedule_fuse_cleanly(s);
     tile_across(s, d);
     schedule_fuse_outer(s);
@@ -391,10 +416,8 @@ void schedule_kernel(SystemCtx *ctx, KernelId kernel) {
     s.fuel = &ctx->fuel;
     if (ctx->scheduler != NULL)
         ctx->scheduler(ctx, &s);
-    else if (ctx->target != NULL && ctx->target->threads)
-        schedule_threads(&s);
     else
-        schedule_rules(&s, NULL);
+        schedule_rules(&s, ctx->target, NULL);
     schedule_sharing(&s);
     arena_release(ctx->scratch, mark);
 }

@@ -12,8 +12,9 @@
  * earlier one. */
 void schedule_kernel(SystemCtx *ctx, KernelId kernel);
 
-/* The rules. decisions: where choices are drawn from; NULL: the best ones by experience. */
-void      schedule_rules(Schedule *s, Decisions *decisions);
+/* The rules of a target (NULL: of lanes). decisions: where choices are drawn from; NULL: the best
+ * ones by experience. */
+void      schedule_rules(Schedule *s, const Target *target, Decisions *decisions);
 Scheduler schedule_naive; /* leaves loops as lowering made them */
 
 /* Finds the operands whose memory a result may take: all is read before it is overwritten, in the

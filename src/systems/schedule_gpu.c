@@ -8,10 +8,10 @@
 #include "systems/schedule_inner.h"
 
 enum {
-    GROUP_ROWS = 4,    /* least rows of a partial column sum */
+    GROUP_ROWS = 4,       /* least rows of a partial column sum */
     THREADS = 132 * 1024, /* that groups of rows keep busy, with eight elements each */
     GROUPS_MAX = 1056,
-    GROUPS_GUESS = 264, /* of rows of unknown length */
+    GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
     SERIAL_EXTENT = 4 /* innermost loops up to this stay with one thread */
@@ -150,6 +150,7 @@ void schedule_threads(Schedule *s) {
     schedule_merge_phases(s);
     schedule_merge_inside(s);
     schedule_narrow(s);
+    schedule_put_rows_outside(s);
     schedule_fuse_cleanly(s);
     schedule_fuse_outer(s);
     factor_sums(s);

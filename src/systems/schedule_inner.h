@@ -60,11 +60,14 @@ static inline uint32_t count_phases(Schedule *s) {
 /* --- beginnings ------------------------------------------------------------------------------- */
 /* In this order: in kernels that sum over the contiguous axis, summed axes go inside. Neighbours
  * become one: phases, and loops anywhere inside. What only one iteration needs is kept in its own
- * memory. Loops that walk memory in a row become one; so do the outer ones of each phase. */
+ * memory. Loops that add up rows go inside those that tell the rows apart (the gradient of a table
+ * of positions: over batches, for each place and column). Loops that walk memory in a row become
+ * one; so do the outer ones of each phase. */
 void schedule_put_sums_inside(Schedule *s);
 void schedule_merge_phases(Schedule *s);
 void schedule_merge_inside(Schedule *s);
 void schedule_narrow(Schedule *s);
+void schedule_put_rows_outside(Schedule *s);
 void schedule_fuse_cleanly(Schedule *s);
 void schedule_fuse_outer(Schedule *s);
 

@@ -316,6 +316,6 @@ void schedule_from_book(SystemCtx *ctx, Schedule *s) {
                             kernels->op[s->kernel.row].row, name, book->steps[bad].line,
                             diags_str(diags, str_of(s->why)), 0);
         }
-        schedule_rules(s, NULL);
+        schedule_rules(s, ctx->target, NULL);
     }
 }

@@ -49,7 +49,7 @@ static void build(Evolving *e, Candidate *candidate, bool rules_only) {
     Decisions *d = &candidate->decisions;
     transform_restore(e->s, &e->mark);
     d->taken_count = 0;
-    schedule_rules(e->s, rules_only ? NULL : d);
+    schedule_rules(e->s, e->search->target, rules_only ? NULL : d);
     candidate->hash = hash_taken(d);
 }
 /* Inserts it by cost; what is known already, or worse than a full population, is dropped. */
@@ -227,7 +227,7 @@ void search_scheduler(SystemCtx *ctx, Schedule *s) {
     } else if (search->searched == 0 || has_room(s->loops)) {
         search_kernel(search, s);
     } else {
-        schedule_rules(s, NULL);
+        schedule_rules(s, ctx->target, NULL);
         search->left++;
     }
 }
