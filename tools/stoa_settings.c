@@ -145,7 +145,10 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->json = stoa_config_bool(config, "json", false);
     settings->quiet = stoa_config_bool(config, "quiet", false);
     (void)stoa_config_text(config, "config", NULL);
+    static const char *const computes[] = {"as-written", "bf16", NULL};
     settings->device = stoa_config_text(config, "device", "cpu");
+    settings->compute =
+        stoa_config_choice(config, "compute", computes, 0) == 1 ? STOA_BF16 : STOA_NONE;
     int code = cli_finish(cli);
     if (code != CLI_OK) return code;
     if (!is_device(settings->device))

@@ -18,7 +18,8 @@ typedef struct Settings {
     StoaImageOptions images;
     StoaTrainOptions train; /* run and config are not set */
     uint32_t         lanes;
-    const char      *device; /* as in StoaCompileOptions */
+    const char      *device; /* as in StoaCompileOptions, like compute */
+    StoaDtype        compute;
     bool             resume, overwrite, json, quiet;
     const char      *out;     /* NULL: not given */
     const char      *weights; /* initial ones; NULL: drawn from the seed */

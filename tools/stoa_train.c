@@ -71,6 +71,7 @@ const CliOption train_options[] = {
     {"trace-steps", "N", "20", "how many steps it covers, from the first"},
     {NULL, NULL, NULL, "Machine and output"},
     {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
+    {"compute", "as-written|bf16", "as-written", "what matrix products of f32 compute in"},
     {"lanes", "N", "0: one per core", "worker threads"},
     {"config", "FILE", NULL, "settings as TOML, with the names above"},
     {"json", NULL, NULL, "progress and summary as JSON lines on stdout"},
@@ -275,6 +276,7 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
     options.seed = settings->train.seed;
     options.device = settings->device;
+    options.compute = settings->compute;
     StoaStatus status = stoa_program_create(cli->context, &program);
     if (status == STOA_OK) status = settings_build(settings, program);
     snprintf(path, sizeof path, "%s/program.stoa", run);

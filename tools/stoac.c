@@ -31,7 +31,7 @@ typedef struct Options {
     const char    *file, *out, *steps, *expect;
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
-    bool           types, binary, check, mem, time, target, bisect;
+    bool           types, binary, check, mem, time, target, bisect, narrow;
     StoacSchedules schedules;
 } Options;
 
@@ -91,7 +91,7 @@ static bool read_flag(Options *o, String flag) {
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
     static const char *const names[] = {"-o",     "-r",         "--expect", "--target",
-                                        "--fuel", "--schedule", "--search"};
+                                        "--fuel", "--schedule", "--search", "--compute"};
     int64_t                  fuel = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -107,6 +107,8 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->schedules.file = value;
     else if (str_same(name, STR("--search")))
         o->schedules.search = value;
+    else if (str_same(name, STR("--compute")))
+        o->narrow = *out_good = value != NULL && str_same(str_of(value), STR("bf16"));
     else if (str_same(name, STR("--target")))
         o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
     else {
@@ -212,6 +214,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     StoacSchedules schedules = o->schedules;
     if (o->target) { cpu_describe(&target, true); }
     runner_open(&runner, world, o->target ? &target : NULL);
+    runner.ctx.narrow = o->narrow ? DTYPE_BF16 : DTYPE_NIL;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;

@@ -143,9 +143,7 @@ static void close_search(StoacSchedules *schedules) {
     if (status != STATUS_OK) exit(1);
 }
 
-static void from_rules(SystemCtx *ctx, Schedule *s) {
-    schedule_rules(s, ctx->target, NULL);
-}
+static void from_rules(SystemCtx *ctx, Schedule *s) { schedule_rules(s, ctx->target, NULL); }
 
 /* ---------------------------------------------------------------------------------------------- */
 void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner,

@@ -194,9 +194,12 @@ typedef struct StoaCompileOptions {
     const char *device;   /* "cpu" (the same as NULL), "cuda" or "cuda:N": a GPU, where state and
                              intermediates then live. STOA_DEVICE_FAILED or STOA_UNSUPPORTED if
                              there is none, or its libraries are missing */
+    StoaDtype   compute;  /* STOA_BF16: matrix products, convolutions and attention of f32 take
+                             their operands in it and add up in f32; parameters, optimizer and
+                             all else stay f32. STOA_NONE: as the program is written */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,

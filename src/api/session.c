@@ -175,6 +175,11 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     Status        status = choose_target(session, options, &target);
     if (status != STATUS_OK) return status;
     runner_open(&session->runner, world, target);
+    if (options->compute != STOA_NONE && options->compute != STOA_BF16) {
+        api_misuse(context, "stoa_compile", "compute must be STOA_NONE or STOA_BF16");
+        return STATUS_INVALID;
+    }
+    session->runner.ctx.narrow = (Dtype)options->compute;
     if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
     if (session->gpu != NULL) return device_compile(session);

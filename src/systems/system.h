@@ -23,6 +23,7 @@ typedef struct SystemCtx {
     Views        *views;     /* filled by layout */
     Loops        *loops;     /* filled by lower */
     Plan         *plan;      /* filled by launch and memory */
+    Dtype         narrow;    /* what matrix products compute in (narrow.c); NIL: as written */
     uint32_t      fuel;      /* optional rewrites still allowed */
     Scheduler    *scheduler; /* schedules each kernel for the target; NULL: the rules */
     void         *scheduler_context;

@@ -22,6 +22,7 @@
 #define AUX         OP_AUX
 #define DERIVED     OP_DERIVED
 #define LATE        OP_LATE
+#define PRODUCT     OP_PRODUCT
 #define MANY        OP_MANY
 #define REQUIRED    (-1e300)
 

@@ -217,6 +217,58 @@ TEST(interpreter_and_fast_path_agree) {
     stoa_context_destroy(context);
 }
 
+TEST(devices_that_are_not_there_are_refused) {
+    (void)arena;
+    static const char *const devices[] = {"tpu", "cuda:", "cuda:0x", "cuda:99999", "cuda:999"};
+    StoaContext             *context = open_context();
+    StoaProgram             *program = NULL;
+    REQUIRE(parse(context, "graph f(%x: f32[B]) {\n  %y = tanh %x\n  return %y\n}\n", &program) ==
+            STOA_OK);
+    for (size_t i = 0; i < LENGTH(devices); i++) {
+        StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+        StoaSession       *session = NULL;
+        options.device = devices[i];
+        EXPECT(stoa_compile(program, &options, &session) != STOA_OK);
+        EXPECT(session == NULL);
+        if (i < 4)
+            EXPECT_CODE(context, DIAG_API_MISUSE);
+        else /* no driver, or not as many devices */
+            EXPECT(strstr(stoa_message(context), "error[GPU_") != NULL);
+    }
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
+/* Operands are rounded to bf16 (3 decimal digits), the rest is f32; what is no product is exact. */
+TEST(products_compute_in_bf16_when_asked_to) {
+    (void)arena;
+    static const char text[] = "graph f(%x: f32[B,3], %w: f32[3,2]) {\n"
+                               "  %y = matmul %x, %w\n  %z = add %x, %x\n  return %y, %z\n}\n";
+    StoaContext      *context = open_context();
+    StoaProgram      *program = NULL;
+    float x[3] = {1.0009765625f, -2, 3}, w[6] = {1, 0.5f, 1, 0.25f, 1, 0.125f}, y[2], z[3];
+    REQUIRE(parse(context, text, &program) == STOA_OK);
+    for (int slow = 0; slow < 2; slow++) {
+        StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+        StoaSession       *session = NULL;
+        StoaTensor         inputs[2] = {{STOA_F32, 2, {1, 3}, x}, {STOA_F32, 2, {3, 2}, w}};
+        StoaTensor         outputs[2] = {{.data = y}, {.data = z}};
+        options.interpreter = slow == 1;
+        options.compute = STOA_BF16;
+        REQUIRE(stoa_compile(program, &options, &session) == STOA_OK);
+        EXPECT(stoa_run(session, "f", inputs, 2, outputs, 2, NULL) == STOA_OK);
+        EXPECT_EQ(outputs[0].dtype, STOA_F32);
+        EXPECT(y[0] == 2 && y[1] == 0.375f); /* of 1, not of 1 + 2^-10 */
+        EXPECT(z[0] == 2.001953125f);
+        stoa_session_destroy(session);
+        options.compute = STOA_F64;
+        EXPECT(stoa_compile(program, &options, &session) != STOA_OK);
+        EXPECT_CODE(context, DIAG_API_MISUSE);
+    }
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
 /* A loss that is never finite: the step does not count, and the policy decides what happens. */
 TEST(training_on_a_loss_that_is_not_finite_fails_when_asked_to) {
     static const char text[] =

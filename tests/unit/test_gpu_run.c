@@ -61,6 +61,7 @@ TEST(gpu_says_what_has_no_kernel) {
     plan->launches.args_first[row] = first;
     plan->launches.args_count[row] = 2;
     plan->launches.op[row] = op;
+    plan->launches.attrs[row] = g.world->code.ops.attrs[op.row];
     for (uint32_t i = 0; i < 2; i++)
         plan->args.arg[first + i] = (LaunchArg){
             .dtype = DTYPE_F32, .rank = 2, .dense = true, .dims = dims, .strides = strides};
