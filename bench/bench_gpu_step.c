@@ -1,10 +1,11 @@
 /* A training step of a GPT as one plan on the device: time of the replayed graph, tokens and
  * floating-point operations a second, and the launches that take most of it.
  *
- * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, whose
- * products may round to tf32. What the step computes is checked by tests/gpu/test_run_programs.c;
- * here the loss must be near the logarithm of the vocabulary and the gradient have a norm.
- * Times of single launches are those of each alone, so they add up to more than the step. */
+ * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, with
+ * products in bf16 (systems/narrow.c) and, apart from that, in tf32. What the step computes is
+ * checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of the
+ * vocabulary and the gradient have a norm. Times of single launches are those of each alone, so
+ * they add up to more than the step. */
 #include "bench/gpu_bench.h"
 
 #include <math.h>
@@ -28,6 +29,7 @@ typedef struct Step {
     Plan          *plan;
     GpuPlan       *gpu;
     CuPtr         *slots;
+    Dtype          narrow;
     Tensor         inputs[INPUTS];
     uint32_t       vocab;
 } Step;
@@ -46,6 +48,7 @@ static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length)
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
     gpu_describe(&target, gpu_kit_attends(s->kit));
     runner_open(&s->runner, s->world, &target);
+    s->runner.ctx.narrow = s->narrow;
     must(s, runner_compile(&s->runner), "compiling");
     gpu_bench_must(b,
                    gpu_emit_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch,
@@ -128,38 +131,28 @@ static void tell_slowest(Step *s) {
     }
 }
 
-int main(int argc, char **argv) {
-    GpuBench     b;
-    int          status = 0;
+/* One training step in an arithmetic: narrow, or f32 with products in tf32. */
+static void measure(GpuBench *b, const GptConfig *config, int64_t rows, Dtype narrow) {
+    Step         s = {.b = b, .vocab = config->vocab, .narrow = narrow};
     StoaContext *context = NULL;
     StoaProgram *program = NULL;
-    GptConfig    config = model_gpt_preset();
-    if (!gpu_bench_open(&b, "gpu_step", (const char *const[]){NULL}, argc, argv, &status))
-        return status;
-    Step    s = {.b = &b};
-    int64_t rows = b.bench.size ? (int64_t)b.bench.size : b.bench.smoke ? 2 : 8;
-    if (!b.bench.smoke) {
-        config.vocab = 50304;
-        config.context = 1024;
-        config.layers = config.heads = 12;
-        config.width = 768;
-    }
-    s.vocab = config.vocab;
+    const char  *name = narrow == DTYPE_NIL ? "GPT step, tf32" : "GPT step, bf16";
     must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
     must(&s, stoa_program_create(context, &program) == STOA_OK, "a program");
-    must(&s, model_gpt_build(program, &config) == STOA_OK, "the model");
-    compile(&s, program, rows, config.context);
+    must(&s, model_gpt_build(program, config) == STOA_OK, "the model");
+    compile(&s, program, rows, config->context);
     fill(&s);
-    gpu_bench_must(&b, run(&s, b.stream, &b.diags), "the first step");
-    double loss = output(&s, "loss"), norm = output(&s, "norm"), wanted = log(config.vocab);
+    gpu_bench_must(b, run(&s, b->stream, &b->diags), "the first step");
+    double loss = output(&s, "loss"), norm = output(&s, "norm"), wanted = log(config->vocab);
     printf("# loss %.4f (log of the vocabulary %.4f), gradient norm %.4f\n", loss, wanted, norm);
     must(&s, fabs(loss - wanted) < 0.5 && norm > 0 && norm < 1e6, "the loss of random weights");
-    double tokens = (double)(rows * config.context);
-    double parameters = (double)model_gpt_parameters(&config);
-    double flops = tokens * (6 * parameters + 6.0 * config.layers * config.width * config.context);
-    GpuTimed     timed = gpu_bench_time(&b, "GPT step", 10, 2, run, &s, flops, 0, 0);
+    double tokens = (double)(rows * config->context);
+    double parameters = (double)model_gpt_parameters(config);
+    double flops =
+        tokens * (6 * parameters + 6.0 * config->layers * config->width * config->context);
+    GpuTimed     timed = gpu_bench_time(b, name, 10, 2, run, &s, flops, 0, 0);
     GpuPlanStats stats = gpu_plan_stats(s.gpu);
-    bench_tell_number(&b.bench, "tokens", (uint64_t)tokens, tokens / timed.median_us * 1e6,
+    bench_tell_number(&b->bench, "tokens", (uint64_t)tokens, tokens / timed.median_us * 1e6,
                       "tokens/s", 0);
     printf(
         "# %u launches, %u nodes, %u products, %u attentions, %.1f MB workspace, %.2f GB arena\n",
@@ -174,6 +167,28 @@ int main(int argc, char **argv) {
     world_close(s.world);
     stoa_program_destroy(program);
     stoa_context_destroy(context);
+}
+
+int main(int argc, char **argv) {
+    GpuBench  b;
+    int       status = 0;
+    GptConfig config = model_gpt_preset();
+    if (!gpu_bench_open(&b, "gpu_step", (const char *const[]){NULL}, argc, argv, &status))
+        return status;
+    int64_t rows = b.bench.size ? (int64_t)b.bench.size : b.bench.smoke ? 2 : 8;
+    if (!b.bench.smoke) {
+        config.vocab = 50304;
+        config.context = 1024;
+        config.layers = config.heads = 12;
+        config.width = 768;
+    }
+    static const Dtype       narrow[] = {DTYPE_BF16, DTYPE_NIL};
+    static const char *const names[] = {"GPT step, bf16", "GPT step, tf32"};
+    for (size_t i = 0; i < LENGTH(narrow); i++) {
+        uint64_t used = b.memory.used;
+        if (bench_wants(&b.bench, names[i])) measure(&b, &config, rows, narrow[i]);
+        gpu_release(&b.memory, used);
+    }
     gpu_bench_close(&b);
     return 0;
 }
