@@ -64,7 +64,8 @@ void gpu_describe(Target *out_target, bool attention) {
                            .compiles = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
-                           .keeps = attention ? keeps : NULL};
+                           .keeps = attention ? keeps : NULL,
+                           .machine = {.gb_s = {2000}, .gflop_s = 1e5, .launch_us = 3}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;

@@ -136,6 +136,7 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
             continue;
         p->owner[mine] = owner;
         p->users[owner]++;
+        buffers->over[mine] = theirs;
         buffers->offset[mine] = buffers->offset[theirs];
         return;
     }
@@ -168,6 +169,7 @@ Ran sys_memory(SystemCtx *ctx) {
     for (uint32_t row = 1; row < plan->launches.table.count; row++) {
         uint32_t operands = plan->launches.operands[row], count = plan->launches.args_count[row];
         for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
+        plan->launches.live[row] = p.alive;
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = plan->launches.args_first[row] + i, buffer = plan->args.buffer[at];
             plan->args.arg[at].slot = plan->buffers.slot[buffer]; /* assign_in_place moves some */
