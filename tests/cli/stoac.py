@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Schedules and the peak of memory on the command line: what `stoac --steps` prints, `--schedule` reads; `--explain`
-begins with the loops as they were lowered and ends with those that are compiled.
+"""Schedules and the peak of memory on the command line: what `stoac --steps` prints, `--schedule`
+reads; `--explain` begins with the loops as they were lowered and ends with those that are
+compiled.
 
 Usage: tests/cli/stoac.py STOAC.
 """
@@ -95,7 +96,8 @@ class Schedules(unittest.TestCase):
         words = [STOAC, self.path("g.ir"), "--peak"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
         self.assertIn("graph g at B=4: 768 bytes of intermediates, at launch 3", done.stdout)
-        self.assertRegex(done.stdout, r"\n +256  33.3 %  %y +(linear|matmul|dot_general) +f32\[B,16\]")
+        self.assertRegex(done.stdout,
+                         r"\n +256  33.3 %  %y +(linear|matmul|dot_general) +f32\[B,16\]")
         self.assertEqual(subprocess.run(words + ["--memory-budget", "768"], timeout=60,
                                         capture_output=True, check=False).returncode, 0)
         words += ["--memory-budget", "0.5KiB"]
