@@ -63,22 +63,18 @@ Plan *fit_plan(Runner *runner, GraphId graph, const Tensor *inputs, uint32_t cou
     return NULL;
 }
 
+/* Recomputing needs launches, and changes which there are: the plan serves it alone. */
 static bool fit_graph(Runner *runner, GraphId graph) {
-    World *world = runner->ctx.world;
-    Plan  *plan = fit_plan(runner, graph, NULL, 0, true, &world->diags);
+    Plan *plan = fit_plan(runner, graph, NULL, 0, false, &runner->ctx.world->diags);
     if (plan == NULL) return false;
-    bool  good = plan->arena_bytes <= runner->ctx.budget;
-    StrId name = world->code.graphs.name[graph.row];
-    if (!good)
-        (void)diags_add(&world->diags, DIAG_BUDGET_SMALL, 0,
-                        diags_str(&world->diags, strings_get(&world->strings, name)),
-                        runner->ctx.budget, plan->arena_bytes, 0);
+    runner->ctx.plan = plan;
+    bool good = runner_run(runner, SYSTEM_recompute);
+    runner->ctx.plan = NULL;
     plan_close(plan);
     return good;
 }
 bool fit_budget(Runner *runner) {
-    bool good = true;
-    for (uint32_t row = 1; row < runner->ctx.world->code.graphs.table.count && good; row++)
-        good = fit_graph(runner, (GraphId){row});
-    return good;
+    for (uint32_t row = 1; row < runner->ctx.world->code.graphs.table.count; row++)
+        if (!fit_graph(runner, (GraphId){row})) return false;
+    return true;
 }
