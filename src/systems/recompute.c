@@ -1,19 +1,16 @@
-/* recompute: which intermediates are computed again instead of kept, so that a graph fits a budget?
+/* recompute: which values are computed again instead of kept, so that a graph fits a budget?
  *
- * The search goes round by round. Each looks at the launch with the most alive and asks of every
- * launch whose results lie idle there (written and read before, read again later): what would
- * splitting it free (recompute_inner.h), and what would the second run cost? What its second run
- * reads must be alive then: it is kept for that, or split as well, whichever is cheaper a byte. The
- * cheapest a byte are split until a share of the peak is gone. The rounds do not depend on the
- * budget, only where they end does: so the least that they reach is a fact of the program, and a
- * budget of that much can be met.
+ * Each round of the search looks at the launch with the most alive and asks of every launch whose
+ * results lie idle there (read before, and read again later): what would splitting it free
+ * (recompute_inner.h), and what would the second run cost? What that reads must be alive then: it
+ * is kept for it, or split as well, whichever is cheaper a byte. The cheapest are split until a
+ * share of the peak is gone. Rounds do not depend on the budget, only where they end does: the
+ * least that they reach is a fact of the program, and a budget of that much can be met.
  *
- * Rounds are judged by what is alive, a budget by placing every buffer, as planning will. Second
+ * Rounds are judged by what is alive, a budget by placing every buffer as planning will. Second
  * runs are the same kernels on the same operands and give the same bits; random numbers are
- * counted, not drawn. Effects, state, rows of graphs with late sizes and what is assigned run once.
- *
- * Needs launches of one graph at typical sizes; writes the code, views and kernels anew. Each round
- * is linear in launch arguments. */
+ * counted, not drawn. Effects, state, what is assigned and graphs with late sizes run once. Needs
+ * launches at typical sizes; writes code, views and kernels anew. Linear in arguments a round. */
 #include <stdlib.h>
 
 #include "systems/recompute_inner.h"

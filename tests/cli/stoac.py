@@ -98,12 +98,14 @@ class Schedules(unittest.TestCase):
         self.assertIn("graph g at B=4: 768 bytes of intermediates, at launch 3", done.stdout)
         self.assertRegex(done.stdout,
                          r"\n +256  33.3 %  %y +(linear|matmul|dot_general) +f32\[B,16\]")
-        self.assertEqual(subprocess.run(words + ["--memory-budget", "768"], timeout=60,
-                                        capture_output=True, check=False).returncode, 0)
-        words += ["--memory-budget", "0.5KiB"]
+        done = subprocess.run(words + ["--memory-budget", "0.5KiB"], capture_output=True, text=True,
+                              timeout=60, check=True)
+        self.assertIn("graph g at B=4: 512 bytes of intermediates", done.stdout)
+        words += ["--memory-budget", "511"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 1)
         self.assertIn("error[BUDGET_SMALL]", done.stderr)
+        self.assertIn("512 is the least", done.stderr)
 
     def test_what_is_wrong_is_said(self):
         self.write("book", "kernel all\nsplit 1 4 0\nfuse 0\n")
