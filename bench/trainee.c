@@ -86,7 +86,11 @@ bool trainee_build(Trainee *t) {
            good(t, t->model.images ? model_lenet_build(t->program, &lenet)
                                    : model_gpt_build(t->program, &t->model.gpt));
 }
-bool trainee_compile(Trainee *t) { return good(t, stoa_compile(t->program, NULL, &t->session)); }
+bool trainee_compile(Trainee *t) {
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    options.memory_budget = t->memory_budget;
+    return good(t, stoa_compile(t->program, &options, &t->session));
+}
 void trainee_close(Trainee *t) {
     stoa_session_destroy(t->session);
     stoa_program_destroy(t->program);

@@ -25,6 +25,7 @@ typedef struct Trainee {
     int32_t     *targets; /* batch x length */
     float       *pixels;
     float        rate, step, loss, norm; /* in: rate; out: the others */
+    uint64_t     memory_budget;          /* in, before compiling; 0: none */
 } Trainee;
 
 /* The parts of getting ready, in this order, so that each can be timed. False with a message on

@@ -4,19 +4,29 @@
  * results lie idle there (read before, and read again later): what would splitting it free
  * (recompute_inner.h), and what would the second run cost? What that reads must be alive then: it
  * is kept for it, or split as well, whichever is cheaper a byte. The cheapest are split until a
- * share of the peak is gone. Rounds do not depend on the budget, only where they end does: the
- * least that they reach is a fact of the program, and a budget of that much can be met.
+ * share of the peak is gone; where nothing is left to split, a chain of second runs is cut. Rounds
+ * do not depend on the budget, only where they end does: the least that they reach is a fact of the
+ * program, and a budget of that much can be met.
  *
  * Rounds are judged by what is alive, a budget by placing every buffer as planning will. Second
- * runs are the same kernels on the same operands and give the same bits; random numbers are
- * counted, not drawn. Effects, state, what is assigned and graphs with late sizes run once. Needs
- * launches at typical sizes; writes code, views and kernels anew. Linear in arguments a round. */
+ * runs are the same kernels on the same operands: the same bits, random ones too. Effects, state,
+ * what is assigned and graphs with late sizes run once. Needs launches at typical sizes; writes
+ * code, views and kernels anew. Linear in launch arguments a round; note 0013. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "systems/recompute_inner.h"
 
-enum { ROUNDS_MAX = 1024, CHAIN_MAX = 256, SMALL_SHARE = 8 };
-static const double ROUND_SHARE = 0.01, CHECK_SLACK = 1.03;
+enum {
+    ROUNDS_MAX = 256,
+    CHAIN_MAX = 64,   /* launches that are split together */
+    SMALL_SHARE = 8,  /* less than this part of what is freed is kept, not made again */
+    CUTS_TRIED = 4,   /* places to cut a chain at */
+    KEEPS_TRIED = 16, /* splits that are taken back at the end, if there is room */
+    SPLITS_EACH = 4   /* of a launch, on average: where the search gives up */
+};
+/* Of the peak that a round takes away: fine steps for small graphs, fewer rounds for large ones. */
+static const double ROUND_SHARE = 0.04, ROUND_LAUNCHES = 3000, CHECK_SLACK = 1.03;
 
 typedef struct Round {
     uint32_t splits; /* done so far */
@@ -51,23 +61,34 @@ static bool graph_is_plain(const Code *code, uint32_t block) {
     }
     return true;
 }
+/* What rows read that launch nothing on their own place (assignments, empty results) runs once. */
+static void find_fixed(Recompute *r) {
+    const Code *code = &r->ctx->world->code;
+    uint32_t   *launch = ARENA_ARRAY_ZERO(r->ctx->scratch, uint32_t, code->ops.table.count);
+    uint32_t    block = code->graphs.block[r->plan->graph.row].row;
+    for (uint32_t row = 1; row < r->launches; row++)
+        if (r->plan->launches.opcode[row] != OP_ASSIGN) launch[r->plan->launches.op[row].row] = row;
+    for (uint32_t row = code->blocks.op_first[block]; row < code->blocks.op_last[block]; row++) {
+        bool view = (op_info(code, (OpId){row})->flags & OP_VIEW) != 0;
+        if (launch[row] != 0 || view || code->ops.block[row].row != block) continue;
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+            ValueId base = r->ctx->views->base[op_operand(code, (OpId){row}, i).row];
+            r->can[launch[value_op(code, base).row]] = false; /* [0] is nobody's */
+        }
+    }
+}
 static void find_able(Recompute *r) {
     const Launches *launches = &r->plan->launches;
     const Code     *code = &r->ctx->world->code;
     bool            plain = graph_is_plain(code, code->graphs.block[r->plan->graph.row].row);
     for (uint32_t row = 1; row < r->launches; row++) {
-        uint32_t flags = op_infos[launches->opcode[row]].flags;
-        r->can[row] = plain && launches->operands[row] != 0 &&
-                      launches->operands[row] <= RECOMPUTE_OPERANDS_MAX &&
+        uint32_t flags = op_infos[launches->opcode[row]].flags, operands = launches->operands[row];
+        r->can[row] = plain && operands != 0 && operands <= RECOMPUTE_OPERANDS_MAX &&
                       ((flags & OP_PURE) != 0 || launches->opcode[row] == OP_FUSED) &&
                       (flags & (OP_INPLACE | OP_EFFECT)) == 0;
         r->us[row] = recompute_cost(r->ctx, r->plan, row);
     }
-    for (uint32_t row = 1; row < r->launches; row++) {
-        uint32_t value = launch_buffers(r->plan, row)[0];
-        if (launches->opcode[row] == OP_ASSIGN && r->maker[value] != 0)
-            r->can[r->maker[value]] = false;
-    }
+    find_fixed(r);
 }
 
 /* Places the plan as it is: what takes over what, and what lives in the arena at all. */
@@ -100,7 +121,7 @@ static void open_rounds(Search *s) {
     Arena   *scratch = s->r.ctx->scratch;
     uint32_t both = s->r.launches + s->r.buffers;
     find_able(&s->r);
-    s->splits = ARENA_ARRAY(scratch, Split, s->r.launches);
+    s->splits = ARENA_ARRAY(scratch, Split, SPLITS_EACH * s->r.launches + CHAIN_MAX + ROUNDS_MAX);
     s->rounds = ARENA_ARRAY(scratch, Round, ROUNDS_MAX + 1);
     s->read = ARENA_ARRAY(scratch, uint32_t, s->r.buffers);
     s->stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, both);
@@ -144,6 +165,16 @@ static uint64_t kept_for(const Search *s, uint32_t buffer) {
     if (tape->first[version] == 0 || tape->first[version] > tape->peak) return 0;
     return tape->last[version] > tape->peak ? 0 : r->bytes[buffer];
 }
+/* Nobody reads it up to the peak: it would run there instead of here. */
+static bool only_moves(const Search *s, uint32_t launch) {
+    const Recompute *r = &s->r;
+    const uint32_t  *used = launch_buffers(r->plan, launch);
+    bool             moves = true;
+    for (uint32_t i = r->plan->launches.operands[launch]; i < r->plan->launches.args_count[launch];
+         i++)
+        moves &= r->maker[used[i]] != 0 && s->read[used[i]] == 0;
+    return moves;
+}
 static bool seen(Search *s, uint32_t place) {
     bool before = s->stamp[place] == s->stamps;
     s->stamp[place] = s->stamps;
@@ -160,20 +191,18 @@ static Candidate weigh(Search *s, uint32_t launch, bool chain) {
     (void)seen(s, launch);
     for (uint32_t k = 0; k < s->chain_count; k++) {
         const uint32_t *used = launch_buffers(r->plan, s->chain[k]);
-        c.us += r->us[s->chain[k]];
+        c.us += only_moves(s, s->chain[k]) ? 0 : r->us[s->chain[k]];
         c.bytes += (double)freed_by(s, s->chain[k]);
         for (uint32_t i = 0; i < r->plan->launches.operands[s->chain[k]]; i++) {
             uint64_t keep = kept_for(s, used[i]);
             uint32_t maker = r->maker[used[i]];
             if (keep == 0 || seen(s, r->launches + used[i])) continue;
-            bool again = chain && r->can[maker] && r->split[maker] == 0 &&
-                         (double)keep * SMALL_SHARE > c.bytes;
+            bool again = chain && r->can[maker] && r->split[maker] < s->tape.at[s->tape.peak] &&
+                         (double)keep * SMALL_SHARE > c.bytes && s->chain_count < CHAIN_MAX;
             if (!again)
                 c.bytes -= (double)keep;
-            else if (!seen(s, maker) && s->chain_count < CHAIN_MAX)
+            else if (!seen(s, maker))
                 s->chain[s->chain_count++] = maker;
-            else if (s->chain_count == CHAIN_MAX)
-                c.bytes = 0;
         }
     }
     return c;
@@ -197,7 +226,6 @@ static uint32_t find_candidates(Search *s) {
     return count;
 }
 
-/* --- rounds ----------------------------------------------------------------------------------- */
 /* Splits the launches in s->chain at the peak. */
 static void split_chain(Search *s) {
     uint32_t after = s->tape.at[s->tape.peak];
@@ -206,13 +234,93 @@ static void split_chain(Search *s) {
         s->splits[s->splits_count++] = (Split){s->chain[k], after};
     }
 }
+/* --- cuts ------------------------------------------------------------------------------------- */
+typedef struct Chain { /* second runs before one launch: positions [first, last] */
+    uint32_t first, last;
+    uint64_t bytes; /* of theirs that are alive at the peak */
+} Chain;
+static uint64_t copies_alive(const Search *s, uint32_t position) {
+    const Recompute *r = &s->r;
+    uint32_t         launch = s->tape.launch[position];
+    const uint32_t  *used = launch_buffers(r->plan, launch);
+    uint64_t         bytes = 0;
+    for (uint32_t i = r->plan->launches.operands[launch]; i < r->plan->launches.args_count[launch];
+         i++)
+        if (s->tape.last[2 * used[i] + 1] > s->tape.peak) bytes += r->bytes[used[i]];
+    return bytes;
+}
+static Chain heaviest_chain(const Search *s) {
+    const Tape *tape = &s->tape;
+    Chain       heaviest = {0}, now = {0};
+    for (uint32_t p = 1; p < tape->peak; p++) {
+        if (!tape->again[p]) continue;
+        if (!tape->again[p - 1] || tape->at[p - 1] != tape->at[p]) now = (Chain){.first = p};
+        now.last = p;
+        now.bytes += copies_alive(s, p);
+        if (now.bytes > heaviest.bytes) heaviest = now;
+    }
+    return heaviest;
+}
+/* Runs of the chain whose results are all that later ones read of it: positions to chain_cuts. */
+static uint32_t find_cuts(Search *s, Chain chain) {
+    const Recompute *r = &s->r;
+    const Tape      *tape = &s->tape;
+    uint32_t         count = chain.last - chain.first + 1, cuts = 0, far = 0;
+    uint32_t        *reach = ARENA_ARRAY_ZERO(r->ctx->scratch, uint32_t, count);
+    for (uint32_t p = chain.first; p <= chain.last; p++) {
+        const uint32_t *used = launch_buffers(r->plan, tape->launch[p]);
+        for (uint32_t i = 0; i < r->plan->launches.operands[tape->launch[p]]; i++) {
+            uint32_t made = tape->first[2 * used[i] + 1];
+            if (recompute_late(r, tape->at[p], used[i]) && made >= chain.first && made < p)
+                reach[made - chain.first] = p;
+        }
+    }
+    for (uint32_t p = chain.first; p < chain.last; p++) {
+        if (p != chain.first && far <= p && reach[p - chain.first] != 0) s->chain[cuts++] = p;
+        if (reach[p - chain.first] > far) far = reach[p - chain.first];
+    }
+    return cuts;
+}
+/* Keeps one result in the middle of the heaviest chain, so that what lies before it is made again
+ * later, each part where it is needed. False when that does not lower the peak. */
+static bool cut_chain(Search *s) {
+    uint64_t  before = s->tape.live[s->tape.peak], least = before;
+    ArenaMark mark = arena_mark(s->r.ctx->scratch);
+    uint32_t  count = find_cuts(s, heaviest_chain(s)), best = 0;
+    uint32_t  tried = count < CUTS_TRIED ? count : CUTS_TRIED;
+    arena_release(s->r.ctx->scratch, mark);
+    uint32_t launches[CUTS_TRIED];
+    for (uint32_t i = 0; i < tried; i++)
+        launches[i] = s->tape.launch[s->chain[(2 * i + 1) * count / (2 * tried)]];
+    for (uint32_t i = 0; i < tried; i++) {
+        uint32_t after = s->r.split[launches[i]];
+        s->r.split[launches[i]] = 0;
+        recompute_write_tape(&s->r, &s->tape);
+        if (s->tape.live[s->tape.peak] < least) {
+            least = s->tape.live[s->tape.peak];
+            best = launches[i];
+        }
+        s->r.split[launches[i]] = after;
+    }
+    if (best != 0) {
+        s->r.split[best] = 0;
+        s->r.can[best] = false; /* for good */
+        s->splits[s->splits_count++] = (Split){best, 0};
+    }
+    recompute_write_tape(&s->r, &s->tape);
+    if (best != 0) s->rounds[s->rounds_count++] = (Round){s->splits_count, least};
+    return best != 0;
+}
+
+/* --- rounds ----------------------------------------------------------------------------------- */
 /* One round; false when nothing at the peak can be computed again. */
 static bool next_round(Search *s) {
-    double   wanted = ROUND_SHARE * (double)s->tape.live[s->tape.peak], done = 0;
+    double   share = ROUND_SHARE * fmin(1, (double)s->r.launches / ROUND_LAUNCHES);
+    double   wanted = share * (double)s->tape.live[s->tape.peak], done = 0;
     uint32_t before = s->splits_count;
-    if (s->rounds_count > ROUNDS_MAX) return false;
     uint32_t count = find_candidates(s);
-    for (uint32_t i = 0; i < count && done < wanted; i++) {
+    uint32_t room = SPLITS_EACH * s->r.launches;
+    for (uint32_t i = 0; i < count && done < wanted && s->splits_count < room; i++) {
         if (s->r.split[s->candidates[i].launch] != 0) continue; /* in a chain before */
         Candidate now = weigh(s, s->candidates[i].launch, s->candidates[i].chain);
         if (now.bytes <= 0) continue;
@@ -231,16 +339,20 @@ static uint64_t place_splits(Search *s, uint32_t count) {
     recompute_write_tape(&s->r, &s->tape);
     return recompute_place(&s->r, &s->tape, NULL);
 }
+/* Whether the newest round fits, as far as can be told before the rounds are over. */
+static bool fits(const Search *s, uint64_t budget, uint64_t *out_bytes) {
+    if ((double)s->rounds[s->rounds_count - 1].alive > CHECK_SLACK * (double)budget) return false;
+    *out_bytes = recompute_place(&s->r, &s->tape, NULL);
+    return *out_bytes <= budget;
+}
 /* Rounds until one fits; its planned arena. */
 static uint64_t search_rounds(Search *s, uint64_t budget) {
     uint64_t least = UINT64_MAX;
     s->rounds_count = 0;
     s->rounds[s->rounds_count++] = (Round){0, s->tape.live[s->tape.peak]};
-    while (next_round(s)) {
-        if ((double)s->rounds[s->rounds_count - 1].alive > CHECK_SLACK * (double)budget) continue;
-        least = recompute_place(&s->r, &s->tape, NULL);
-        if (least <= budget) return least;
-    }
+    do {
+        if (fits(s, budget, &least)) return least;
+    } while (s->rounds_count < ROUNDS_MAX && (next_round(s) || cut_chain(s)));
     /* The rounds are over: the best of them, those with the least alive first. */
     uint32_t best = 0;
     bool    *tried = ARENA_ARRAY_ZERO(s->r.ctx->scratch, bool, s->rounds_count);
@@ -260,6 +372,20 @@ static uint64_t search_rounds(Search *s, uint64_t budget) {
     return place_splits(s, s->rounds[best].splits);
 }
 
+/* Rounds go too far by some: what need not be split is kept, the newest (dearest) first. */
+static void keep_spare(Search *s, uint64_t budget) {
+    uint32_t tried = 0;
+    for (uint32_t i = s->splits_count; i-- > 0 && tried < KEEPS_TRIED;) {
+        uint32_t launch = s->splits[i].launch, after = s->r.split[launch];
+        if (after == 0 || after != s->splits[i].after) continue;
+        tried++;
+        s->r.split[launch] = 0;
+        recompute_write_tape(&s->r, &s->tape);
+        if (s->tape.live[s->tape.peak] > budget || recompute_place(&s->r, &s->tape, NULL) > budget)
+            s->r.split[launch] = after;
+    }
+}
+
 /* --- the system ------------------------------------------------------------------------------- */
 Ran sys_recompute(SystemCtx *ctx) {
     Search s = {0};
@@ -277,6 +403,7 @@ Ran sys_recompute(SystemCtx *ctx) {
                         bytes, 0);
         return (Ran){0};
     }
+    keep_spare(&s, ctx->budget);
     uint32_t changed = 0;
     for (uint32_t row = 1; row < s.r.launches; row++) {
         if (s.r.split[row] == 0) continue;

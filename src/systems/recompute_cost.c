@@ -37,11 +37,30 @@ static double table_depth(const Plan *plan, uint32_t launch, const LaunchArg *ar
     (void)plan, (void)launch;
     return elements(&args[1]);
 }
+static double keys_grad_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+    return keys_depth(plan, launch, args) / 2 * 5;
+}
+static double table_grad_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+    (void)plan, (void)launch;
+    return 3 * (double)args[1].dims[0];
+}
 static DepthFn *const depths[OP_COUNT] = {
-    [OP_DOT_GENERAL] = dot_depth, [OP_LINEAR] = row_depth,
-    [OP_MATMUL] = row_depth,      [OP_CONVOLUTION] = window_depth,
-    [OP_ATTENTION] = keys_depth,  [OP_LINEAR_CROSS_ENTROPY] = table_depth,
+    [OP_DOT_GENERAL] = dot_depth,
+    [OP_LINEAR] = row_depth,
+    [OP_MATMUL] = row_depth,
+    [OP_CONVOLUTION] = window_depth,
+    [OP_ATTENTION] = keys_depth,
+    [OP_ATTENTION_GRAD] = keys_grad_depth,
+    [OP_LINEAR_CROSS_ENTROPY] = table_depth,
+    [OP_LINEAR_CROSS_ENTROPY_GRAD] = table_grad_depth,
 };
+double recompute_flops(const Plan *plan, uint32_t launch) {
+    const LaunchArg *args = launch_args(plan, launch);
+    uint32_t         operands = plan->launches.operands[launch];
+    DepthFn         *depth = depths[plan->launches.opcode[launch]];
+    if (depth == NULL || operands == plan->launches.args_count[launch]) return 0;
+    return 2 * elements(&args[operands]) * depth(plan, launch, args);
+}
 
 /* Additions for each element, of all rows of a kernel. */
 static double arithmetic(const Code *code, OpId op) {
@@ -58,19 +77,15 @@ double recompute_cost(const SystemCtx *ctx, const Plan *plan, uint32_t launch) {
     enum { PLAIN_RATE = 8 }; /* plain operations are as much slower than those of products */
     const TargetMachine *machine = ctx->target != NULL ? &ctx->target->machine : &plain;
     const LaunchArg     *args = launch_args(plan, launch);
-    uint32_t operands = plan->launches.operands[launch], count = plan->launches.args_count[launch];
-    double   bytes = 0, most = 0;
+    uint32_t             count = plan->launches.args_count[launch];
+    double               bytes = 0, most = 0, flops = recompute_flops(plan, launch);
     for (uint32_t i = 0; i < count; i++) {
         double size = elements(&args[i]);
         bytes += size * dtype_bytes((Dtype)args[i].dtype);
         most = fmax(most, size);
     }
-    DepthFn *depth = depths[plan->launches.opcode[launch]];
-    double   flops =
-        depth != NULL && count > operands
-              ? 2 * elements(&args[operands]) * depth(plan, launch, args)
-              : PLAIN_RATE * most * arithmetic(&plan->world->code, plan->launches.op[launch]);
-    double us =
-        fmax(flops / (machine->gflop_s * 1e3), bytes / (machine->gb_s[machine->caches] * 1e3));
-    return us + machine->launch_us;
+    if (flops == 0)
+        flops = PLAIN_RATE * most * arithmetic(&plan->world->code, plan->launches.op[launch]);
+    return machine->launch_us +
+           fmax(flops / (machine->gflop_s * 1e3), bytes / (machine->gb_s[machine->caches] * 1e3));
 }

@@ -1,10 +1,11 @@
 /* What the sources of the recompute system share.
  *
- * A launch is kept, or split: uses of its results by launches up to `split` read what it wrote,
+ * A launch is kept, or split: uses of its results by launches up to a point read what it wrote,
  * later ones read a copy that a second run of it writes just before the first of them. Such a run
- * reads copies itself where its operands are split too, so a chain is run again as a whole. A tape
- * is the list of launches that follows from the splits; everything is judged on tapes, and the code
- * is rewritten once, at the end. */
+ * reads copies itself where its operands are split too, so a chain is run again as a whole; a first
+ * run that nobody reads is dropped: then the launch has only moved. A tape is the list of launches
+ * that follows from the splits; everything is judged on tapes, and the code is rewritten once, at
+ * the end. */
 #ifndef STOA_SYSTEMS_RECOMPUTE_INNER_H
 #define STOA_SYSTEMS_RECOMPUTE_INNER_H
 
@@ -13,7 +14,7 @@
 
 enum { RECOMPUTE_OPERANDS_MAX = 64 };
 typedef struct Split {
-    uint32_t launch, after; /* after: the launch whose later ones read the copy */
+    uint32_t launch, after; /* after: the launch whose later ones read the copy; 0: kept */
 } Split;
 
 typedef struct Recompute {
@@ -43,6 +44,8 @@ typedef struct Tape {
     uint32_t *first, *last; /* by version: position that writes it (0: none), that reads it last */
     uint64_t *live;         /* by position: bytes; about what planning will find */
     uint32_t  peak;         /* position of the most */
+    bool     *dropped;      /* by launch: nobody reads the first run, so there is none */
+    bool     *wanted;       /* by version: somebody reads it */
     uint32_t *stack;
     uint32_t *done; /* by launch: stamp of the tape that holds its second run */
     uint32_t  stamp;
@@ -51,6 +54,8 @@ typedef struct Tape {
 
 /* recompute_cost.c: microseconds of a launch, from bytes moved and arithmetic. */
 double recompute_cost(const SystemCtx *ctx, const Plan *plan, uint32_t launch);
+/* Arithmetic of products, convolutions and attention; 0 for all else. */
+double recompute_flops(const Plan *plan, uint32_t launch);
 
 /* recompute_tape.c */
 Tape recompute_tape(const Recompute *r, Arena *out);

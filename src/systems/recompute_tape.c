@@ -14,6 +14,8 @@ Tape recompute_tape(const Recompute *r, Arena *out) {
     tape.stack = ARENA_ARRAY(out, uint32_t, r->plan->args.table.count + r->launches);
     tape.done = ARENA_ARRAY_ZERO(out, uint32_t, r->launches);
     tape.passed = ARENA_ARRAY_ZERO(out, uint8_t, 2 * r->buffers);
+    tape.dropped = ARENA_ARRAY_ZERO(out, bool, r->launches);
+    tape.wanted = ARENA_ARRAY_ZERO(out, bool, 2 * r->buffers);
     return tape;
 }
 
@@ -86,15 +88,43 @@ static void sum_live(const Recompute *r, Tape *tape) {
     }
 }
 
-void recompute_write_tape(const Recompute *r, Tape *tape) {
+static void write_order(const Recompute *r, Tape *tape) {
     memset(tape->first, 0, 2 * r->buffers * sizeof *tape->first);
     memset(tape->last, 0, 2 * r->buffers * sizeof *tape->last);
     tape->count = 1;
     tape->stamp++;
     for (uint32_t launch = 1; launch < r->launches; launch++) {
+        if (tape->dropped[launch]) continue;
         add_needed(r, tape, launch, launch);
         add_position(r, tape, launch, launch, false);
     }
+}
+/* Drops first runs that nobody reads any more, from the last to the first; false if there are
+ * none. */
+static bool drop_unread(const Recompute *r, Tape *tape) {
+    bool some = false;
+    memset(tape->wanted, 0, 2 * r->buffers);
+    for (uint32_t p = tape->count; p-- > 1;) {
+        uint32_t        launch = tape->launch[p], operands = r->plan->launches.operands[launch];
+        const uint32_t *used = launch_buffers(r->plan, launch);
+        bool            wanted = r->split[launch] == 0;
+        for (uint32_t i = operands; i < r->plan->launches.args_count[launch]; i++)
+            wanted |= tape->wanted[2 * used[i] + tape->again[p]] ||
+                      (!tape->again[p] && r->maker[used[i]] == 0);
+        if (!wanted) {
+            tape->dropped[launch] |= !tape->again[p];
+            some |= !tape->again[p];
+            continue;
+        }
+        for (uint32_t i = 0; i < operands; i++)
+            tape->wanted[2 * used[i] + recompute_late(r, tape->at[p], used[i])] = true;
+    }
+    return some;
+}
+void recompute_write_tape(const Recompute *r, Tape *tape) {
+    memset(tape->dropped, 0, r->launches);
+    do write_order(r, tape);
+    while (drop_unread(r, tape));
     sum_live(r, tape);
 }
 

@@ -105,6 +105,8 @@ static void write_row(Writing *w, OpId op, uint32_t launch) {
     rewrite_at(&w->rw, op);
     OpId copy;
     if (launch == 0) {
+        for (uint32_t i = 0; i < old->ops.operands_count[op.row]; i++)
+            if (!value_id_some(w->rw.map[op_operand(old, op, i).row])) return; /* of what is gone */
         copy = rewrite_copy(&w->rw, op);
     } else {
         bool *late = ARENA_ARRAY(w->r->ctx->scratch, bool, old->ops.operands_count[op.row] + 1);
@@ -156,16 +158,18 @@ static void write_kernels(Writing *w) {
     LoopKernels old = {.table = {0}};
     table_open_in(&old.table, kernels->table.info, had, scratch);
     table_copy(&old.table, &kernels->table);
-    uint32_t *now = ARENA_ARRAY_ZERO(scratch, uint32_t, had); /* by old kernel: its first place */
+    uint32_t *now = ARENA_ARRAY_ZERO(scratch, uint32_t,
+                                     had); /* by the kernel it is the same as: the first place */
     table_clear(&kernels->table);
     for (uint32_t i = 0; i < w->kernels_count; i++) {
         uint32_t from = w->kernels[i].row, row = table_add(&kernels->table);
-        if (now[from] == 0) now[from] = row;
+        uint32_t same = old.same[from].row;
+        if (now[same] == 0) now[same] = row;
 #define COPY_COLUMN(type, name, doc) kernels->name[row] = old.name[from];
         LOOP_KERNELS_COLUMNS(COPY_COLUMN)
 #undef COPY_COLUMN
         kernels->op[row] = w->kernel_ops[i];
-        kernels->same[row] = (KernelId){now[old.same[from].row]};
+        kernels->same[row] = (KernelId){now[same]};
     }
 }
 
@@ -203,9 +207,14 @@ void recompute_rewrite(Recompute *r, const Tape *tape) {
         w.launch[begin] = launch_of[row] = launch;
     }
     for (uint32_t row = 1; row < count; row++) {
-        for (; w.launch[row] != 0 && tape->again[position]; position++)
+        uint32_t launch = w.launch[row];
+        if (launch != 0 && tape->dropped[launch]) {
+            row = r->plan->launches.op[launch].row; /* its block goes as well */
+            continue;
+        }
+        for (; launch != 0 && tape->again[position]; position++)
             write_again(&w, tape->launch[position], tape->at[position]);
-        position += w.launch[row] != 0; /* the launch itself */
+        position += launch != 0; /* the launch itself */
         write_row(&w, (OpId){row}, launch_of[row]);
     }
     for (uint32_t value = 1; value < values; value++)
