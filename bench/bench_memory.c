@@ -80,7 +80,7 @@ static bool measure(const Bench *bench, const TraineeModel *model, Trainee *base
         for (uint32_t i = 0; i < times[0].count; i++)
             ratios[i] = bench->lanes > 1 ? (double)times[1].wall_ns[i] / (double)times[0].wall_ns[i]
                                          : (double)times[1].cpu_ns[i] / (double)times[0].cpu_ns[i];
-        BenchResult result = {.name = "step over step without a budget",
+        BenchResult result = {.name = "step, over one without",
                               .size = percent,
                               .shape = model->name,
                               .dtype = "f32",
