@@ -4,7 +4,7 @@
  *     -r STEP[,...]    run systems, or `compile`; what they need runs before them
  *     -d NAME          print the program after each run of a system  -fno-NAME  leave it out
  *     --binary         write the binary form                         --check    verify all rows
- *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
+ *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
  *     --explain        loops and estimates before and after each step   --measure  time each
@@ -20,6 +20,7 @@
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
+#include "gpu/run.h"
 #include "systems/runner.h"
 #include "text/binary.h"
 #include "text/check.h"
@@ -31,7 +32,7 @@ typedef struct Options {
     const char    *file, *out, *steps, *expect;
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
-    bool           types, binary, check, mem, time, target, bisect, narrow;
+    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow;
     StoacSchedules schedules;
 } Options;
 
@@ -41,7 +42,7 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-                "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
+                "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
                 "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
                 "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
@@ -88,6 +89,11 @@ static bool read_flag(Options *o, String flag) {
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
 }
+static bool read_target(Options *o, String name) {
+    o->cpu = str_same(name, STR("cpu"));
+    o->cuda = str_same(name, STR("cuda"));
+    return o->cpu || o->cuda;
+}
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
     static const char *const names[] = {"-o",     "-r",         "--expect", "--target",
@@ -110,7 +116,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--compute")))
         o->narrow = *out_good = value != NULL && str_same(str_of(value), STR("bf16"));
     else if (str_same(name, STR("--target")))
-        o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
+        *out_good = value != NULL && read_target(o, str_of(value));
     else {
         *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
         o->fuel = (uint32_t)fuel;
@@ -212,15 +218,17 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     Target         target;
     Runner         runner;
     StoacSchedules schedules = o->schedules;
-    if (o->target) { cpu_describe(&target, true); }
-    runner_open(&runner, world, o->target ? &target : NULL);
+    Target        *known = o->cpu || o->cuda ? &target : NULL;
+    if (o->cpu) cpu_describe(&target, true);
+    if (o->cuda) gpu_describe(&target, true);
+    runner_open(&runner, world, known);
     runner.ctx.narrow = o->narrow ? DTYPE_BF16 : DTYPE_NIL;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
     if (quiet) schedules = (StoacSchedules){.file = schedules.file};
-    stoac_schedules_begin(&schedules, arena, &runner, o->target ? &target : NULL);
+    stoac_schedules_begin(&schedules, arena, &runner, known);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
     *out_again = !quiet && !stoac_schedules_end(&schedules, &runner) && good;
     *out_fuel = runner.ctx.fuel;

@@ -83,7 +83,7 @@ static void tell(StoacSchedules *schedules) {
 static String open_measure(StoacSchedules *schedules, Target *target) {
     EmitMeasure *measure = &schedules->measuring;
     JitOptions   options = {.level = JIT_HOST};
-    if (target == NULL) {
+    if (target == NULL || target->threads) {
         fprintf(stderr, "stoac: --search and --measure need --target cpu\n");
         exit(2);
     }

@@ -64,7 +64,13 @@ void gpu_describe(Target *out_target, bool attention) {
                            .compiles = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
-                           .keeps = attention ? keeps : NULL};
+                           .keeps = attention ? keeps : NULL,
+                           .machine = {.lanes = 132, /* multiprocessors of an H100 */
+                                       .vector_bytes = 512,
+                                       .caches = 1,
+                                       .cache_bytes = {50 << 20},
+                                       .gb_s = {5500, 3000},
+                                       .ghz = 1.7}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;

@@ -47,7 +47,7 @@ static int64_t guess(const Dims *dims, DimId dim) { // as deep as the text of a 
     default: return a > b ? a : b;
     }
 }
-static int64_t value_bytes(const Fuse *f, ValueId value) {
+int64_t fuse_value_bytes(const Fuse *f, ValueId value) {
     const Types *types = &f->world->types;
     TypeId       type = f->code->values.type[value.row];
     int64_t      bytes = dtype_bytes(type_dtype(types, type));
@@ -293,7 +293,7 @@ static void push_candidates(Fuse *f, Queue *q) {
     for (uint32_t row = f->first; row < f->last; row++) {
         uint32_t first = f->uses_first[row - f->first], last = f->uses_first[row - f->first + 1];
         if (f->kind[row - f->first] == ROW_FREE || first == last) continue;
-        int64_t bytes = value_bytes(f, op_result(f->code, (OpId){row}, 0));
+        int64_t bytes = fuse_value_bytes(f, op_result(f->code, (OpId){row}, 0));
         for (uint32_t i = first; i < last; i++) {
             uint32_t to = f->edges[f->uses[i]].to;
             if (!is_core(f, to)) continue;
