@@ -7,6 +7,7 @@
  *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --source         print the CUDA C of each kernel, for what is known of sizes
  *     --explain        loops and estimates before and after each step   --measure  time each
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
@@ -43,7 +44,7 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
-                "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
+                "             [--kernels] [--source] [--steps] [--explain] [--schedule FILE]\n"
                 "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
@@ -82,6 +83,7 @@ static bool read_flag(Options *o, String flag) {
                  {"--time", &o->time},
                  {"--bisect", &o->bisect},
                  {"--kernels", &o->schedules.kernels},
+                 {"--source", &o->schedules.source},
                  {"--steps", &o->schedules.steps},
                  {"--explain", &o->schedules.explain},
                  {"--measure", &o->schedules.measure}};

@@ -78,9 +78,11 @@ static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
  * teams hide what waits between the sums of a row; many rows need registers for the next one. */
 static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
-static uint16_t      team_of(int64_t groups, uint32_t most) {
-         uint16_t team = 1;
-         for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
+/* Words that a thread with 64 registers holds without moving others to memory. */
+enum { WORDS_WELL = 48 };
+static uint16_t team_of(int64_t groups, uint32_t most) {
+    uint16_t team = 1;
+    for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
         team = team_sizes[i];
     return team;
 }
@@ -140,7 +142,11 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     }
     if (phase->leaves_count == 0) s->team = 1;
     s->block = s->team > 32 ? s->team : EMIT_BLOCK;
-    if (phase->rows && s->held != 0) s->blocks = (uint8_t)(1024 / s->block);
+    if (phase->rows && s->held != 0) {
+        uint32_t words = s->held * s->vector * (phase->held_bytes + phase->next_bytes) / 4;
+        uint32_t threads = words > WORDS_WELL ? 512 : 1024; /* of 128 or 64 registers */
+        s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
+    }
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {

@@ -216,7 +216,11 @@ static void find_held(Planning *p) {
     for (uint32_t i = 0; i < p->phase->helds_count; i++) {
         EmitHeld held = p->phase->helds[i];
         if (held.uses < 2) continue;
-        p->phase->held_bytes += dtype_bytes((Dtype)p->loops->buffers.dtype[held.buffer.row]);
+        uint32_t bytes = dtype_bytes((Dtype)p->loops->buffers.dtype[held.buffer.row]);
+        bool     next = p->loops->nodes.kind[held.scope] == NODE_LOOP &&
+                    held.scope != p->phase->parallel;
+        p->phase->held_bytes += bytes;
+        p->phase->next_bytes += next ? bytes : 0;
         p->phase->helds[kept++] = held;
     }
     p->phase->helds_count = kept;

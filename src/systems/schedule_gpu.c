@@ -94,6 +94,36 @@ static void sink_starts(Schedule *s) {
     schedule_narrow(s);
 }
 
+/* --- alike phases ----------------------------------------------------------------------------- */
+static bool runs_alike(Schedule *s, uint32_t a, uint32_t b) {
+    const LoopNodes *nodes = nodes_of(s);
+    return kind_at(s, a + 1) == NODE_LOOP && kind_at(s, b + 1) == NODE_LOOP &&
+           nodes->extent[schedule_node(s, a + 1)].row == nodes->extent[schedule_node(s, b + 1)].row;
+}
+/* Phases between two of them go behind the second, the last first. */
+static bool bring_together(Schedule *s, uint32_t at, uint32_t behind) {
+    while (at + size_at(s, at) < behind) {
+        uint32_t last = at;
+        while (last + size_at(s, last) < behind) last += size_at(s, last);
+        uint32_t size = size_at(s, last);
+        if (!transform_move(s, last, behind)) return false;
+        behind -= size;
+    }
+    return true;
+}
+/* Sums that are combined over the same columns are combined by one launch. */
+static void merge_alike(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
+        for (uint32_t next = at + size_at(s, at); next < count_of(s);) {
+            uint32_t size = size_at(s, next), phases = count_phases(s);
+            if (runs_alike(s, at, next) && bring_together(s, at, next))
+                (void)transform_merge(s, at);
+            next = count_phases(s) < phases ? at + size_at(s, at) : next + size;
+        }
+    schedule_merge_inside(s);
+    schedule_narrow(s);
+}
+
 /* --- bind ------------------------------------------------------------------------------------- */
 typedef struct Walk { /* how places move with a loop */
     bool moves, in_step;
@@ -155,6 +185,7 @@ void schedule_threads(Schedule *s) {
     schedule_fuse_outer(s);
     factor_sums(s);
     sink_starts(s);
+    merge_alike(s);
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at);
         if (kind_at(s, at) != NODE_LOOP || nodes_of(s)->bind[row] != BIND_SERIAL) continue;
