@@ -6,8 +6,7 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print the loops of each kernel                --steps    its schedule
- *     --source         print the CUDA C of each kernel, for what is known of sizes
+ *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule

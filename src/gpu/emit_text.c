@@ -330,6 +330,11 @@ static void declare_registers(Emit *e) {
                       gpu_emit_position(e, access_buffer(access)));
     }
 }
+/* What is known of the group at c0: elements inside the row, and the place of the first. */
+static void put_group(Emit *e, const EmitLeaf *leaf) {
+    text_addf(&e->text, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\nconst I v%u = c0;\n",
+              leaf->var.row);
+}
 static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
@@ -352,7 +357,7 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
                " if (HELD == 0 || c0 < n_leaf) {\n");
     else
         put(e, "ROWS\nfor (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
-    put(e, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    put_group(e, leaf);
     declare_registers(e);
     for (uint32_t row = first, end; row < last; row = end) {
         end = run_end(e, row, last);
@@ -408,15 +413,17 @@ static void declare_held(Emit *e, uint32_t scope, char to) {
 static void load_held(Emit *e, uint32_t scope, char to) {
     put(e, "const I n_leaf = ");
     gpu_emit_dim(e, e->phase->held_extent);
-    put(e, ";\nROWS\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n"
-           "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    put(e, ";\nROWS\n"
+           "for (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n");
     for (uint32_t i = 0; i < e->phase->helds_count; i++) {
         const EmitHeld *held = &e->phase->helds[i];
         if (held->scope != scope) continue;
+        put(e, "{\n");
+        put_group(e, &e->phase->leaves[held->leaf]);
         text_addf(&e->text, "%c%u[h] = ld<%d, V>(b%u + (", to, i,
                   gpu_emit_only_read(e, held->buffer) ? 2 : 0, gpu_emit_position(e, held->buffer));
         gpu_emit_dim(e, held->rest);
-        put(e, " + c0), live);\n");
+        put(e, " + c0), live);\n}\n");
     }
     put(e, "}\n");
 }
@@ -548,7 +555,8 @@ static void put_held_back(Emit *e) {
             put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
             gpu_emit_dim(e, leaf->extent);
             put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
-                   "if (c0 < n_leaf) {\nconst I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+                   "if (c0 < n_leaf) {\n");
+            put_group(e, leaf);
             text_addf(&e->text, "st<V>(b%u + (", i);
             gpu_emit_dim(e, rest);
             text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);

@@ -1,5 +1,6 @@
 /* The rules for teams of threads; they begin like those for lanes (schedule_inner.h).
  *
+ *   partition  loops over joined parts, such as the columns of a concatenation, part by part
  *   rfactor  sums over the outermost loop get partial results a group of iterations; the groups are
  *            combined by a second phase for runs of them, then by a third
  *   bind     outermost loops go to teams, innermost ones to the threads of a team, side by side; a
@@ -14,7 +15,9 @@ enum {
     GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
-    SERIAL_EXTENT = 4 /* innermost loops up to this stay with one thread */
+    SERIAL_EXTENT = 4, /* innermost loops up to this stay with one thread */
+    PART_EXTENT = 32,  /* least iterations of a part */
+    PARTS_MAX = 16
 };
 
 /* Groups of a phase whose rows have the extent of its innermost loops. */
@@ -64,6 +67,27 @@ static void factor_sums(Schedule *s) {
             for (phases = count_phases(s) - phases + 1; phases > 0; phases--) at += size_at(s, at);
         }
     }
+}
+
+/* --- parts ------------------------------------------------------------------------------------ */
+static bool is_long(Schedule *s, uint32_t loop) {
+    DimId extent = nodes_of(s)->extent[schedule_node(s, loop)];
+    return dims_is_const(&s->loops->dims, extent) &&
+           dims_const_value(&s->loops->dims, extent) >= PART_EXTENT;
+}
+/* What was joined from parts is written part by part: nothing has to be asked of each element. */
+static void partition(Schedule *s) {
+    uint32_t parts = 0;
+    for (uint32_t at = 0; at < count_of(s) && parts < PARTS_MAX; at += size_at(s, at))
+        for (uint32_t loop = at + depth_at(s, at + 1); loop > at; loop--) {
+            TransformMark mark = transform_mark(s);
+            if (!transform_partition(s, loop)) continue;
+            if (is_long(s, loop) && is_long(s, loop + size_at(s, at))) {
+                parts++;
+                break;
+            }
+            transform_restore(s, &mark);
+        }
 }
 
 /* --- starts ----------------------------------------------------------------------------------- */
@@ -176,6 +200,7 @@ static bool inside_parallel(Schedule *s, uint32_t at) {
 }
 
 void schedule_threads(Schedule *s) {
+    partition(s);
     schedule_put_sums_inside(s);
     schedule_merge_phases(s);
     schedule_merge_inside(s);
