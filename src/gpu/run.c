@@ -76,6 +76,8 @@ void gpu_describe(Target *out_target, bool attention) {
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
+    out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
+    out_target->places[OP_ATTENTION_GRAD] = 3;
 }
 
 /* --- the kit ---------------------------------------------------------------------------------- */
