@@ -68,6 +68,7 @@ typedef struct EmitSetting {
     uint16_t team, block;
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     bool     wide, full;           /* full: every group is whole */
+    bool     shared;               /* held rows lie in shared memory, not in registers */
 } EmitSetting;
 
 typedef struct Emit {

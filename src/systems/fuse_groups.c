@@ -17,7 +17,9 @@ enum {
     WINDOW_MAX = 4096,    /* groups looked at for a merge */
     RECOMPUTED_COST = 6,  /* most arithmetic that is done again for each use */
     LAUNCH_BYTES = 16384, /* bytes that could move while a launch is begun */
-    SIZE_GUESS = 64       /* of a symbol without a hint */
+    SIZE_GUESS = 64,      /* of a symbol without a hint */
+    SMALL_BYTES = 65536,  /* groups over so little are hardly worth a launch */
+    SMALL_KINDS = 64      /* of them, that are told apart */
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -316,6 +318,30 @@ static bool consider(Fuse *f, const Candidate *c, uint32_t *stack) {
     return agrees && try_merge(f, a, b, stack);
 }
 
+/* Whether two groups iterate over the same elements in the same way. */
+static bool alike(const Fuse *f, const Group *a, const Group *b) {
+    if (!same(a->elements, b->elements) || (a->reduce != 0) != (b->reduce != 0)) return false;
+    return a->reduce == 0 || same_reduction(f, a->reduce, b->reduce);
+}
+/* Small groups over the same elements that share nothing become one launch, first come first. */
+static uint32_t merge_small(Fuse *f, uint32_t *stack) {
+    uint32_t  merged = 0, kinds = 0;
+    uint32_t *last = ARENA_ARRAY(f->ctx->scratch, uint32_t, SMALL_KINDS);
+    for (uint32_t row = f->first; row < f->last; row++) {
+        Group *group = &f->groups[row - f->first];
+        if (!is_core(f, row) || fuse_find(f, row) != row || !dim_id_some(group->elements) ||
+            guess(&f->world->dims, group->elements) * 4 > SMALL_BYTES)
+            continue;
+        uint32_t kind = 0;
+        while (kind < kinds && !alike(f, &f->groups[last[kind] - f->first], group)) kind++;
+        if (kind == SMALL_KINDS) continue;
+        if (kind < kinds) merged += try_merge(f, last[kind], row, stack);
+        last[kind] = fuse_find(f, row);
+        kinds += kind == kinds;
+    }
+    return merged;
+}
+
 uint32_t fuse_merge_groups(Fuse *f) {
     uint32_t  most = f->edges_count * 2 + 1, merged = 0, rows = f->last - f->first;
     uint32_t *stack = ARENA_ARRAY(f->ctx->scratch, uint32_t, rows + f->edges_count + 1);
@@ -330,5 +356,5 @@ uint32_t fuse_merge_groups(Fuse *f) {
             merged += consider(f, &candidate, stack);
         }
     }
-    return merged;
+    return merged + merge_small(f, stack);
 }

@@ -35,6 +35,12 @@ static uint32_t groups_of(Schedule *s, uint32_t at) {
     while (team < 1024 && team * 8 < longest) team *= 2;
     return THREADS / team < GROUPS_MAX ? THREADS / team : GROUPS_MAX;
 }
+/* Whether a loop may run over more iterations. */
+static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {
+    DimId extent = nodes_of(s)->extent[schedule_node(s, loop)];
+    return !dims_is_const(&s->loops->dims, extent) ||
+           dims_const_value(&s->loops->dims, extent) > than;
+}
 /* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
 static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
     uint32_t runs = groups <= 512 ? 16 : 32;
@@ -51,8 +57,9 @@ static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
 }
 static bool factor_phase(Schedule *s, uint32_t at, uint32_t groups) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
-    bool leaf = is_leaf(s, at + 1);
-    return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
+    bool leaf = is_leaf(s, at + 1), few = leaf && !is_longer(s, at + 1, GROUP_ELEMENTS);
+    return !few &&
+           transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
                            leaf ? TOTALS_MAX : groups) &&
            transform_rfactor(s, at + 1);
 }
