@@ -70,7 +70,9 @@ void gpu_describe(Target *out_target, bool attention) {
                                        .caches = 1,
                                        .cache_bytes = {50 << 20},
                                        .gb_s = {5500, 3000},
-                                       .ghz = 1.7}};
+                                       .ghz = 1.7,
+                                       .gflop_s = 3e5, /* between f32 and bf16 products */
+                                       .launch_us = 2}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;

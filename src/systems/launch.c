@@ -72,6 +72,7 @@ static uint32_t add_buffer(Launching *l, ValueId value, uint32_t slot) {
     buffers->bytes[row] = value_bytes(l, value);
     buffers->first[row] = UINT32_MAX;
     buffers->last[row] = 0;
+    buffers->over[row] = 0;
     return l->buffer_of[value.row] = row;
 }
 

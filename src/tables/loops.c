@@ -29,7 +29,7 @@ TABLE_INFO(LoopKernels, loop_kernels_info, "loop_kernels", LOOP_KERNELS_COLUMNS)
 TABLE_INFO(LoopSteps, loop_steps_info, "loop_steps", LOOP_STEPS_COLUMNS);
 #undef TABLE_SELF_
 
-enum { ROWS_MAX = 1 << 20, SIZE_TYPICAL = 256 };
+enum { ROWS_MAX = 1 << 20 };
 
 void loops_open(Loops *loops, Budget *budget) {
     memset(loops, 0, sizeof *loops);
@@ -100,17 +100,6 @@ DimId loops_param(Loops *loops, const Dims *world_dims, String name, DimId world
     params->world[row] = world;
     kernels->params_count[kernel]++;
     return symbol;
-}
-
-int64_t loops_typical(const Loops *loops, DimId symbol) {
-    const DimRows *rows = &loops->dims.rows;
-    int64_t        size = rows->hint[symbol.row] > 0 ? rows->hint[symbol.row] : SIZE_TYPICAL;
-    int64_t        lo = rows->lo[symbol.row], hi = rows->hi[symbol.row];
-    int64_t        modulus = rows->modulus[symbol.row], rest = rows->residue[symbol.row];
-    size = size < lo ? lo : size > hi ? hi : size;
-    if (modulus <= 1) return size;
-    size += (rest - size % modulus + modulus) % modulus;
-    return size > hi && size - modulus >= lo ? size - modulus : size;
 }
 
 DimId loops_fresh(Loops *loops, char prefix) {

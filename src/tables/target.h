@@ -23,6 +23,8 @@ typedef struct TargetMachine {
     uint64_t cache_bytes[TARGET_CACHES_MAX];
     double   gb_s[TARGET_CACHES_MAX + 1]; /* each level of one lane, then memory of all */
     double   ghz;
+    double   gflop_s;   /* of matrix products, all lanes */
+    double   launch_us; /* beginning a launch */
 } TargetMachine;
 
 typedef struct Target {
