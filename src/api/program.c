@@ -242,7 +242,7 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
     }
     for (uint32_t i = 0; i < info->attrs_count && good; i++)
         good = attr_word(program, &info->attrs[i], &attrs[i], &words[i]);
-    if (info->results != OP_MANY) results = 0; /* the schema says how many there are */
+    if (info->results < OP_ANY) results = 0; /* the schema says how many there are */
     if (good) *out_op = build_row(&program->build, (Opcode)opcode, ids, count, words, results);
     scratch_end(scratch);
     return good;
