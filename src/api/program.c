@@ -200,6 +200,12 @@ static bool attr_word(StoaProgram *program, const AttrInfo *info, const ApiAttr 
     case ATTR_STR:
         *out = strings_add(&program->world->strings, str_of(attr->text ? attr->text : "")).row;
         return true;
+    case ATTR_STRS:
+        if (!list_fits(program, attr)) return false;
+        for (uint32_t i = 0; i < attr->count; i++)
+            rows[i] = strings_add(&program->world->strings, str_of(attr->texts[i])).row;
+        *out = build_ints(&program->build, rows, attr->count);
+        return true;
     case ATTR_INTS:
         if (!list_fits(program, attr)) return false;
         *out = build_ints(&program->build, attr->ints, attr->count);

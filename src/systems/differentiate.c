@@ -271,19 +271,19 @@ void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op) {
 }
 
 /* Leaves for the coefficients of one operand, times factorials: the derivative of each is the next
- * one. */
+ * one. Copies, so that each is a value of its own and gradients go through. */
 static ValueId add_leaves(Derive *d, ValueId operand, const ValueId *series, uint32_t order) {
     Build   *build = d->build;
-    ValueId  first = build_unary(build, OP_STOP_GRADIENT, operand), last = first;
+    ValueId  first = build_unary(build, OP_COPY, operand), last = first;
     uint32_t moved = order;
     double   factorial = 1;
     while (moved > 0 && !value_id_some(series[moved])) moved--;
     for (uint32_t k = 1; k <= moved; k++) {
         factorial *= k;
         ValueId number = build_splat(build, operand, value_id_some(series[k]) ? factorial : 0);
-        ValueId leaf = value_id_some(series[k]) ? build_binary(build, OP_MUL, series[k], number)
-                                                : number;
-        leaf = build_unary(build, OP_STOP_GRADIENT, leaf); /* of its own, whatever it equals */
+        ValueId leaf =
+            value_id_some(series[k]) ? build_binary(build, OP_MUL, series[k], number) : number;
+        leaf = build_unary(build, OP_COPY, leaf);
         set_tangent(d, last, leaf);
         last = leaf;
     }
@@ -322,11 +322,9 @@ bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
 }
 
 static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op) {
-    switch (rw->old->ops.opcode[op.row]) {
-    case OP_GRADIENT: return derive_gradient(ctx, rw, op);
-    case OP_JVP: return derive_jvp(ctx, rw, op);
-    default: return taylor_derive(taylor, op);
-    }
+    uint32_t opcode = rw->old->ops.opcode[op.row];
+    if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op);
+    return opcode == OP_JVP ? derive_jvp(ctx, rw, op) : taylor_derive(taylor, op);
 }
 
 Ran sys_differentiate(SystemCtx *ctx) {

@@ -93,28 +93,50 @@ bool jet_RSQRT(Jet *j) {
     }
     return true;
 }
-/* The coefficients of x^p at x_0, put together with powers of x - x_0: exact at x_0 = 0 for whole
- * p, where the recurrence would divide by 0. An exponent that moves is left to the curve. */
-bool jet_POW(Jet *j) {
-    Build   *build = j->e->build;
-    ValueId *power = series(j), *next = series(j), p = j->b[0], factor = {0};
-    for (uint32_t k = 1; k <= j->order; k++)
-        if (value_id_some(j->b[k])) return false;
+/* y_k = sum over n of f_n [(x - x_0)^n]_k: f_n are the coefficients of the function at x_0. */
+static void compose(Jet *j, const ValueId *x, const ValueId *f) {
+    ValueId *power = series(j), *next = series(j);
     for (uint32_t n = 1; n <= j->order; n++) {
-        ValueId less = build_binary(build, OP_SUB, p, number(j, n - 1));
-        factor = n == 1 ? less : scale(j, times(j, factor, less), 1.0 / n);
-        ValueId gone = build_compare(build, COMPARE_EQ, factor, number(j, 0));
-        ValueId rest = build_binary(build, OP_SUB, p, number(j, n));
-        rest = build_select(build, gone, number(j, 1), rest); /* no 1/0 beside a factor of 0 */
-        ValueId at = times(j, factor, build_binary(build, OP_POW, j->a[0], rest));
         for (uint32_t k = 1; k <= j->order; k++)
-            next[k] = n == 1 ? j->a[k] : convolve(j, j->a, power, k, 1, k);
-        power[0] = (ValueId){0};
+            next[k] = n == 1 ? x[k] : convolve(j, x, power, k, 1, k - 1);
         for (uint32_t k = 1; k <= j->order; k++) {
             power[k] = next[k];
-            j->y[k] = plus(j, j->y[k], times(j, at, power[k]));
+            j->y[k] = plus(j, j->y[k], times(j, f[n], power[k]));
         }
     }
+}
+static void exponential(const Jet *j, const ValueId *q, ValueId *y) { /* y = e^q, y_0 given */
+    for (uint32_t k = 1; k <= j->order; k++) y[k] = integrate(j, q, y, k, k);
+}
+static ValueId *logarithm_of(const Jet *j, const ValueId *x) {
+    ValueId *y = series(j);
+    y[0] = build_unary(j->e->build, OP_LOG, x[0]);
+    for (uint32_t k = 1; k <= j->order; k++)
+        y[k] = over(j, minus(j, x[k], integrate(j, y, x, k, k - 1)), x[0]);
+    return y;
+}
+/* A fixed exponent p: composed, exact at x_0 = 0 for whole p, where the recurrence would divide by
+ * 0. A moving one: e^(p log x). */
+bool jet_POW(Jet *j) {
+    Build   *build = j->e->build;
+    ValueId *f = series(j), *q = series(j), p = j->b[0];
+    bool     moves = false;
+    for (uint32_t k = 1; k <= j->order; k++) moves |= value_id_some(j->b[k]);
+    if (moves) {
+        ValueId *log = logarithm_of(j, j->a);
+        for (uint32_t k = 0; k <= j->order; k++) q[k] = convolve(j, j->b, log, k, 0, k);
+        exponential(j, q, j->y);
+        return true;
+    }
+    for (uint32_t n = 1; n <= j->order; n++) {
+        ValueId less = build_binary(build, OP_SUB, p, number(j, n - 1));
+        q[n] = n == 1 ? less : scale(j, times(j, q[n - 1], less), 1.0 / n);
+        ValueId gone = build_compare(build, COMPARE_EQ, q[n], number(j, 0));
+        ValueId rest = build_binary(build, OP_SUB, p, number(j, n));
+        rest = build_select(build, gone, number(j, 1), rest); /* no 1/0 beside a factor of 0 */
+        f[n] = times(j, q[n], build_binary(build, OP_POW, j->a[0], rest));
+    }
+    compose(j, j->a, f);
     return true;
 }
 bool jet_DIV(Jet *j) {
@@ -141,8 +163,7 @@ bool jet_ATAN2(Jet *j) {
     for (uint32_t k = 0; k <= j->order; k++)
         s[k] = plus(j, square(j, j->a, k, 0), square(j, j->b, k, 0));
     for (uint32_t k = 1; k <= j->order; k++) {
-        ValueId sum =
-            minus(j, integrate(j, j->a, j->b, k, k), integrate(j, j->b, j->a, k, k));
+        ValueId sum = minus(j, integrate(j, j->a, j->b, k, k), integrate(j, j->b, j->a, k, k));
         j->y[k] = over(j, minus(j, sum, integrate(j, j->y, s, k, k - 1)), s[0]);
     }
     return true;
@@ -153,7 +174,8 @@ bool jet_TANH(Jet *j) { /* g = 1 - y^2 */
     ValueId *g = series(j);
     for (uint32_t k = 0; k <= j->order; k++) {
         if (k != 0) j->y[k] = integrate(j, j->a, g, k, k);
-        if (k != j->order) g[k] = minus(j, k == 0 ? number(j, 1) : (ValueId){0}, square(j, j->y, k, 0));
+        if (k != j->order)
+            g[k] = minus(j, k == 0 ? number(j, 1) : (ValueId){0}, square(j, j->y, k, 0));
     }
     return true;
 }
@@ -185,6 +207,67 @@ bool jet_ERF_INV(Jet *j) { /* g = sqrt(pi)/2 e^(y^2) */
         q[k] = square(j, j->y, k, 0);
         if (k != j->order) g[k] = integrate(j, q, g, k, k);
     }
+    return true;
+}
+
+/* --- special functions ------------------------------------------------------------------------ */
+static bool polygammas(Jet *j, int64_t first) {
+    ValueId *f = series(j);
+    double   factorial = 1;
+    for (uint32_t n = 1; n <= j->order; n++) {
+        factorial *= n;
+        f[n] = scale(j, emit_polygamma(j->e, first + n, j->a[0]), 1 / factorial);
+    }
+    compose(j, j->a, f);
+    return true;
+}
+bool jet_LGAMMA(Jet *j) { return polygammas(j, -1); }
+bool jet_POLYGAMMA(Jet *j) {
+    const Emit *e = j->e;
+    return polygammas(j, INT_ATTR(POLYGAMMA, order));
+}
+/* The n-th derivative of e^-|x| I_m is e^-|x| (D - s)^n I_m with s = sign x, and D I_m =
+ * (I_{m-1} + I_{m+1}) / 2: numbers even[i] - s odd[i] on the orders m - n..m + n. */
+bool jet_BESSEL_IE(Jet *j) {
+    enum { SIDE = DERIVATIVE_ORDER_MAX + 1, WIDTH = 2 * SIDE + 1 };
+    double      parts[2][WIDTH] = {{0}}, factorial = 1;
+    const Emit *e = j->e;
+    int64_t     order = INT_ATTR(BESSEL_IE, order);
+    ValueId    *f = series(j), sign = build_unary(e->build, OP_SIGN, j->a[0]);
+    parts[0][SIDE] = 1;
+    for (uint32_t n = 1; n <= j->order; n++) {
+        double next[2][WIDTH] = {{0}};
+        for (uint32_t odd = 0; odd < 2; odd++)
+            for (uint32_t i = 1; i + 1 < WIDTH; i++)
+                next[odd][i] = 0.5 * (parts[odd][i - 1] + parts[odd][i + 1]) + parts[1 - odd][i];
+        memcpy(parts, next, sizeof parts);
+        factorial *= n;
+        for (uint32_t odd = 0; odd < 2; odd++) {
+            ValueId sum = {0};
+            for (uint32_t i = 0; i < WIDTH; i++) {
+                int64_t at = order + (int64_t)i - SIDE;
+                if (parts[odd][i] == 0) continue;
+                ValueId term = emit_bessel(j->e, at < 0 ? -at : at, j->a[0]);
+                sum = plus(j, sum, scale(j, term, parts[odd][i] / factorial));
+            }
+            f[n] = odd == 0 ? sum : minus(j, f[n], times(j, sign, sum));
+        }
+    }
+    compose(j, j->a, f);
+    return true;
+}
+/* In y: x^(a-1) e^-x / gamma(a), a fixed. */
+bool jet_IGAMMA(Jet *j) {
+    Build   *build = j->e->build;
+    ValueId *q = series(j), *g = series(j), *log = logarithm_of(j, j->b);
+    ValueId  power = build_binary(build, OP_SUB, j->a[0], number(j, 1));
+    for (uint32_t k = 1; k <= j->order; k++)
+        if (value_id_some(j->a[k])) return false;
+    for (uint32_t k = 0; k <= j->order; k++) q[k] = minus(j, times(j, power, log[k]), j->b[k]);
+    g[0] = minus(j, q[0], build_unary(build, OP_LGAMMA, j->a[0]));
+    g[0] = build_unary(build, OP_EXP, g[0]);
+    exponential(j, q, g);
+    for (uint32_t k = 1; k <= j->order; k++) j->y[k] = integrate(j, j->b, g, k, k);
     return true;
 }
 

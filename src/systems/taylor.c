@@ -15,12 +15,12 @@
 #include "systems/taylor.h"
 
 struct Taylor {
-    SystemCtx        *ctx;
-    Rewrite          *rw;
-    Build            *build;
-    OpId              op;    /* the derivative row, in the old code */
-    ValueId          *plain; /* by old value row: what map held before its value was computed anew */
-    uint8_t          *done;  /* by old row: served by an earlier one */
+    SystemCtx *ctx;
+    Rewrite   *rw;
+    Build     *build;
+    OpId       op;    /* the derivative row, in the old code */
+    ValueId   *plain; /* by old value row: what map held before its value was computed anew */
+    uint8_t   *done;  /* by old row: served by an earlier one */
     const JetStreams *streams;
     ValueId         **jets; /* by new value row: its streams; NULL: moves with nothing */
     uint32_t          jets_max, errors;
@@ -81,7 +81,7 @@ static ValueId scaled(Taylor *t, ValueId u, double by) {
 static void check_errors(Taylor *t) { t->failed |= t->ctx->world->diags.errors != t->errors; }
 
 /* --- one row ---------------------------------------------------------------------------------- */
-typedef struct Row { /* a row of the new code, with operands as computed anew */
+typedef struct Row {    /* a row of the new code, with operands as computed anew */
     OpId      op, user; /* user: the row that diagnostics name */
     Emit      e;
     uint32_t  count, results;
@@ -205,9 +205,9 @@ static void push_nonlinear(Taylor *t, Row *row, JetKind kind) {
 /* --- products with a constant ----------------------------------------------------------------- */
 typedef struct DotShape { /* of a dot_general, one of whose operands moves */
     DotAxes  axes;
-    uint32_t moves;       /* operand 0 or 1 */
-    uint32_t taken[2];    /* by operand: bits of its batch and contracted axes */
-    uint32_t rank[2];     /* of the operands */
+    uint32_t moves;                 /* operand 0 or 1 */
+    uint32_t taken[2];              /* by operand: bits of its batch and contracted axes */
+    uint32_t rank[2];               /* of the operands */
     int64_t  place[SHAPE_RANK_MAX]; /* result axis of each axis of the moving operand */
 } DotShape;
 
@@ -235,8 +235,7 @@ static DotShape dot_shape(Taylor *t, const Row *row, uint32_t moves) {
     const int64_t *batch = moves == 0 ? d.axes.x_batch : d.axes.y_batch;
     int64_t        next = d.axes.batch;
     if (moves == 1) next += d.rank[0] - (int64_t)__builtin_popcount(d.taken[0]);
-    for (uint32_t i = 0; i < d.rank[moves]; i++)
-        d.place[i] = d.taken[moves] >> i & 1 ? -1 : next++;
+    for (uint32_t i = 0; i < d.rank[moves]; i++) d.place[i] = d.taken[moves] >> i & 1 ? -1 : next++;
     for (uint32_t i = 0; i < d.axes.batch; i++) d.place[batch[i]] = i;
     return d;
 }
@@ -266,8 +265,7 @@ static ValueId multiply_uniform(Taylor *t, const Row *row, const DotShape *d, Va
     uint32_t    repeated = 0, kept_count = 0, result_rank = build_rank(t->build, row->out[0][0]);
     if (!op_id_some(def) || code->ops.opcode[def.row] != OP_BROADCAST_IN_DIM) return (ValueId){0};
     ValueId  core = op_operand(code, def, 0);
-    uint32_t count = read_axes(
-        world, op_attrs(world, code, def)[ATTR_BROADCAST_IN_DIM_axes], axes);
+    uint32_t count = read_axes(world, op_attrs(world, code, def)[ATTR_BROADCAST_IN_DIM_axes], axes);
     for (uint32_t i = 0; i < d->rank[d->moves]; i++) {
         number[i] = -1;
         for (uint32_t k = 0; k < count; k++)
@@ -320,8 +318,7 @@ static void push_product(Taylor *t, Row *row, uint32_t moves) {
     uint64_t axis = batch;
     if (moves == 1) axis += d.rank[0] - (uint64_t)__builtin_popcount(d.taken[0]);
     OpId parts = build_row(t->build, OP_UNSTACK, &product, 1, &axis, count);
-    for (uint32_t i = 0; i < count; i++)
-        out[stream[i]] = op_result(t->build->code, parts, i);
+    for (uint32_t i = 0; i < count; i++) out[stream[i]] = op_result(t->build->code, parts, i);
 }
 
 /* --- the walk --------------------------------------------------------------------------------- */
@@ -352,6 +349,20 @@ static uint32_t moving_operands(const Taylor *t, const Row *row, uint32_t *out_l
         }
     return moving;
 }
+static void refuse(Taylor *t, OpId op) {
+    (void)diags_add(&t->ctx->world->diags, DIAG_NO_TAYLOR, t->op.row,
+                    t->build->code->ops.opcode[op.row], 0, 0, 0);
+    t->failed = true;
+}
+/* A row of a nested block may use what moves without being an operand of the row that carries the
+ * block. */
+static void check_nested(Taylor *t, OpId op) {
+    const Code *code = t->build->code;
+    OpId        parent = code->blocks.parent[code->ops.block[op.row].row];
+    for (uint32_t i = 0; i < code->ops.operands_count[op.row] && !t->failed; i++)
+        if (jet_moves(t, jet_of(t, op_operand(code, op, i))) && op_id_some(parent))
+            refuse(t, parent);
+}
 static void push_rules(Taylor *t, Row *row) {
     const Code   *code = t->build->code;
     Opcode        opcode = (Opcode)code->ops.opcode[row->op.row];
@@ -359,8 +370,7 @@ static void push_rules(Taylor *t, Row *row) {
     uint32_t      last = 0, moving = moving_operands(t, row, &last);
     JetKind       kind = jet_kind(opcode);
     if (code->ops.blocks_count[row->op.row] != 0 || opcode == OP_CALL || opcode == OP_CUSTOM_GRAD) {
-        (void)diags_add(&t->ctx->world->diags, DIAG_NO_TAYLOR, t->op.row, opcode, 0, 0, 0);
-        t->failed = true;
+        refuse(t, row->op);
     } else if ((info->flags & OP_EXPANDS) && opcode != OP_UNSTACK) {
         push_expansion(t, row);
     } else if (opcode == OP_DOT_GENERAL && moving == 1) {
@@ -376,8 +386,8 @@ static void push_rules(Taylor *t, Row *row) {
 static void push_op(Taylor *t, OpId op, OpId user, bool wanted) {
     const Code   *code = t->build->code;
     const OpInfo *info = op_info(code, op);
-    uint32_t      count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
-    bool          any = false, same, moves = false;
+    uint32_t count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
+    bool     any = false, same, moves = false;
     for (uint32_t i = 0; i < count; i++) {
         any |= jet_of(t, op_operand(code, op, i)) != NULL;
         moves |= jet_moves(t, jet_of(t, op_operand(code, op, i)));
@@ -428,7 +438,10 @@ static void walk(Taylor *t, const ValueId *xs, uint32_t count, const ValueId *ys
     BlockId     block = t->build->block;
     for (uint32_t row = 1; row < last && !t->failed; row++) {
         bool wanted = false;
-        if (code->ops.block[row].row != block.row) continue;
+        if (code->ops.block[row].row != block.row) {
+            check_nested(t, (OpId){row});
+            continue;
+        }
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             wanted |= active[op_result(code, (OpId){row}, i).row] == 3;
         push_op(t, (OpId){row}, (OpId){row}, wanted);
@@ -503,15 +516,13 @@ static bool derive_taylor(Taylor *t, OpId op) {
     }
     bool several = build_rank(t->build, vs[0]) != build_rank(t->build, xs[0]);
     if (several)
-        directions =
-            (uint32_t)dims_const_value(&world->dims, build_dims(t->build, vs[0])[0]);
+        directions = (uint32_t)dims_const_value(&world->dims, build_dims(t->build, vs[0])[0]);
     JetStreams streams = uniform_streams(t->ctx->scratch, directions, order, sum && several);
     begin(t, op, &streams);
     seed_taylor(t, xs, vs, n, several);
     walk(t, xs, n, &y, 1);
     for (uint32_t k = 1; k <= order && !t->failed; k++)
-        rewrite_map(t->rw, op_result(old, op, k - 1),
-                    coefficient(t, y, jet_of(t, y), k, several));
+        rewrite_map(t->rw, op_result(old, op, k - 1), coefficient(t, y, jet_of(t, y), k, several));
     return !t->failed;
 }
 
@@ -582,8 +593,8 @@ static uint32_t read_row(const World *world, const Code *code, OpId op, Derivati
     uint32_t coordinates = coordinates_of(world, code->values.type[op_operand(code, op, 1).row]);
     for (uint32_t i = 0; i < list_count(&world->attrs, of); i++) {
         StrId       id = {(uint32_t)list_numbers(&world->attrs, of)[i]};
-        const char *wrong = derivatives_read(terms, strings_get(&world->strings, id), axes,
-                                             coordinates, first + i);
+        const char *wrong =
+            derivatives_read(terms, strings_get(&world->strings, id), axes, coordinates, first + i);
         ASSERT(wrong == NULL); /* inference read them before */
         (void)wrong;
     }

@@ -199,7 +199,8 @@ static double dot(const double *a, const double *b, uint32_t count) {
 static bool solve(Arena *arena, const Mixed *m, const Candidates *c, double *weights) {
     int16_t   none[DERIVATIVE_SUPPORT_MAX] = {0};
     uint32_t  target = 0, size = expand_power(m, none, NULL, &target), rank = 0, used = 0;
-    double  **basis = ARENA_ARRAY(arena, double *, c->count), **upper = ARENA_ARRAY(arena, double *, c->count);
+    double  **basis = ARENA_ARRAY(arena, double *, c->count);
+    double  **upper = ARENA_ARRAY(arena, double *, c->count);
     double   *left = ARENA_ARRAY_ZERO(arena, double, size);
     double   *along = ARENA_ARRAY(arena, double, c->count);
     uint32_t *pivot = ARENA_ARRAY(arena, uint32_t, c->count);

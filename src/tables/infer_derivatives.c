@@ -22,9 +22,11 @@ static bool directions_ok(InferCtx *ctx, uint32_t n, DimId *out_size) {
             return infer_fail_types(ctx, i, i + n);
         DimId size = infer_dim(ctx, i + n, 0);
         if (!dims_is_const(&ctx->world->dims, size))
-            return infer_fail_rank(ctx, i + n, "with a constant number of directions in front");
+            return infer_fail_rank(ctx, i + n,
+                                   "with a first axis of constant size: the directions");
         for (uint32_t k = 0; k < rank; k++)
-            if (!infer_sizes_same(ctx, "x and its directions", type_dims(types, infer_type(ctx, i))[k],
+            if (!infer_sizes_same(ctx, "x and its directions",
+                                  type_dims(types, infer_type(ctx, i))[k],
                                   infer_dim(ctx, i + n, k + 1)))
                 return false;
         if (i > 1 && !infer_sizes_same(ctx, "numbers of directions", *out_size, size)) return false;
@@ -61,22 +63,24 @@ void infer_taylor(InferCtx *ctx) {
 void infer_derivatives(InferCtx *ctx) {
     const World *world = ctx->world;
     IntList      of = infer_list(ctx, ATTR_DERIVATIVES_of);
-    String       axes = strings_get(&world->strings, (StrId){(uint32_t)ctx->attrs[ATTR_DERIVATIVES_axes]});
-    uint32_t     rank = infer_rank(ctx, 1);
+    String       axes =
+        strings_get(&world->strings, (StrId){(uint32_t)ctx->attrs[ATTR_DERIVATIVES_axes]});
+    uint32_t rank = infer_rank(ctx, 1);
     if (!infer_float_ok(ctx, 0) || !infer_float_ok(ctx, 1)) return;
     DimId size = rank == 0 ? (DimId){0} : infer_dim(ctx, 1, rank - 1);
     if (rank != 0 && !dims_is_const(&world->dims, size)) {
-        (void)infer_fail_rank(ctx, 1, "with a constant last axis: the coordinates");
+        (void)infer_fail_rank(ctx, 1, "0, or a last axis of constant size: the coordinates");
         return;
     }
     if (of.count != ctx->results_count) {
-        (void)infer_fail_attr(ctx, ATTR_DERIVATIVES_of, "needs as many entries as there are results");
+        (void)infer_fail_attr(ctx, ATTR_DERIVATIVES_of,
+                              "needs as many entries as there are results");
         return;
     }
     Scratch         scratch = scratch_begin(NULL, 0);
     DerivativeTerms terms = {.arena = scratch.arena};
     const char     *wrong = NULL;
-    uint32_t coordinates = rank == 0 ? 1 : (uint32_t)dims_const_value(&world->dims, size);
+    uint32_t        coordinates = rank == 0 ? 1 : (uint32_t)dims_const_value(&world->dims, size);
     for (uint32_t i = 0; i < of.count && wrong == NULL; i++) {
         String request = strings_get(&world->strings, (StrId){(uint32_t)of.at[i]});
         wrong = derivatives_read(&terms, request, axes, coordinates, i);
@@ -94,7 +98,8 @@ void infer_unstack(InferCtx *ctx) {
     uint32_t rank = infer_rank(ctx, 0), kept = 0;
     DimId    dims[SHAPE_RANK_MAX];
     if (!infer_axis_ok(ctx, axis, rank)) return;
-    if (!infer_sizes_same(ctx, "an axis and the number of results", infer_dim(ctx, 0, (uint32_t)axis),
+    if (!infer_sizes_same(ctx, "an axis and the number of results",
+                          infer_dim(ctx, 0, (uint32_t)axis),
                           dims_const(&ctx->world->dims, ctx->results_count)))
         return;
     for (uint32_t i = 0; i < rank; i++)
