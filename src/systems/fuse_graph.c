@@ -22,6 +22,9 @@ static bool computes(const Fuse *f, uint32_t row) {
     const Code   *code = f->code;
     Opcode        opcode = (Opcode)code->ops.opcode[row];
     if (!lower_knows(opcode) || code->ops.operands_count[row] > 32) return false;
+    ValueId result = op_result(code, (OpId){row}, 0);
+    if (opcode == OP_CONSTANT && type_rank(&f->world->types, code->values.type[result.row]) != 0)
+        return false; /* elements of one number only; others lie in memory */
     for (uint32_t i = 0; i < code->ops.operands_count[row] + 1u; i++) {
         ValueId value = i < code->ops.operands_count[row] ? op_operand(code, (OpId){row}, i)
                                                           : op_result(code, (OpId){row}, 0);

@@ -113,6 +113,12 @@ bool jvp_SORT(Emit *e, ValueId *out) {
     return true;
 }
 
+bool jvp_UNSTACK(Emit *e, ValueId *out) {
+    uint32_t count = e->build->code->ops.results_count[e->op.row];
+    OpId     row = build_row(e->build, OP_UNSTACK, e->d, 1, e->attrs, count);
+    for (uint32_t i = 0; i < count; i++) out[i] = op_result(e->build->code, row, i);
+    return true;
+}
 bool jvp_BARRIER(Emit *e, ValueId *out) {
     for (uint32_t i = 0; i < e->count; i++) out[i] = e->d[i];
     return true;
