@@ -4,9 +4,9 @@
  *     -r STEP[,...]    run systems, or `compile`; what they need runs before them
  *     -d NAME          print the program after each run of a system  -fno-NAME  leave it out
  *     --binary         write the binary form                         --check    verify all rows
- *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
+ *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
@@ -20,7 +20,9 @@
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
+#include "gpu/run.h"
 #include "systems/fit.h"
+#include "systems/runner.h"
 #include "text/binary.h"
 #include "text/check.h"
 #include "text/messages.h"
@@ -33,7 +35,7 @@ typedef struct Options {
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
     uint64_t       budget;
-    bool           types, binary, check, mem, time, target, bisect, narrow, peak;
+    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak;
     StoacSchedules schedules;
 } Options;
 
@@ -44,9 +46,9 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-                "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
+                "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
                 "             [--peak] [--memory-budget BYTES]\n"
-                "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
+                "             [--kernels] [--source] [--steps] [--explain] [--schedule FILE]\n"
                 "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
@@ -86,12 +88,18 @@ static bool read_flag(Options *o, String flag) {
                  {"--peak", &o->peak},
                  {"--bisect", &o->bisect},
                  {"--kernels", &o->schedules.kernels},
+                 {"--source", &o->schedules.source},
                  {"--steps", &o->schedules.steps},
                  {"--explain", &o->schedules.explain},
                  {"--measure", &o->schedules.measure}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
+}
+static bool read_target(Options *o, String name) {
+    o->cpu = str_same(name, STR("cpu"));
+    o->cuda = str_same(name, STR("cuda"));
+    return o->cpu || o->cuda;
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
@@ -118,7 +126,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--compute")))
         o->narrow = *out_good = value != NULL && str_same(str_of(value), STR("bf16"));
     else if (str_same(name, STR("--target")))
-        o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
+        *out_good = value != NULL && read_target(o, str_of(value));
     else {
         *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
         o->fuel = (uint32_t)fuel;
@@ -146,7 +154,7 @@ static int read_options(Options *o, int argc, char **argv) {
         if (!good) return usage("what is ", argv[i < argc ? i : argc - 1]);
     }
     if (o->peak && o->steps == NULL) o->steps = "compile";
-    o->target |= o->peak;
+    o->cpu |= o->peak && !o->cuda;
     return o->file == NULL ? usage("a file is needed", "") : 0;
 }
 
@@ -234,8 +242,10 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     Target         target;
     Runner         runner;
     StoacSchedules schedules = o->schedules;
-    if (o->target) { cpu_describe(&target, true); }
-    runner_open(&runner, world, o->target ? &target : NULL);
+    Target        *known = o->cpu || o->cuda ? &target : NULL;
+    if (o->cpu) cpu_describe(&target, true);
+    if (o->cuda) gpu_describe(&target, true);
+    runner_open(&runner, world, known);
     runner.ctx.narrow = o->narrow ? DTYPE_BF16 : DTYPE_NIL;
     runner.ctx.budget = o->budget;
     runner.ctx.fuel = fuel;
@@ -243,7 +253,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
     if (quiet) schedules = (StoacSchedules){.file = schedules.file};
-    stoac_schedules_begin(&schedules, arena, &runner, o->target ? &target : NULL);
+    stoac_schedules_begin(&schedules, arena, &runner, known);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
     if (good && o->peak && !quiet) good = print_peaks(&runner);
     *out_again = !quiet && !stoac_schedules_end(&schedules, &runner) && good;

@@ -169,6 +169,41 @@ STOA_API StoaValue stoa_constant_data(StoaProgram *program, StoaDtype dtype, con
 /* Gradients of the scalar y with respect to each of xs; may itself be differentiated. */
 STOA_API void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint32_t count,
                              StoaValue *out_gradients);
+
+/* More derivatives, any of which may be differentiated again; costs are in passes through the rows
+ * between xs and y. A direction has the type of its x. A wrong call gives value 0 (see
+ * stoa_program_check), out arrays are the caller's. Control flow: not yet through Taylor mode.
+ *
+ * jvp: the derivative of y along the directions, of the type of y. About two passes. */
+STOA_API StoaValue stoa_jvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                            const StoaValue *directions, uint32_t count);
+/* vjp: the gradients of the sum of y times weight, which has the type of y. Three passes. */
+STOA_API void stoa_vjp(StoaProgram *program, StoaValue y, StoaValue weight, const StoaValue *xs,
+                       uint32_t count, StoaValue *out_gradients);
+/* hvp: the Hessian of the scalar y times the directions, one value shaped like each x. Forward over
+ * reverse, about six passes; no Hessian is built. */
+STOA_API void stoa_hvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                       const StoaValue *directions, uint32_t count, StoaValue *out_products);
+/* jacobian: d y / d x, of shape y + x; x has constant sizes. hessian: of the scalar y, of shape
+ * x + x. As many streams through each row as x has elements: for small x. */
+STOA_API StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x);
+STOA_API StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x);
+/* taylor: coefficients 1..order (at most 12) of y(x + t direction) in t: coefficient k is the k-th
+ * derivative over k!. Directions shaped [R] + their x are R at once: results are [R] + y; with sum,
+ * the last is added up over them, which costs one stream instead of R. A pass for each stream. */
+STOA_API void stoa_taylor(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                          const StoaValue *directions, uint32_t count, bool sum,
+                          StoaValue *out_coefficients, uint32_t order);
+/* derivatives: sums of partial derivatives of y in the coordinates of x, the elements of its last
+ * axis, whose letters are in axes: of[i] is "t", "xx", "xxx-2*xy", "laplacian" or "bilaplacian"
+ * (orders up to 12), and out[i] has the type of y. A coordinate moves in all rows of x at once: if
+ * rows of y depend on their own row of x only, the derivatives are those of each point. Everything
+ * that is asked for in one x shares its streams, over several calls too; a sum takes one for its
+ * highest order, so a Laplacian in d coordinates takes d + 2. */
+STOA_API void stoa_derivatives(StoaProgram *program, StoaValue y, StoaValue x, const char *axes,
+                               const char *const *of, StoaValue *out, uint32_t count);
+STOA_API StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x);
+
 STOA_API void stoa_output(StoaProgram *program, const char *name, StoaValue value);
 STOA_API void stoa_name(StoaProgram *program, StoaValue value, const char *name); /* for reading */
 /* Shape queries; rank 0 and nil for value 0. */

@@ -207,6 +207,12 @@ static bool attr_word(StoaProgram *program, const AttrInfo *info, const ApiAttr 
     case ATTR_STR:
         *out = strings_add(&program->world->strings, str_of(attr->text ? attr->text : "")).row;
         return true;
+    case ATTR_STRS:
+        if (!list_fits(program, attr)) return false;
+        for (uint32_t i = 0; i < attr->count; i++)
+            rows[i] = strings_add(&program->world->strings, str_of(attr->texts[i])).row;
+        *out = build_ints(&program->build, rows, attr->count);
+        return true;
     case ATTR_INTS:
         if (!list_fits(program, attr)) return false;
         *out = build_ints(&program->build, attr->ints, attr->count);
@@ -249,7 +255,7 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
     }
     for (uint32_t i = 0; i < info->attrs_count && good; i++)
         good = attr_word(program, &info->attrs[i], &attrs[i], &words[i]);
-    if (info->results != OP_MANY) results = 0; /* the schema says how many there are */
+    if (info->results < OP_ANY) results = 0; /* the schema says how many there are */
     if (good) *out_op = build_row(&program->build, (Opcode)opcode, ids, count, words, results);
     scratch_end(scratch);
     return good;

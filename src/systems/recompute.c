@@ -77,6 +77,15 @@ static void find_fixed(Recompute *r) {
         }
     }
 }
+/* Results that lie in memory of others (parts of a concat) cannot move. */
+static bool owns_results(const Recompute *r, uint32_t launch) {
+    OpId op = r->plan->launches.op[launch];
+    for (uint32_t i = 0; i < r->ctx->world->code.ops.results_count[op.row]; i++) {
+        ValueId result = op_result(&r->ctx->world->code, op, i);
+        if (r->ctx->views->base[result.row].row != result.row) return false;
+    }
+    return true;
+}
 static void find_able(Recompute *r) {
     const Launches *launches = &r->plan->launches;
     const Code     *code = &r->ctx->world->code;
@@ -85,7 +94,7 @@ static void find_able(Recompute *r) {
         uint32_t flags = op_infos[launches->opcode[row]].flags, operands = launches->operands[row];
         r->can[row] = plain && operands != 0 && operands <= RECOMPUTE_OPERANDS_MAX &&
                       ((flags & OP_PURE) != 0 || launches->opcode[row] == OP_FUSED) &&
-                      (flags & (OP_INPLACE | OP_EFFECT)) == 0;
+                      (flags & (OP_INPLACE | OP_EFFECT)) == 0 && owns_results(r, row);
         r->us[row] = recompute_cost(r->ctx, r->plan, row);
     }
     find_fixed(r);

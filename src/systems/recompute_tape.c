@@ -30,7 +30,7 @@ static void add_position(const Recompute *r, Tape *tape, uint32_t launch, uint32
         tape->last[2 * used[i] + recompute_late(r, at, used[i])] = position;
     for (uint32_t i = operands; i < r->plan->launches.args_count[launch]; i++) {
         uint32_t version = 2 * used[i] + again;
-        tape->first[version] = position;
+        if (tape->first[version] == 0) tape->first[version] = position;
         if (tape->last[version] == 0) tape->last[version] = position; /* as launch does */
     }
 }

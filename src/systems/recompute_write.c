@@ -119,21 +119,28 @@ static void write_row(Writing *w, OpId op, uint32_t launch) {
 }
 
 /* --- side tables ------------------------------------------------------------------------------ */
+/* What was there keeps its view, in the memory of the same value; copies have that of the first run
+ * over memory of their own, and a barrier that of its operand. */
 static void write_views(Writing *w) {
     Views      *views = w->r->ctx->views;
     const Code *code = &w->r->ctx->world->code;
     Arena      *scratch = w->r->ctx->scratch;
     uint32_t    old_count = views->table.count, count = code->values.table.count;
+    ValueId    *base = ARENA_ARRAY(scratch, ValueId, old_count);
     DimId      *offset = ARENA_ARRAY(scratch, DimId, old_count);
     ListId     *strides = ARENA_ARRAY(scratch, ListId, old_count);
+    memcpy(base, views->base, old_count * sizeof *base);
     memcpy(offset, views->offset, old_count * sizeof *offset);
     memcpy(strides, views->strides, old_count * sizeof *strides);
     table_clear(&views->table);
     (void)table_add_many(&views->table, count - 1);
     for (uint32_t row = 1; row < count; row++) {
-        views->base[row] = (ValueId){row};
-        views->offset[row] = (DimId){0};
-        views->strides[row] = (ListId){0};
+        uint32_t from = w->origin[row];
+        bool     there = from != 0 && w->rw.map[from].row == row;
+        views->base[row] = there ? w->rw.map[base[from].row] : (ValueId){row};
+        views->offset[row] = from != 0 ? offset[from] : (DimId){0};
+        views->strides[row] = from != 0 ? strides[from] : (ListId){0};
+        ASSERT(value_id_some(views->base[row]));
     }
     for (uint32_t row = 1; row < code->ops.table.count; row++) {
         OpId op = {row};
@@ -142,9 +149,11 @@ static void write_views(Writing *w) {
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++) {
             uint32_t value = op_result(code, op, i).row, from = w->origin[value];
             uint32_t operand = op_operand(code, op, i).row;
+            if (from != 0 && w->rw.map[from].row == value) continue;
             views->base[value] = views->base[operand];
-            views->offset[value] = from != 0 ? offset[from] : views->offset[operand];
-            views->strides[value] = from != 0 ? strides[from] : views->strides[operand];
+            if (from != 0) continue;
+            views->offset[value] = views->offset[operand];
+            views->strides[value] = views->strides[operand];
         }
     }
 }

@@ -179,10 +179,19 @@ ExprId loops_const_int(Loops *loops, Dtype dtype, int64_t number) {
     if (dtype_is_float(dtype)) return loops_const(loops, dtype, (double)number);
     return expr_add(loops, (ExprKey){.kind = EXPR_CONST, .dtype = dtype, .word = (uint64_t)number});
 }
+static bool is_true(const Loops *loops, ExprId expr) {
+    return expr.row == 0 ||
+           (loops->exprs.kind[expr.row] == EXPR_CONST && loops->exprs.word[expr.row] != 0);
+}
+static bool is_false(const Loops *loops, ExprId expr) {
+    return expr.row != 0 && loops->exprs.kind[expr.row] == EXPR_CONST &&
+           loops->exprs.word[expr.row] == 0;
+}
 ExprId loops_load(Loops *loops, LoopAccess access, ExprId guard) {
     Dtype dtype = (Dtype)loops->buffers.dtype[access_buffer(access).row];
     ASSERT(list_count(&loops->lists, access_index(access)) ==
            buffer_rank(loops, access_buffer(access)));
+    if (is_false(loops, guard)) return loops_const(loops, dtype, 0);
     return expr_add(loops, (ExprKey){.kind = EXPR_LOAD,
                                      .dtype = loops_compute_dtype(dtype),
                                      .operands = {guard},
@@ -202,10 +211,6 @@ ExprId loops_less(Loops *loops, DimId a, DimId b) {
         loops,
         (ExprKey){.kind = EXPR_LESS, .dtype = DTYPE_BOOL, .word = (uint64_t)a.row << 32 | b.row});
 }
-static bool is_true(const Loops *loops, ExprId expr) {
-    return expr.row == 0 ||
-           (loops->exprs.kind[expr.row] == EXPR_CONST && loops->exprs.word[expr.row] != 0);
-}
 ExprId loops_and(Loops *loops, ExprId a, ExprId b) {
     if (is_true(loops, a)) return is_true(loops, b) ? (ExprId){0} : b;
     if (is_true(loops, b) || a.row == b.row) return a;
@@ -213,6 +218,12 @@ ExprId loops_and(Loops *loops, ExprId a, ExprId b) {
 }
 ExprId loops_op(Loops *loops, Opcode opcode, Dtype dtype, ExprId a, ExprId b, ExprId c,
                 uint64_t word) {
+    if (opcode == OP_SELECT && loops->exprs.kind[a.row] == EXPR_CONST)
+        return is_false(loops, a) ? c : b;
+    if (opcode == OP_AND && dtype == DTYPE_BOOL && (is_false(loops, a) || is_false(loops, b)))
+        return is_false(loops, a) ? a : b;
+    if (opcode == OP_AND && dtype == DTYPE_BOOL && (is_true(loops, a) || is_true(loops, b)))
+        return is_true(loops, a) ? b : a;
     return expr_add(loops, (ExprKey){.kind = EXPR_OP,
                                      .dtype = loops_compute_dtype(dtype),
                                      .opcode = (uint16_t)opcode,

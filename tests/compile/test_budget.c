@@ -206,6 +206,7 @@ TEST(second_order_gradients_keep_their_bits) {
         "  assign %v, %dv\n"
         "  return %z {names=[\"z\"]}\n"
         "}\n";
-    check_case(arena, &(Case){.text = text}, 0.95);
+    /* compiled kernels compute again what they need: there is nothing left to save */
+    check_case(arena, &(Case){.text = text}, 1);
     check_case(arena, &(Case){.text = text, .no_fusion = true}, 0.95);
 }
