@@ -238,29 +238,6 @@ static void note_held(void *context, uint32_t node, LoopAccess access, ExprId gu
     }
     phase->helds[phase->helds_count++] = (EmitHeld){scope, number, rows ? 2 : 1, buffer, rest};
 }
-const EmitScalar *gpu_emit_scalar_of(const EmitPhase *phase, Loops *loops, LoopAccess access) {
-    for (uint32_t i = 0; i < phase->scalars_count; i++)
-        if (phase->scalars[i].buffer.row == access_buffer(access).row &&
-            phase->scalars[i].place.row == loops_address(loops, access).row)
-            return &phase->scalars[i];
-    return NULL;
-}
-static void note_scalar(void *context, uint32_t node, LoopAccess access, ExprId guard,
-                        bool writes) {
-    Planning       *p = context;
-    const EmitLeaf *leaf = leaf_of(p, node);
-    BufferId        buffer = access_buffer(access);
-    if (writes || leaf == NULL || !leaf->vector || expr_id_some(guard) ||
-        p->loops->buffers.scope[buffer.row] == SCOPE_REG || p->loops->buffers.written[buffer.row] ||
-        leaf->parent == p->phase->parallel || p->loops->nodes.kind[leaf->parent] != NODE_LOOP)
-        return;
-    DimId place = loops_address(p->loops, access);
-    if (dims_contains(&p->loops->dims, place, leaf->var) ||
-        !dims_contains(&p->loops->dims, place, p->loops->nodes.var[leaf->parent]) ||
-        gpu_emit_scalar_of(p->phase, p->loops, access) != NULL)
-        return;
-    p->phase->scalars[p->phase->scalars_count++] = (EmitScalar){leaf->parent, buffer, place};
-}
 static void count_loads(void *context, uint32_t node, LoopAccess access, ExprId guard,
                         bool writes) {
     (void)node, (void)access, (void)guard, (void)writes;
@@ -283,9 +260,6 @@ static void find_held(Planning *p) {
         p->phase->helds[kept++] = held;
     }
     p->phase->helds_count = kept;
-    if (p->phase->next_bytes == 0) return; /* rows are not read ahead */
-    p->phase->scalars = ARENA_ARRAY(p->arena, EmitScalar, count + 1);
-    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_scalar, p);
 }
 
 /* --- groups and checks ------------------------------------------------------------------------ */

@@ -4,8 +4,8 @@
  * kept), SHARED (in shared memory), AT (where there), ROWS (unrolls held rows).
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
- * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row), s<n>
- * numbers of a row (n<n>: of the next), k<position> held buffers. */
+ * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
+ * k<position> held buffers. */
 #include "gpu/emit_inner.h"
 
 #include <math.h>
@@ -438,39 +438,16 @@ static void load_held(Emit *e, uint32_t scope, char to) {
     }
     put(e, "}\nif constexpr (SHARED) fetched();\n");
 }
-/* Numbers of the rows of a loop. to: s (now) or n (the next iteration's). */
-static void declare_scalars(Emit *e, uint32_t loop, char to) {
-    for (uint32_t i = 0; i < e->phase->scalars_count; i++) {
-        const EmitScalar *scalar = &e->phase->scalars[i];
-        if (scalar->loop == loop)
-            text_addf(&e->text, "%s %c%u = {};\n",
-                      gpu_emit_stored((Dtype)e->loops->buffers.dtype[scalar->buffer.row]), to, i);
-    }
-}
-static void load_scalars(Emit *e, uint32_t loop) {
-    for (uint32_t i = 0; i < e->phase->scalars_count; i++) {
-        const EmitScalar *scalar = &e->phase->scalars[i];
-        if (scalar->loop != loop) continue;
-        text_addf(&e->text, "n%u = get<2>(&b%u[", i, gpu_emit_position(e, scalar->buffer));
-        gpu_emit_dim(e, scalar->place);
-        put(e, "]);\n");
-    }
-}
 /* At the start of an iteration of a loop over rows: takes the row that was read during the last
  * one, and begins to read the next. */
 static void turn_held(Emit *e, uint32_t loop) {
     uint32_t var = nodes_of(e)->var[loop].row;
     declare_held(e, loop, 'h');
-    declare_scalars(e, loop, 's');
     put(e, "if constexpr (HELD) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
     for (uint32_t i = 0; i < e->phase->helds_count; i++)
         if (e->phase->helds[i].scope == loop) text_addf(&e->text, "h%u[h] = g%u[h];\n", i, i);
-    put(e, "}\n");
-    for (uint32_t i = 0; i < e->phase->scalars_count; i++)
-        if (e->phase->scalars[i].loop == loop) text_addf(&e->text, "s%u = n%u;\n", i, i);
-    text_addf(&e->text, "const I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = next;\n", var,
-              var);
-    load_scalars(e, loop);
+    text_addf(&e->text, "}\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = next;\n",
+              var, var);
     load_held(e, loop, 'g');
     put(e, "}\n}\n");
 }
@@ -486,9 +463,7 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     bool held = team && !dealt && has_held(e, row);
     if (held) {
         declare_held(e, row, 'g');
-        declare_scalars(e, row, 'n');
         text_addf(&e->text, "if constexpr (HELD) if (n_loop > 0) {\nconst I v%u = 0;\n", var);
-        load_scalars(e, row);
         load_held(e, row, 'g');
         put(e, "}\n");
     }
