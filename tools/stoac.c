@@ -8,10 +8,10 @@
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel                --steps    its schedule
  *     --explain        loops and estimates before and after each step   --measure  time each
+ *     --asm, --llvm    print what the phases of each kernel become for this machine
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
- *     --bisect         find the first rewrite after which --check or --expect fails
- *     --expect TEXT    fail unless TEXT appears in the printed result
+ *     --bisect         find the first rewrite after which --check or --expect TEXT (to appear) fails
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
                 "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
-                "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
+                "             [--search FILE] [--measure] [--asm] [--llvm]\n"
+                "             [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
@@ -83,7 +84,9 @@ static bool read_flag(Options *o, String flag) {
                  {"--kernels", &o->schedules.kernels},
                  {"--steps", &o->schedules.steps},
                  {"--explain", &o->schedules.explain},
-                 {"--measure", &o->schedules.measure}};
+                 {"--measure", &o->schedules.measure},
+                 {"--asm", &o->schedules.assembly},
+                 {"--llvm", &o->schedules.llvm}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;

@@ -13,6 +13,7 @@ typedef struct StoacSchedules {
     bool        steps;   /* schedules, */
     bool        explain; /* loops and estimates before and after each step */
     bool        measure; /* the time of each kernel */
+    bool        assembly, llvm; /* what each becomes: for the processor, before that for LLVM */
     const char *search;  /* file of the schedules found so far; new ones are added */
     /* while systems run: */
     Arena       *arena;
@@ -26,6 +27,6 @@ typedef struct StoacSchedules {
 /* Sets the scheduler of a runner; schedules outlive it. target: its own, NULL: none. */
 void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner, Target *target);
 /* Prints what was asked for. False: a search wants the same program once more. */
-bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner);
+bool stoac_schedules_end(StoacSchedules *schedules, Runner *runner);
 
 #endif

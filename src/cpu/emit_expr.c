@@ -270,7 +270,14 @@ void emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard) {
     JitType  vector = llvm.TypeOf(packed);
     if (is_contiguous(e, place, &start)) {
         JitValue to = address(e, access, start);
-        if (mask == NULL) {
+        JitValue near = e->streams ? e->near[position(e, access_buffer(access))] : NULL;
+        if (mask == NULL && near != NULL) {
+            JitValue both[2];
+            emit_store_past(e, packed, to, near, both);
+            tag(e, both[0], access);
+            stored = both[1];
+            llvm.SetAlignment(stored, dtype_bytes(dtype));
+        } else if (mask == NULL) {
             stored = llvm.BuildStore(j->at, packed, to);
             llvm.SetAlignment(stored, dtype_bytes(dtype));
         } else {

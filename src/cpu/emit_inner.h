@@ -7,7 +7,7 @@
 #include "cpu/emit.h"
 #include "cpu/jit_build.h"
 
-enum { EMIT_VERSION = 2 }; /* part of the content hash: change it when generated code changes */
+enum { EMIT_VERSION = 3 }; /* part of the content hash: change it when generated code changes */
 
 /* How a dim depends on the variable of a vector loop. */
 typedef struct EmitPlace {
@@ -28,7 +28,8 @@ typedef struct EmitSource { /* what building one function reads */
     DimId       *addresses; /* by access, in the order of access_keys */
     LoopAccess  *access_keys;
     uint32_t     accesses_count;
-    DimId       *elements; /* by buffer of the kernel */
+    DimId       *elements;        /* by buffer of the kernel */
+    bool        *loaded, *stored; /* by buffer: in this phase */
 } EmitSource;
 
 #if defined(STOA_HAVE_LLVM)
@@ -49,11 +50,14 @@ typedef struct Emit {
     EmitLog          *log;
     uint32_t          logged, log_max;
     LLVMValueRef     *scopes, *others; /* by position: alias metadata */
+    JitValue         *near;            /* by position: see emit_find_streams */
+    bool              streamed;        /* something was stored past the caches */
     /* the vector loop that is being written */
     DimId    var;     /* nil: none */
     uint32_t lanes;   /* elements at once; 1 outside */
     JitValue base;    /* value of var in lane 0 */
     JitValue mask;    /* lanes that run; NULL: all */
+    bool     streams; /* stores may go past the caches */
     uint8_t *varies;  /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
     DimId    aligned; /* a place whose value in lane 0 is a multiple of 4; nil: none */
 } Emit;
@@ -73,6 +77,11 @@ uint32_t emit_scope_begin(const Emit *e);
 void     emit_scope_end(Emit *e, uint32_t begun);
 /* emit_random.c */
 JitValue emit_random(Emit *e, ExprId expr);
+/* emit_stream.c */
+bool emit_streams(const Emit *e, uint32_t row, uint32_t bytes); /* whether a loop's stores may */
+void emit_find_streams(Emit *e);
+void emit_store_past(Emit *e, JitValue packed, JitValue to, JitValue near, JitValue out_stores[2]);
+void emit_end_streams(Emit *e);
 #endif
 
 const EmitPlace *emit_place(const EmitSource *source, DimId dim, DimId var);

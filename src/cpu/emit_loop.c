@@ -30,7 +30,7 @@ typedef struct Partial { /* a reduction into one place, inside a vector loop */
 typedef struct Pass { /* one way of going through a vector loop */
     Partial  partials[PARTIALS_MAX];
     uint32_t partials_count, lanes;
-    bool     masked;
+    bool     masked, streams;
 } Pass;
 
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const Pass *in);
@@ -262,8 +262,10 @@ static JitValue emit_pass_loop(Emit *e, uint32_t row, const Pass *pass, JitValue
     uint32_t         scope = emit_scope_begin(e);
     e->base = loop.at;
     e->mask = pass->masked ? lanes_below(e, loop.at, high) : NULL;
+    e->streams = pass->streams;
     emit_nodes(e, row + 1, row + nodes->size[row], pass);
     e->mask = NULL;
+    e->streams = false;
     emit_scope_end(e, scope);
     close_loop(e, &loop);
     return loop.end;
@@ -318,7 +320,7 @@ static uint32_t choose_passes(Emit *e, uint32_t row, const BodyFacts *facts, Pas
     if (lanes == 0) lanes = e->j->machine->vector_bytes / facts->bytes;
     uint32_t wide = choose_width(e, row, facts, lanes) * lanes;
     bool masks = e->j->machine->avx512 || (e->j->machine->vector_bytes > 16 && facts->narrow >= 4);
-    passes[count++] = (Pass){.lanes = wide};
+    passes[count++] = (Pass){.lanes = wide, .streams = emit_streams(e, row, facts->bytes)};
     if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL) &&
         !dim_id_some(facts->random) && dims_const_value(dims, nodes->extent[row]) % wide == 0)
         return count; /* nothing is left */
@@ -452,6 +454,7 @@ bool emit_build(JitBuild *build, const void *context) {
     e.buffers = ARENA_ARRAY_ZERO(build->arena, JitValue, count + 1);
     e.scopes = ARENA_ARRAY_ZERO(build->arena, LLVMValueRef, count + 1);
     e.others = ARENA_ARRAY_ZERO(build->arena, LLVMValueRef, count + 1);
+    e.near = ARENA_ARRAY_ZERO(build->arena, JitValue, count + 1);
     e.symbols = ARENA_ARRAY_ZERO(build->arena, JitValue, dims);
     e.dims = ARENA_ARRAY_ZERO(build->arena, JitValue, dims);
     e.exprs = ARENA_ARRAY_ZERO(build->arena, JitValue, exprs);
@@ -468,7 +471,9 @@ bool emit_build(JitBuild *build, const void *context) {
     }
     describe_aliases(&e, count);
     find_buffers(&e, llvm.GetParam(e.function, 0), llvm.GetParam(e.function, 4));
+    emit_find_streams(&e);
     emit_nodes(&e, source->phase + 1, source->phase + loops->nodes.size[source->phase], NULL);
+    emit_end_streams(&e);
     llvm.BuildRetVoid(build->at);
     stand_at(&e, e.entry);
     llvm.BuildBr(build->at, start);

@@ -32,7 +32,8 @@ typedef struct JitMachine {
     uint32_t vector_bytes; /* of the widest registers: 16, 32 or 64 */
     bool     rounds;       /* SSE4.1: floor and rint are instructions */
     bool     fma, f16c;
-    bool     avx512; /* masks in registers */
+    bool     avx512;       /* masks in registers */
+    uint64_t stream_bytes; /* arrays from here on are not in the caches when read again */
 } JitMachine;
 
 typedef struct JitOptions {

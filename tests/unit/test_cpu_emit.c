@@ -595,6 +595,48 @@ TEST(emit_random) {
     }
 }
 
+/* Arrays beyond the caches are stored past them from an aligned place on; smaller and shifted ones
+ * are not. */
+TEST(emit_stores_past_the_caches) {
+    const int64_t far = (18 << 20) / 4, sizes[] = {100, far, far + 13};
+    if (!jit_level_runs(JIT_AVX2)) return;
+    for (uint32_t which = 0; which < LENGTH(sizes); which++) {
+        EmitTest t;
+        int64_t  n = sizes[which];
+        emit_test_open(&t, arena, JIT_AVX2);
+        DimId    size = emit_param(&t, "N"), i;
+        BufferId x = emit_buffer(&t, SCOPE_ARG, DTYPE_F32, DIMS(size));
+        BufferId y = emit_buffer(&t, SCOPE_ARG, DTYPE_F32, DIMS(size));
+        BufferId z = emit_buffer(&t, SCOPE_ARG, DTYPE_BF16, DIMS(size));
+        NodeId   phase = loops_phase(&t.loops);
+        NodeId   loop = emit_loop(&t, size, BIND_VECTOR | BIND_PARALLEL, &i);
+        ExprId   one = loops_const(&t.loops, DTYPE_F32, 1);
+        ExprId   sum = emit_op2(&t, OP_ADD, emit_get(&t, AT(&t, x, i)), one);
+        emit_put(&t, AT(&t, y, i), sum);
+        emit_put(&t, AT(&t, z, i), sum);
+        loops_end(&t.loops, loop);
+        loops_end(&t.loops, phase);
+        t.loops.buffers.shares[y.row] = 1;
+        emit_allocate(&t, &n);
+        float *from = emit_data(&t, x), *to = emit_data(&t, y);
+        for (int64_t k = 0; k < n; k++) from[k] = (float)(k % 251);
+        EXPECT(emit_run(&t, &n));
+        bool      right = true;
+        uint16_t *halves = emit_data(&t, z), bits;
+        for (int64_t k = 0; k < n; k++) {
+            (void)const_encode(DTYPE_BF16, (double)(k % 251 + 1), &bits);
+            right &= (int64_t)to[k] == k % 251 + 1 && halves[k] == bits;
+        }
+        EXPECT(right);
+        String text;
+        EXPECT_EQ(emit_text(arena, t.jit, &t.loops, t.kernel, 0, JIT_STAGE_BUILT, &t.diags, &text),
+                  STATUS_OK);
+        EXPECT(strstr(text.data, "!nontemporal") != NULL);
+        EXPECT(strstr(text.data, "sfence") != NULL);
+        emit_test_close(&t);
+    }
+}
+
 /* The text of a kernel, and equal kernels for a second time from memory. */
 TEST(emit_text_and_sharing) {
     EmitTest t;
