@@ -11,7 +11,7 @@
  *     --asm, --llvm    print what the phases of each kernel become for this machine
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
- *     --bisect         find the first rewrite after which --check or --expect TEXT (to appear) fails
+ *     --bisect         find the first rewrite that makes --check or --expect TEXT fail
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>

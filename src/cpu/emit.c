@@ -136,8 +136,9 @@ typedef struct Preparing {
     Loops      *loops;
     Arena      *arena;
     EmitSource *source;
-    uint8_t    *seen; /* by expression row, in the current vector loop */
-    DimId       var;  /* of the current vector loop; nil outside */
+    uint8_t    *seen;  /* by expression row, in the current vector loop */
+    DimId       var;   /* of the current vector loop; nil outside */
+    DimId       outer; /* of the loop around that; nil: there is none */
     uint32_t    accesses_max;
 } Preparing;
 
@@ -211,8 +212,15 @@ static void note_dim(Preparing *p, DimId dim) {
 }
 static void note_access(Preparing *p, LoopAccess access) {
     EmitSource *source = p->source;
-    DimId       address = loops_address(p->loops, access);
+    DimId       address = loops_address(p->loops, access), var = p->var;
     note_dim(p, address);
+    if (dim_id_some(var) && dim_id_some(p->outer)) { /* how far it moves in a turn of that loop */
+        p->var = p->outer;
+        note_dim(p, address);
+        DimId step = place_at(&source->places, address, p->outer)->coefficient;
+        p->var = var;
+        note_dim(p, step);
+    }
     for (uint32_t i = 0; i < source->accesses_count; i++)
         if (source->access_keys[i] == access) return;
     if (source->accesses_count == p->accesses_max) {
@@ -257,6 +265,12 @@ static void note_expr(Preparing *p, ExprId root) {
     scratch_end(scratch);
 }
 
+/* Of the innermost loop around a node. */
+static DimId outer_var(const LoopNodes *nodes, uint32_t phase, uint32_t row) {
+    for (uint32_t at = row; at-- > phase + 1;)
+        if (nodes->kind[at] == NODE_LOOP && at + nodes->size[at] > row) return nodes->var[at];
+    return (DimId){0};
+}
 static EmitSource *prepare(Arena *arena, Loops *loops, KernelId kernel, uint32_t phase) {
     const LoopNodes *nodes = &loops->nodes;
     EmitSource      *source = ARENA_NEW(arena, EmitSource);
@@ -284,6 +298,7 @@ static EmitSource *prepare(Arena *arena, Loops *loops, KernelId kernel, uint32_t
         if (nodes->kind[row] == NODE_LOOP) {
             note_dim(&p, nodes->extent[row]);
             if (!(nodes->bind[row] & BIND_VECTOR)) continue;
+            p.outer = outer_var(nodes, phase, row);
             p.var = nodes->var[row];
             vector_end = row + nodes->size[row];
             memset(p.seen, 0, loops->exprs.table.count);

@@ -58,14 +58,21 @@ typedef struct Emit {
     JitValue base;    /* value of var in lane 0 */
     JitValue mask;    /* lanes that run; NULL: all */
     bool     streams; /* stores may go past the caches */
+    bool     paired;  /* lanes hold even elements, then odd ones (emit_loop.c says why) */
     uint8_t *varies;  /* by expression row, in this loop: 0 unknown, 1 no, 2 yes */
     DimId    aligned; /* a place whose value in lane 0 is a multiple of 4; nil: none */
+    DimId    outer;   /* variable of the loop around it; nil: none */
+    bool    *ahead;   /* by buffer: whether loads ask for what the next turn of that loop needs */
 } Emit;
 
 /* emit_expr.c */
 bool     emit_varies(Emit *e, ExprId expr);
-JitValue emit_dim(Emit *e, DimId dim);        /* i64, or a vector of them if it varies */
-JitValue emit_dim_first(Emit *e, DimId dim);  /* in lane 0, of a place that is linear: i64 */
+JitValue emit_dim(Emit *e, DimId dim);            /* i64, or a vector of them if it varies */
+JitValue emit_dim_first(Emit *e, DimId dim);      /* in lane 0, of a place that is linear: i64 */
+uint32_t emit_lane(const Emit *e, uint32_t lane); /* which element from lane 0 on it holds */
+/* Whether an expression compares the number of an element with what is the same in all lanes: then
+ * it needs no vectors of i64. */
+bool     emit_is_index_compare(Emit *e, uint32_t row);
 JitValue emit_expr(Emit *e, ExprId expr);     /* a scalar, or a vector if it varies */
 JitValue emit_splat(Emit *e, JitValue value); /* a vector of lanes, whatever it was */
 /* Stores a value, unpacked, at a place; guard: NULL or a bool. */
@@ -82,6 +89,8 @@ bool emit_streams(const Emit *e, uint32_t row, uint32_t bytes); /* whether a loo
 void emit_find_streams(Emit *e);
 void emit_store_past(Emit *e, JitValue packed, JitValue to, JitValue near, JitValue out_stores[2]);
 void emit_end_streams(Emit *e);
+void emit_find_ahead(Emit *e, uint32_t row, uint32_t first, uint32_t last);
+void emit_load_ahead(Emit *e, LoopAccess access, JitValue from, uint32_t bytes);
 #endif
 
 const EmitPlace *emit_place(const EmitSource *source, DimId dim, DimId var);

@@ -6,6 +6,8 @@
  * short rows with gaps between them are left alone, since their lines would leave half full. */
 #include "cpu/emit_inner.h"
 
+#include <string.h>
+
 #if defined(STOA_HAVE_LLVM)
 
 enum { ROW_BYTES_LEAST = 1024 };
@@ -66,5 +68,71 @@ void emit_store_past(Emit *e, JitValue packed, JitValue to, JitValue near, JitVa
 /* Stores past the caches are in no order: others may see the memory only after this. */
 void emit_end_streams(Emit *e) {
     if (e->streamed) (void)jit_intrinsic(e->j, "llvm.x86.sse.sfence", NULL, 0, NULL, 0);
+}
+
+/* --- loads ahead ------------------------------------------------------------------------------ */
+/* Processors fetch ahead while memory is walked in a row, but not into the next page: kernels that
+ * go over each row several times wait at the beginning of each. */
+typedef struct Loads {
+    bool    *loaded; /* by buffer */
+    uint8_t *seen;
+} Loads;
+static void expr_loads(Emit *e, ExprId root, Loads *loads) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    uint32_t         row = root.row;
+    if (row == 0 || loads->seen[row]) return;
+    loads->seen[row] = 1;
+    if (exprs->kind[row] == EXPR_LOAD) {
+        uint32_t first = e->loops->kernels.buffers_first[e->s->kernel.row];
+        loads->loaded[access_buffer(exprs->word[row]).row - first] = true;
+    }
+    expr_loads(e, exprs->a[row], loads);
+    expr_loads(e, exprs->b[row], loads);
+    expr_loads(e, exprs->c[row], loads);
+}
+static Loads find_loads(Emit *e, uint32_t first, uint32_t last) {
+    const LoopNodes *nodes = &e->loops->nodes;
+    uint32_t         buffers = e->loops->kernels.buffers_count[e->s->kernel.row];
+    Loads            loads;
+    loads.loaded = ARENA_ARRAY_ZERO(e->j->arena, bool, buffers + 1);
+    loads.seen = ARENA_ARRAY_ZERO(e->j->arena, uint8_t, e->loops->exprs.table.count);
+    for (uint32_t row = first; row < last; row++) {
+        if (nodes->kind[row] == NODE_LOOP) continue;
+        expr_loads(e, nodes->value[row], &loads);
+        expr_loads(e, nodes->guard[row], &loads);
+    }
+    return loads;
+}
+/* Of the nodes [first, last) of a loop that load a buffer, if there are several, the last one, here
+ * that of a vector loop, loads ahead. Rows that are read once are better left to the processor. */
+void emit_find_ahead(Emit *e, uint32_t row, uint32_t first, uint32_t last) {
+    uint32_t count = e->loops->kernels.buffers_count[e->s->kernel.row];
+    uint32_t buffers = e->loops->kernels.buffers_first[e->s->kernel.row];
+    memset(e->ahead, 0, count);
+    if (!dim_id_some(e->outer)) return;
+    Loads before = find_loads(e, first, row);
+    Loads after = find_loads(e, row + e->loops->nodes.size[row], last);
+    for (uint32_t i = 0; i < count; i++)
+        e->ahead[i] = before.loaded[i] && !after.loaded[i] &&
+                      e->loops->buffers.scope[buffers + i] == SCOPE_ARG;
+}
+/* Asks for the lines that a load of `bytes` will need in the next turn of the loop outside. */
+void emit_load_ahead(Emit *e, LoopAccess access, JitValue from, uint32_t bytes) {
+    JitBuild        *j = e->j;
+    const Dims      *dims = &e->loops->dims;
+    uint32_t         width = dtype_bytes((Dtype)e->loops->buffers.dtype[access_buffer(access).row]);
+    const EmitPlace *place = emit_place(e->s, emit_address(e->s, access), e->outer);
+    if (!place->varies || !place->linear) return;
+    bool known = dims_is_const(dims, place->coefficient);
+    if (known && dims_const_value(dims, place->coefficient) * width < ROW_BYTES_LEAST) return;
+    JitValue step = llvm.BuildMul(j->at, emit_dim(e, place->coefficient),
+                                  llvm.ConstInt(j->i64, width, false), "");
+    for (uint32_t at = 0; at < bytes; at += 64) {
+        JitValue line = llvm.BuildAdd(j->at, step, llvm.ConstInt(j->i64, at, false), "");
+        JitValue to = llvm.BuildGEP2(j->at, j->i8, from, &line, 1, "");
+        JitValue args[4] = {to, llvm.ConstInt(j->i32, 0, false), llvm.ConstInt(j->i32, 3, false),
+                            llvm.ConstInt(j->i32, 1, false)}; /* to read, soon, data */
+        (void)jit_intrinsic(j, "llvm.prefetch", &j->ptr, 1, args, 4);
+    }
 }
 #endif
