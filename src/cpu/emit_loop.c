@@ -319,7 +319,7 @@ static uint32_t choose_width(Emit *e, uint32_t row, const BodyFacts *facts, uint
     const LoopNodes *nodes = &e->loops->nodes;
     const Dims      *dims = &e->loops->dims;
     uint32_t         width = nodes->unroll[row], max = LANES_MAX / lanes;
-    if (width == 0) width = dim_id_some(facts->random) ? 8 : facts->streams > 6 ? 2 : 4;
+    if (width == 0) width = facts->streams > 6 && !dim_id_some(facts->random) ? 2 : 4;
     while (width > 1 && width > max) width /= 2;
     if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL))
         while (width > 1 && width * lanes > dims_const_value(dims, nodes->extent[row])) width /= 2;
