@@ -68,6 +68,7 @@ typedef struct JitKernel {
 MUST_USE Status   jit_open(Arena *arena, const JitOptions *options, Diags *diags, Jit **out_jit);
 void              jit_close(Jit *jit);            /* entries are gone; NULL is allowed */
 bool              jit_level_runs(JitLevel level); /* on this machine */
+uint64_t          jit_host_stream_bytes(void);    /* JitMachine.stream_bytes of this processor */
 const JitMachine *jit_machine(const Jit *jit);
 
 /* Fills entry of each kernel; the level must run here. workers NULL: all on the caller. A kernel

@@ -9,6 +9,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <stdatomic.h>
 
 static bool host_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -51,6 +52,16 @@ static uint64_t stream_bytes(bool host) {
     return (bytes != 0 ? bytes : (uint64_t)16 << 20) / 2;
 }
 
+/* Asking takes a while on virtual machines: once a process. */
+uint64_t jit_host_stream_bytes(void) {
+    static _Atomic uint64_t known;
+    uint64_t                bytes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (bytes != 0) return bytes;
+    bytes = stream_bytes(true);
+    atomic_store_explicit(&known, bytes, memory_order_relaxed);
+    return bytes;
+}
+
 JitMachine jit_host_machine(JitLevel level) {
     bool host = level == JIT_HOST;
     bool avx512 = level == JIT_AVX512 || (host && host_avx512());
@@ -88,6 +99,7 @@ uint64_t jit_host_digest(JitLevel level) {
 #else
 
 bool       jit_level_runs(JitLevel level) { return (void)level, false; }
+uint64_t   jit_host_stream_bytes(void) { return UINT64_MAX; }
 JitMachine jit_host_machine(JitLevel level) {
     return (void)level, (JitMachine){.vector_bytes = 16};
 }

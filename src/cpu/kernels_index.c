@@ -26,6 +26,7 @@ typedef struct Indexed {
     int64_t  component_stride, index_width;                           /* bytes, in indices */
     int64_t  start_max[SHAPE_RANK_MAX], start_stride[SHAPE_RANK_MAX]; /* by component; bytes */
     int64_t  width;
+    bool     past;        /* gather: whole rows, stored past the caches */
     bool     adds_points; /* scatter: single f32 are added at places of one number */
     Share    share;
     int64_t  shared; /* SHARE_BATCH: index rows per batch row */
@@ -57,16 +58,22 @@ static void gather_run(const void *params, const KernelCtx *ctx) {
     Nd                   blank = g->slice;
     int64_t              unused, inner = nd_inner(&g->slice);
     memset(blank.strides[1], 0, sizeof blank.strides[1]);
-    for (int64_t i = part.first; i < part.last; i++, nd_next(&g->rows, &row)) {
-        int64_t  at = slice_at(g, indices, &row, &unused);
+    int64_t next = slice_at(g, indices, &row, &unused);
+    for (int64_t i = part.first; i < part.last; i++) {
+        int64_t  at = next;
         uint8_t *to = y + row.offset[2];
-        if (at >= 0 && g->slice.rank <= 1)
+        nd_next(&g->rows, &row);
+        if (i + 1 < part.last) next = slice_at(g, indices, &row, &unused);
+        if (at >= 0 && g->past)
+            nd_copy_past(to, x + at, (size_t)(inner * g->width), next < 0 ? NULL : x + next);
+        else if (at >= 0 && g->slice.rank <= 1)
             nd_copy_row(to, nd_inner_stride(&g->slice, 0), x + at, nd_inner_stride(&g->slice, 1),
                         inner, g->width);
         else
             nd_copy(at < 0 ? &blank : &g->slice, to, at < 0 ? zero : x + at, g->width, 0,
                     g->slice.count);
     }
+    if (g->past) nd_end_past();
 }
 
 /* to[0..n) = combine(to, from), both contiguous. */
@@ -243,6 +250,9 @@ bool kernels_bind_gather(Binder *b) {
     g->x = ref_of(x);
     g->y = ref_of(y);
     if (g->index == NULL || g->width > 16) return false;
+    g->past = g->slice.rank == 1 && nd_inner_stride(&g->slice, 0) == g->width &&
+              nd_inner_stride(&g->slice, 1) == g->width && nd_inner(&g->slice) * g->width >= 256 &&
+              (uint64_t)(arg_elements(y) * g->width) >= jit_host_stream_bytes();
     bind_step(b, gather_run, g, 2 * arg_elements(y) * g->width);
     return true;
 }
