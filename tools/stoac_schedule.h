@@ -10,6 +10,7 @@
 typedef struct StoacSchedules {
     const char *file;    /* where they come from, `none`: loops stay as they are; NULL: the rules */
     bool        kernels; /* print loops, */
+    bool        source;  /* the CUDA C of them, */
     bool        steps;   /* schedules, */
     bool        explain; /* loops and estimates before and after each step */
     bool        measure; /* the time of each kernel */

@@ -193,7 +193,11 @@ static void put_load(Emit *e, uint32_t row) {
     if (pack != NULL) {
         text_addf(&e->text, "up(p%u.v[e])", pack->number);
     } else {
-        text_addf(&e->text, "up(get<%d>(&", gpu_emit_only_read(e, buffer));
+        const EmitScalar *scalar = gpu_emit_scalar_of(e->phase, e->loops, access);
+        put(e, "up(");
+        if (scalar != NULL)
+            text_addf(&e->text, "HELD ? s%u : ", (uint32_t)(scalar - e->phase->scalars));
+        text_addf(&e->text, "get<%d>(&", gpu_emit_only_read(e, buffer));
         gpu_emit_place(e, access);
         put(e, "))");
     }

@@ -34,32 +34,41 @@ typedef struct EmitHeld {
     BufferId buffer;
     DimId    rest; /* place without the variable of the leaf */
 } EmitHeld;
+/* A number of each row, read ahead like the row: the mean of a normalisation. */
+typedef struct EmitScalar {
+    uint32_t loop; /* over rows */
+    BufferId buffer;
+    DimId    place;
+} EmitScalar;
 typedef struct EmitAlign {
     uint32_t position; /* of the buffer */
     DimId    rest;     /* place of group 0, elements */
 } EmitAlign;
 
 typedef struct EmitPhase {
-    uint32_t   node, parallel; /* rows; parallel 0: none */
-    bool       flat;           /* the parallel loop is itself dealt to threads */
-    EmitLeaf  *leaves;
-    uint32_t   leaves_count;
-    EmitHeld  *helds;
-    uint32_t   helds_count;
-    DimId      held_extent; /* of the leaves that hold; nil: none */
-    uint8_t   *promoted;    /* by position: kept in registers where rows are held */
-    uint8_t   *shared;      /* by position: threads read what others wrote */
-    uint8_t   *lane;        /* by position: LANE buffer that is used */
-    uint32_t   held_bytes;  /* of an element of the row, in registers */
-    uint32_t   vector;      /* most elements of a group */
-    EmitAlign *aligns;
-    uint32_t   aligns_count;
-    DimId     *places; /* values that must fit into 32 bits, or indices are wide */
-    uint32_t   places_count;
-    bool       wide;  /* always */
-    uint32_t   slots; /* reductions at once, at most */
-    bool       rows;  /* a team goes over many rows, holding the next one too */
-    String     text;
+    uint32_t    node, parallel; /* rows; parallel 0: none */
+    bool        flat;           /* the parallel loop is itself dealt to threads */
+    EmitLeaf   *leaves;
+    uint32_t    leaves_count;
+    EmitHeld   *helds;
+    uint32_t    helds_count;
+    EmitScalar *scalars;
+    uint32_t    scalars_count;
+    DimId       held_extent; /* of the leaves that hold; nil: none */
+    uint8_t    *promoted;    /* by position: kept in registers where rows are held */
+    uint8_t    *shared;      /* by position: threads read what others wrote */
+    uint8_t    *lane;        /* by position: LANE buffer that is used */
+    uint32_t    held_bytes;  /* of an element of the row, in registers */
+    uint32_t    next_bytes;  /* likewise of the next row, read ahead */
+    uint32_t    vector;      /* most elements of a group */
+    EmitAlign  *aligns;
+    uint32_t    aligns_count;
+    DimId      *places; /* values that must fit into 32 bits, or indices are wide */
+    uint32_t    places_count;
+    bool        wide;  /* always */
+    uint32_t    slots; /* reductions at once, at most */
+    bool        rows;  /* a team goes over many rows, holding the next one too */
+    String      text;
 } EmitPhase;
 
 /* Macros of an instance. */
@@ -67,6 +76,7 @@ typedef struct EmitSetting {
     uint16_t team, block;
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     bool     wide, full;           /* full: every group is whole */
+    bool     shared;               /* held rows lie in shared memory, not in registers */
 } EmitSetting;
 
 typedef struct Emit {
@@ -104,6 +114,8 @@ uint32_t gpu_emit_home(Loops *loops, const EmitPhase *phase, Arena *scratch, uin
 /* Whether an access is side by side in the leaf; out_rest: the place without its variable. */
 bool gpu_emit_contiguous(Loops *loops, LoopAccess access, DimId var, DimId *out_rest);
 
+/* The scalar that an access loads; NULL: none. */
+const EmitScalar *gpu_emit_scalar_of(const EmitPhase *phase, Loops *loops, LoopAccess access);
 /* The node that a place inside `parent` can be loaded in. */
 uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, DimId rest);
 

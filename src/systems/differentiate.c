@@ -7,13 +7,13 @@
  * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
- * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it.
+ * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. taylor
+ * and derivatives rows go to taylor.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
  * derivative row. */
-#include "systems/emit.h"
-#include "systems/system.h"
+#include "systems/taylor.h"
 
 typedef struct Derive {
     SystemCtx *ctx;
@@ -39,6 +39,11 @@ static uint32_t old_row(const Derive *d, OpId row) {
         if (value_id_same(d->rw->map[value], result) && op_id_some(value_op(old, (ValueId){value})))
             return value_op(old, (ValueId){value}).row;
     return d->op.row;
+}
+
+static void refuse(Derive *d, OpId op, OpId user) {
+    (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, user),
+                    d->build->code->ops.opcode[op.row], 0, 0, 0);
 }
 
 /* Marks values that depend on one of xs (1), then keeps those that y needs (2). */
@@ -117,9 +122,7 @@ static void push_row(Derive *d, OpId op, OpId user) {
     if (!moved) return;
     Emit e = emit_at(d->build, op);
     e.d = tangents;
-    if (!emit_jvp(&e, out) && !push_expansion(d, op, user, out))
-        (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, user),
-                        code->ops.opcode[op.row], 0, 0, 0);
+    if (!emit_jvp(&e, out) && !push_expansion(d, op, user, out)) refuse(d, op, user);
     for (uint32_t i = 0; i < results; i++) {
         ValueId y = op_result(code, op, i);
         if (value_id_some(out[i]) && !value_id_some(tangent_of(d, y)))
@@ -249,6 +252,81 @@ static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
     return !d.failed;
 }
 
+/* --- for Taylor mode -------------------------------------------------------------------------- */
+uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId *xs, uint32_t count,
+                            const ValueId *ys, uint32_t ys_count) {
+    Derive   d = derive_begin(ctx, rw, op);
+    uint32_t values = rw->build.code->values.table.count;
+    uint8_t *any = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
+    for (uint32_t i = 0; i < ys_count; i++) {
+        memset(d.active, 0, values);
+        mark_active(&d, xs, count, ys[i]);
+        for (uint32_t row = 0; row < values; row++) any[row] |= d.active[row] == 3 ? 3 : 0;
+    }
+    return any;
+}
+void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op) {
+    Derive d = derive_begin(ctx, rw, user);
+    refuse(&d, op, user);
+}
+
+/* Leaves for the coefficients of one operand, times factorials: the derivative of each is the next
+ * one. Copies, so that each is a value of its own and gradients go through. */
+static ValueId add_leaves(Derive *d, ValueId operand, const ValueId *series, uint32_t order) {
+    Build   *build = d->build;
+    ValueId  first = build_unary(build, OP_COPY, operand), last = first;
+    uint32_t moved = order;
+    double   factorial = 1;
+    while (moved > 0 && !value_id_some(series[moved])) moved--;
+    for (uint32_t k = 1; k <= moved; k++) {
+        factorial *= k;
+        ValueId number = build_splat(build, operand, value_id_some(series[k]) ? factorial : 0);
+        ValueId leaf =
+            value_id_some(series[k]) ? build_binary(build, OP_MUL, series[k], number) : number;
+        leaf = build_unary(build, OP_COPY, leaf);
+        set_tangent(d, last, leaf);
+        last = leaf;
+    }
+    return first;
+}
+/* One derivation over a growing list of rows: those that an order appends belong to the next. */
+bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
+                         const ValueId *const *series, uint32_t order, ValueId *const *out) {
+    Derive   d = derive_begin(ctx, rw, user);
+    Code    *code = rw->build.code;
+    uint32_t count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
+    ValueId *leaves = ARENA_ARRAY(ctx->scratch, ValueId, count);
+    double   factorial = 1;
+    for (uint32_t i = 0; i < count; i++) {
+        bool moves = dtype_is_differentiable(build_dtype(&rw->build, op_operand(code, op, i)));
+        leaves[i] = op_operand(code, op, i);
+        if (moves) leaves[i] = add_leaves(&d, leaves[i], series[i], order);
+    }
+    uint32_t next = code->ops.table.count;
+    OpId     row = build_row(&rw->build, (Opcode)code->ops.opcode[op.row], leaves, count,
+                             op_attrs(rw->world, code, op), results);
+    ValueId *at = ARENA_ARRAY(ctx->scratch, ValueId, results);
+    for (uint32_t i = 0; i < results; i++) at[i] = op_result(code, row, i);
+    for (uint32_t k = 1; k <= order && !d.failed; k++) {
+        factorial *= k;
+        for (uint32_t last = code->ops.table.count; next < last && !d.failed; next++)
+            push_row(&d, (OpId){next}, user);
+        for (uint32_t i = 0; i < results && !d.failed; i++) {
+            at[i] = value_id_some(at[i]) ? tangent_of(&d, at[i]) : at[i];
+            if (!value_id_some(at[i])) continue;
+            ValueId over = build_splat(&rw->build, at[i], 1 / factorial);
+            out[i][k] = k == 1 ? at[i] : build_binary(&rw->build, OP_MUL, at[i], over);
+        }
+    }
+    return !d.failed;
+}
+
+static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op) {
+    uint32_t opcode = rw->old->ops.opcode[op.row];
+    if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op);
+    return opcode == OP_JVP ? derive_jvp(ctx, rw, op) : taylor_derive(taylor, op);
+}
+
 Ran sys_differentiate(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     Ran         ran = {0};
@@ -257,6 +335,7 @@ Ran sys_differentiate(SystemCtx *ctx) {
         pending += (op_info(old, (OpId){row})->flags & OP_DERIVES) != 0;
     if (pending == 0) return ran;
     Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
+    Taylor *taylor = taylor_open(ctx, &rw);
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
         while (row < count && !(op_info(old, (OpId){row})->flags & OP_DERIVES)) row++;
@@ -264,8 +343,7 @@ Ran sys_differentiate(SystemCtx *ctx) {
         rewrite_copy_rows(&rw, (OpId){first}, op);
         if (row == count) break;
         rewrite_at(&rw, op);
-        bool gradient = old->ops.opcode[row] == OP_GRADIENT;
-        if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op))
+        if (!taylor_is_done(taylor, op) && !derive_row(ctx, &rw, taylor, op))
             return ran; /* the code stays as it was */
         ran.changed++;
     }
