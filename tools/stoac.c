@@ -8,7 +8,7 @@
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
- *     --asm, --llvm    print the code of kernels   --search FILE  measure schedules, keep them there
+ *     --asm, --llvm    print the code of kernels   --search FILE  measure schedules, keep them
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --peak           what each graph keeps, at most     --memory-budget BYTES  recompute to fit
  *     --bisect         the first rewrite after which it fails   --expect TEXT  which must appear

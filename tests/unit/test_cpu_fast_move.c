@@ -2,6 +2,8 @@
  * scatter), counts them or draws them. */
 #include "fast_check.h"
 
+#include "cpu/jit.h"
+
 static const Dtype dtypes[] = {DTYPE_F32, DTYPE_F64, DTYPE_BF16, DTYPE_U8, DTYPE_BOOL};
 
 TEST(fast_views_become_memory) {
@@ -35,6 +37,29 @@ TEST(fast_views_become_memory) {
         fast_random(&f, dtypes[d], SHAPE(9, 31, 5), 0, 2);
         fast_check(&f, OP_REVERSE, WORDS(INTS(&f.g, 0, 2)));
     }
+    fast_close(&f);
+}
+
+/* Arrays that are stored past the caches: whole, turned over, filled, by rows. */
+TEST(fast_moves_past_the_caches) {
+    const int64_t columns = 1031, bytes = (int64_t)jit_host_stream_bytes();
+    if (bytes > 64 << 20) return; /* too large for a test: machines with less see it */
+    int64_t rows = bytes / (4 * columns) + 1;
+    Fast    f = fast_open(arena);
+    fast_begin(&f);
+    fast_random(&f, DTYPE_F32, SHAPE(rows, columns), 0, 2);
+    fast_check(&f, OP_COPY, NULL);
+    fast_begin(&f);
+    fast_random(&f, DTYPE_F32, SHAPE(rows, columns), 0, 2);
+    fast_check(&f, OP_TRANSPOSE, WORDS(INTS(&f.g, 1, 0)));
+    fast_begin(&f);
+    fast_random(&f, DTYPE_F32, SCALAR, 0, 2);
+    fast_check(&f, OP_BROADCAST_IN_DIM, WORDS(SIZES(&f.g, rows, columns), 0));
+    fast_begin(&f);
+    fast_random(&f, DTYPE_F32, SHAPE(100, columns), 0, 2);
+    fast_random(&f, DTYPE_I32, SHAPE(rows, 1), -2, 103);
+    fast_check(&f, OP_GATHER,
+               WORDS(INTS(&f.g, 1), INTS(&f.g, 0), 0, 0, INTS(&f.g, 0), SIZES(&f.g, 1, columns)));
     fast_close(&f);
 }
 
