@@ -122,7 +122,7 @@ static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *op
     for (uint32_t i = 0; i < operands_count; i++) buffers->last[add_arg(l, operands[i])] = row;
     for (uint32_t i = 0; i < results; i++) {
         uint32_t buffer = add_arg(l, (ValueId){results_first.row + i});
-        buffers->first[buffer] = row;
+        if (buffers->first[buffer] == UINT32_MAX) buffers->first[buffer] = row;
         if (buffers->last[buffer] == 0) buffers->last[buffer] = row;
     }
 }
@@ -170,6 +170,9 @@ static void launch_row(Launching *l, uint32_t row) {
     ValueId       first = code->ops.results_first[row];
     if ((info->flags & (OP_VIEW | OP_STATE | OP_TERMINATOR)) != 0 || opcode == OP_CONSTANT) return;
     if (opcode == OP_ASSIGN) return; /* after all others */
+    if (opcode == OP_CONCAT &&
+        value_id_same(l->ctx->views->base[op_operand(code, (OpId){row}, 0).row], first))
+        return; /* its parts are made in place */
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < results; i++) bytes += value_bytes(l, (ValueId){first.row + i});
     if (bytes == 0 && !(info->flags & (OP_EFFECT | OP_LATE))) return;
