@@ -177,6 +177,8 @@ static bool run(StoaSession *session, const char *graph, const Case *c, StoaDtyp
 
 /* Largest error of the derivatives; NaN after a failure. The weights of the f32 network are drawn
  * as those of the f64 one, rounded. */
+static double numbers[256 * 256]; /* of one tensor */
+static float  rounded[256 * 256];
 static double find_error(StoaContext *context, const Case *c) {
     StoaSession *narrow = compile(context, c, STOA_F32, add_probe, false);
     StoaSession *wide = compile(context, c, STOA_F64, add_truth, false);
@@ -196,8 +198,6 @@ static double find_error(StoaContext *context, const Case *c) {
     bool good = narrow != NULL && wide != NULL;
     for (uint32_t i = 0; good && i < stoa_state_count(narrow); i++) { /* equal weights */
         StoaTensor  t = {0};
-        double      numbers[128 * 256];
-        float       rounded[128 * 256];
         const char *name = stoa_state_name(narrow, i);
         t.data = numbers;
         good = stoa_state_get(wide, name, &t) == STOA_OK;

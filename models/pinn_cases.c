@@ -189,7 +189,7 @@ const PinnCase pinn_cases[] = {
     {"poisson", "u_xx + u_yy = -2 pi^2 sin(pi x) sin(pi y)", "sin(pi x) sin(pi y)", "xy", 1, {0, 0}, {1, 1},
      32, 3, false, 10, 1024, 256, 500, 1500, 2e-3, poisson_exact, poisson, NULL, true},
     {"helmholtz", "u_xx + u_yy + u = (1 - 17 pi^2) sin(pi x) sin(4 pi y)", "sin(pi x) sin(4 pi y)", "xy", 1, {-1, -1}, {1, 1},
-     48, 3, true, 1, 2048, 512, 1000, 2000, 2e-3, helmholtz_exact, helmholtz, NULL, true},
+     48, 3, true, 10, 2048, 512, 1000, 4000, 2e-3, helmholtz_exact, helmholtz, NULL, true},
     {"beam", "u_xxxx = -1", "-x^4/24 + x^3/6 - x^2/4", "x", 1, {0}, {1},
      20, 3, false, 1, 64, 2, 500, 1000, 1e-3, beam_exact, beam, beam_ends, false},
     {"plate", "u_xxxx + 2 u_xxyy + u_yyyy = 4 pi^4 sin(pi x) sin(pi y)", "sin(pi x) sin(pi y)", "xy", 1, {0, 0}, {1, 1},
