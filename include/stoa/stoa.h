@@ -133,6 +133,8 @@ STOA_API STOA_MUST_USE StoaStatus stoa_program_check(StoaProgram *program);
 STOA_API StoaDim stoa_dim(StoaProgram *program, int64_t size);
 STOA_API StoaDim stoa_dim_symbol(StoaProgram *program, const char *name);
 STOA_API void    stoa_dim_range(StoaProgram *program, StoaDim symbol, int64_t low, int64_t high);
+/* A size that the symbol is likely to have: what estimates and memory budgets go by. */
+STOA_API void    stoa_dim_hint(StoaProgram *program, StoaDim symbol, int64_t size);
 STOA_API StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b);
 STOA_API StoaDim stoa_dim_sub(StoaProgram *program, StoaDim a, StoaDim b);
 STOA_API StoaDim stoa_dim_mul(StoaProgram *program, StoaDim a, StoaDim b);
@@ -232,9 +234,17 @@ typedef struct StoaCompileOptions {
     StoaDtype   compute;     /* STOA_BF16: matrix products, convolutions and attention of f32 take
                              their operands in it and add up in f32; parameters, optimizer and
                              all else stay f32. STOA_NONE: as the program is written */
+    uint64_t    memory_budget; /* bytes; 0: none. What a run of a graph keeps between operators
+                               (arena_bytes of StoaMemoryReport) stays within it: values are
+                               computed again where that saves most for the least work, with the
+                               same bits. Not counted, because it does not change: parameters and
+                               optimizer state, inputs and outputs, work memory inside kernels.
+                               Symbolic sizes count as their hints (stoa_dim_hint). STOA_INVALID,
+                               with the least number that would do, if it cannot be met; a run at
+                               sizes that need more fails with STOA_INVALID as well */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0 }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,
@@ -271,6 +281,20 @@ typedef struct StoaMemoryReport {
     uint32_t launches;          /* of that plan */
 } StoaMemoryReport;
 STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
+
+/* What a graph will need, before it runs. */
+typedef struct StoaMemoryPeak {
+    uint64_t    arena_bytes;       /* planned intermediates */
+    uint64_t    arena_floor_bytes; /* most of them alive at once */
+    uint32_t    launch, launches;  /* at which of how many that is */
+    const char *text;              /* a table of the values alive there: sizes, birth, last use */
+    const char *svg;               /* the bytes alive, launch by launch */
+} StoaMemoryPeak;
+/* Plans without running or keeping the plan: of inputs only dtypes and shapes are read; NULL: every
+ * size as its hint says. Budgets do not stop it. Texts live until the next report. */
+STOA_API STOA_MUST_USE StoaStatus stoa_memory_peak(StoaSession *session, const char *graph,
+                                                   const StoaTensor *inputs, uint32_t inputs_count,
+                                                   StoaMemoryPeak *out_peak);
 
 /* Where the time of the runs so far went, by operator, longest first; text lives until the next
  * report. Collected only after stoa_profile(session, true). */
@@ -477,10 +501,12 @@ STOA_API STOA_MUST_USE StoaStatus stoa_config_read(StoaConfig *config, const cha
 STOA_API STOA_MUST_USE StoaStatus stoa_config_flags(StoaConfig *config, int count,
                                                     char *const *words, const char **rest,
                                                     int *out_rest_count);
-STOA_API int64_t     stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high,
-                                     int64_t preset);
-STOA_API double      stoa_config_float(StoaConfig *config, const char *key, double low, double high,
-                                       double preset);
+STOA_API int64_t stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high,
+                                 int64_t preset);
+STOA_API double  stoa_config_float(StoaConfig *config, const char *key, double low, double high,
+                                   double preset);
+/* A number of bytes, or one with a unit: "96MiB", "1.5GiB", "2GB". */
+STOA_API uint64_t    stoa_config_bytes(StoaConfig *config, const char *key, uint64_t preset);
 STOA_API bool        stoa_config_bool(StoaConfig *config, const char *key, bool preset);
 STOA_API const char *stoa_config_text(StoaConfig *config, const char *key, const char *preset);
 /* The position of the value among names (NULL-terminated). */

@@ -173,6 +173,13 @@ void stoa_dim_range(StoaProgram *program, StoaDim symbol, int64_t low, int64_t h
         api_misuse(program->context, "stoa_dim_range",
                    "no number is in this range and keeps what is known of the symbol already");
 }
+void stoa_dim_hint(StoaProgram *program, StoaDim symbol, int64_t size) {
+    Dims *dims = &program->world->dims;
+    if (symbol.id == 0 || dims->rows.kind[symbol.id] != DIM_SYMBOL || size <= 0)
+        api_misuse(program->context, "stoa_dim_hint", "needs a symbol and a size above 0");
+    else
+        dims_set_hint(dims, (DimId){symbol.id}, size);
+}
 StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b) {
     return make_dim(program, dims_add, a, b);
 }

@@ -6,6 +6,7 @@
  * they are written again in every group that needs them and no longer stand between groups.
  * Candidates are taken by what they save: bytes that need not be written and read again, and
  * launches. Groups stay acyclic, and of one iteration space, so that one loop nest serves them.
+ * What a group gives to others is stored, unless it costs less to compute it again there.
  *
  * Needs primitives (composites that the target keeps stay outside), breaks layout. Blocks with
  * control flow are left as they are. About linear: the search for cycles is bounded. */
@@ -28,9 +29,10 @@ static uint32_t fuse_block(SystemCtx *ctx, Rewrite *rw, BlockId block) {
         return 0;
     }
     fuse_build(&f);
-    uint32_t merged = fuse_merge_groups(&f);
+    uint32_t changed = fuse_merge_groups(&f);
+    changed += fuse_recompute(&f);
     fuse_write(&f, rw);
-    return merged;
+    return changed;
 }
 
 Ran sys_fuse(SystemCtx *ctx) {

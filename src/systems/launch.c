@@ -72,6 +72,7 @@ static uint32_t add_buffer(Launching *l, ValueId value, uint32_t slot) {
     buffers->bytes[row] = value_bytes(l, value);
     buffers->first[row] = UINT32_MAX;
     buffers->last[row] = 0;
+    buffers->over[row] = 0;
     return l->buffer_of[value.row] = row;
 }
 
@@ -96,8 +97,9 @@ static uint32_t add_arg(Launching *l, ValueId value) {
     if (buffer == 0) buffer = add_buffer(l, base, 0);
     *arg = value_type_arg(l, value)->arg;
     arg->slot = plan->buffers.slot[buffer];
-    if (!value_id_same(base, value)) { /* a view */
-        ListId strides = views->strides[value.row];
+    ListId strides = views->strides[value.row];
+    if (!value_id_same(base, value) ||
+        list_id_some(strides)) { /* a view, or in an order of its own */
         arg->offset = (uint64_t)plan->dim_values[views->offset[value.row].row] *
                       dtype_bytes((Dtype)arg->dtype);
         note_size(l, PLAN_SIZE_OFFSET, views->offset[value.row].row, row, NULL);
@@ -163,6 +165,12 @@ static void add_row_slots(Launching *l, uint32_t block, uint32_t first, uint32_t
     }
 }
 
+/* Whether the operands of a concat are written where it wants them. */
+static bool views_joined(const Launching *l, OpId concat) {
+    const Code *code = &l->plan->world->code;
+    ValueId     part = op_operand(code, concat, 0), whole = op_result(code, concat, 0);
+    return l->ctx->views->base[part.row].row == whole.row;
+}
 static void launch_row(Launching *l, uint32_t row) {
     const Code   *code = &l->plan->world->code;
     const OpInfo *info = op_info(code, (OpId){row});
@@ -170,9 +178,7 @@ static void launch_row(Launching *l, uint32_t row) {
     ValueId       first = code->ops.results_first[row];
     if ((info->flags & (OP_VIEW | OP_STATE | OP_TERMINATOR)) != 0 || opcode == OP_CONSTANT) return;
     if (opcode == OP_ASSIGN) return; /* after all others */
-    if (opcode == OP_CONCAT &&
-        value_id_same(l->ctx->views->base[op_operand(code, (OpId){row}, 0).row], first))
-        return; /* its parts are made in place */
+    if (opcode == OP_CONCAT && views_joined(l, (OpId){row})) return;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < results; i++) bytes += value_bytes(l, (ValueId){first.row + i});
     if (bytes == 0 && !(info->flags & (OP_EFFECT | OP_LATE))) return;
