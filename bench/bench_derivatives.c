@@ -5,10 +5,10 @@
  * in all weights. f32, the points of the case or at most --size.
  *   NAME        time of a step, by all lanes; memory of intermediates and launches beside it
  *   NAME.first  from a program to the end of the first step, with nothing kept from before
- *   NAME.error  largest difference of the derivatives from forward mode repeated in f64, relative to
- *               the largest of each, at 64 points
- * The last cases are orders 1 to 9 of a network in one coordinate. Peers: peers/derivatives_torch.py
- * takes the same steps. */
+ *   NAME.error  largest difference of the derivatives from forward mode repeated in f64, relative
+ *               to the largest of each, at 64 points
+ * The last cases are orders 1 to 9 of a network in one coordinate. peers/derivatives_torch.py takes
+ * the same steps in PyTorch. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -56,8 +56,8 @@ StoaValue pinn_output(PinnBuild *b, uint32_t output) { return column(b, b->u, ou
 StoaValue pinn_at(PinnBuild *b, uint32_t coordinate) { return column(b, b->x, coordinate); }
 void      pinn_derivatives(PinnBuild *b, uint32_t output, const char *const *of, uint32_t count,
                            StoaValue *out) {
-         stoa_derivatives(b->program, pinn_output(b, output), b->x, b->config->the_case->axes, of, out,
-                          count);
+         const char *axes = b->config->the_case->axes;
+         stoa_derivatives(b->program, pinn_output(b, output), b->x, axes, of, out, count);
 }
 
 /* --- the network ------------------------------------------------------------------------------ */

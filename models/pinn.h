@@ -29,9 +29,9 @@ typedef struct PinnCase {
     void (*exact)(const double *x, double *out_u);
     /* Residuals at points, [N] each, for the network's u[N,m]; their number. */
     uint32_t (*residuals)(PinnBuild *build, StoaValue *out);
-    /* Conditions on the border beyond (or, with values false, instead of) the values; may be NULL. */
+    /* Conditions on the border beyond the values, or instead of them; may be NULL. */
     uint32_t (*conditions)(PinnBuild *build, StoaValue *out);
-    bool values;
+    bool values; /* u is given on the border */
 } PinnCase;
 
 typedef struct PinnConfig {

@@ -1,4 +1,5 @@
-/* Optimizers that need more than a row a parameter. */
+/* Optimizers that need more than a row a parameter: what optimize.c, which gathers parameters and
+ * gradients, asks of the files that hold them. */
 #ifndef STOA_API_OPTIMIZE_H
 #define STOA_API_OPTIMIZE_H
 

@@ -1,4 +1,5 @@
-/* The public point samplers: the unit cube of train/points.h moved into a box. */
+/* The public point samplers: the unit cube of train/points.h moved into a box. A call that fails
+ * writes nothing. */
 #include "train/points.h"
 
 #include "api/internal.h"

@@ -5,8 +5,8 @@
  * operator needs denser memory than a view gives (target->view_need), a copy row is inserted; equal
  * copies are shared. Graph results and assigned values are made owners of dense memory, so that
  * they can be written straight into output slots and parameters. Results of kernels that write any
- * strides are stored as they are wanted (place.h); parts of a concat that lie one after the other are
- * made in its memory by any kernel. Needs primitives; writes code and views. Linear. */
+ * strides are stored as they are wanted (place.h); parts of a concat that lie one after the other
+ * are made in its memory by any kernel. Needs primitives; writes code and views. Linear. */
 #include "systems/place.h"
 #include "systems/rewrite.h"
 #include "systems/system.h"
