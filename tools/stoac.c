@@ -23,6 +23,7 @@
 #include "gpu/run.h"
 #include "systems/fit.h"
 #include "systems/runner.h"
+#include "systems/taylor.h"
 #include "text/binary.h"
 #include "text/check.h"
 #include "text/messages.h"
@@ -35,7 +36,7 @@ typedef struct Options {
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
     uint64_t       budget;
-    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak;
+    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak, streams;
     StoacSchedules schedules;
 } Options;
 
@@ -45,12 +46,14 @@ static Arena *arena;
 static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 
 static void help(FILE *to) {
-    fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-                "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
-                "             [--peak] [--memory-budget BYTES]\n"
-                "             [--kernels] [--source] [--steps] [--explain] [--schedule FILE]\n"
-                "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
-                "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
+    fprintf(
+        to,
+        "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
+        "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
+        "             [--peak] [--memory-budget BYTES]\n"
+        "             [--kernels] [--source] [--steps] [--explain] [--streams] [--schedule FILE]\n"
+        "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
+        "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
 }
@@ -84,6 +87,7 @@ static bool read_flag(Options *o, String flag) {
                  {"--binary", &o->binary},
                  {"--check", &o->check},
                  {"--mem", &o->mem},
+                 {"--streams", &o->streams},
                  {"--time", &o->time},
                  {"--peak", &o->peak},
                  {"--bisect", &o->bisect},
@@ -349,8 +353,12 @@ int main(int argc, char **argv) {
         good = transform(&options, world, options.fuel, false, &left, &again);
     }
     good = good && holds(&options, world);
+    if (good && options.streams) put(stdout, taylor_explain(arena, world));
     uint64_t begin = os_clock_ns();
-    status = !good ? 1 : options.peak && options.out == NULL ? 0 : write_world(&options, world);
+    status = !good ? 1
+             : (options.peak || options.streams) && options.out == NULL
+                 ? 0
+                 : write_world(&options, world);
     double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;
     if (options.time)
         fprintf(stderr, "%-14s %10.3f ms %8.1f ns/row\n", "write", ns / 1e6, ns / rows);
