@@ -408,6 +408,10 @@ static void push_op(Taylor *t, OpId op, OpId user, bool wanted) {
     row.out = ARENA_ARRAY(t->ctx->scratch, ValueId *, results);
     for (uint32_t i = 0; i < results; i++) row.out[i] = new_jet(t, op_result(code, row_op, i));
     push_rules(t, &row);
+    for (uint32_t i = 0; i < results; i++)
+        for (uint32_t s = 0; s < t->streams->count && !t->failed; s++)
+            if (value_id_some(row.out[i][s]) && !type_id_some(build_type(t->build, row.out[i][s])))
+                refuse(t, op); /* a rule that this dtype does not have */
     for (uint32_t i = 0; i < results; i++) {
         ValueId y = op_result(code, op, i);
         if (jet_moves(t, jet_of(t, y))) continue; /* an x keeps its seed */
