@@ -8,7 +8,7 @@
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
- *     --search FILE    search for schedules by measuring, keep them in a file of this machine
+ *     --asm, --llvm    print the code of kernels   --search FILE  measure schedules, keep them there
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
  *     --peak           what each graph keeps, at most     --memory-budget BYTES  recompute to fit
  *     --bisect         the first rewrite after which it fails   --expect TEXT  which must appear
@@ -46,14 +46,13 @@ static Arena *arena;
 static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 
 static void help(FILE *to) {
-    fprintf(
-        to,
-        "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-        "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
-        "             [--peak] [--memory-budget BYTES]\n"
-        "             [--kernels] [--source] [--steps] [--explain] [--streams] [--schedule FILE]\n"
-        "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
-        "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
+    fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
+                "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
+                "             [--peak] [--memory-budget BYTES]\n"
+                "             [--kernels] [--source] [--steps] [--explain] [--streams]\n"
+                "             [--schedule FILE] [--search FILE] [--measure] [--asm] [--llvm]\n"
+                "             [--fuel N] [--bisect] [--expect TEXT]\n"
+                "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
         fprintf(to, "  %-14s %s\n", system_infos[kind].name, system_infos[kind].doc);
 }
@@ -95,7 +94,9 @@ static bool read_flag(Options *o, String flag) {
                  {"--source", &o->schedules.source},
                  {"--steps", &o->schedules.steps},
                  {"--explain", &o->schedules.explain},
-                 {"--measure", &o->schedules.measure}};
+                 {"--measure", &o->schedules.measure},
+                 {"--asm", &o->schedules.assembly},
+                 {"--llvm", &o->schedules.llvm}};
     for (size_t i = 0; i < LENGTH(flags); i++)
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;

@@ -85,7 +85,7 @@ static String open_measure(StoacSchedules *schedules, Target *target) {
     EmitMeasure *measure = &schedules->measuring;
     JitOptions   options = {.level = JIT_HOST};
     if (target == NULL || target->threads) {
-        fprintf(stderr, "stoac: --search and --measure need --target cpu\n");
+        fprintf(stderr, "stoac: --search, --measure, --asm and --llvm need --target cpu\n");
         exit(2);
     }
     diags_open(&schedules->diags, NULL);
@@ -144,6 +144,25 @@ static void close_search(StoacSchedules *schedules) {
     if (status != STATUS_OK) exit(1);
 }
 
+/* --- code ------------------------------------------------------------------------------------- */
+static void print_code(StoacSchedules *schedules, Loops *loops, KernelId kernel, JitStage stage) {
+    for (uint32_t phase = 0; phase < emit_phases(loops, kernel); phase++) {
+        String text;
+        Status status = emit_text(schedules->arena, schedules->measuring.jit, loops, kernel, phase,
+                                  stage, &schedules->diags, &text);
+        if (status != STATUS_OK) return;
+        printf("; k%u, phase %u\n", kernel.row, phase);
+        put(text);
+    }
+}
+static void print_codes(StoacSchedules *schedules, Loops *loops) {
+    for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
+        if (loops->kernels.same[row].row != row) continue;
+        if (schedules->llvm) print_code(schedules, loops, (KernelId){row}, JIT_STAGE_OPTIMISED);
+        if (schedules->assembly) print_code(schedules, loops, (KernelId){row}, JIT_STAGE_ASSEMBLY);
+    }
+}
+
 static void from_rules(SystemCtx *ctx, Schedule *s) { schedule_rules(s, ctx->target, NULL); }
 
 /* ---------------------------------------------------------------------------------------------- */
@@ -159,20 +178,22 @@ void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runn
     }
     ctx->scheduler = schedules->explain ? explain : schedules->scheduler;
     ctx->scheduler_context = schedules->explain ? (void *)schedules : (void *)&schedules->book;
-    if (schedules->search == NULL && !schedules->measure) return;
+    bool compiles = schedules->measure || schedules->assembly || schedules->llvm;
     if (schedules->search != NULL)
         open_search(schedules, target);
-    else
+    else if (compiles)
         (void)open_measure(schedules, target);
+    if (schedules->search == NULL && !schedules->measure) return;
     ctx->scheduler = schedules->search != NULL ? search_and_tell : measure_and_tell;
     ctx->scheduler_context = schedules;
 }
 bool stoac_schedules_end(StoacSchedules *schedules, Runner *runner) {
-    const Loops *loops = &runner->loops;
-    uint32_t     left = schedules->searching.left;
+    Loops   *loops = &runner->loops;
+    uint32_t left = schedules->searching.left;
+    print_codes(schedules, loops);
     if (schedules->search != NULL)
         close_search(schedules);
-    else if (schedules->measure)
+    else if (schedules->measuring.jit != NULL)
         close_measure(schedules);
     if (left != 0) {
         fprintf(stderr, "%u kernels are left\n", left);

@@ -14,6 +14,7 @@ typedef struct StoacSchedules {
     bool        steps;   /* schedules, */
     bool        explain; /* loops and estimates before and after each step */
     bool        measure; /* the time of each kernel */
+    bool        assembly, llvm; /* what each becomes: for the processor, before that for LLVM */
     const char *search;  /* file of the schedules found so far; new ones are added */
     /* while systems run: */
     Arena       *arena;

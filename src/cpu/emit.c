@@ -136,8 +136,9 @@ typedef struct Preparing {
     Loops      *loops;
     Arena      *arena;
     EmitSource *source;
-    uint8_t    *seen; /* by expression row, in the current vector loop */
-    DimId       var;  /* of the current vector loop; nil outside */
+    uint8_t    *seen;  /* by expression row, in the current vector loop */
+    DimId       var;   /* of the current vector loop; nil outside */
+    DimId       outer; /* of the loop around that; nil: there is none */
     uint32_t    accesses_max;
 } Preparing;
 
@@ -160,6 +161,9 @@ DimId emit_address(const EmitSource *source, LoopAccess access) {
     return (DimId){0};
 }
 
+static uint32_t buffer_position(const Preparing *p, BufferId buffer) {
+    return buffer.row - p->loops->kernels.buffers_first[p->source->kernel.row];
+}
 static void note_expr(Preparing *p, ExprId root);
 static bool expr_varies(Preparing *p, ExprId expr) { // as deep as an index expression
     const LoopExprs *exprs = &p->loops->exprs;
@@ -208,8 +212,15 @@ static void note_dim(Preparing *p, DimId dim) {
 }
 static void note_access(Preparing *p, LoopAccess access) {
     EmitSource *source = p->source;
-    DimId       address = loops_address(p->loops, access);
+    DimId       address = loops_address(p->loops, access), var = p->var;
     note_dim(p, address);
+    if (dim_id_some(var) && dim_id_some(p->outer)) { /* how far it moves in a turn of that loop */
+        p->var = p->outer;
+        note_dim(p, address);
+        DimId step = place_at(&source->places, address, p->outer)->coefficient;
+        p->var = var;
+        note_dim(p, step);
+    }
     for (uint32_t i = 0; i < source->accesses_count; i++)
         if (source->access_keys[i] == access) return;
     if (source->accesses_count == p->accesses_max) {
@@ -239,7 +250,10 @@ static void note_expr(Preparing *p, ExprId root) {
         if (row == 0 || p->seen[row]) continue;
         p->seen[row] = 1;
         uint64_t word = exprs->word[row];
-        if (exprs->kind[row] == EXPR_LOAD) note_access(p, word);
+        if (exprs->kind[row] == EXPR_LOAD) {
+            note_access(p, word);
+            p->source->loaded[buffer_position(p, access_buffer(word))] = true;
+        }
         if (exprs->kind[row] == EXPR_INDEX || exprs->kind[row] == EXPR_RNG ||
             exprs->kind[row] == EXPR_LESS)
             note_dim(p, (DimId){(uint32_t)word});
@@ -251,6 +265,12 @@ static void note_expr(Preparing *p, ExprId root) {
     scratch_end(scratch);
 }
 
+/* Of the innermost loop around a node. */
+static DimId outer_var(const LoopNodes *nodes, uint32_t phase, uint32_t row) {
+    for (uint32_t at = row; at-- > phase + 1;)
+        if (nodes->kind[at] == NODE_LOOP && at + nodes->size[at] > row) return nodes->var[at];
+    return (DimId){0};
+}
 static EmitSource *prepare(Arena *arena, Loops *loops, KernelId kernel, uint32_t phase) {
     const LoopNodes *nodes = &loops->nodes;
     EmitSource      *source = ARENA_NEW(arena, EmitSource);
@@ -260,6 +280,8 @@ static EmitSource *prepare(Arena *arena, Loops *loops, KernelId kernel, uint32_t
     source->places.rows = ARENA_ARRAY_ZERO(arena, EmitPlace, 128);
     uint32_t count = loops->kernels.buffers_count[kernel.row], last = phase + nodes->size[phase];
     source->elements = ARENA_ARRAY(arena, DimId, count + 1);
+    source->loaded = ARENA_ARRAY_ZERO(arena, bool, count + 1);
+    source->stored = ARENA_ARRAY_ZERO(arena, bool, count + 1);
     Scratch  scratch = scratch_begin(&arena, 1);
     uint32_t vector_end = 0;
     p.seen = ARENA_ARRAY_ZERO(scratch.arena, uint8_t, loops->exprs.table.count);
@@ -276,12 +298,15 @@ static EmitSource *prepare(Arena *arena, Loops *loops, KernelId kernel, uint32_t
         if (nodes->kind[row] == NODE_LOOP) {
             note_dim(&p, nodes->extent[row]);
             if (!(nodes->bind[row] & BIND_VECTOR)) continue;
+            p.outer = outer_var(nodes, phase, row);
             p.var = nodes->var[row];
             vector_end = row + nodes->size[row];
             memset(p.seen, 0, loops->exprs.table.count);
             continue;
         }
         note_access(&p, nodes->access[row]);
+        uint32_t to = buffer_position(&p, access_buffer(nodes->access[row]));
+        *(nodes->kind[row] == NODE_STORE ? &source->stored[to] : &source->loaded[to]) = true;
         note_expr(&p, nodes->value[row]);
         note_expr(&p, nodes->guard[row]);
     }
@@ -328,9 +353,9 @@ static EmitTouch *find_touches(Arena *arena, Loops *loops, const EmitSource *sou
     return touches;
 }
 
-static uint32_t count_phases(const Loops *loops, uint32_t kernel) {
-    uint32_t count = 0, first = loops->kernels.nodes_first[kernel];
-    for (uint32_t row = first; row < first + loops->kernels.nodes_count[kernel];
+uint32_t emit_phases(const Loops *loops, KernelId kernel) {
+    uint32_t count = 0, first = loops->kernels.nodes_first[kernel.row];
+    for (uint32_t row = first; row < first + loops->kernels.nodes_count[kernel.row];
          row += loops->nodes.size[row])
         count++;
     return count;
@@ -338,7 +363,8 @@ static uint32_t count_phases(const Loops *loops, uint32_t kernel) {
 
 static void add_kernel(Arena *arena, Loops *loops, uint32_t kernel, EmitKernel *out,
                        JitKernel *jobs) {
-    uint32_t   row = loops->kernels.nodes_first[kernel], count = count_phases(loops, kernel);
+    uint32_t row = loops->kernels.nodes_first[kernel],
+             count = emit_phases(loops, (KernelId){kernel});
     EmitPhase *phases = ARENA_ARRAY_ZERO(arena, EmitPhase, count);
     LoopHash   hash = loops_hash(loops, (KernelId){kernel});
     for (uint32_t i = 0; i < count; i++, row += loops->nodes.size[row]) {
@@ -377,7 +403,7 @@ Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diag
     module->loops = loops;
     module->kernels = kernels;
     for (uint32_t row = 1; row < kernels_count; row++)
-        if (loops->kernels.same[row].row == row) jobs_count += count_phases(loops, row);
+        if (loops->kernels.same[row].row == row) jobs_count += emit_phases(loops, (KernelId){row});
     JitKernel *jobs = ARENA_ARRAY_ZERO(arena, JitKernel, jobs_count + 1);
     jobs_count = 0;
     for (uint32_t row = 1; row < kernels_count; row++) {
@@ -403,7 +429,7 @@ Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diag
 
 Status emit_compile_kernel(Arena *arena, Jit *jit, Loops *loops, KernelId kernel, Diags *diags,
                            EmitKernel *out_kernel) {
-    JitKernel *jobs = ARENA_ARRAY_ZERO(arena, JitKernel, count_phases(loops, kernel.row) + 1);
+    JitKernel *jobs = ARENA_ARRAY_ZERO(arena, JitKernel, emit_phases(loops, kernel) + 1);
     add_kernel(arena, loops, kernel.row, out_kernel, jobs);
     Status status = jit_compile(jit, NULL, jobs, out_kernel->phases_count, diags);
     if (status == STATUS_OK) set_entries(out_kernel, jobs);
@@ -414,8 +440,7 @@ Status emit_text(Arena *out, Jit *jit, Loops *loops, KernelId kernel, uint32_t p
                  JitStage stage, Diags *diags, String *out_text) {
     EmitKernel emitted;
     Scratch    scratch = scratch_begin(&out, 1);
-    JitKernel *jobs =
-        ARENA_ARRAY_ZERO(scratch.arena, JitKernel, count_phases(loops, kernel.row) + 1);
+    JitKernel *jobs = ARENA_ARRAY_ZERO(scratch.arena, JitKernel, emit_phases(loops, kernel) + 1);
     add_kernel(scratch.arena, loops, kernel.row, &emitted, jobs);
     ASSERT(phase < emitted.phases_count);
     Status status = jit_text(jit, &jobs[phase], stage, out, diags, out_text);

@@ -47,6 +47,7 @@ MUST_USE Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *work
 MUST_USE Status emit_compile_kernel(Arena *arena, Jit *jit, Loops *loops, KernelId kernel,
                                     Diags *diags, EmitKernel *out_kernel);
 
+uint32_t emit_phases(const Loops *loops, KernelId kernel); /* how many it has */
 /* The text of one phase, for inspection. */
 MUST_USE Status emit_text(Arena *out, Jit *jit, Loops *loops, KernelId kernel, uint32_t phase,
                           JitStage stage, Diags *diags, String *out_text);

@@ -48,13 +48,19 @@ JitValue emit_splat(Emit *e, JitValue value) {
     JitValue zeros = llvm.ConstNull(jit_vector(j->i32, e->lanes));
     return llvm.BuildShuffleVector(j->at, one, poison, zeros, "");
 }
-/* 0, step, 2 step, ... as i64. */
-static JitValue ramp(Emit *e, int64_t step) {
+uint32_t emit_lane(const Emit *e, uint32_t lane) {
+    uint32_t half = e->lanes / 2;
+    if (!e->paired) return lane;
+    return lane < half ? 2 * lane : 2 * (lane - half) + 1;
+}
+/* Step times the element of each lane. */
+static JitValue ramp_of(Emit *e, JitType type, int64_t step) {
     JitValue all[64];
     for (uint32_t i = 0; i < e->lanes; i++)
-        all[i] = llvm.ConstInt(e->j->i64, (uint64_t)(step * (int64_t)i), true);
+        all[i] = llvm.ConstInt(type, (uint64_t)(step * (int64_t)emit_lane(e, i)), true);
     return e->lanes == 1 ? all[0] : llvm.ConstVector(all, e->lanes);
 }
+static JitValue ramp(Emit *e, int64_t step) { return ramp_of(e, e->j->i64, step); }
 static JitValue number(const Emit *e, JitValue like, int64_t n) {
     JitValue all[64], one = llvm.ConstInt(e->j->i64, (uint64_t)n, true);
     if (!is_vector(like)) return one;
@@ -228,6 +234,15 @@ JitValue emit_load(Emit *e, LoopAccess access, JitValue guard) {
     mask = all_masks(e, guard);
     if (is_contiguous(e, place, &start)) {
         JitValue from = address(e, access, start);
+        if (mask == NULL && e->streams && e->ahead[position(e, access_buffer(access))])
+            emit_load_ahead(e, access, from, e->lanes * dtype_bytes(dtype));
+        if (mask == NULL && e->paired) {
+            loaded = llvm.BuildLoad2(j->at, jit_vector(j->i32, e->lanes * dtype_bytes(dtype) / 4),
+                                     from, "");
+            llvm.SetAlignment(loaded, dtype_bytes(dtype));
+            tag(e, loaded, access);
+            return jit_math_unpack_pairs(j, dtype, loaded);
+        }
         if (mask == NULL) {
             loaded = llvm.BuildLoad2(j->at, vector, from, "");
             llvm.SetAlignment(loaded, dtype_bytes(dtype));
@@ -266,11 +281,22 @@ void emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard) {
         llvm.SetAlignment(stored, dtype_bytes(dtype));
         return;
     }
-    JitValue packed = jit_math_pack(j, dtype, emit_splat(e, value)), mask = all_masks(e, guard);
-    JitType  vector = llvm.TypeOf(packed);
-    if (is_contiguous(e, place, &start)) {
+    JitValue mask = all_masks(e, guard);
+    bool     row = is_contiguous(e, place, &start);
+    value = emit_splat(e, value);
+    JitValue packed =
+        row && e->paired ? jit_math_pack_pairs(j, dtype, value) : jit_math_pack(j, dtype, value);
+    JitType vector = llvm.TypeOf(packed);
+    if (row) {
         JitValue to = address(e, access, start);
-        if (mask == NULL) {
+        JitValue near = e->streams ? e->near[position(e, access_buffer(access))] : NULL;
+        if (mask == NULL && near != NULL) {
+            JitValue both[2];
+            emit_store_past(e, packed, to, near, both);
+            tag(e, both[0], access);
+            stored = both[1];
+            llvm.SetAlignment(stored, dtype_bytes(dtype));
+        } else if (mask == NULL) {
             stored = llvm.BuildStore(j->at, packed, to);
             llvm.SetAlignment(stored, dtype_bytes(dtype));
         } else {
@@ -319,6 +345,69 @@ static JitValue constant(Emit *e, uint32_t row) {
     return llvm.ConstInt(type, word, true);
 }
 
+/* --- numbers of elements ---------------------------------------------------------------------- */
+static bool is_lane_number(Emit *e, DimId place_dim) { /* the next element has the next number */
+    const EmitPlace *place = emit_place(e->s, place_dim, e->var);
+    const Dims      *dims = &e->loops->dims;
+    return e->lanes > 1 && place->varies && place->linear &&
+           dims_is_const(dims, place->coefficient) &&
+           dims_const_value(dims, place->coefficient) == 1;
+}
+/* Which side is such a number, where the other does not vary: 0, 1, or 2 if neither is. */
+static uint32_t lane_number_side(Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    ExprId           sides[2] = {exprs->a[row], exprs->b[row]};
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t side = sides[i].row;
+        if (exprs->kind[side] == EXPR_INDEX && exprs->dtype[side] == DTYPE_I64 &&
+            !emit_varies(e, sides[1 - i]) &&
+            is_lane_number(e, (DimId){(uint32_t)exprs->word[side]}))
+            return i;
+    }
+    return 2;
+}
+bool emit_is_index_compare(Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    return exprs->kind[row] == EXPR_OP && exprs->opcode[row] == OP_COMPARE &&
+           lane_number_side(e, row) != 2;
+}
+/* Numbers of elements against a scalar, as i32: what is beyond the lanes is moved next to them. */
+static JitValue compare_lanes(Emit *e, CompareKind how, DimId place, JitValue scalar) {
+    JitBuild *j = e->j;
+    JitValue  first = emit_dim_first(e, place), one = number(e, first, 1);
+    JitValue  low = llvm.BuildSub(j->at, first, one, "");
+    JitValue  high = llvm.BuildAdd(j->at, first, number(e, first, e->lanes), "");
+    scalar = jit_intrinsic(j, "llvm.smax", &j->i64, 1, (JitValue[]){scalar, low}, 2);
+    scalar = jit_intrinsic(j, "llvm.smin", &j->i64, 1, (JitValue[]){scalar, high}, 2);
+    scalar = llvm.BuildTrunc(j->at, llvm.BuildSub(j->at, scalar, first, ""), j->i32, "");
+    return jit_math_compare(j, how, DTYPE_I32, ramp_of(e, j->i32, 1), emit_splat(e, scalar));
+}
+static JitValue compare_index(Emit *e, uint32_t row, uint32_t side) {
+    static const CompareKind turned[COMPARE_KIND_COUNT] = {
+        [COMPARE_EQ] = COMPARE_EQ, [COMPARE_NE] = COMPARE_NE, [COMPARE_LT] = COMPARE_GT,
+        [COMPARE_LE] = COMPARE_GE, [COMPARE_GT] = COMPARE_LT, [COMPARE_GE] = COMPARE_LE};
+    const LoopExprs *exprs = &e->loops->exprs;
+    CompareKind      how = (CompareKind)exprs->word[row];
+    ExprId           sides[2] = {exprs->a[row], exprs->b[row]};
+    return compare_lanes(e, side == 0 ? how : turned[how],
+                         (DimId){(uint32_t)exprs->word[sides[side].row]},
+                         emit_expr(e, sides[1 - side]));
+}
+static JitValue less_dims(Emit *e, DimId a, DimId b) {
+    bool a_varies = emit_place(e->s, a, e->var)->varies;
+    bool b_varies = emit_place(e->s, b, e->var)->varies;
+    if (!b_varies && is_lane_number(e, a)) return compare_lanes(e, COMPARE_LT, a, emit_dim(e, b));
+    if (!a_varies && is_lane_number(e, b)) return compare_lanes(e, COMPARE_GT, b, emit_dim(e, a));
+    return less(e, emit_dim(e, a), emit_dim(e, b));
+}
+
+/* --- operators -------------------------------------------------------------------------------- */
+/* A product whose sum is taken may stay exact: one instruction for two. */
+static JitValue contract(Emit *e, JitValue value, Dtype dtype) {
+    if (e->j->machine->fma && dtype_is_float(dtype) && !llvm.IsConstant(value))
+        llvm.SetFastMathFlags(value, LLVMFastMathAllowContract);
+    return value;
+}
 static JitValue operation(Emit *e, uint32_t row) {
     const LoopExprs *exprs = &e->loops->exprs;
     Opcode           opcode = (Opcode)exprs->opcode[row];
@@ -326,6 +415,8 @@ static JitValue operation(Emit *e, uint32_t row) {
     JitValue         x[3];
     uint32_t         count = 0;
     bool             vector = false;
+    if (opcode == OP_COMPARE && lane_number_side(e, row) != 2)
+        return compare_index(e, row, lane_number_side(e, row));
     for (; count < 3 && expr_id_some(operands[count]); count++) {
         x[count] = emit_expr(e, operands[count]);
         vector |= is_vector(x[count]);
@@ -336,6 +427,9 @@ static JitValue operation(Emit *e, uint32_t row) {
     case OP_COMPARE:
         return jit_math_compare(e->j, (CompareKind)exprs->word[row], first, x[0], x[1]);
     case OP_CONVERT: return jit_math_convert(e->j, first, (Dtype)exprs->word[row], x[0]);
+    case OP_ADD:
+    case OP_SUB:
+    case OP_MUL: return contract(e, jit_math(e->j, opcode, first, x), first);
     case OP_BITCAST: return jit_math_bitcast(e->j, first, (Dtype)exprs->word[row], x[0]);
     default: return jit_math(e->j, opcode, first, x);
     }
@@ -359,8 +453,7 @@ JitValue emit_expr(Emit *e, ExprId expr) {
                                  emit_dim(e, (DimId){(uint32_t)word}));
         break;
     case EXPR_LESS:
-        value = less(e, emit_dim(e, (DimId){(uint32_t)(word >> 32)}),
-                     emit_dim(e, (DimId){(uint32_t)word}));
+        value = less_dims(e, (DimId){(uint32_t)(word >> 32)}, (DimId){(uint32_t)word});
         break;
     case EXPR_RNG: value = emit_random(e, expr); break;
     default: value = operation(e, row); break;

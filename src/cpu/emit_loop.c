@@ -30,7 +30,7 @@ typedef struct Partial { /* a reduction into one place, inside a vector loop */
 typedef struct Pass { /* one way of going through a vector loop */
     Partial  partials[PARTIALS_MAX];
     uint32_t partials_count, lanes;
-    bool     masked;
+    bool     masked, streams, paired;
 } Pass;
 
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const Pass *in);
@@ -143,7 +143,10 @@ static void emit_serial(Emit *e, uint32_t row, const Pass *in) {
     OpenLoop         loop = open_loop(e, bounds.low, bounds.high, 1, 1);
     uint32_t         scope = emit_scope_begin(e);
     e->symbols[nodes->var[row].row] = loop.at;
+    DimId outer = e->outer;
+    e->outer = nodes->var[row];
     emit_nodes(e, row + 1, row + nodes->size[row], in);
+    e->outer = outer;
     e->symbols[nodes->var[row].row] = NULL;
     emit_scope_end(e, scope);
     close_loop(e, &loop);
@@ -155,11 +158,16 @@ typedef struct BodyFacts {
     uint32_t bytes;   /* of the widest value */
     uint32_t narrow;  /* of the narrowest element in memory that lies side by side */
     uint32_t streams; /* places read or written */
+    uint32_t halves;  /* of them: bf16 side by side, */
+    uint32_t words;   /* 32 bits side by side, */
+    uint32_t others;  /* or neither */
     DimId    random;  /* place of a random word whose lanes are neighbours; nil: none */
 } BodyFacts;
 static void access_facts(Emit *e, LoopAccess access, BodyFacts *facts) {
-    uint32_t bytes = dtype_bytes((Dtype)e->loops->buffers.dtype[access_buffer(access).row]);
+    Dtype    dtype = (Dtype)e->loops->buffers.dtype[access_buffer(access).row];
+    uint32_t bytes = dtype_bytes(dtype);
     if (!emit_access_varies(e, access)) return;
+    *(dtype == DTYPE_BF16 ? &facts->halves : bytes == 4 ? &facts->words : &facts->others) += 1;
     if (bytes < facts->narrow) facts->narrow = bytes;
     if (bytes > facts->bytes) facts->bytes = bytes;
     facts->streams++;
@@ -180,6 +188,7 @@ static void expr_facts(Emit *e, ExprId root, BodyFacts *facts, uint8_t *seen) {
     if (emit_varies(e, root) && bytes > facts->bytes) facts->bytes = bytes;
     if (exprs->kind[row] == EXPR_LOAD) access_facts(e, exprs->word[row], facts);
     if (exprs->kind[row] == EXPR_RNG) random_facts(e, (DimId){(uint32_t)exprs->word[row]}, facts);
+    if (emit_is_index_compare(e, row)) return;
     expr_facts(e, exprs->a[row], facts, seen);
     expr_facts(e, exprs->b[row], facts, seen);
     expr_facts(e, exprs->c[row], facts, seen);
@@ -251,7 +260,8 @@ static void end_partials(Emit *e, const Pass *pass) {
 static JitValue lanes_below(Emit *e, JitValue at, JitValue high) {
     JitBuild *j = e->j;
     JitValue  left = llvm.BuildNSWSub(j->at, high, at, ""), numbers[LANES_MAX];
-    for (uint32_t i = 0; i < e->lanes; i++) numbers[i] = llvm.ConstInt(j->i32, i, false);
+    for (uint32_t i = 0; i < e->lanes; i++)
+        numbers[i] = llvm.ConstInt(j->i32, emit_lane(e, i), false);
     JitValue left32 = emit_splat(e, llvm.BuildTrunc(j->at, left, j->i32, ""));
     return llvm.BuildICmp(j->at, LLVMIntSLT, llvm.ConstVector(numbers, e->lanes), left32, "");
 }
@@ -262,8 +272,10 @@ static JitValue emit_pass_loop(Emit *e, uint32_t row, const Pass *pass, JitValue
     uint32_t         scope = emit_scope_begin(e);
     e->base = loop.at;
     e->mask = pass->masked ? lanes_below(e, loop.at, high) : NULL;
+    e->streams = pass->streams;
     emit_nodes(e, row + 1, row + nodes->size[row], pass);
     e->mask = NULL;
+    e->streams = false;
     emit_scope_end(e, scope);
     close_loop(e, &loop);
     return loop.end;
@@ -274,6 +286,7 @@ static JitValue emit_pass(Emit *e, uint32_t row, Pass *pass, JitValue low, JitVa
     uint32_t  scope = emit_scope_begin(e);
     bool      moves = false;
     e->lanes = pass->lanes;
+    e->paired = pass->paired;
     e->base = low;
     begin_partials(e, row, pass);
     for (uint32_t i = 0; i < pass->partials_count; i++) moves |= pass->partials[i].total != NULL;
@@ -297,6 +310,7 @@ static JitValue emit_pass(Emit *e, uint32_t row, Pass *pass, JitValue low, JitVa
     e->base = low;
     end_partials(e, pass);
     emit_scope_end(e, scope);
+    e->paired = false;
     return end;
 }
 
@@ -305,11 +319,17 @@ static uint32_t choose_width(Emit *e, uint32_t row, const BodyFacts *facts, uint
     const LoopNodes *nodes = &e->loops->nodes;
     const Dims      *dims = &e->loops->dims;
     uint32_t         width = nodes->unroll[row], max = LANES_MAX / lanes;
-    if (width == 0) width = dim_id_some(facts->random) ? 8 : facts->streams > 6 ? 2 : 4;
+    if (width == 0) width = facts->streams > 6 && !dim_id_some(facts->random) ? 2 : 4;
     while (width > 1 && width > max) width /= 2;
     if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL))
         while (width > 1 && width * lanes > dims_const_value(dims, nodes->extent[row])) width /= 2;
     return width;
+}
+/* bf16 side by side are words of two: taken apart they need one instruction a word instead of two a
+ * number, and a quarter of the shuffles; others are brought into this order where fewer. */
+static bool is_paired(const BodyFacts *facts) {
+    return facts->halves > facts->words && facts->others == 0 && facts->bytes == 4 &&
+           !dim_id_some(facts->random);
 }
 static uint32_t choose_passes(Emit *e, uint32_t row, const BodyFacts *facts, Pass passes[3]) {
     const LoopNodes *nodes = &e->loops->nodes;
@@ -318,7 +338,9 @@ static uint32_t choose_passes(Emit *e, uint32_t row, const BodyFacts *facts, Pas
     if (lanes == 0) lanes = e->j->machine->vector_bytes / facts->bytes;
     uint32_t wide = choose_width(e, row, facts, lanes) * lanes;
     bool masks = e->j->machine->avx512 || (e->j->machine->vector_bytes > 16 && facts->narrow >= 4);
-    passes[count++] = (Pass){.lanes = wide};
+    passes[count++] = (Pass){.lanes = wide,
+                             .streams = emit_streams(e, row, facts->bytes),
+                             .paired = wide >= 2 * lanes && is_paired(facts)};
     if (dims_is_const(dims, nodes->extent[row]) && !(nodes->bind[row] & BIND_PARALLEL) &&
         !dim_id_some(facts->random) && dims_const_value(dims, nodes->extent[row]) % wide == 0)
         return count; /* nothing is left */
@@ -343,7 +365,7 @@ static JitValue emit_until_aligned(Emit *e, uint32_t row, DimId place, JitValue 
     JitValue beyond = llvm.BuildICmp(j->at, LLVMIntSGT, limit, high, "");
     return emit_pass(e, row, single, low, llvm.BuildSelect(j->at, beyond, high, limit, ""));
 }
-static void emit_vector(Emit *e, uint32_t row) {
+static void emit_vector(Emit *e, uint32_t row, uint32_t first, uint32_t last) {
     Bounds   bounds = bounds_of(e, row);
     Pass    *passes = ARENA_ARRAY(e->j->arena, Pass, 3);
     uint32_t scope = emit_scope_begin(e);
@@ -351,7 +373,8 @@ static void emit_vector(Emit *e, uint32_t row) {
     e->var = e->loops->nodes.var[row];
     memset(e->varies, 0, e->loops->exprs.table.count);
     BodyFacts facts = body_facts(e, row);
-    uint32_t  count = choose_passes(e, row, &facts, passes);
+    emit_find_ahead(e, row, first, last);
+    uint32_t count = choose_passes(e, row, &facts, passes);
     if (dim_id_some(facts.random) && passes[0].lanes % 8 == 0) {
         at = emit_until_aligned(e, row, facts.random, at, bounds.high);
         e->aligned = facts.random;
@@ -369,7 +392,7 @@ static void emit_nodes(Emit *e, uint32_t first, uint32_t last, const Pass *in) {
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
         if (nodes->kind[row] == NODE_LOOP) {
             if (nodes->bind[row] & BIND_VECTOR)
-                emit_vector(e, row);
+                emit_vector(e, row, first, last);
             else
                 emit_serial(e, row, in);
             emit_scope_end(e, scope); /* the loop may have written what was loaded before it */
@@ -452,6 +475,8 @@ bool emit_build(JitBuild *build, const void *context) {
     e.buffers = ARENA_ARRAY_ZERO(build->arena, JitValue, count + 1);
     e.scopes = ARENA_ARRAY_ZERO(build->arena, LLVMValueRef, count + 1);
     e.others = ARENA_ARRAY_ZERO(build->arena, LLVMValueRef, count + 1);
+    e.near = ARENA_ARRAY_ZERO(build->arena, JitValue, count + 1);
+    e.ahead = ARENA_ARRAY_ZERO(build->arena, bool, count + 1);
     e.symbols = ARENA_ARRAY_ZERO(build->arena, JitValue, dims);
     e.dims = ARENA_ARRAY_ZERO(build->arena, JitValue, dims);
     e.exprs = ARENA_ARRAY_ZERO(build->arena, JitValue, exprs);
@@ -468,7 +493,9 @@ bool emit_build(JitBuild *build, const void *context) {
     }
     describe_aliases(&e, count);
     find_buffers(&e, llvm.GetParam(e.function, 0), llvm.GetParam(e.function, 4));
+    emit_find_streams(&e);
     emit_nodes(&e, source->phase + 1, source->phase + loops->nodes.size[source->phase], NULL);
+    emit_end_streams(&e);
     llvm.BuildRetVoid(build->at);
     stand_at(&e, e.entry);
     llvm.BuildBr(build->at, start);

@@ -93,25 +93,47 @@ static void draw(Emit *e, JitValue counter, JitValue key, uint32_t stream, uint3
     }
 }
 
-/* Four neighbours from each of lanes / 4 counters; element: the first lane's, a multiple of 4. */
+/* Four neighbours from each of lanes / 4 counters; element: of the first lane, 4 divides it. Words
+ * stand in the lower halves of i64: products then need no shuffles, and what the upper halves hold
+ * is never looked at. */
 static JitValue draw_neighbours(Emit *e, JitValue element, JitValue key, uint32_t stream) {
-    JitBuild *j = e->j;
-    uint32_t  counters = e->lanes / 4;
-    JitValue  steps[16], c[4];
-    ASSERT(counters <= LENGTH(steps));
-    for (uint32_t i = 0; i < counters; i++) steps[i] = llvm.ConstInt(j->i64, i, false);
-    JitValue first = llvm.BuildLShr(j->at, element, llvm.ConstInt(j->i64, 2, false), "");
-    JitValue counter =
-        llvm.BuildAdd(j->at, spread(e, first, counters),
-                      counters == 1 ? steps[0] : llvm.ConstVector(steps, counters), "");
-    draw(e, counter, key, stream, counters, c);
-    JitType  pairs = jit_vector(j->i64, counters);
-    JitValue front =
-        llvm.BuildBitCast(j->at, take_turns(e, c[0], c[1], 0, 1, 2 * counters), pairs, "");
-    JitValue back =
-        llvm.BuildBitCast(j->at, take_turns(e, c[2], c[3], 0, 1, 2 * counters), pairs, "");
-    JitValue all = take_turns(e, front, back, 0, 1, 2 * counters);
-    return llvm.BuildBitCast(j->at, all, jit_vector(j->i32, e->lanes), "");
+    static const uint32_t steps[2] = {0x9E3779B9u, 0xBB67AE85u};
+    static const uint32_t factors[2] = {0xD2511F53u, 0xCD9E8D57u};
+    JitBuild             *j = e->j;
+    LLVMBuilderRef        at = j->at;
+    uint32_t              counters = e->lanes / 4;
+    JitValue              ramp[16], c[4], k[2];
+    ASSERT(counters > 1 && counters <= LENGTH(ramp));
+    for (uint32_t i = 0; i < counters; i++) ramp[i] = llvm.ConstInt(j->i64, i, false);
+    JitValue shift = spread(e, llvm.ConstInt(j->i64, 32, false), counters);
+    JitValue lower = spread(e, llvm.ConstInt(j->i64, UINT32_MAX, false), counters);
+    JitValue first = llvm.BuildLShr(at, element, llvm.ConstInt(j->i64, 2, false), "");
+    c[0] = llvm.BuildAdd(at, spread(e, first, counters), llvm.ConstVector(ramp, counters), "");
+    c[1] = llvm.BuildLShr(at, c[0], shift, "");
+    c[2] = spread(e, llvm.ConstInt(j->i64, stream, false), counters);
+    c[3] = spread(e, llvm.ConstInt(j->i64, 0, false), counters);
+    k[0] = key;
+    k[1] = llvm.BuildLShr(at, key, llvm.ConstInt(j->i64, 32, false), "");
+    for (int round = 0; round < 10; round++) {
+        JitValue products[2], next[4];
+        for (int i = 0; i < 2; i++)
+            products[i] =
+                llvm.BuildMul(at, llvm.BuildAnd(at, c[2 * i], lower, ""),
+                              spread(e, llvm.ConstInt(j->i64, factors[i], false), counters), "");
+        for (int i = 0; i < 2; i++) {
+            JitValue high = llvm.BuildLShr(at, products[1 - i], shift, "");
+            JitValue mixed = llvm.BuildXor(at, c[2 * i + 1], spread(e, k[i], counters), "");
+            next[2 * i] = llvm.BuildXor(at, high, mixed, "");
+            next[2 * i + 1] = products[1 - i];
+            k[i] = llvm.BuildAdd(at, k[i], llvm.ConstInt(j->i64, steps[i], false), "");
+        }
+        for (int i = 0; i < 4; i++) c[i] = next[i];
+    }
+    for (int i = 0; i < 2; i++)
+        c[i] = llvm.BuildOr(at, llvm.BuildAnd(at, c[2 * i], lower, ""),
+                            llvm.BuildShl(at, c[2 * i + 1], shift, ""), "");
+    JitValue all = take_turns(e, c[0], c[1], 0, 1, 2 * counters);
+    return llvm.BuildBitCast(at, all, jit_vector(j->i32, e->lanes), "");
 }
 
 JitValue emit_random(Emit *e, ExprId expr) {

@@ -32,7 +32,8 @@ typedef struct JitMachine {
     uint32_t vector_bytes; /* of the widest registers: 16, 32 or 64 */
     bool     rounds;       /* SSE4.1: floor and rint are instructions */
     bool     fma, f16c;
-    bool     avx512; /* masks in registers */
+    bool     avx512;       /* masks in registers */
+    uint64_t stream_bytes; /* arrays from here on are not in the caches when read again */
 } JitMachine;
 
 typedef struct JitOptions {
@@ -67,6 +68,7 @@ typedef struct JitKernel {
 MUST_USE Status   jit_open(Arena *arena, const JitOptions *options, Diags *diags, Jit **out_jit);
 void              jit_close(Jit *jit);            /* entries are gone; NULL is allowed */
 bool              jit_level_runs(JitLevel level); /* on this machine */
+uint64_t          jit_host_stream_bytes(void);    /* JitMachine.stream_bytes of this processor */
 const JitMachine *jit_machine(const Jit *jit);
 
 /* Fills entry of each kernel; the level must run here. workers NULL: all on the caller. A kernel

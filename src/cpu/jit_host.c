@@ -9,6 +9,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <stdatomic.h>
 
 static bool host_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -32,6 +33,35 @@ bool jit_level_runs(JitLevel level) {
     }
 }
 
+/* Bytes of the last-level cache, by the leaf of the vendor; 0: it is not told. */
+static uint64_t host_cache_bytes(void) {
+    unsigned a = 0, b = 0, c = 0, d = 0, leaf = 4;
+    uint64_t most = 0;
+    if (__get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 22 & 1)) leaf = 0x8000001D;
+    for (unsigned i = 0; i < 8 && __get_cpuid_count(leaf, i, &a, &b, &c, &d) && (a & 31) != 0;
+         i++) {
+        uint64_t ways = (b >> 22) + 1, parts = (b >> 12 & 1023) + 1, line = (b & 4095) + 1;
+        uint64_t bytes = ways * parts * line * ((uint64_t)c + 1);
+        if ((a & 31) != 2 && bytes > most) most = bytes; /* 2: instructions */
+    }
+    return most;
+}
+/* Half of the last-level cache: what else a step touches has the other half. */
+static uint64_t stream_bytes(bool host) {
+    uint64_t bytes = host ? host_cache_bytes() : 0;
+    return (bytes != 0 ? bytes : (uint64_t)16 << 20) / 2;
+}
+
+/* Asking takes a while on virtual machines: once a process. */
+uint64_t jit_host_stream_bytes(void) {
+    static _Atomic uint64_t known;
+    uint64_t                bytes = atomic_load_explicit(&known, memory_order_relaxed);
+    if (bytes != 0) return bytes;
+    bytes = stream_bytes(true);
+    atomic_store_explicit(&known, bytes, memory_order_relaxed);
+    return bytes;
+}
+
 JitMachine jit_host_machine(JitLevel level) {
     bool host = level == JIT_HOST;
     bool avx512 = level == JIT_AVX512 || (host && host_avx512());
@@ -42,12 +72,13 @@ JitMachine jit_host_machine(JitLevel level) {
                         .rounds = avx2 || (host && __builtin_cpu_supports("sse4.1")),
                         .fma = avx2,
                         .f16c = host ? host_f16c() : avx2,
-                        .avx512 = avx512};
+                        .avx512 = avx512,
+                        .stream_bytes = stream_bytes(host)};
 }
 
 /* Leaf 1 names the model and has, in ebx, the number of the core that answers: left out. */
 uint64_t jit_host_digest(JitLevel level) {
-    uint32_t answers[20] = {(uint32_t)level};
+    uint32_t answers[21] = {(uint32_t)level};
     if (level == JIT_HOST) {
         unsigned  ignored = 0, low = 0, high = 0;
         uint32_t *a = answers + 1;
@@ -60,6 +91,7 @@ uint64_t jit_host_digest(JitLevel level) {
         if (a[5] & bit_OSXSAVE) __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
         a[17] = low;
         a[18] = high;
+        a[19] = (uint32_t)(stream_bytes(true) >> 10);
     }
     return hash_bytes(answers, sizeof answers, 0);
 }
@@ -67,6 +99,7 @@ uint64_t jit_host_digest(JitLevel level) {
 #else
 
 bool       jit_level_runs(JitLevel level) { return (void)level, false; }
+uint64_t   jit_host_stream_bytes(void) { return UINT64_MAX; }
 JitMachine jit_host_machine(JitLevel level) {
     return (void)level, (JitMachine){.vector_bytes = 16};
 }

@@ -23,6 +23,9 @@ JitType jit_math_memory(const JitBuild *build, Dtype dtype);
 /* From what memory holds to what is computed with, and back (rounding 16-bit floats). */
 JitValue jit_math_unpack(JitBuild *build, Dtype dtype, JitValue stored);
 JitValue jit_math_pack(JitBuild *build, Dtype dtype, JitValue value);
+/* The same for bf16 or 32 bits side by side, as words: even elements first, then odd ones. */
+JitValue jit_math_unpack_pairs(JitBuild *build, Dtype dtype, JitValue words);
+JitValue jit_math_pack_pairs(JitBuild *build, Dtype dtype, JitValue value);
 /* What a value of this dtype is after a round trip through memory: only 16-bit floats change. */
 JitValue jit_math_round(JitBuild *build, Dtype dtype, JitValue value);
 

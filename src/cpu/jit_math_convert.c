@@ -89,6 +89,45 @@ JitValue jit_math_pack(JitBuild *j, Dtype dtype, JitValue value) {
     default: return value;
     }
 }
+/* Lanes first, first + step, ... of x and y. */
+static V take(J *j, V x, V y, uint32_t first, uint32_t step, uint32_t count) {
+    V places[64];
+    ASSERT(count <= LENGTH(places));
+    for (uint32_t i = 0; i < count; i++) places[i] = llvm.ConstInt(j->i32, first + i * step, false);
+    return llvm.BuildShuffleVector(j->at, x, y, llvm.ConstVector(places, count), "");
+}
+static V both_by_turns(J *j, V x, V y) {
+    V        places[64];
+    uint32_t count = v_lanes(x);
+    ASSERT(2 * count <= LENGTH(places));
+    for (uint32_t i = 0; i < 2 * count; i++)
+        places[i] = llvm.ConstInt(j->i32, i / 2 + i % 2 * count, false);
+    return llvm.BuildShuffleVector(j->at, x, y, llvm.ConstVector(places, 2 * count), "");
+}
+JitValue jit_math_unpack_pairs(JitBuild *j, Dtype dtype, JitValue words) {
+    uint32_t count = v_lanes(words);
+    V        none = llvm.GetPoison(llvm.TypeOf(words)), even, odd, all;
+    if (dtype == DTYPE_BF16) {
+        even = i_shl(j, words, 16);
+        odd = i_and(j, words, i_num(words, 0xFFFF0000));
+        all = take(j, even, odd, 0, 1, 2 * count);
+        return llvm.BuildBitCast(j->at, all, v_as(all, j->f32), "");
+    }
+    ASSERT(dtype_bytes(dtype) == 4);
+    even = take(j, words, none, 0, 2, count / 2);
+    odd = take(j, words, none, 1, 2, count / 2);
+    all = take(j, even, odd, 0, 1, count);
+    return llvm.BuildBitCast(j->at, all, v_as(all, jit_math_type(j, dtype)), "");
+}
+JitValue jit_math_pack_pairs(JitBuild *j, Dtype dtype, JitValue value) {
+    uint32_t half = v_lanes(value) / 2;
+    V        bits = dtype == DTYPE_BF16 ? bf16_round_bits(j, value)
+                                        : llvm.BuildBitCast(j->at, value, v_as(value, j->i32), "");
+    V        none = llvm.GetPoison(llvm.TypeOf(bits));
+    V        even = take(j, bits, none, 0, 1, half), odd = take(j, bits, none, half, 1, half);
+    if (dtype != DTYPE_BF16) return both_by_turns(j, even, odd);
+    return i_or(j, i_shr(j, even, 16), i_and(j, odd, i_num(odd, 0xFFFF0000)));
+}
 JitValue jit_math_round(JitBuild *j, Dtype dtype, JitValue value) {
     if (dtype == DTYPE_F16) return f16_unpack(j, f16_pack(j, value));
     if (dtype != DTYPE_BF16) return value;

@@ -11,19 +11,20 @@
 
 /* --- powers of two ---------------------------------------------------------------------------- */
 
-/* Adding this to |n| < 2^22 (2^51) leaves n, as an integer, in the low bits of the sum; the low
- * bits also hold the exponent bias, so that a shift makes 2^n. */
-static double   magic_of(J *j, V x) { return v_wide(j, x) ? 0x1.8p52 + 1023 : 0x1.8p23 + 127; }
+/* Adding magic to |n| < 2^22 (2^51) leaves n, as an integer, in the low bits of the sum; with the
+ * exponent bias added, a shift makes 2^n. */
+static double   magic_of(J *j, V x) { return v_wide(j, x) ? 0x1.8p52 : 0x1.8p23; }
+static double   bias_of(J *j, V x) { return v_wide(j, x) ? 1023 : 127; }
 static uint32_t exponent_shift(J *j, V x) { return v_wide(j, x) ? 52 : 23; }
 
 typedef struct Reduced { /* x = n ln 2 + r */
-    V shifted;           /* n + magic */
+    V shifted;           /* n + magic + what was asked for */
     V n, r;
 } Reduced;
 /* |r| <= 0.347. n times the high part of ln 2 is exact for |n| < 2048. */
-static Reduced reduce(J *j, V x) {
+static Reduced reduce(J *j, V x, double more) {
     bool    wide = v_wide(j, x);
-    double  magic = magic_of(j, x);
+    double  magic = magic_of(j, x) + more;
     Reduced out;
     out.shifted = v_fma(j, x, v_num(x, 0x1.71547652b82fep+0), v_num(x, magic));
     out.n = v_sub(j, out.shifted, v_num(x, magic));
@@ -32,21 +33,20 @@ static Reduced reduce(J *j, V x) {
     out.r = v_fma(j, out.n, low, v_fma(j, out.n, high, x));
     return out;
 }
-/* 2^n, for n whose exponent is that of a normal number. */
+/* 2^n from n + bias, where that is the exponent of a normal number. */
 static V power(J *j, V shifted) {
     return v_bits(j, i_shl(j, i_bits(j, shifted), exponent_shift(j, shifted)), shifted);
 }
-/* y 2^n for y near 1 and any n of exp: through half the range, on the side of n, so that subnormal
- * results are rounded once and large ones overflow. x: the argument, with the sign of n; a NaN
- * comes out of the last step, integers having lost it. */
-static V scale(J *j, V y, V shifted, V x) {
-    bool wide = v_wide(j, y);
+/* (1 + q) 2^n for any n of exp, from n + 2 bias: through half the range, on the side of n, so that
+ * subnormal results are rounded once and large ones overflow. x: the argument, with the sign of
+ * n. A NaN comes from q: the bits of shifted mean nothing then. */
+static V scale(J *j, V q, V shifted, V x) {
+    bool wide = v_wide(j, q);
     V    bits = i_bits(j, x), negative = i_compare(j, LLVMIntSLT, bits, i_num(bits, 0));
-    V    way = v_select(j, negative, v_num(y, wide ? 0x1p-512 : 0x1p-64),
-                        v_num(y, wide ? 0x1p512 : 0x1p64));
-    V    moved = i_add(j, i_bits(j, y), i_shl(j, i_bits(j, shifted), exponent_shift(j, y)));
-    moved = i_sub(j, moved, i_bits(j, way));
-    return v_fma(j, v_bits(j, moved, y), way, v_sub(j, x, x));
+    V    way = v_select(j, negative, v_num(q, wide ? 0x1p-512 : 0x1p-64),
+                        v_num(q, wide ? 0x1p512 : 0x1p64));
+    V    two = v_bits(j, i_sub(j, i_bits(j, power(j, shifted)), i_bits(j, way)), q);
+    return v_mul(j, v_fma(j, q, two, two), way);
 }
 /* (e^r - 1 - r) / r^2 for |r| <= 0.347: 2^-28.2 and 2^-63 of e^r. */
 static V exp_tail(J *j, V r) {
@@ -65,14 +65,23 @@ static V exp_near(J *j, V r) { return v_fma(j, v_mul(j, r, r), exp_tail(j, r), r
 V jit_exp(J *j, V x) {
     bool    wide = v_wide(j, x);
     V       c = v_clamp(j, x, wide ? -746 : -104, wide ? 710 : 89);
-    Reduced e = reduce(j, c);
-    return scale(j, v_add(j, exp_near(j, e.r), v_num(x, 1)), e.shifted, c);
+    Reduced e = reduce(j, c, 2 * bias_of(j, x));
+    return scale(j, exp_near(j, e.r), e.shifted, c);
+}
+/* For x <= 0 (or NaN): nothing overflows, so that one way down serves all. */
+static V exp_below(J *j, V x) {
+    bool    wide = v_wide(j, x);
+    double  up = wide ? 64 : 32;
+    V       c = v_most(j, v_num(x, wide ? -746 : -104), x);
+    Reduced e = reduce(j, c, bias_of(j, x) + up);
+    V       two = power(j, e.shifted);
+    return v_mul(j, v_fma(j, exp_near(j, e.r), two, two), v_num(x, ldexp(1, -(int)up)));
 }
 
 /* (e^x - 1) 2^-k = 2^(n-k) (e^r - 1) + (2^(n-k) - 2^-k), relative to its own size, where n - k is
  * the exponent of a normal number. */
 static V expm1_scaled(J *j, V x, uint32_t k) {
-    Reduced e = reduce(j, x);
+    Reduced e = reduce(j, x, bias_of(j, x));
     V       two = power(j, k ? v_sub(j, e.shifted, v_num(x, k)) : e.shifted);
     return v_fma(j, two, exp_near(j, e.r), v_sub(j, two, v_num(x, ldexp(1, -(int)k))));
 }
@@ -171,7 +180,7 @@ V jit_log1p(J *j, V x) {
 
 /* From the side where the exponential is small. */
 V jit_logistic(J *j, V x) {
-    V one = v_num(x, 1), e = jit_exp(j, v_neg(j, v_abs(j, x)));
+    V one = v_num(x, 1), e = exp_below(j, v_neg(j, v_abs(j, x)));
     V top = v_select(j, v_lt(j, x, v_num(x, 0)), e, one);
     return v_div(j, top, v_add(j, e, one));
 }
@@ -191,10 +200,11 @@ static V pow_f32(J *j, V a, V y) {
     V t = v_mul(j, v_mul(j, log, v_num(log, 0x1.71547652b82fep+0)), v_f64(j, y));
     V c = v_clamp(j, t, -152, 129), magic = v_num(c, 0x1.8p52);
     V n = v_sub(j, v_add(j, c, magic), magic);
-    V f = v_f32(j, v_sub(j, c, n)), shifted = v_add(j, v_f32(j, n), v_num(f, 0x1.8p23 + 127));
+    V f = v_f32(j, v_sub(j, c, n));
+    V shifted = v_add(j, v_f32(j, n), v_num(f, magic_of(j, f) + 2 * bias_of(j, f)));
     V p = V_POLY(j, f, 0x1.3fad5cp-13, 0x1.5f0ca8p-10, 0x1.3b3096p-7, 0x1.c6af74p-5, 0x1.ebfbd8p-3,
-                 0x1.62e43p-1, 1);
-    return scale(j, p, shifted, v_f32(j, c));
+                 0x1.62e43p-1);
+    return scale(j, v_mul(j, p, f), shifted, v_f32(j, c));
 }
 
 typedef struct Pair { /* high + low, |low| at most half a unit of high */
@@ -268,9 +278,8 @@ static V pow_f64(J *j, V a, V y) {
     t.low = v_fma(j, log.low, c, t.low);
     V       limited = v_clamp(j, t.high, -746, 710);
     V       low = v_select(j, v_eq(j, limited, t.high), t.low, v_num(a, 0));
-    Reduced e = reduce(j, limited);
-    V       r = v_add(j, e.r, low);
-    V       result = scale(j, v_add(j, exp_near(j, r), v_num(a, 1)), e.shifted, limited);
+    Reduced e = reduce(j, limited, 2 * bias_of(j, a));
+    V       result = scale(j, exp_near(j, v_add(j, e.r, low)), e.shifted, limited);
     /* zero and infinity: a^y is 0 or infinity by the sign of y and the side of a */
     V edge = i_or(j, v_eq(j, a, v_num(a, 0)), v_eq(j, a, v_num(a, (double)INFINITY)));
     V grows = i_xor(j, v_gt(j, y, v_num(a, 0)), v_lt(j, a, v_num(a, 1)));

@@ -280,7 +280,11 @@ uint32_t nd_crossed(const Nd *nd, int64_t width);
 /* The tiles of such a copy, and those of [first,last). */
 int64_t nd_tiles(const Nd *nd, uint32_t axis, int64_t width);
 void    nd_copy_tiles(const Nd *nd, uint32_t axis, uint8_t *to, const uint8_t *from, int64_t width,
-                      int64_t first, int64_t last);
+                      int64_t first, int64_t last, bool past);
+/* A run of bytes past the caches (`past` above likewise); others see it after nd_end_past. next:
+ * what will be copied then, NULL: unknown. */
+void nd_copy_past(void *to, const void *from, size_t bytes, const void *next);
+void nd_end_past(void);
 /* Elements [first,last) of a side, packed into out. */
 void nd_gather(const Nd *nd, uint32_t side, void *out, const void *in, int64_t width, int64_t first,
                int64_t last);

@@ -23,9 +23,11 @@ typedef struct Indexed {
     BlockFn *index;                  /* to i64 */
     BlockFn *combine, *load, *store; /* scatter; combine NULL: set */
     uint32_t components;
-    int64_t  component_stride;                                        /* bytes, in indices */
+    int64_t  component_stride, index_width;                           /* bytes, in indices */
     int64_t  start_max[SHAPE_RANK_MAX], start_stride[SHAPE_RANK_MAX]; /* by component; bytes */
     int64_t  width;
+    bool     past;        /* gather: whole rows, stored past the caches */
+    bool     adds_points; /* scatter: single f32 are added at places of one number */
     Share    share;
     int64_t  shared; /* SHARE_BATCH: index rows per batch row */
 } Indexed;
@@ -56,16 +58,22 @@ static void gather_run(const void *params, const KernelCtx *ctx) {
     Nd                   blank = g->slice;
     int64_t              unused, inner = nd_inner(&g->slice);
     memset(blank.strides[1], 0, sizeof blank.strides[1]);
-    for (int64_t i = part.first; i < part.last; i++, nd_next(&g->rows, &row)) {
-        int64_t  at = slice_at(g, indices, &row, &unused);
+    int64_t next = slice_at(g, indices, &row, &unused);
+    for (int64_t i = part.first; i < part.last; i++) {
+        int64_t  at = next;
         uint8_t *to = y + row.offset[2];
-        if (at >= 0 && g->slice.rank <= 1)
+        nd_next(&g->rows, &row);
+        if (i + 1 < part.last) next = slice_at(g, indices, &row, &unused);
+        if (at >= 0 && g->past)
+            nd_copy_past(to, x + at, (size_t)(inner * g->width), next < 0 ? NULL : x + next);
+        else if (at >= 0 && g->slice.rank <= 1)
             nd_copy_row(to, nd_inner_stride(&g->slice, 0), x + at, nd_inner_stride(&g->slice, 1),
                         inner, g->width);
         else
             nd_copy(at < 0 ? &blank : &g->slice, to, at < 0 ? zero : x + at, g->width, 0,
                     g->slice.count);
     }
+    if (g->past) nd_end_past();
 }
 
 /* to[0..n) = combine(to, from), both contiguous. */
@@ -105,6 +113,40 @@ static void combine_slice(const Indexed *g, uint8_t *to, const uint8_t *from, in
         combine_row(g, to + at.offset[0], from + at.offset[1], 1);
 }
 
+/* What a gradient of pooling does: no walk and no call for each element. */
+static void add_points(const Indexed *g, const uint8_t *indices, const uint8_t *updates, uint8_t *y,
+                       Part rows, Part starts) {
+    NdWalk   row = nd_at(&g->rows, rows.first);
+    uint32_t axis = g->rows.rank > 0 ? g->rows.rank - 1 : 0;
+    int64_t  inner = nd_inner(&g->rows), step = nd_inner_stride(&g->rows, 2), numbers[BLOCK];
+    int64_t  index_step = nd_inner_stride(&g->rows, 0), x_step = nd_inner_stride(&g->rows, 1);
+    int64_t  first = starts.first > 0 ? starts.first : 0;
+    int64_t  last = starts.last <= g->start_max[0] ? starts.last : g->start_max[0] + 1;
+    for (int64_t i = rows.first, n; i < rows.last; i += n, nd_next_row(&g->rows, &row)) {
+        n = inner - row.index[axis] < rows.last - i ? inner - row.index[axis] : rows.last - i;
+        const uint8_t *at = indices + row.offset[0], *from = updates + row.offset[2];
+        uint8_t       *to = y + row.offset[1];
+        for (int64_t k = 0; k < n; k += BLOCK) {
+            int64_t     count = n - k < BLOCK ? n - k : BLOCK;
+            const void *block = at + k * index_step;
+            if (index_step == g->index_width)
+                g->index(numbers, &block, count, NULL);
+            else
+                for (int64_t j = 0; j < count; j++) {
+                    const void *one = at + (k + j) * index_step;
+                    g->index(&numbers[j], &one, 1, NULL);
+                }
+            for (int64_t j = 0; j < count; j++) {
+                if (numbers[j] < first || numbers[j] >= last) continue;
+                float *sum = (void *)(to + (k + j) * x_step + numbers[j] * g->start_stride[0]);
+                float  more;
+                memcpy(&more, from + (k + j) * step, sizeof more);
+                *sum += more;
+            }
+        }
+    }
+}
+
 static void scatter_run(const void *params, const KernelCtx *ctx) {
     const Indexed *g = params;
     const uint8_t *indices = ref_at(g->indices, ctx), *updates = ref_at(g->other, ctx);
@@ -119,6 +161,10 @@ static void scatter_run(const void *params, const KernelCtx *ctx) {
         rows = (Part){rows.first * g->shared, rows.last * g->shared};
     }
     if (columns.first >= columns.last) return;
+    if (g->adds_points) {
+        add_points(g, indices, updates, y, rows, starts);
+        return;
+    }
     NdWalk row = nd_at(&g->rows, rows.first);
     for (int64_t i = rows.first; i < rows.last; i++, nd_next(&g->rows, &row)) {
         int64_t first, at = slice_at(g, indices, &row, &first);
@@ -181,7 +227,8 @@ static Indexed *indexed_make(Binder *b, uint32_t first, const LaunchArg *around,
                                  to_slices ? around_slice : slices_slice};
     g->slice = nd_make(offset, dims, 2, to_from, (int64_t[2]){width, width});
     g->components = l.maps;
-    g->component_stride = indices->strides[row_axes] * arg_width(indices);
+    g->index_width = arg_width(indices);
+    g->component_stride = indices->strides[row_axes] * g->index_width;
     for (uint32_t c = 0; c < l.maps; c++) {
         g->start_max[c] = around->dims[l.map[c]] - sizes[l.map[c]];
         g->start_stride[c] = around_strides[l.map[c]] * width;
@@ -203,6 +250,9 @@ bool kernels_bind_gather(Binder *b) {
     g->x = ref_of(x);
     g->y = ref_of(y);
     if (g->index == NULL || g->width > 16) return false;
+    g->past = g->slice.rank == 1 && nd_inner_stride(&g->slice, 0) == g->width &&
+              nd_inner_stride(&g->slice, 1) == g->width && nd_inner(&g->slice) * g->width >= 256 &&
+              (uint64_t)(arg_elements(y) * g->width) >= jit_host_stream_bytes();
     bind_step(b, gather_run, g, 2 * arg_elements(y) * g->width);
     return true;
 }
@@ -227,6 +277,8 @@ bool kernels_bind_scatter(Binder *b) {
         g->store = b->isa->convert[DTYPE_F32][dtype];
     }
     if (g->index == NULL) return false;
+    g->adds_points =
+        kind == SCATTER_ADD && dtype == DTYPE_F32 && g->slice.count == 1 && g->components == 1;
     nd_bind_copy(b, ref_of(y), x);
     bind_step(b, scatter_run, g, 3 * arg_elements(updates) * g->width);
     return true;

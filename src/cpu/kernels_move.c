@@ -7,6 +7,11 @@
 #include <string.h>
 
 #include "cpu/kernels.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+enum { PAST = 64, PAST_LEAST = 4 * 64 }; /* bytes: of a line; of a row that is worth it */
 
 void nd_dense(uint32_t rank, const int64_t *dims, int64_t *out_strides) {
     int64_t stride = 1;
@@ -95,6 +100,41 @@ void nd_copy_row(void *out, int64_t out_stride, const void *in, int64_t in_strid
     }
 }
 
+/* Past the caches: of arrays that are too large to be found there again (note 0014). */
+void nd_copy_past(void *to, const void *from, size_t bytes, const void *next) {
+    uint8_t       *out = to;
+    const uint8_t *in = from, *ahead = next != NULL ? next : from;
+    size_t         at = -(uintptr_t)to & (PAST - 1);
+    if (bytes < PAST_LEAST) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    memcpy(out, in, at);
+#if defined(__SSE2__)
+    for (; at + PAST <= bytes; at += PAST) {
+        __builtin_prefetch(ahead + at);
+        for (size_t i = 0; i < PAST; i += sizeof(__m128i))
+            _mm_stream_si128((__m128i *)(void *)(out + at + i),
+                             _mm_loadu_si128((const __m128i *)(const void *)(in + at + i)));
+    }
+#endif
+    memcpy(out + at, in + at, bytes - at);
+}
+/* One element, whose width divides a line, again and again. */
+static void fill_past(uint8_t *to, const uint8_t *from, int64_t width, int64_t count) {
+    uint8_t lines[4 * PAST];
+    for (size_t i = 0; i < sizeof lines; i += (size_t)width) memcpy(lines + i, from, (size_t)width);
+    for (int64_t bytes = count * width, n; bytes > 0; bytes -= n, to += n) {
+        n = bytes < (int64_t)sizeof lines ? bytes : (int64_t)sizeof lines;
+        nd_copy_past(to, lines, (size_t)n, NULL);
+    }
+}
+void nd_end_past(void) {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 void nd_copy(const Nd *nd, void *out, const void *in, int64_t width, int64_t first, int64_t last) {
     if (first >= last) return;
     NdWalk   walk = nd_at(nd, first);
@@ -136,7 +176,25 @@ typedef struct Move {
     int64_t  width;
     uint32_t crossed; /* see nd_crossed */
     bool     whole;   /* both sides are one run of bytes */
+    bool     past;    /* stores go past the caches */
 } Move;
+
+/* Elements [first, last) of rows, or of one number a row, into rows, past the caches. */
+static void copy_rows_past(const Move *move, uint8_t *to, const uint8_t *from, int64_t first,
+                           int64_t last) {
+    NdWalk   walk = nd_at(&move->nd, first);
+    int64_t  inner = nd_inner(&move->nd);
+    uint32_t axis = move->nd.rank > 0 ? move->nd.rank - 1 : 0;
+    for (int64_t n; first < last; first += n, nd_next_row(&move->nd, &walk)) {
+        n = inner - walk.index[axis] < last - first ? inner - walk.index[axis] : last - first;
+        uint8_t       *out = to + walk.offset[0];
+        const uint8_t *in = from + walk.offset[1];
+        if (nd_inner_stride(&move->nd, 1) == 0)
+            fill_past(out, in, move->width, n);
+        else
+            nd_copy_past(out, in, (size_t)(n * move->width), NULL);
+    }
+}
 
 static void move_run(const void *params, const KernelCtx *ctx) {
     const Move *move = params;
@@ -144,7 +202,10 @@ static void move_run(const void *params, const KernelCtx *ctx) {
     Part        part = part_of(move->nd.count, 1024, ctx);
     if (move->crossed < move->nd.rank) {
         part = part_of(nd_tiles(&move->nd, move->crossed, move->width), 1, ctx);
-        nd_copy_tiles(&move->nd, move->crossed, to, from, move->width, part.first, part.last);
+        nd_copy_tiles(&move->nd, move->crossed, to, from, move->width, part.first, part.last,
+                      move->past);
+    } else if (move->past) {
+        copy_rows_past(move, to, from, part.first, part.last);
     } else if (move->whole) {
         if (part.first < part.last)
             memcpy(to + part.first * move->width, from + part.first * move->width,
@@ -152,6 +213,7 @@ static void move_run(const void *params, const KernelCtx *ctx) {
     } else {
         nd_copy(&move->nd, to, from, move->width, part.first, part.last);
     }
+    if (move->past) nd_end_past();
 }
 
 /* Adds a copy of dims elements; strides in elements, offsets in bytes on top of the references. */
@@ -167,6 +229,12 @@ static void bind_move(Binder *b, Ref to, const int64_t *to_strides, Ref from,
     move->whole = move->nd.rank == 0 || (move->nd.rank == 1 && move->nd.strides[0][0] == width &&
                                          move->nd.strides[1][0] == width);
     move->crossed = nd_crossed(&move->nd, width);
+    int64_t step = nd_inner_stride(&move->nd, 1);
+    bool    rows = nd_inner_stride(&move->nd, 0) == width &&
+                (step == width || (step == 0 && PAST % width == 0)) &&
+                nd_inner(&move->nd) * width >= PAST_LEAST;
+    move->past = (rows || move->crossed < move->nd.rank) &&
+                 (uint64_t)(move->nd.count * width) >= jit_host_stream_bytes();
     bind_step(b, move_run, move, 2 * move->nd.count * width);
 }
 

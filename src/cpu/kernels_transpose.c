@@ -12,22 +12,26 @@ enum { TILE_BYTES = 16 * 1024, LINE = 64 };
 
 /* --- blocks of N x N elements ----------------------------------------------------------------- */
 
-typedef void BlockTurn(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride);
+/* `blocks` of them, side by side in from, below each other in to. */
+typedef void BlockTurn(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride,
+                       int64_t blocks);
 #define UNROLLED _Pragma("GCC unroll 16")
 #define BLOCK_TURN(U, N, LOW, HIGH)                                                                \
-    static void turn_##U(uint8_t *to, int64_t to_stride, const uint8_t *from,                      \
-                         int64_t from_stride) {                                                    \
+    static void turn_##U(uint8_t *to, int64_t to_stride, const uint8_t *from, int64_t from_stride, \
+                         int64_t blocks) {                                                         \
         typedef U Row __attribute__((vector_size(16)));                                            \
-        Row       a[N], b[N];                                                                      \
-        UNROLLED for (int i = 0; i < (N); i++) memcpy(&a[i], from + i * from_stride, 16);          \
-        UNROLLED for (int rest = (N); rest > 1; rest /= 2) {                                       \
-            UNROLLED for (int i = 0; i < (N) / 2; i++) {                                           \
-                b[2 * i] = __builtin_shufflevector(a[i], a[i + (N) / 2], LOW);                     \
-                b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + (N) / 2], HIGH);                \
+        for (; blocks > 0; blocks--, from += 16, to += (N)*to_stride) {                            \
+            Row a[N], b[N];                                                                        \
+            UNROLLED for (int i = 0; i < (N); i++) memcpy(&a[i], from + i * from_stride, 16);      \
+            UNROLLED for (int rest = (N); rest > 1; rest /= 2) {                                   \
+                UNROLLED for (int i = 0; i < (N) / 2; i++) {                                       \
+                    b[2 * i] = __builtin_shufflevector(a[i], a[i + (N) / 2], LOW);                 \
+                    b[2 * i + 1] = __builtin_shufflevector(a[i], a[i + (N) / 2], HIGH);            \
+                }                                                                                  \
+                UNROLLED for (int i = 0; i < (N); i++) a[i] = b[i];                                \
             }                                                                                      \
-            UNROLLED for (int i = 0; i < (N); i++) a[i] = b[i];                                    \
+            UNROLLED for (int i = 0; i < (N); i++) memcpy(to + i * to_stride, &a[i], 16);          \
         }                                                                                          \
-        UNROLLED for (int i = 0; i < (N); i++) memcpy(to + i * to_stride, &a[i], 16);              \
     }
 #define LOW_8   0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
 #define HIGH_8  8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
@@ -75,9 +79,7 @@ static void turn_tile(uint8_t *to, int64_t to_stride, const uint8_t *from, int64
     BlockTurn *turn = block_turn(width);
     int64_t    n = 16 / width, whole_rows = rows / n * n, whole_columns = columns / n * n;
     for (int64_t c = 0; c < whole_columns; c += n)
-        for (int64_t r = 0; r < whole_rows; r += n)
-            turn(to + r * to_stride + c * width, to_stride, from + c * from_stride + r * width,
-                 from_stride);
+        turn(to + c * width, to_stride, from + c * from_stride, from_stride, rows / n);
     for (int64_t r = 0; r < rows; r++) {
         int64_t c = r < whole_rows ? whole_columns : 0;
         nd_copy_row(to + r * to_stride + c * width, width, from + c * from_stride + r * width,
@@ -85,8 +87,14 @@ static void turn_tile(uint8_t *to, int64_t to_stride, const uint8_t *from, int64
     }
 }
 
+/* Asks for the rows that the tile after this one, if it is a neighbour, reads: each begins where
+ * the processor does not look ahead. */
+static void ask_for_tile(const uint8_t *from, int64_t stride, int64_t rows, int64_t bytes) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t at = 0; at < bytes; at += LINE) __builtin_prefetch(from + r * stride + at);
+}
 void nd_copy_tiles(const Nd *nd, uint32_t axis, uint8_t *to, const uint8_t *from, int64_t width,
-                   int64_t first, int64_t last) {
+                   int64_t first, int64_t last, bool past) {
     _Alignas(LINE) uint8_t tile[TILE_BYTES];
     uint32_t               inner = nd->rank - 1;
     int64_t                side = side_of(width);
@@ -100,10 +108,19 @@ void nd_copy_tiles(const Nd *nd, uint32_t axis, uint8_t *to, const uint8_t *from
             sizes[at] = nd->dims[at] - begin < step ? nd->dims[at] - begin : step;
             for (uint32_t s = 0; s < 2; s++) offsets[s] += begin * nd->strides[s][at];
         }
+        if (past)
+            ask_for_tile(from + offsets[1] + side * width, nd->strides[1][inner], sizes[inner],
+                         side * width);
         turn_tile(tile, side * width, from + offsets[1], nd->strides[1][inner], sizes[axis],
                   sizes[inner], width);
-        for (int64_t r = 0; r < sizes[axis]; r++)
-            memcpy(to + offsets[0] + r * nd->strides[0][axis], tile + r * side * width,
-                   (size_t)(sizes[inner] * width));
+        for (int64_t r = 0; r < sizes[axis]; r++) {
+            uint8_t       *row = to + offsets[0] + r * nd->strides[0][axis];
+            const uint8_t *turned = tile + r * side * width;
+            size_t         bytes = (size_t)(sizes[inner] * width);
+            if (past)
+                nd_copy_past(row, turned, bytes, NULL);
+            else
+                memcpy(row, turned, bytes);
+        }
     }
 }

@@ -3,92 +3,120 @@
  * Operands are dense. A plane is what the windowed axes reach; lanes split planes, and rows of the
  * result within them. A result row is accumulated window element by window element: for each, the
  * range of result columns whose element lies inside the operand is known in advance, so the inner
- * loop has no bounds to test. Accumulators are f64 or int64_t; positions run beside them. */
+ * loop has no bounds to test. Accumulators are f64 or int64_t, extremes of at most 32 bits stay f32
+ * or int32_t, whose rows the compiler makes vectors of; positions run beside them. */
 #include <string.h>
 
 #include "cpu/kernels.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O3,no-math-errno,no-trapping-math")
+#endif
 
 enum { AXES_MAX = SHAPE_RANK_MAX };
 typedef struct Reach { /* an element of the window on the last axis */
     int64_t first;     /* its place in the operand for column 0 */
     int64_t low, high; /* columns for which it is inside the operand */
 } Reach;
-typedef struct Window {
-    Ref        x, y;
-    BlockFn   *load, *store; /* operand row to f64 or i64; result from f64 or i64 */
-    ReduceKind kind;
-    bool       real, position;
-    uint32_t   axes;
-    int64_t    planes, rows; /* rows of the result in a plane */
-    int64_t    in_plane, out_plane, width, out_width;
-    int64_t    in[AXES_MAX], out[AXES_MAX], window[AXES_MAX], stride[AXES_MAX], low[AXES_MAX];
-    int64_t    dilation[AXES_MAX];
-    int64_t    elements; /* of the window without its last axis */
-    uint64_t   start;
-    Reach     *reaches; /* by element of the window on the last axis */
-} Window;
-
-typedef struct RowState { /* one result row */
-    uint64_t *acc;
-    int64_t  *place; /* of the best so far, -1: none */
-    uint64_t *loaded;
+typedef struct RowState {    /* one result row */
+    void       *acc, *place; /* numbers; where the best so far is, -1: none */
+    void       *room;        /* for a loaded row */
+    const void *loaded;
 } RowState;
+typedef void FoldExtreme(RowState *row, Reach reach, int64_t offset, int64_t step);
+typedef struct Window {
+    Ref          x, y;
+    BlockFn     *load, *store; /* operand row to numbers (NULL: it is), result from them (NULL) */
+    ReduceKind   kind;
+    bool         real, position, narrow; /* narrow: numbers and positions of 32 bits */
+    uint32_t     axes;
+    int64_t      planes, rows; /* rows of the result in a plane */
+    int64_t      in_plane, out_plane, width, out_width;
+    int64_t      in[AXES_MAX], out[AXES_MAX], window[AXES_MAX], stride[AXES_MAX], low[AXES_MAX];
+    int64_t      dilation[AXES_MAX];
+    int64_t      elements; /* of the window without its last axis */
+    uint64_t     start;
+    FoldExtreme *extreme; /* NULL: sums and products */
+    Reach       *reaches; /* by element of the window on the last axis */
+} Window;
 
 /* Folds x[first + i step] into result column i for i in [from, to). An element of a window is as
  * often the best so far as not, so nothing branches on it: NaN wins and stays, the first of equals
  * stays, and where positions are asked for the first element is taken whatever it is. */
-#define EXTREME(NUMBER, BETTER)                                                                    \
+#define EXTREME(NUMBER, STEP, BETTER)                                                              \
     for (int64_t i = 0; i < count; i++) {                                                          \
-        uint64_t bits = x_bits[i * step], kept = acc[i], take;                                     \
-        NUMBER   x, y;                                                                             \
-        memcpy(&x, &bits, sizeof x);                                                               \
-        memcpy(&y, &kept, sizeof y);                                                               \
-        take = (BETTER);                                                                           \
-        if (position) {                                                                            \
-            uint64_t at = first + (uint64_t)(i * step), old = (uint64_t)place[i];                  \
-            take = -(take | (old >> 63));                                                          \
-            place[i] = (int64_t)((at & take) | (old & ~take));                                     \
-        } else {                                                                                   \
-            take = -take;                                                                          \
-        }                                                                                          \
-        acc[i] = (bits & take) | (kept & ~take);                                                   \
+        NUMBER x = from[i * (STEP)], y = acc[i];                                                   \
+        acc[i] = (BETTER) ? x : y;                                                                 \
     }
-static inline void fold_extreme(const Window *w, const RowState *row, Reach reach, int64_t offset,
-                                bool position) {
-    int64_t         step = w->stride[w->axes - 1], count = reach.high - reach.low;
-    int64_t         begin = reach.first + reach.low * step;
-    uint64_t        first = (uint64_t)(offset + begin);
-    const uint64_t *x_bits = row->loaded + begin;
-    uint64_t *restrict acc = row->acc + reach.low;
-    int64_t *restrict place = row->place + reach.low;
-    bool most = w->kind == REDUCE_MAX || w->kind == REDUCE_ARGMAX;
-    if (count <= 0) return;
-    if (w->real && most)
-        EXTREME(double, (y == y) & !(x <= y))
-    else if (w->real)
-        EXTREME(double, (y == y) & !(x >= y))
-    else if (most)
-        EXTREME(int64_t, x > y)
-    else
-        EXTREME(int64_t, x < y)
-}
+#define EXTREME_PLACE(NUMBER, PLACE, STEP, BETTER)                                                 \
+    for (int64_t i = 0; i < count; i++) {                                                          \
+        NUMBER x = from[i * (STEP)], y = acc[i];                                                   \
+        PLACE  old = place[i], at = (PLACE)(offset + begin + i * (STEP));                          \
+        bool   take = (BETTER) | (old < 0);                                                        \
+        place[i] = take ? at : old;                                                                \
+        acc[i] = take ? x : y;                                                                     \
+    }
+/* Steps of 1 and 2 are constants, so that neighbours become vectors. */
+#define FOLD_EXTREME(NAME, NUMBER, PLACE, BETTER)                                                  \
+    static void NAME(RowState *row, Reach reach, int64_t offset, int64_t step) {                   \
+        int64_t       count = reach.high - reach.low, begin = reach.first + reach.low * step;      \
+        const NUMBER *from = (const NUMBER *)row->loaded + begin;                                  \
+        NUMBER *restrict acc = (NUMBER *)row->acc + reach.low;                                     \
+        (void)offset;                                                                              \
+        if (step == 1)                                                                             \
+            EXTREME(NUMBER, 1, BETTER)                                                             \
+        else if (step == 2)                                                                        \
+            EXTREME(NUMBER, 2, BETTER)                                                             \
+        else                                                                                       \
+            EXTREME(NUMBER, step, BETTER)                                                          \
+    }                                                                                              \
+    static void NAME##_place(RowState *row, Reach reach, int64_t offset, int64_t step) {           \
+        int64_t       count = reach.high - reach.low, begin = reach.first + reach.low * step;      \
+        const NUMBER *from = (const NUMBER *)row->loaded + begin;                                  \
+        NUMBER *restrict acc = (NUMBER *)row->acc + reach.low;                                     \
+        PLACE *restrict place = (PLACE *)row->place + reach.low;                                   \
+        if (step == 1)                                                                             \
+            EXTREME_PLACE(NUMBER, PLACE, 1, BETTER)                                                \
+        else if (step == 2)                                                                        \
+            EXTREME_PLACE(NUMBER, PLACE, 2, BETTER)                                                \
+        else                                                                                       \
+            EXTREME_PLACE(NUMBER, PLACE, step, BETTER)                                             \
+    }
+FOLD_EXTREME(most_f32, float, int32_t, (y == y) & !(x <= y))
+FOLD_EXTREME(least_f32, float, int32_t, (y == y) & !(x >= y))
+FOLD_EXTREME(most_i32, int32_t, int32_t, x > y)
+FOLD_EXTREME(least_i32, int32_t, int32_t, x < y)
+FOLD_EXTREME(most_f64, double, int64_t, (y == y) & !(x <= y))
+FOLD_EXTREME(least_f64, double, int64_t, (y == y) & !(x >= y))
+FOLD_EXTREME(most_i64, int64_t, int64_t, x > y)
+FOLD_EXTREME(least_i64, int64_t, int64_t, x < y)
+#define BOTH(NAME)                                                                                 \
+    { NAME, NAME##_place }
+static FoldExtreme *const fold_extremes[2][2][2][2] = {/* by narrow, real, most, position */
+                                                       {{BOTH(least_i64), BOTH(most_i64)},
+                                                        {BOTH(least_f64), BOTH(most_f64)}},
+                                                       {{BOTH(least_i32), BOTH(most_i32)},
+                                                        {BOTH(least_f32), BOTH(most_f32)}}};
+
+static bool is_most(ReduceKind kind) { return kind == REDUCE_MAX || kind == REDUCE_ARGMAX; }
+static bool is_extreme(ReduceKind kind) { return kind != REDUCE_SUM && kind != REDUCE_PROD; }
 static void fold(const Window *w, RowState *row, Reach reach, int64_t place) {
-    int64_t step = w->stride[w->axes - 1];
-    double *real = (double *)(void *)row->acc;
-    bool    product = w->kind == REDUCE_PROD;
-    if (w->kind != REDUCE_SUM && w->kind != REDUCE_PROD) {
-        if (w->position)
-            fold_extreme(w, row, reach, place, true);
-        else
-            fold_extreme(w, row, reach, place, false);
+    int64_t         step = w->stride[w->axes - 1];
+    const uint64_t *loaded = row->loaded;
+    uint64_t       *acc = row->acc;
+    double         *real = row->acc;
+    bool            product = w->kind == REDUCE_PROD;
+    if (reach.low >= reach.high) return;
+    if (w->extreme != NULL) {
+        w->extreme(row, reach, place, step);
         return;
     }
     for (int64_t i = reach.low; i < reach.high; i++) {
-        uint64_t x = row->loaded[reach.first + i * step];
+        uint64_t x = loaded[reach.first + i * step];
         if (w->real)
             real[i] = product ? real[i] * word_f64(x) : real[i] + word_f64(x);
         else
-            row->acc[i] = product ? row->acc[i] * x : row->acc[i] + x;
+            acc[i] = product ? acc[i] * x : acc[i] + x;
     }
 }
 
@@ -96,43 +124,57 @@ static void fold(const Window *w, RowState *row, Reach reach, int64_t place) {
 static void window_row(const Window *w, RowState *row, const uint8_t *plane, int64_t outer) {
     uint32_t last = w->axes - 1;
     int64_t  at[AXES_MAX] = {0}, n = w->in[last];
-    for (uint32_t i = last; i-- > 0; outer /= w->out[i]) at[i] = outer % w->out[i];
+    for (uint32_t i = last; i-- > 1; outer /= w->out[i]) at[i] = outer % w->out[i];
+    if (last > 0) at[0] = outer;
     for (int64_t element = 0; element < w->elements; element++) {
         int64_t offset = 0, scale = 1, left = element;
         bool    inside = true;
-        for (uint32_t i = last; i-- > 0; scale *= w->in[i], left /= w->window[i]) {
-            int64_t place = at[i] * w->stride[i] - w->low[i] + left % w->window[i] * w->dilation[i];
+        for (uint32_t i = last; i-- > 0; scale *= w->in[i]) {
+            int64_t tap = left;
+            if (i > 0) tap = left % w->window[i], left /= w->window[i]; /* dividing takes long */
+            int64_t place = at[i] * w->stride[i] - w->low[i] + tap * w->dilation[i];
             inside &= place >= 0 && place < w->in[i];
             offset += place * scale;
         }
         if (!inside) continue;
         const void *from = plane + offset * n * w->width;
-        w->load(row->loaded, &from, n, NULL);
+        row->loaded = w->load != NULL ? row->room : from;
+        if (w->load != NULL) w->load(row->room, &from, n, NULL);
         for (int64_t k = 0; k < w->window[last]; k++) fold(w, row, w->reaches[k], offset * n);
     }
 }
 
+/* A window of padding only is said to be at 0. */
+static void clamp_places(RowState *row, int64_t columns, bool narrow) {
+    int32_t *narrow_place = row->place;
+    int64_t *place = row->place;
+    for (int64_t j = 0; j < columns && narrow; j++)
+        narrow_place[j] = narrow_place[j] < 0 ? 0 : narrow_place[j];
+    for (int64_t j = 0; j < columns && !narrow; j++) place[j] = place[j] < 0 ? 0 : place[j];
+}
 static void window_run(const void *params, const KernelCtx *ctx) {
     const Window *w = params;
     uint32_t      last = w->axes - 1;
     int64_t       columns = w->out[last];
-    RowState      row = {.acc = (uint64_t *)(void *)ctx->scratch};
-    row.place = (int64_t *)(void *)(row.acc + columns);
-    row.loaded = (uint64_t *)(void *)(row.place + columns);
+    int64_t       width = w->narrow ? 4 : 8;
+    RowState      row = {.acc = ctx->scratch, .place = ctx->scratch + columns * width};
+    row.room = ctx->scratch + 2 * columns * width;
     Part           part = part_of(w->planes * w->rows, 1, ctx);
     const uint8_t *x = ref_at(w->x, ctx);
     uint8_t       *y = ref_at(w->y, ctx);
-    for (int64_t i = part.first; i < part.last; i++) {
-        int64_t plane = i / w->rows, outer = i % w->rows;
-        for (int64_t j = 0; j < columns; j++) {
-            row.acc[j] = w->start;
-            row.place[j] = -1;
-        }
+    int64_t        plane = part.first / w->rows, outer = part.first % w->rows;
+    for (int64_t i = part.first; i < part.last; i++, outer++) {
+        if (outer == w->rows) plane++, outer = 0;
+        uint8_t *to = y + (plane * w->out_plane + outer * columns) * w->out_width;
+        if (w->store == NULL) row.acc = to;
+        for (int64_t j = 0; j < columns && w->narrow; j++)
+            ((uint32_t *)row.acc)[j] = (uint32_t)w->start;
+        for (int64_t j = 0; j < columns && !w->narrow; j++) ((uint64_t *)row.acc)[j] = w->start;
+        if (w->position) memset(row.place, 0xFF, (size_t)(columns * width)); /* -1 */
         window_row(w, &row, x + plane * w->in_plane * w->width, outer);
-        const void *from = w->position ? (const void *)row.place : row.acc;
-        for (int64_t j = 0; w->position && j < columns; j++)
-            if (row.place[j] < 0) row.place[j] = 0; /* a window of padding only */
-        w->store(y + (plane * w->out_plane + outer * columns) * w->out_width, &from, columns, NULL);
+        const void *from = w->position ? row.place : row.acc;
+        if (w->position) clamp_places(&row, columns, w->narrow);
+        if (w->store != NULL) w->store(to, &from, columns, NULL);
     }
 }
 
@@ -162,10 +204,7 @@ bool kernels_bind_reduce_window(Binder *b) {
     w->y = ref_of(y);
     w->width = arg_width(x);
     w->out_width = arg_width(y);
-    w->load = b->isa->convert[dtype][w->real ? DTYPE_F64 : DTYPE_I64];
-    w->store = b->isa->convert[w->real && !w->position ? DTYPE_F64 : DTYPE_I64][y->dtype];
-    if (w->load == NULL || w->store == NULL || w->kind == REDUCE_AND || w->kind == REDUCE_OR)
-        return false;
+    if (w->kind == REDUCE_AND || w->kind == REDUCE_OR) return false;
     w->axes = launch_ints(b->plan, b->launch, ATTR_REDUCE_WINDOW_window, w->window);
     (void)launch_ints(b->plan, b->launch, ATTR_REDUCE_WINDOW_strides, w->stride);
     (void)launch_ints(b->plan, b->launch, ATTR_REDUCE_WINDOW_low, w->low);
@@ -181,12 +220,28 @@ bool kernels_bind_reduce_window(Binder *b) {
         w->out_plane *= w->out[i];
         if (i + 1 < w->axes) w->elements *= w->window[i];
     }
+    w->narrow = is_extreme(w->kind) && w->width <= 4 && w->in_plane < INT32_MAX;
+    Dtype reals = w->narrow ? DTYPE_F32 : DTYPE_F64, wholes = w->narrow ? DTYPE_I32 : DTYPE_I64;
+    Dtype number = w->real ? reals : wholes;
+    w->load = b->isa->convert[dtype][number];
+    w->store = b->isa->convert[w->position ? wholes : number][y->dtype];
+    if (w->load == NULL || w->store == NULL) return false;
+    if (is_extreme(w->kind))
+        w->extreme = fold_extremes[w->narrow][w->real][is_most(w->kind)][w->position];
+    if (dtype == number) w->load = NULL;
+    if (!w->position && y->dtype == number) w->store = NULL;
     w->reaches = reaches_of(b, w);
     w->rows = w->out_plane / w->out[w->axes - 1];
     w->start = kernels_reduce_start(w->kind == REDUCE_ARGMAX   ? REDUCE_MAX
                                     : w->kind == REDUCE_ARGMIN ? REDUCE_MIN
                                                                : w->kind,
                                     dtype);
+    if (w->narrow && w->real) { /* the bits of a double, else an integer */
+        float    start = (float)word_f64(w->start);
+        uint32_t bits;
+        memcpy(&bits, &start, sizeof bits);
+        w->start = bits;
+    }
     bind_scratch(b, (2 * w->out[w->axes - 1] + w->in[w->axes - 1]) * 8);
     bind_step(b, window_run, w, arg_elements(y) * w->elements * w->window[w->axes - 1] * w->width);
     return true;

@@ -1,7 +1,7 @@
 /* The text of a phase. One function, whose macros the instance defines: NAME and ARGS (names), I
  * (the type of indices), V (elements of a group), FULL (every group is whole), TEAM and BLOCK
  * (threads), BOUNDS (of a launch), HELD (groups of a row that a thread keeps; 0: rows are not
- * kept), ROWS (unrolls held rows).
+ * kept), SHARED (in shared memory), AT (where there), ROWS (unrolls held rows).
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
  * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),

@@ -19,6 +19,7 @@ typedef enum GpuFamily {
     FAMILY_GATHER,
     FAMILY_KEY,
     FAMILY_SCATTER,
+    FAMILY_SCATTER_NARROW, /* after SCATTER */
     FAMILY_LINES,
     FAMILY_WINDOW,
     FAMILY_PRODUCT,

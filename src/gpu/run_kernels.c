@@ -45,6 +45,7 @@ static String module_text(Arena *out, const GpuKit *kit) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         if (f->kernel.function == NULL) needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
+    needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_NARROW];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)
         if (needs[i]) text_add(&text, str_of(run_texts[i]));
@@ -442,7 +443,7 @@ Status run_bind_scatter(RunBinder *b) {
     RUN_REF(k, KeyArgs, indices, run_ref(indices));
     run_grid(k, key.count);
     bool wide = args.slice_count >= WIDE_MIN;
-    k = run_kernel(b, FAMILY_SCATTER,
+    k = run_kernel(b, wide ? FAMILY_SCATTER : FAMILY_SCATTER_NARROW,
                    str_format(b->arena, "%s<%s, %d>", wide ? "wide" : "narrow", run_dtype(y),
                               (int)b->attrs[ATTR_SCATTER_kind]),
                    &args, sizeof args);
@@ -453,7 +454,6 @@ Status run_bind_scatter(RunBinder *b) {
         wide ? (places + DESTS - 1) / DESTS : (places * args.slice_count + THREADS - 1) / THREADS;
     if (own > INT32_MAX || batches > 65535) return STATUS_UNSUPPORTED;
     k->grid[0] = (uint32_t)own;
-    if (wide) k->grid[1] = (uint32_t)((args.slice_count + THREADS - 1) / THREADS);
     k->grid[2] = (uint32_t)batches;
     return STATUS_OK;
 }

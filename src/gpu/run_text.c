@@ -105,8 +105,8 @@ static const char gather[] =
 
 /* Which place of y each row of updates goes to, a row being one element of the indexed axes; -1:
  * none. Then y[place] = y[place] joined with its rows, in their order, by one owner a place. Wide:
- * a block owns DESTS places and 256 elements of the slice, sums in shared memory. Narrow: a thread
- * owns an element. */
+ * a block owns DESTS places; it lists the rows that go there, and adds them up when the list is
+ * full or the keys are at their end. Narrow: a thread owns an element. */
 static const char key[] =
     "struct KeyArgs { i32 *keys; const void *indices; Nd batch, rows, window;\n"
     "    i64 count, rows_count, window_count, index_step; i32 components, pad; \n"
@@ -123,7 +123,7 @@ static const char key[] =
     "            place += start * a.step[c]; }\n"
     "        a.keys[i] = fits ? (i32)place : -1; } }\n";
 static const char scatter[] =
-    "enum { DESTS = 16, KEYS = 1024 };\n"
+    "enum { DESTS = 16, KEYS = 1024, FOUND = 2048 };\n"
     "struct ScatterArgs { void *y; const void *updates; const i32 *keys;\n"
     "    Nd batch, rows, window, places, slice;\n"
     "    i64 places_count, rows_count, window_count, slice_count; };\n"
@@ -139,16 +139,12 @@ static const char scatter[] =
     "template <class T, int kind> D void wide(const ScatterArgs &a) {\n"
     "    typedef typename Sum<T>::type S;\n"
     "    __shared__ S sums[DESTS][256];\n"
-    "    __shared__ i64 found_from[KEYS];\n"
-    "    __shared__ i32 found_dest[KEYS], counts[8];\n"
-    "    i32 t = threadIdx.x, lane = t % 32, seen = 0;\n"
+    "    __shared__ i64 found_from[FOUND];\n"
+    "    __shared__ i32 found_dest[FOUND], counts[8];\n"
+    "    i32 t = threadIdx.x, lane = t % 32, found = 0;\n"
     "    i64 keys_count = a.rows_count * a.window_count, first = (i64)blockIdx.x * DESTS;\n"
-    "    i64 s = (i64)blockIdx.y * 256 + t;\n"
-    "    bool mine = s < a.slice_count;\n"
     "    const i32 *keys = a.keys + (i64)blockIdx.z * keys_count;\n"
-    "    At batch = walk(a.batch, blockIdx.z), in = walk(a.slice, mine ? s : 0);\n"
-    "    T *y = (T *)a.y + batch.at[2] + in.at[0];\n"
-    "    const T *updates = (const T *)a.updates + batch.at[1] + in.at[1];\n"
+    "    At batch = walk(a.batch, blockIdx.z);\n"
     "    for (i64 tile = 0; tile < keys_count; tile += KEYS) {\n"
     "        i32 dests[4], have = 0;\n"
     "        for (int j = 0; j < 4; j++) {\n"
@@ -162,28 +158,37 @@ static const char scatter[] =
     "            if (lane >= step) before += other; }\n"
     "        if (lane == 31) counts[t / 32] = before;\n"
     "        __syncthreads();\n"
-    "        i32 total = 0, at = before - have;\n"
+    "        i32 at = found + before - have;\n"
     "        for (int w = 0; w < 8; w++) {\n"
     "            if (w < t / 32) at += counts[w];\n"
-    "            total += counts[w]; }\n"
+    "            found += counts[w]; }\n"
     "        for (int j = 0; j < 4; j++) {\n"
     "            if (dests[j] < 0) continue;\n"
     "            found_dest[at] = dests[j];\n"
     "            found_from[at++] = source(a, tile + t * 4 + j); }\n"
     "        __syncthreads();\n"
-    "        for (i32 k = 0; mine && k < total; k += 4) {\n"
-    "            S now[4];\n"
-    "            for (int j = 0; j < 4; j++)\n"
-    "                if (k + j < total) now[j] = get(updates[found_from[k + j]]);\n"
-    "            for (int j = 0; j < 4 && k + j < total; j++) {\n"
-    "                i32 dest = found_dest[k + j];\n"
-    "                if (!(seen >> dest & 1)) {\n"
-    "                    seen |= 1 << dest;\n"
-    "                    sums[dest][t] = get(y[walk(a.places, first + dest).at[0]]); }\n"
-    "                sums[dest][t] = blend<kind>(sums[dest][t], now[j]); } }\n"
-    "        __syncthreads(); }\n"
-    "    for (int dest = 0; dest < DESTS; dest++)\n"
-    "        if (seen >> dest & 1) put(y + walk(a.places, first + dest).at[0], sums[dest][t]); }\n"
+    "        if (found == 0 || (found <= FOUND - KEYS && tile + KEYS < keys_count)) continue;\n"
+    "        for (i64 s = t; s < a.slice_count; s += 256) {\n"
+    "            At in = walk(a.slice, s);\n"
+    "            T *y = (T *)a.y + batch.at[2] + in.at[0];\n"
+    "            const T *updates = (const T *)a.updates + batch.at[1] + in.at[1];\n"
+    "            i32 seen = 0;\n"
+    "            for (i32 k = 0; k < found; k += 4) {\n"
+    "                S now[4];\n"
+    "                for (int j = 0; j < 4; j++)\n"
+    "                    if (k + j < found) now[j] = get(updates[found_from[k + j]]);\n"
+    "                for (int j = 0; j < 4 && k + j < found; j++) {\n"
+    "                    i32 dest = found_dest[k + j];\n"
+    "                    if (!(seen >> dest & 1)) {\n"
+    "                        seen |= 1 << dest;\n"
+    "                        sums[dest][t] = get(y[walk(a.places, first + dest).at[0]]); }\n"
+    "                    sums[dest][t] = blend<kind>(sums[dest][t], now[j]); } }\n"
+    "            for (int dest = 0; dest < DESTS; dest++)\n"
+    "                if (seen >> dest & 1)\n"
+    "                    put(y + walk(a.places, first + dest).at[0], sums[dest][t]); }\n"
+    "        found = 0;\n"
+    "        __syncthreads(); } }\n";
+static const char scatter_narrow[] =
     "template <class T, int kind> D void narrow(const ScatterArgs &a) {\n"
     "    __shared__ i32 found[KEYS];\n"
     "    i64 keys_count = a.rows_count * a.window_count;\n"
@@ -386,7 +391,7 @@ static const char stop[] = GPU_CONDITION_SOURCE
     "    if (conditional) cudaGraphSetConditional(a.condition, holds); }\n";
 
 /* ORDER GpuFamily. */
-const char *const run_texts[] = {copy,   gather,  key,         scatter, lines,
-                                 window, product, convolution, stop};
+const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_narrow,
+                                 lines, window, product, convolution, stop};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");

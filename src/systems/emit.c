@@ -290,6 +290,10 @@ ValueId emit_rows(Emit *e, ValueId table, ValueId indices) {
     return build_op(e->build, OP_GATHER, operands, 2, words);
 }
 
+ValueId emit_gelu_factor(Emit *e, ValueId x, double times) {
+    double k = 0.79788456080286536; /* sqrt(2 / pi) */
+    return ADD(NUM(k), MUL(NUM(k * 0.044715 * times), MUL(x, x)));
+}
 Normalised emit_normalise(Emit *e, const int64_t *axes, uint32_t count, double epsilon,
                           bool centred) {
     ValueId x = X(0);

@@ -83,6 +83,8 @@ ValueId emit_linear_dot(Emit *e, ValueId x, ValueId weight);
 ValueId emit_matmul_dot(Emit *e, ValueId x, ValueId y);
 /* Rows of table[V,C] at integer indices. */
 ValueId emit_rows(Emit *e, ValueId table, ValueId indices);
+/* sqrt(2 / pi) (1 + times 0.044715 x^2): by 1 what gelu takes tanh of, over x; by 3 its slope. */
+ValueId emit_gelu_factor(Emit *e, ValueId x, double times);
 /* hat = (x - mean) inverse with inverse = 1 / sqrt(var + epsilon) over axes; both shaped like x. */
 typedef struct Normalised {
     ValueId hat, inverse;

@@ -28,8 +28,7 @@ bool expand_UNSTACK(Emit *e, ValueId *out) {
 bool expand_GELU(Emit *e, ValueId *out) {
     ValueId x = X(0), inner;
     if (INT_ATTR(GELU, tanh)) {
-        ValueId cube = MUL(MUL(x, x), x);
-        inner = TANH(MUL(NUM(0.79788456080286536), ADD(x, MUL(NUM(0.044715), cube))));
+        inner = TANH(MUL(x, emit_gelu_factor(e, x, 1)));
     } else {
         inner = ERF(MUL(x, NUM(0.70710678118654752)));
     }
@@ -56,7 +55,8 @@ bool expand_SOFTMAX(Emit *e, ValueId *out) {
     int64_t axis = INT_ATTR(SOFTMAX, axis);
     ValueId power = EXP(shift(e, &axis, 1).x);
     ValueId sum = build_reduce(e->build, REDUCE_SUM, power, &axis, 1);
-    out[0] = DIV(power, build_spread(e->build, sum, X(0), &axis, 1));
+    sum = DIV(like(e, sum, 1), sum); /* one division a row: the sum is at least 1 */
+    out[0] = MUL(power, build_spread(e->build, sum, X(0), &axis, 1));
     return true;
 }
 bool expand_LOG_SOFTMAX(Emit *e, ValueId *out) {
@@ -150,7 +150,7 @@ bool expand_DROPOUT(Emit *e, ValueId *out) {
     ValueId  bits = build_op(e->build, OP_RNG_BITS, &seed, 1, words);
     ValueId  uniform = build_binary(e->build, OP_SHR_LOGICAL, bits, like(e, bits, 8));
     ValueId  kept = COMPARE(GE, uniform, like(e, bits, rate * 16777216.0));
-    out[0] = SELECT(kept, DIV(X(0), NUM(1 - rate)), NUM(0));
+    out[0] = SELECT(kept, MUL(X(0), NUM(1 / (1 - rate))), NUM(0));
     return true;
 }
 

@@ -251,9 +251,7 @@ bool jvp_CHOLESKY(Emit *e, ValueId *out) {
 bool jvp_GELU(Emit *e, ValueId *out) {
     ValueId x = X(0), half = NUM(0.5), one = NUM(1), slope;
     if (INT_ATTR(GELU, tanh)) {
-        ValueId xx = MUL(x, x), k = NUM(0.79788456080286536); /* sqrt(2 / pi) */
-        ValueId t = TANH(MUL(k, ADD(x, MUL(NUM(0.044715), MUL(x, xx)))));
-        ValueId inner = MUL(k, ADD(one, MUL(NUM(3 * 0.044715), xx)));
+        ValueId t = TANH(MUL(x, emit_gelu_factor(e, x, 1))), inner = emit_gelu_factor(e, x, 3);
         slope = ADD(MUL(half, ADD(one, t)), MUL(MUL(half, x), MUL(SUB(one, MUL(t, t)), inner)));
     } else {
         ValueId phi = MUL(half, ADD(one, ERF(MUL(x, NUM(0.70710678118654752)))));

@@ -102,6 +102,19 @@ class Schedules(unittest.TestCase):
         with open(self.path("mine"), encoding="ascii") as file:
             self.assertEqual(file.read(), mine)
 
+    def test_code_is_shown(self):
+        done = subprocess.run([STOAC, self.path("f.ir"), "-r", "compile", "--target", "cpu", "-o",
+                               os.devnull, "--asm", "--llvm"], capture_output=True, text=True,
+                              timeout=120, check=False)
+        if "JIT_UNAVAILABLE" in done.stderr:
+            self.skipTest("there is no compiler here")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        parts = re.findall(r"^; k\d+, phase \d+$", done.stdout, re.M)
+        self.assertTrue(parts)
+        self.assertEqual(sorted(parts), sorted(list(set(parts)) * 2))  # one of each kind
+        self.assertEqual(done.stdout.count("define void @kernel("), len(parts) // 2)
+        self.assertEqual(len(re.findall(r"^kernel:", done.stdout, re.M)), len(parts) // 2)
+
     def test_peak_is_told(self):
         self.write("g.ir", "dim B hint=4\n"
                            "graph g(%x: f32[B,16], %w: f32[16,16]) {\n"

@@ -595,6 +595,93 @@ TEST(emit_random) {
     }
 }
 
+/* Arrays beyond the caches are stored past them from an aligned place on; smaller and shifted ones
+ * are not. */
+TEST(emit_stores_past_the_caches) {
+    const int64_t far = (18 << 20) / 4, sizes[] = {100, far, far + 13};
+    if (!jit_level_runs(JIT_AVX2)) return;
+    for (uint32_t which = 0; which < LENGTH(sizes); which++) {
+        EmitTest t;
+        int64_t  n = sizes[which];
+        emit_test_open(&t, arena, JIT_AVX2);
+        DimId    size = emit_param(&t, "N"), i;
+        BufferId x = emit_buffer(&t, SCOPE_ARG, DTYPE_F32, DIMS(size));
+        BufferId y = emit_buffer(&t, SCOPE_ARG, DTYPE_F32, DIMS(size));
+        BufferId z = emit_buffer(&t, SCOPE_ARG, DTYPE_BF16, DIMS(size));
+        NodeId   phase = loops_phase(&t.loops);
+        NodeId   loop = emit_loop(&t, size, BIND_VECTOR | BIND_PARALLEL, &i);
+        ExprId   one = loops_const(&t.loops, DTYPE_F32, 1);
+        ExprId   sum = emit_op2(&t, OP_ADD, emit_get(&t, AT(&t, x, i)), one);
+        emit_put(&t, AT(&t, y, i), sum);
+        emit_put(&t, AT(&t, z, i), sum);
+        loops_end(&t.loops, loop);
+        loops_end(&t.loops, phase);
+        t.loops.buffers.shares[y.row] = 1;
+        emit_allocate(&t, &n);
+        float *from = emit_data(&t, x), *to = emit_data(&t, y);
+        for (int64_t k = 0; k < n; k++) from[k] = (float)(k % 251);
+        EXPECT(emit_run(&t, &n));
+        bool      right = true;
+        uint16_t *halves = emit_data(&t, z), bits;
+        for (int64_t k = 0; k < n; k++) {
+            (void)const_encode(DTYPE_BF16, (double)(k % 251 + 1), &bits);
+            right &= (int64_t)to[k] == k % 251 + 1 && halves[k] == bits;
+        }
+        EXPECT(right);
+        String text;
+        EXPECT_EQ(emit_text(arena, t.jit, &t.loops, t.kernel, 0, JIT_STAGE_BUILT, &t.diags, &text),
+                  STATUS_OK);
+        EXPECT(strstr(text.data, "!nontemporal") != NULL);
+        EXPECT(strstr(text.data, "sfence") != NULL);
+        emit_test_close(&t);
+    }
+}
+
+/* Numbers of elements against a number that is the same for all, however far away, on either side;
+ * in bf16, whose lanes are in another order. */
+TEST(emit_compares_indices) {
+    static const CompareKind kinds[] = {COMPARE_EQ, COMPARE_NE, COMPARE_LT,
+                                        COMPARE_LE, COMPARE_GT, COMPARE_GE};
+    const int64_t labels[] = {INT64_MIN, -1, 0, 5, 31, 32, 68, 69, 70, INT64_MAX}, n = 70;
+    for (uint32_t which = 0; which < LENGTH(kinds) * 2; which++) {
+        EmitTest    t;
+        CompareKind kind = kinds[which / 2];
+        emit_test_open(&t, arena, JIT_HOST);
+        DimId    size = emit_param(&t, "N"), i;
+        BufferId label = emit_scalar(&t, SCOPE_ARG, DTYPE_I64);
+        BufferId x = emit_buffer(&t, SCOPE_ARG, DTYPE_BF16, DIMS(size));
+        BufferId y = emit_buffer(&t, SCOPE_ARG, DTYPE_BF16, DIMS(size));
+        NodeId   phase = loops_phase(&t.loops), loop = emit_loop(&t, size, BIND_VECTOR, &i);
+        ExprId sides[2] = {loops_index(&t.loops, DTYPE_I64, i), emit_get(&t, emit_at0(&t, label))};
+        ExprId is = loops_op(&t.loops, OP_COMPARE, DTYPE_BOOL, sides[which % 2],
+                             sides[1 - which % 2], (ExprId){0}, kind);
+        ExprId zero = loops_const(&t.loops, DTYPE_F32, 0);
+        emit_put(&t, AT(&t, y, i),
+                 loops_op(&t.loops, OP_SELECT, DTYPE_F32, is, emit_get(&t, AT(&t, x, i)), zero, 0));
+        loops_end(&t.loops, loop);
+        loops_end(&t.loops, phase);
+        emit_allocate(&t, &n);
+        for (int64_t k = 0; k < n; k++) emit_set(&t, x, k, (double)(k + 1));
+        bool right = true;
+        for (uint32_t l = 0; l < LENGTH(labels); l++) {
+            memcpy(emit_data(&t, label), &labels[l], sizeof labels[l]);
+            EXPECT(emit_run(&t, &n));
+            for (int64_t k = 0; k < n; k++) {
+                int64_t a = which % 2 ? labels[l] : k, b = which % 2 ? k : labels[l];
+                bool    holds = kind == COMPARE_EQ   ? a == b
+                                : kind == COMPARE_NE ? a != b
+                                : kind == COMPARE_LT ? a < b
+                                : kind == COMPARE_LE ? a <= b
+                                : kind == COMPARE_GT ? a > b
+                                                     : a >= b;
+                right &= (int64_t)emit_element(&t, y, k) == (holds ? k + 1 : 0);
+            }
+        }
+        EXPECT(right);
+        emit_test_close(&t);
+    }
+}
+
 /* The text of a kernel, and equal kernels for a second time from memory. */
 TEST(emit_text_and_sharing) {
     EmitTest t;
