@@ -8,8 +8,8 @@
  *     --mem            bytes by table                                --time     ns by system
  *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
- *     --asm, --llvm    print the code of kernels   --search FILE  measure schedules, keep them there
- *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
+ *     --asm, --llvm    print the code of kernels   --streams  what derivatives carry
+ *     --search, --schedule FILE  measure and keep, take schedules (systems/schedule_text.h; `none`)
  *     --peak           what each graph keeps, at most     --memory-budget BYTES  recompute to fit
  *     --bisect         the first rewrite after which it fails   --expect TEXT  which must appear
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
