@@ -22,6 +22,12 @@ static const CliCommand commands[] = {
      "  stoa train gpt --data book.txt --out runs/book  another text\n"
      "  stoa train --resume --out runs/book             go on where it stopped\n"
      "  stoa train lenet --steps 500                    images: Fashion-MNIST\n"},
+    {"pinn", "[--case NAME] [options]",
+     "The same as `stoa train pinn`: a network that solves an equation with a known solution, from "
+     "points alone. Keeps weights, the error and a picture in one folder.",
+     pinn_command, pinn_options,
+     "  stoa train pinn --case poisson\n"
+     "  stoa train pinn --case burgers --refine 10000\n"},
     {"sample", "[--run RUN] [options]", "Lets a trained language model write.", sample_command,
      sample_options, "  stoa sample --run runs/gpt --prompt 'Sea \\Sea\\, n.' --tokens 300\n"},
     {"inspect", "FILE...",
@@ -61,6 +67,7 @@ static void overview(void) {
            stoa_version());
     printf("%sCommands%s\n", bold, plain);
     printf("  train gpt|lenet  train a model; a run is one folder\n"
+           "  train pinn       solve an equation with a network; see help pinn\n"
            "  sample           let a trained language model write\n"
            "  inspect FILE     what a file is and holds\n"
            "  trace RUN        where the time of a traced run went\n"
@@ -102,6 +109,12 @@ int main(int count, char **words) {
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
         printf("stoa %s\n", stoa_version());
         return CLI_OK;
+    }
+    bool pinn = count > 2 && strcmp(name, "train") == 0 && strcmp(words[2], "pinn") == 0;
+    if (pinn) { /* a command of its own, with other options */
+        words++;
+        count--;
+        name = words[1];
     }
     Cli cli = {.command = find_command(name)};
     if (cli.command == NULL) return unknown_command(name);

@@ -44,9 +44,10 @@ struct Cli {
     bool              mute;    /* what is done now will be done, and warned about, again */
 };
 
-extern const CliOption train_options[], sample_options[], trace_options[], bench_options[],
-    doctor_options[];
-CliRun train_command, sample_command, inspect_command, trace_command, bench_command, doctor_command;
+extern const CliOption train_options[], pinn_options[], sample_options[], trace_options[],
+    bench_options[], doctor_options[];
+CliRun train_command, pinn_command, sample_command, inspect_command, trace_command, bench_command,
+    doctor_command;
 
 /* --- life ------------------------------------------------------------------------------------- */
 /* Opens the settings. CLI_OK, or the exit code after a message. */

@@ -6,10 +6,10 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
+ *     --kernels        print loops of kernels, --source their CUDA C   --steps  their schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
- *     --asm, --llvm    print the code of kernels   --search FILE  measure schedules, keep them
- *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
+ *     --asm, --llvm    print the code of kernels   --streams  what derivatives carry
+ *     --search, --schedule FILE  measure and keep, take schedules (systems/schedule_text.h; `none`)
  *     --peak           what each graph keeps, at most     --memory-budget BYTES  recompute to fit
  *     --bisect         the first rewrite after which it fails   --expect TEXT  which must appear
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
@@ -23,6 +23,7 @@
 #include "gpu/run.h"
 #include "systems/fit.h"
 #include "systems/runner.h"
+#include "systems/taylor.h"
 #include "text/binary.h"
 #include "text/check.h"
 #include "text/messages.h"
@@ -35,7 +36,7 @@ typedef struct Options {
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
     uint64_t       budget;
-    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak;
+    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak, streams;
     StoacSchedules schedules;
 } Options;
 
@@ -48,8 +49,8 @@ static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
                 "             [--peak] [--memory-budget BYTES]\n"
-                "             [--kernels] [--source] [--steps] [--explain] [--schedule FILE]\n"
-                "             [--search FILE] [--measure] [--asm] [--llvm]\n"
+                "             [--kernels] [--source] [--steps] [--explain] [--streams]\n"
+                "             [--schedule FILE] [--search FILE] [--measure] [--asm] [--llvm]\n"
                 "             [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
@@ -85,6 +86,7 @@ static bool read_flag(Options *o, String flag) {
                  {"--binary", &o->binary},
                  {"--check", &o->check},
                  {"--mem", &o->mem},
+                 {"--streams", &o->streams},
                  {"--time", &o->time},
                  {"--peak", &o->peak},
                  {"--bisect", &o->bisect},
@@ -352,8 +354,12 @@ int main(int argc, char **argv) {
         good = transform(&options, world, options.fuel, false, &left, &again);
     }
     good = good && holds(&options, world);
+    if (good && options.streams) put(stdout, taylor_explain(arena, world));
     uint64_t begin = os_clock_ns();
-    status = !good ? 1 : options.peak && options.out == NULL ? 0 : write_world(&options, world);
+    status = !good ? 1
+             : (options.peak || options.streams) && options.out == NULL
+                 ? 0
+                 : write_world(&options, world);
     double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;
     if (options.time)
         fprintf(stderr, "%-14s %10.3f ms %8.1f ns/row\n", "write", ns / 1e6, ns / rows);

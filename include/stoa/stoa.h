@@ -303,7 +303,7 @@ STOA_API STOA_MUST_USE StoaStatus stoa_profile_report(StoaSession *session, cons
 
 /* --- optimizers ------------------------------------------------------------------------------- */
 
-typedef enum StoaOptimizerKind { STOA_ADAMW, STOA_SGD } StoaOptimizerKind;
+typedef enum StoaOptimizerKind { STOA_ADAMW, STOA_SGD, STOA_LBFGS } StoaOptimizerKind;
 typedef enum StoaOptimizePart {
     STOA_OPTIMIZE_STEP,       /* gradients, clip and update in one graph */
     STOA_OPTIMIZE_ACCUMULATE, /* add gradients / accumulate to the accumulators */
@@ -321,17 +321,23 @@ typedef struct StoaOptimizerOptions {
     StoaOptimizePart  part;
     uint32_t          accumulate;     /* micro-batches a step, for ACCUMULATE; 0: 1 */
     bool              keep_nonfinite; /* update even when loss or gradients are not finite */
+    uint32_t          pairs;          /* lbfgs: remembered steps, at most 64; 0: 10 */
 } StoaOptimizerOptions;
 #define STOA_OPTIMIZER_OPTIONS                                                                     \
     {                                                                                              \
         sizeof(StoaOptimizerOptions), STOA_ADAMW, 0, 0, 0, 0, false, 0, 0, 0, STOA_OPTIMIZE_STEP,  \
-            0, false                                                                               \
+            0, false, 0                                                                            \
     }
 
 /* Adds the update of every stoa_parameter of the open graph for the scalar loss. rate and step:
  * scalar inputs of the loss dtype (step counts from 1; unused by sgd). Gives the gradient norm
  * before clipping (APPLY takes no loss: pass value 0 and build the same parameters in the graph).
- * The step is stopped before any assignment when loss or norm is not finite. */
+ * The step is stopped before any assignment when loss or norm is not finite.
+ *
+ * lbfgs: each run of the graph evaluates loss and gradient once, at a point on trial (the
+ * parameters), and puts the next one on trial; the batch must stay the same. Momentum, decay, clip
+ * and step are not used. rate is 1; a last run with rate 0 leaves the best point it accepted. All
+ * parameters have the dtype of the loss. */
 STOA_API StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate,
                                  StoaValue step, const StoaOptimizerOptions *options);
 
@@ -390,6 +396,19 @@ STOA_API size_t stoa_tokenizer_encode(const StoaTokenizer *tokenizer, const char
 /* The bytes of one token; not terminated, count in *out_bytes. */
 STOA_API const char *stoa_tokenizer_piece(const StoaTokenizer *tokenizer, int32_t token,
                                           size_t *out_bytes);
+
+/* Points in a box, for equations: count points of d <= 10 coordinates between low and high,
+ * row-major. uniform: independent; latin: each coordinate has one point in each of count slices;
+ * sobol: the sequence of Sobol (directions of Joe and Kuo 2008) moved by a random shift, best at
+ * powers of two. The same seed gives the same points. */
+typedef enum StoaPointsKind {
+    STOA_POINTS_UNIFORM,
+    STOA_POINTS_LATIN,
+    STOA_POINTS_SOBOL
+} StoaPointsKind;
+STOA_API STOA_MUST_USE StoaStatus stoa_points(StoaContext *context, StoaPointsKind kind,
+                                              uint64_t seed, const double *low, const double *high,
+                                              uint32_t d, size_t count, double *out_points);
 
 /* --- training --------------------------------------------------------------------------------- */
 

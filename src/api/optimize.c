@@ -1,7 +1,7 @@
 /* The update of all trainable parameters of a graph, as rows: gradients, global norm, a finite
  * check that stops the step, clipping, the optimizer, and the assignments. Everything is ordinary
  * rows, so the systems fuse, plan and print it like the model itself. */
-#include "api/program.h"
+#include "api/optimize.h"
 
 typedef struct Optimizing {
     StoaProgram                *program;
@@ -103,6 +103,42 @@ static void check_finite(Optimizing *o, ValueId loss, ValueId norm) {
     (void)build_row(o->build, OP_ASSERT, &good, 1, &message, 0);
 }
 
+/* All of values, each as a vector, in one. */
+static StoaValue flatten(Optimizing *o, const ValueId *values) {
+    StoaProgram *p = o->program;
+    Dims        *dims = &p->world->dims;
+    Scratch      scratch = scratch_begin(NULL, 0);
+    StoaValue   *flat = ARENA_ARRAY(scratch.arena, StoaValue, o->count);
+    for (uint32_t i = 0; i < o->count; i++) {
+        DimId size = dims_const(dims, 1);
+        for (uint32_t k = 0; k < build_rank(o->build, values[i]); k++)
+            size = dims_mul(dims, size, build_dims(o->build, values[i])[k]);
+        flat[i].id = build_reshape(o->build, values[i], &size, 1).row;
+    }
+    StoaValue all = stoa_concat(p, flat, o->count, 0);
+    scratch_end(scratch);
+    return all;
+}
+static void update_together(Optimizing *o, ValueId loss) {
+    StoaProgram *p = o->program;
+    StoaValue    x = flatten(o, o->parameters), g = flatten(o, o->gradients);
+    StoaValue    next = api_lbfgs(p, x, g, (StoaValue){loss.row}, (StoaValue){o->rate.row},
+                               o->options->pairs != 0 ? o->options->pairs : 10);
+    int64_t      at = 0;
+    for (uint32_t i = 0; i < o->count; i++) {
+        ValueId  parameter = o->parameters[i];
+        int64_t  size = 1;
+        uint32_t rank = build_rank(o->build, parameter);
+        for (uint32_t k = 0; k < rank; k++)
+            size *= dims_const_value(&p->world->dims, build_dims(o->build, parameter)[k]);
+        StoaDim   start = stoa_dim(p, at), limit = stoa_dim(p, at += size);
+        StoaValue mine = stoa_slice(p, next, &start, 1, &limit, 1, NULL, 0);
+        DimId     dims[SHAPE_RANK_MAX];
+        for (uint32_t k = 0; k < rank; k++) dims[k] = build_dims(o->build, parameter)[k];
+        assign(o, parameter, build_reshape(o->build, (ValueId){mine.id}, dims, rank));
+    }
+}
+
 static ValueId optimize(Optimizing *o, ValueId loss) {
     const StoaOptimizerOptions *options = o->options;
     World                      *world = o->program->world;
@@ -123,6 +159,11 @@ static ValueId optimize(Optimizing *o, ValueId loss) {
     }
     o->parameters++;
     ValueId norm = build_op(o->build, OP_GLOBAL_NORM, o->gradients, o->count, NULL);
+    if (options->kind == STOA_LBFGS) { /* a trial that is not finite is a step too long */
+        update_together(o, loss);
+        scratch_end(scratch);
+        return norm;
+    }
     if (!options->keep_nonfinite) check_finite(o, loss, norm);
     if (options->part == STOA_OPTIMIZE_ACCUMULATE) {
         accumulate(o);
@@ -152,6 +193,11 @@ StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, St
         (needs_rate && rate.id == 0) || (needs_step && step.id == 0)) {
         api_misuse(program->context, "stoa_optimize",
                    "needs an open graph, a scalar loss, and rate and step inputs");
+        return (StoaValue){0};
+    }
+    if (given.kind == STOA_LBFGS && (given.part != STOA_OPTIMIZE_STEP || given.pairs > 64)) {
+        api_misuse(program->context, "stoa_optimize",
+                   "lbfgs takes whole steps, without accumulation, and at most 64 pairs");
         return (StoaValue){0};
     }
     for (uint32_t row = 1; row < program->world->code.ops.table.count; row++)

@@ -17,11 +17,29 @@ static DimId elements_of(Fuse *f, ValueId value) {
     return product;
 }
 
+/* A concat of computed values one after the other in memory: layout has them made in place, which
+ * a kernel that copies them would prevent. */
+static bool stacks(const Fuse *f, uint32_t row) {
+    const Code *code = f->code;
+    if (code->ops.opcode[row] != OP_CONCAT) return false;
+    uint64_t axis = op_attrs(f->world, code, (OpId){row})[ATTR_CONCAT_axis];
+    TypeId   type = code->values.type[op_result(code, (OpId){row}, 0).row];
+    DimId    one = dims_const(&f->world->dims, 1);
+    for (uint32_t i = 0; i < axis; i++)
+        if (type_dims(&f->world->types, type)[i].row != one.row) return false;
+    for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+        OpId def = value_op(code, op_operand(code, (OpId){row}, i));
+        while (op_id_some(def) && code->ops.opcode[def.row] == OP_RESHAPE)
+            def = value_op(code, op_operand(code, def, 0));
+        if (!op_id_some(def) || f->kind[def.row - f->first] == ROW_FREE) return false;
+    }
+    return true;
+}
 static bool computes(const Fuse *f, uint32_t row) {
     const Target *target = f->ctx->target;
     const Code   *code = f->code;
     Opcode        opcode = (Opcode)code->ops.opcode[row];
-    if (!lower_knows(opcode) || code->ops.operands_count[row] > 32) return false;
+    if (!lower_knows(opcode) || code->ops.operands_count[row] > 32 || stacks(f, row)) return false;
     ValueId result = op_result(code, (OpId){row}, 0);
     if (opcode == OP_CONSTANT && type_rank(&f->world->types, code->values.type[result.row]) != 0)
         return false; /* elements of one number only; others lie in memory */

@@ -5,8 +5,8 @@
  * operator needs denser memory than a view gives (target->view_need), a copy row is inserted; equal
  * copies are shared. Graph results and assigned values are made owners of dense memory, so that
  * they can be written straight into output slots and parameters. Results of kernels that write any
- * strides are stored as they are wanted (place.h). Needs primitives; writes code
- * and views. Linear. */
+ * strides are stored as they are wanted (place.h); parts of a concat that lie one after the other
+ * are made in its memory by any kernel. Needs primitives; writes code and views. Linear. */
 #include "systems/place.h"
 #include "systems/rewrite.h"
 #include "systems/system.h"
@@ -338,6 +338,93 @@ static bool in_kernel(const Code *code, uint32_t row) {
     return parent != 0 && code->ops.opcode[parent] == OP_FUSED;
 }
 
+/* --- concatenation in place ------------------------------------------------------------------- */
+typedef struct Place { /* where the memory of an owner went: into a concatenation */
+    ValueId into;
+    DimId   start;
+} Place;
+
+static DimId count_elements(World *world, TypeId type) {
+    DimId count = dims_const(&world->dims, 1);
+    for (uint32_t i = 0; i < type_rank(&world->types, type); i++)
+        count = product(&world->dims, count, type_dims(&world->types, type)[i]);
+    return dims_find(&world->dims, count);
+}
+/* Whether parts of a concat lie one after the other: nothing but ones before its axis. */
+static bool is_stacked(Layout *l, OpId op) {
+    World      *world = l->ctx->world;
+    const Code *code = l->rw.build.code;
+    uint64_t    axis = op_attrs(world, code, op)[ATTR_CONCAT_axis];
+    TypeId      type = code->values.type[op_result(code, op, 0).row];
+    for (uint32_t i = 0; i < axis; i++)
+        if (!is_one(world, type_dims(&world->types, type)[i])) return false;
+    return true;
+}
+/* The owner all of which a part is, if the row that makes it may write anywhere; else nil. */
+static ValueId find_maker(Layout *l, ValueId part, BlockId block) {
+    World        *world = l->ctx->world;
+    const Code   *code = l->rw.build.code;
+    const Views  *views = l->ctx->views;
+    ValueId       base = views->base[part.row];
+    OpId          def = value_op(code, base);
+    const OpInfo *info = op_info(code, def);
+    if (list_id_some(views->strides[part.row]) || dim_id_some(views->offset[part.row]) ||
+        !op_id_some(def) || code->ops.block[def.row].row != block.row)
+        return (ValueId){0};
+    uint32_t opcode = code->ops.opcode[def.row];
+    if ((info->flags & (OP_VIEW | OP_STATE | OP_INPLACE | OP_LATE | OP_EFFECT)) ||
+        opcode == OP_CONSTANT || opcode == OP_CONCAT ||
+        count_elements(world, code->values.type[part.row]).row !=
+            count_elements(world, code->values.type[base.row]).row)
+        return (ValueId){0};
+    return base;
+}
+/* The parts of a concat are made where it wants them, if each is all of a value that is made for
+ * nobody who needs it elsewhere; then nothing is left to copy (launch.c). given: values that are
+ * results or assigned. */
+static bool place_parts(Layout *l, OpId op, Place *places, const uint8_t *given) {
+    World      *world = l->ctx->world;
+    const Code *code = l->rw.build.code;
+    ValueId     y = op_result(code, op, 0);
+    DimId       start = dims_const(&world->dims, 0);
+    uint32_t    count = code->ops.operands_count[op.row], placed = 0;
+    if (l->ctx->views->base[y.row].row != y.row || !is_stacked(l, op)) return false;
+    for (; placed < count; placed++) {
+        ValueId part = op_operand(code, op, placed);
+        ValueId maker = find_maker(l, part, code->ops.block[op.row]);
+        if (!value_id_some(maker) || value_id_some(places[maker.row].into) ||
+            (maker.row < l->copies_count && given[maker.row]))
+            break;
+        places[maker.row] = (Place){y, start};
+        start = dims_add(&world->dims, start, count_elements(world, code->values.type[part.row]));
+        if (!dim_id_some(start)) break;
+    }
+    if (placed == count) return true;
+    for (uint32_t i = 0; i <= placed && i < count; i++) { /* as it was */
+        ValueId base = l->ctx->views->base[op_operand(code, op, i).row];
+        if (places[base.row].into.row == y.row) places[base.row] = (Place){{0}, {0}};
+    }
+    return false;
+}
+static void concat_in_place(Layout *l, const uint8_t *given) {
+    World      *world = l->ctx->world;
+    const Code *code = l->rw.build.code;
+    Views      *views = l->ctx->views;
+    Place      *places = ARENA_ARRAY_ZERO(l->ctx->scratch, Place, code->values.table.count);
+    bool        any = false;
+    for (uint32_t row = 1; row < code->ops.table.count; row++)
+        if (code->ops.opcode[row] == OP_CONCAT && !in_kernel(code, row))
+            any |= place_parts(l, (OpId){row}, places, given);
+    for (uint32_t row = 1; any && row < code->values.table.count; row++) {
+        const Place *place = &places[views->base[row].row];
+        if (!value_id_some(place->into)) continue;
+        DimId offset = views->offset[row];
+        offset = dim_id_some(offset) ? dims_add(&world->dims, offset, place->start) : place->start;
+        views->offset[row] = offset;
+        views->base[row] = place->into;
+    }
+}
+
 Ran sys_layout(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     uint32_t    operands_max = 1;
@@ -361,6 +448,7 @@ Ran sys_layout(SystemCtx *ctx) {
         (void)rewrite_copy(&l.rw, (OpId){row});
         cover(&l);
     }
+    if (ctx->target != NULL && system_burn(ctx)) concat_in_place(&l, given);
     rewrite_end(&l.rw);
     return (Ran){.changed = l.inserted};
 }

@@ -46,6 +46,11 @@ static bool kernel_shares(const Plan *plan, uint32_t launch, uint32_t operand, u
     uint32_t     buffer = loops->kernels.buffers_first[code] + plan->launches.operands[launch];
     return operand < 64 && (loops->buffers.shares[buffer + result] >> operand & 1) != 0;
 }
+static uint64_t arg_bytes(const LaunchArg *arg) {
+    uint64_t bytes = dtype_bytes((Dtype)arg->dtype);
+    for (uint32_t i = 0; i < arg->rank; i++) bytes *= (uint64_t)arg->dims[i];
+    return bytes;
+}
 /* May this result overwrite operand `operand` of its own launch? */
 static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
     const OpInfo    *info = &op_infos[plan->launches.opcode[launch]];
@@ -55,6 +60,7 @@ static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
     const uint64_t  *bytes = plan->buffers.bytes;
     if (bytes[used[operand]] != bytes[used[plan->launches.operands[launch] + result]]) return false;
     if (!x->dense || x->offset != 0) return false;
+    if (arg_bytes(y) != bytes[used[operand]]) return false; /* part of a concat made in place */
     if (plan->launches.opcode[launch] == OP_FUSED)
         return kernel_shares(plan, launch, operand, result);
     if (info->flags & OP_INPLACE) return named_operand(info, result) == operand;

@@ -14,6 +14,8 @@
  * Composites go by their expansion. Cost: rows between x and y, times streams, times order. */
 #include "systems/taylor.h"
 
+#include <math.h>
+
 struct Taylor {
     SystemCtx *ctx;
     Rewrite   *rw;
@@ -406,6 +408,10 @@ static void push_op(Taylor *t, OpId op, OpId user, bool wanted) {
     row.out = ARENA_ARRAY(t->ctx->scratch, ValueId *, results);
     for (uint32_t i = 0; i < results; i++) row.out[i] = new_jet(t, op_result(code, row_op, i));
     push_rules(t, &row);
+    for (uint32_t i = 0; i < results; i++)
+        for (uint32_t s = 0; s < t->streams->count && !t->failed; s++)
+            if (value_id_some(row.out[i][s]) && !type_id_some(build_type(t->build, row.out[i][s])))
+                refuse(t, op); /* a rule that this dtype does not have */
     for (uint32_t i = 0; i < results; i++) {
         ValueId y = op_result(code, op, i);
         if (jet_moves(t, jet_of(t, y))) continue; /* an x keeps its seed */
@@ -565,12 +571,11 @@ static void seed_derivatives(Taylor *t, ValueId x, const TaylorPlan *plan, uint3
 }
 
 /* The rows that one walk serves: those after op with the same x and a y that is there already. */
-static uint32_t gather_rows(const Taylor *t, OpId op, OpId *out) {
-    const Code *old = t->rw->old;
-    ValueId     x = op_operand(old, op, 1);
-    uint32_t    count = 0;
+static uint32_t gather_rows(const Code *old, const uint8_t *done, OpId op, OpId *out) {
+    ValueId  x = op_operand(old, op, 1);
+    uint32_t count = 0;
     for (uint32_t row = op.row; row < old->ops.table.count; row++) {
-        if (old->ops.opcode[row] != OP_DERIVATIVES || t->done[row] ||
+        if (old->ops.opcode[row] != OP_DERIVATIVES || done[row] ||
             old->ops.block[row].row != old->ops.block[op.row].row ||
             !value_id_same(op_operand(old, (OpId){row}, 1), x))
             continue;
@@ -613,7 +618,7 @@ static bool derive_derivatives(Taylor *t, OpId op) {
     Arena          *scratch = t->ctx->scratch;
     DerivativeTerms terms = {.arena = scratch};
     OpId           *rows = ARENA_ARRAY(scratch, OpId, old->ops.table.count);
-    uint32_t        count = gather_rows(t, op, rows), requests = 0;
+    uint32_t        count = gather_rows(old, t->done, op, rows), requests = 0;
     ValueId        *ys = ARENA_ARRAY(scratch, ValueId, count);
     ValueId         x = plain_of(t, op_operand(old, op, 1));
     for (uint32_t i = 0; i < count; i++) {
@@ -636,4 +641,61 @@ static bool derive_derivatives(Taylor *t, OpId op) {
 bool taylor_derive(Taylor *t, OpId op) {
     return t->rw->old->ops.opcode[op.row] == OP_TAYLOR ? derive_taylor(t, op)
                                                        : derive_derivatives(t, op);
+}
+
+/* --- telling ---------------------------------------------------------------------------------- */
+static void tell_direction(Text *text, const TaylorPlan *plan, uint32_t r) {
+    const TaylorDirection *d = &plan->directions[r];
+    text_addf(text, "  order %u%s along", plan->streams.order[r],
+              plan->streams.top[r] > plan->streams.order[r] ? " (and a summed top)" : "");
+    for (uint32_t i = 0; i < d->support; i++)
+        text_addf(text, "%s%d e%u", i == 0 ? " " : " + ", d->by[i], d->at[i]);
+    text_add(text, STR("\n"));
+}
+/* Derivatives below that of a term, itself included: the values that forward mode repeated keeps
+ * when equal ones are merged. */
+static double count_below(const DerivativeTerm *term) {
+    double   product = 1;
+    uint32_t run = 0;
+    for (uint32_t i = 0; i < term->order; i++) {
+        run = i > 0 && term->at[i] == term->at[i - 1] ? run + 1 : 1;
+        product *= (run + 1.0) / run; /* telescopes to the product of exponents + 1 */
+    }
+    return product;
+}
+static void tell_plan(Text *text, const TaylorPlan *plan, const DerivativeTerms *terms) {
+    uint32_t single = 1; /* streams without sums */
+    double   nested = 1, reverse = 0;
+    for (uint32_t r = 0; r < plan->streams.directions; r++) single += plan->streams.top[r];
+    for (uint32_t i = 0; i < terms->count; i++) {
+        nested += count_below(&terms->rows[i]) - 1;
+        reverse += pow(2, terms->rows[i].order);
+    }
+    text_addf(text,
+              "  %u streams, %u of them sums; %u without sums; forward mode repeated: at most %.0f;"
+              " reverse mode nested: about %.0f passes\n",
+              plan->streams.count, plan->streams.sums, single, nested, reverse);
+    for (uint32_t r = 0; r < plan->streams.directions; r++) tell_direction(text, plan, r);
+}
+String taylor_explain(Arena *out, const World *world) {
+    const Code *code = &world->code;
+    Scratch     scratch = scratch_begin(&out, 1);
+    Text        text = text_begin(out);
+    uint8_t    *done = ARENA_ARRAY_ZERO(scratch.arena, uint8_t, code->ops.table.count);
+    OpId       *rows = ARENA_ARRAY(scratch.arena, OpId, code->ops.table.count);
+    for (uint32_t row = 1; row < code->ops.table.count; row++) {
+        DerivativeTerms terms = {.arena = scratch.arena};
+        uint32_t        requests = 0;
+        if (code->ops.opcode[row] != OP_DERIVATIVES || done[row]) continue;
+        uint32_t count = gather_rows(code, done, (OpId){row}, rows);
+        for (uint32_t i = 0; i < count; i++) {
+            requests += read_row(world, code, rows[i], &terms, requests);
+            done[rows[i].row] = 1;
+        }
+        TaylorPlan plan = taylor_plan(scratch.arena, &terms);
+        text_addf(&text, "derivatives: %u in one walk, from %u rows\n", requests, count);
+        tell_plan(&text, &plan, &terms);
+    }
+    scratch_end(scratch);
+    return text_done(&text);
 }

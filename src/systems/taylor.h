@@ -82,6 +82,10 @@ bool taylor_derive(Taylor *t, OpId op);
 /* Whether an earlier row has served this one. */
 bool taylor_is_done(const Taylor *t, OpId op);
 
+/* What the `derivatives` rows of a program will cost, walk by walk, and what other modes would: in
+ * values carried through each row. Rows have types. */
+String taylor_explain(Arena *out, const World *world);
+
 /* --- what differentiate lends ----------------------------------------------------------------- */
 /* By value row of the new code: 3 where a value depends on an x and matters to a y. */
 uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId *xs, uint32_t count,

@@ -325,6 +325,34 @@ class Sampling(Case):
         self.stoa("sample", "--run", "bytes", "--tokens", "5", "--top-k", "1")
 
 
+class Equations(Case):
+    def test_a_network_solves_the_beam(self):
+        words = ["train", "pinn", "--case", "beam", "--lanes", "1", "--json"]
+        done = self.stoa(*words, "--steps", "200", "--refine", "1200", "--out", "beam")
+        told = json.loads(done.stdout)
+        self.assertEqual(told["case"], "beam")
+        self.assertLess(told["relative_l2_error"], 0.03)
+        with open(os.path.join(self.dir, "beam", "result.json"), encoding="utf-8") as file:
+            self.assertEqual(told, json.load(file))
+        with open(os.path.join(self.dir, "beam", "solution.svg"), encoding="utf-8") as file:
+            self.assertIn("polyline", file.read())
+        self.assertIn("safetensors", self.stoa("inspect", "beam/weights.safetensors").stdout)
+
+    def test_every_case_begins(self):
+        cases = ["poisson", "helmholtz", "plate", "elasticity", "kdv", "burgers",
+                 "kuramoto-sivashinsky", "allen-cahn", "schroedinger", "navier-stokes"]
+        for case in cases:
+            done = self.stoa("train", "pinn", "--case", case, "--steps", "2", "--refine", "2",
+                             "--points", "20", "--border", "8", "--width", "4", "--layers", "1",
+                             "--dtype", "f32", "--lanes", "1", "--json", "--out", case)
+            self.assertGreater(json.loads(done.stdout)["loss"], 0)
+
+    def test_wrong_words(self):
+        self.assertIn("poisson", self.stoa("train", "pinn", "--case", "poison", code=2).stderr)
+        self.assertIn("sampler", self.stoa("train", "pinn", "--sampler", "x", code=2).stderr)
+        self.assertIn("--case", self.stoa("train", "pinn", "--help").stdout)
+
+
 class Reports(Case):
     def test_doctor_and_bench(self):
         self.assertIn("lanes", self.stoa("doctor").stdout)

@@ -53,6 +53,20 @@ class Schedules(unittest.TestCase):
         self.assertEqual(self.stoac("--schedule", self.path("book"), "--steps"), steps)
         self.assertNotIn("vector", self.stoac("--schedule", "none", "--kernels"))
 
+    def test_streams_are_told(self):
+        self.write("f.ir", """graph f(%x: f64[B,2], %w: f64[3,2]) {
+  %y = linear %x, %w
+  %a, %b = derivatives %y, %x {of=["bilaplacian", "0"]}
+  %c = derivatives %y, %x {of=["laplacian"]}
+  return %a, %b, %c
+}
+""")
+        done = subprocess.run([STOAC, self.path("f.ir"), "--streams"], capture_output=True,
+                              text=True, timeout=60, check=True)
+        self.assertIn("derivatives: 3 in one walk, from 2 rows", done.stdout)
+        self.assertIn("14 streams, 1 of them sums; 17 without sums", done.stdout)
+        self.assertIn("order 3 (and a summed top) along 1 e0 + -1 e1", done.stdout)
+
     def test_every_step_is_explained(self):
         told, loops = self.stoac("--explain"), self.stoac("--kernels")
         self.assertTrue(told.startswith(self.stoac("--schedule", "none", "--kernels")))

@@ -45,7 +45,7 @@ static void build(StoaProgram *p) {
     stoa_derivatives(p, u, at, "tx", of, &out[9], 2);
     out[11] = stoa_laplacian(p, u, at);
     for (int i = 0; i < OUTPUTS; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "o%d", i);
         stoa_output(p, name, out[i]);
     }
