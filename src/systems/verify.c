@@ -75,6 +75,11 @@ static void check_row(SystemCtx *ctx, uint32_t row, uint32_t *seen_names) {
         report(ctx, row, last ? "the block does not end in a return" : "a return before the end");
     check_operands(ctx, row);
     check_attrs(ctx, row, info);
+    bool nested = op_id_some(code->blocks.parent[block]);
+    if (nested && (code->ops.opcode[row] == OP_ASSIGN || code->ops.opcode[row] == OP_PARAMETER))
+        report(ctx, row, "state is read and assigned in the body of a graph, not in a block of it");
+    if (nested && (info->flags & OP_LATE))
+        report(ctx, row, "sizes that data decides are made in the body of a graph");
     if (code->ops.opcode[row] == OP_PARAMETER) {
         uint64_t name = op_attrs(ctx->world, code, (OpId){row})[ATTR_PARAMETER_name];
         if (name >= ctx->world->strings.rows.table.count) return;
