@@ -80,8 +80,8 @@ static void run_steps(Suite *s, World *world, const SystemKind *steps, uint32_t 
     runner_close(&runner);
 }
 static World *expanded(Suite *s, uint32_t layers, World **out_base) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_differentiate,
-                                       SYSTEM_dead, SYSTEM_expand};
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline,
+                                       SYSTEM_differentiate, SYSTEM_dead, SYSTEM_expand};
     World                  *base = gpt_world(s, layers, true), *world = must(world_clone(base));
     run_steps(s, world, steps, LENGTH(steps), 0);
     if (out_base != NULL)
@@ -266,6 +266,7 @@ static void bench_pipeline(Suite *s, const Target *target, const char *prefix) {
     } order[] = {
         {"verify.built", SYSTEM_verify},
         {"infer.built", SYSTEM_infer},
+        {"inline", SYSTEM_inline},
         {"differentiate", SYSTEM_differentiate},
         {"dead.tangents", SYSTEM_dead},
         {"expand", SYSTEM_expand},

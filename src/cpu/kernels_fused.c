@@ -166,7 +166,9 @@ Follow *kernels_follow(Binder *b, int64_t rows, int64_t cols, int64_t step_rows,
     const Launches *launches = &b->plan->launches;
     uint32_t        next = b->launch + 1, phase = 0;
     int64_t         step = -1;
-    if (next == launches->table.count || launches->opcode[next] != OP_FUSED) return NULL;
+    if (next == launches->table.count || launches->opcode[next] != OP_FUSED ||
+        launches->entered[next])
+        return NULL;
     const LaunchArg *args = launch_args(b->plan, next);
     Fused           *f = fused_of(b, next);
     if (f == NULL || !arg_dense(&b->outs[0]) || writes_operands(b, next)) return NULL;

@@ -93,15 +93,20 @@ static bool spaces_agree(const Fuse *f, const Group *a, const Group *b) {
     return same(a->elements, b->elements);
 }
 
+/* Whether a row is used outside the two groups. */
+static bool leaves(const Fuse *f, uint32_t row, uint32_t a, uint32_t b) {
+    if (fuse_escapes(f, row)) return true;
+    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++) {
+        uint32_t user = fuse_find(f, f->edges[f->uses[i]].to);
+        if (user != a && user != b) return true;
+    }
+    return false;
+}
 /* Every use of every member is in one of the two groups. */
 static bool used_only_by(const Fuse *f, uint32_t group, uint32_t other) {
     for (uint32_t row = f->groups[group - f->first].head; row != 0;
          row = f->next_member[row - f->first])
-        for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1];
-             i++) {
-            uint32_t user = fuse_find(f, f->edges[f->uses[i]].to);
-            if (user != group && user != other) return false;
-        }
+        if (leaves(f, row, group, other)) return false;
     return true;
 }
 
@@ -128,13 +133,6 @@ static bool edge_agrees(const Fuse *f, const Edge *edge) {
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
-static bool leaves(const Fuse *f, uint32_t row, uint32_t a, uint32_t b) {
-    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++) {
-        uint32_t user = fuse_find(f, f->edges[f->uses[i]].to);
-        if (user != a && user != b) return true;
-    }
-    return false;
-}
 /* Tensors that the two groups as one would read and write. */
 static uint32_t count_streams(Fuse *f, uint32_t a, uint32_t b) {
     uint32_t both[2] = {a, b}, streams = 0, stamp = ++f->stamps;

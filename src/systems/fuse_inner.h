@@ -1,4 +1,4 @@
-/* What the sources of the fuse system share: the rows of one block as a graph of groups, free rows
+/* What the sources of the fuse system share: the rows of one straight run as a graph of groups, free rows
  * looked through. Arrays are indexed by row - first. */
 #ifndef STOA_SYSTEMS_FUSE_INNER_H
 #define STOA_SYSTEMS_FUSE_INNER_H
@@ -38,7 +38,8 @@ typedef struct Fuse {
     SystemCtx  *ctx;
     World      *world;
     const Code *code;
-    uint32_t    first, last; /* rows of the block */
+    uint32_t    first, last; /* rows of the run */
+    const uint8_t *escapes;  /* by value row: used outside the run */
     uint8_t    *kind;        /* RowKind, by row - first; likewise below */
     uint32_t   *parent;      /* union-find: row of the group's representative */
     Group      *groups;      /* of representatives */
@@ -53,6 +54,13 @@ typedef struct Fuse {
     uint32_t    stamps;
 } Fuse;
 
+/* The kind of the row that defines a value; what is defined outside the run is not looked at. */
+static inline bool fuse_is_free(const Fuse *f, OpId def) {
+    return def.row >= f->first && def.row < f->last && f->kind[def.row - f->first] == ROW_FREE;
+}
+static inline bool fuse_escapes(const Fuse *f, uint32_t row) {
+    return f->code->ops.results_count[row] != 0 && f->escapes[f->code->ops.results_first[row].row];
+}
 static inline uint32_t fuse_find(const Fuse *f, uint32_t row) {
     uint32_t *parent = f->parent, at = row - f->first;
     while (parent[at] != at) at = parent[at] = parent[parent[at]];
@@ -66,7 +74,7 @@ static inline Group *fuse_group(const Fuse *f, uint32_t row) {
 void fuse_build(Fuse *f);
 /* fuse_groups.c: decides which groups become one; returns how many merges were done. */
 uint32_t fuse_merge_groups(Fuse *f);
-/* fuse_write.c: the block anew, a fused row for each group of core rows. */
+/* fuse_write.c: the run anew, a fused row for each group of core rows. */
 void fuse_write(Fuse *f, Rewrite *rw);
 
 #endif

@@ -123,6 +123,7 @@ static void find_inputs(Writing *w, uint32_t group) {
 }
 
 static bool is_output(const Fuse *f, uint32_t row, uint32_t group) {
+    if (fuse_escapes(f, row)) return true;
     for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++)
         if (fuse_find(f, f->edges[f->uses[i]].to) != group) return true;
     return false;
@@ -213,4 +214,7 @@ void fuse_write(Fuse *f, Rewrite *rw) {
         rewrite_at(rw, op);
         (void)rewrite_copy(rw, op);
     }
+    for (uint32_t row = f->first; row < f->last; row++)
+        if (f->kind[row - f->first] == ROW_FREE && fuse_escapes(f, row))
+            (void)outer_value(&w, op_result(f->code, (OpId){row}, 0));
 }

@@ -12,16 +12,6 @@ static void report(SystemCtx *ctx, uint32_t op, const char *what) {
     (void)diags_add(diags, DIAG_CODE_INVALID, op, diags_str(diags, str_of(what)), 0, 0, 0);
 }
 
-/* Whether a definition in block `from` is visible in block `at`: the same or an enclosing one. */
-static bool block_visible(const Code *code, uint32_t from, uint32_t at) {
-    while (at != from) {
-        uint32_t parent = code->blocks.parent[at].row;
-        if (parent == 0) return false;
-        at = code->ops.block[parent].row;
-    }
-    return true;
-}
-
 static void check_operands(SystemCtx *ctx, uint32_t row) {
     const Code    *code = &ctx->world->code;
     const ValueId *operands = op_operands(code, (OpId){row});
@@ -37,7 +27,7 @@ static void check_operands(SystemCtx *ctx, uint32_t row) {
         if (!is_arg && def >= row)
             report(ctx, row, "an operand is defined later");
         else if (from != code->ops.block[row].row &&
-                 !block_visible(code, from, code->ops.block[row].row))
+                 !code_visible(code, (BlockId){from}, code->ops.block[row]))
             report(ctx, row, "an operand is not visible from this block");
     }
 }

@@ -222,6 +222,32 @@ static void fail_call(Flow *f, uint32_t attr, const char *problem) {
                     diags_str(diags, str_of(problem)), 0, 0);
     f->good = false;
 }
+/* Whether a graph calls itself, directly or not. */
+static bool calls_itself(const InferCtx *ctx, GraphId graph) {
+    const Code *code = ctx->code;
+    Scratch     scratch = scratch_begin(NULL, 0);
+    uint32_t    graphs = code->graphs.table.count, depth = 0;
+    uint8_t    *seen = ARENA_ARRAY_ZERO(scratch.arena, uint8_t, graphs);
+    uint32_t   *stack = ARENA_ARRAY(scratch.arena, uint32_t, graphs);
+    for (stack[depth++] = graph.row; depth != 0 && !seen[0];) {
+        BlockId block = code->graphs.block[stack[--depth]];
+        for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row];
+             row++) {
+            uint32_t opcode = code->ops.opcode[row];
+            if (opcode != OP_CALL && opcode != OP_CUSTOM_GRAD) continue;
+            const uint64_t *attrs = op_attrs(ctx->world, code, (OpId){row});
+            GraphId next = code_find_graph(code, (StrId){(uint32_t)attrs[ATTR_CALL_graph]});
+            if (!graph_id_some(next)) continue; /* an error of its own */
+            if (next.row == graph.row) seen[0] = 1;
+            if (seen[next.row]) continue;
+            seen[next.row] = 1;
+            stack[depth++] = next.row;
+        }
+    }
+    bool found = seen[0] != 0;
+    scratch_end(scratch);
+    return found;
+}
 /* The graph that an attribute names; nil after a diagnostic. */
 static GraphId callee(Flow *f, uint32_t attr) {
     const Code *code = f->ctx->code;
@@ -231,6 +257,7 @@ static GraphId callee(Flow *f, uint32_t attr) {
         return graph;
     }
     BlockId block = graph_block(f->ctx, graph);
+    if (calls_itself(f->ctx, graph)) fail_call(f, attr, "calls itself: use a while or scan");
     for (uint32_t row = code->blocks.op_first[block.row];
          row < code->blocks.op_last[block.row] && f->good; row++) {
         uint32_t opcode = code->ops.opcode[row];

@@ -116,8 +116,8 @@ static bool make_tensors(Check *c) {
 /* --- both sides ------------------------------------------------------------------------------- */
 
 static bool interpret(Check *c) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_differentiate,
-                                       SYSTEM_expand};
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline,
+                                       SYSTEM_differentiate, SYSTEM_expand};
     Runner                  runner;
     bool                    good = true;
     runner_open(&runner, c->plain, NULL);

@@ -80,7 +80,7 @@ static inline void check_tangents(Arena *arena, const World *world) {
 typedef enum CheckOrder { EXPAND_LAST, EXPAND_FIRST } CheckOrder;
 
 static inline bool check_run_systems(Arena *arena, Runner *runner, bool first) {
-    static const SystemKind begin[] = {SYSTEM_verify, SYSTEM_infer};
+    static const SystemKind begin[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline};
     static const SystemKind end[] = {SYSTEM_expand, SYSTEM_fold, SYSTEM_dedupe, SYSTEM_dead,
                                      SYSTEM_order};
     for (uint32_t i = 0; i < LENGTH(begin); i++)
