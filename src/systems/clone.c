@@ -66,7 +66,10 @@ static OpId copy(Clone *clone, uint32_t row, BlockId home) {
 void clone_block_rows(Clone *clone, BlockId block) {
     uint32_t first = clone->from->blocks.op_first[block.row];
     uint32_t last = clone->from->blocks.op_last[block.row] - 1;
-    for (uint32_t row = first; row < last; row++) (void)copy(clone, row, block);
+    for (uint32_t row = first; row < last; row++) {
+        bool effect = (op_info(clone->from, (OpId){row})->flags & OP_EFFECT) != 0;
+        if (!effect || !clone->pure) (void)copy(clone, row, block);
+    }
 }
 OpId clone_row(Clone *clone, OpId op) {
     const Code *from = clone->from;

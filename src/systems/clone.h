@@ -13,6 +13,7 @@ typedef struct Clone {
     const Code *from;
     ValueId    *map;    /* by value row of from */
     BlockId    *blocks; /* by block row of from: its clone, nil if none yet */
+    bool        pure;   /* rows with effects are left out: they happen once */
 } Clone;
 
 /* Room for the values and blocks that from has now. */

@@ -1,0 +1,74 @@
+/* What the sources of the differentiate system share: one derivative in progress, over a straight
+ * range of rows of one block and those around it. Control flow is in derive_control.c, which
+ * differentiates blocks by the same means. Private to differentiate.c and derive_*.c. */
+#ifndef STOA_SYSTEMS_DERIVE_INNER_H
+#define STOA_SYSTEMS_DERIVE_INNER_H
+
+#include "systems/clone.h"
+#include "systems/emit.h"
+#include "systems/flow.h"
+#include "systems/system.h"
+
+typedef struct Carrier { /* an operator with blocks among the rows */
+    uint32_t  row;
+    ValueList captures;
+} Carrier;
+
+/* Rows [first, last), with blocks of their own, that give what an operator gives and more: they
+ * take its place, so that a forward loop which also keeps states runs once. */
+typedef struct Swap {
+    OpId           op;
+    uint32_t       first, last;
+    const ValueId *results; /* one for each result of op */
+    struct Swap   *next;
+} Swap;
+
+typedef struct Derive {
+    SystemCtx     *ctx;
+    Rewrite       *rw;
+    Build         *build;
+    OpId           op;          /* the derivative row, in the old code */
+    uint32_t       first, rows; /* of the new code: what is differentiated is [first, rows) */
+    const uint8_t *scope;       /* by block row: its rows are differentiated one by one */
+    uint32_t       scope_count;
+    Carrier       *carriers; /* among the rows, in order */
+    uint32_t       carriers_count;
+    uint8_t       *active;   /* by new value row: depends on an x and matters to a y */
+    ValueId       *tangents; /* by new value row below tangents_max; nil: zero */
+    uint32_t       tangents_max;
+    uint32_t       errors; /* when the derivative row was reached; one more ends the work */
+    bool           failed;
+    bool           reverse; /* tangents of control operators are only placeholders */
+    Swap         **swaps;
+} Derive;
+
+static inline bool derive_in_scope(const Derive *d, uint32_t row) {
+    uint32_t block = d->build->code->ops.block[row].row;
+    return block < d->scope_count && d->scope[block];
+}
+/* A derivative over rows [first, count of rows), for the same derivative row as `of`. */
+Derive derive_begin(const Derive *of, uint32_t first, BlockId block);
+/* Marks active values; then tangents of all rows are emitted from those that are set. */
+void    derive_mark(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys,
+                    uint32_t ys_count);
+void    derive_push(Derive *d);
+ValueId derive_tangent(const Derive *d, ValueId value);
+void    derive_set_tangent(Derive *d, ValueId value, ValueId tangent);
+/* The values from around an operator that its blocks use. */
+ValueList derive_captures(const Derive *d, uint32_t row);
+/* What ct of ys (nil: zero) is to xs, by the rows of d: emits it, fills out_grads (nil: zero). */
+void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys,
+                 const ValueId *cts, uint32_t ys_count, ValueId *out_grads);
+void derive_fail(Derive *d, OpId row); /* it has no derivative */
+
+/* --- derive_control.c ------------------------------------------------------------------------- */
+static inline bool derive_is_control(const Code *code, uint32_t row) {
+    return code->ops.blocks_count[row] != 0 || code->ops.opcode[row] == OP_CUSTOM_GRAD;
+}
+/* Sets the tangents of the results of a control operator: those of a row that computes them, or in
+ * reverse of a pullback row. */
+void derive_push_control(Derive *d, OpId op);
+/* Adds the contributions of a pullback row to cotangents, by value row. */
+void derive_pull_control(Derive *d, OpId pullback, ValueId *cotangents);
+
+#endif
