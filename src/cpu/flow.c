@@ -1,7 +1,8 @@
-/* Jumps. Steps are one flat list; a lane walks it with a program counter, so blocks and loops cost
- * no calls, no stack and no memory. Every lane decides for itself, from predicates that all see after
- * they have met, and keeps its own base addresses of the rows of scans. A control operator whose
- * steps are all too small to be split is done by lane 0 alone, without any meeting inside. */
+/* Jumps. Steps are one flat list; a lane walks it with a program counter, so blocks and loops
+ * cost no calls, no stack and no memory. Every lane decides for itself, from predicates that all
+ * see after they have met, and keeps its own base addresses of the rows of scans. A control
+ * operator whose steps are all too small to be split is done by lane 0 alone, without any meeting
+ * inside. */
 #include <string.h>
 
 #include "cpu/kernels.h"

@@ -118,12 +118,12 @@ const Isa *kernels_isa(IsaLevel most);
 typedef struct Step {
     StepFn     *fn;
     const void *params;
-    uint32_t    launch; /* row of launches */
-    bool        split;  /* all lanes; else lane 0 only */
-    bool        meet;   /* barrier before this step */
-    bool        stops;  /* look for a failed assert before this step (implies meet) */
-    uint8_t     flow;   /* FlowKind; other than FLOW_NONE: flow.c, no fn */
-    bool        alone;  /* begins steps that lane 0 does alone: the others go to end */
+    uint32_t    launch;      /* row of launches */
+    bool        split;       /* all lanes; else lane 0 only */
+    bool        meet;        /* barrier before this step */
+    bool        stops;       /* look for a failed assert before this step (implies meet) */
+    uint8_t     flow;        /* FlowKind; other than FLOW_NONE: flow.c, no fn */
+    bool        alone;       /* begins steps that lane 0 does alone: the others go to end */
     uint32_t    target, end; /* steps */
 } Step;
 typedef struct FusedPhase FusedPhase; /* kernels_fused.c */
@@ -226,11 +226,11 @@ BindFn attention_bind, attention_grad_bind, entropy_bind, entropy_grad_bind;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {
-    Workers    *workers;
-    const Step *steps;
-    uint32_t    steps_count;
-    bool        splits; /* any step is for all lanes */
-    CpuRoom    *room;
+    Workers         *workers;
+    const Step      *steps;
+    uint32_t         steps_count;
+    bool             splits; /* any step is for all lanes */
+    CpuRoom         *room;
     struct FlowLane *lanes; /* with jumps only: what each lane keeps for itself */
     uint32_t         slots_count;
 };
@@ -241,7 +241,7 @@ typedef struct FlowLane {
 /* flow.c. Adds the step of a jump or the head of a loop. */
 void flow_bind(Binder *b);
 /* Opens what lanes keep, for a plan of so many scans. */
-FlowLane *flow_lanes_open(Arena *arena, const Plan *plan, uint32_t lanes, uint32_t scans);
+FlowLane    *flow_lanes_open(Arena *arena, const Plan *plan, uint32_t lanes, uint32_t scans);
 typedef void FlowStepFn(const Step *step, const KernelCtx *ctx, void *run);
 /* Walks the steps of a lane, jumping; slots of ctx are those of the lane. run_step does one that is
  * no jump: with all lanes, or alone on lane 0. */

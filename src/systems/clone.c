@@ -44,10 +44,9 @@ static OpId copy(Clone *clone, uint32_t row, BlockId home) {
     uint32_t first = table_add_many(&code->operands.table, operands);
     for (uint32_t i = 0; i < operands; i++)
         code->operands.value[first + i] = clone_value(clone, op_operand(from, (OpId){row}, i));
-    OpId made =
-        code_add_op(code, block.row == home.row ? clone->build->block : clone->blocks[block.row],
-                    from->ops.opcode[row], NULL, 0, results, from->ops.attrs[row],
-                    from->ops.loc[row]);
+    OpId made = code_add_op(
+        code, block.row == home.row ? clone->build->block : clone->blocks[block.row],
+        from->ops.opcode[row], NULL, 0, results, from->ops.attrs[row], from->ops.loc[row]);
     code->ops.operands_first[made.row] = first;
     code->ops.operands_count[made.row] = (uint16_t)operands;
     for (uint32_t i = 0; i < results; i++) {

@@ -22,7 +22,7 @@ typedef struct Vjp {
 } Vjp;
 
 /* --- parts ------------------------------------------------------------------------------------ */
-static Arena *scratch_of(const Derive *d) { return d->ctx->scratch; }
+static Arena  *scratch_of(const Derive *d) { return d->ctx->scratch; }
 static BlockId nth_block(const Code *code, OpId op, uint32_t i) {
     return (BlockId){code->ops.blocks_first[op.row].row + i};
 }
@@ -99,7 +99,8 @@ static void vjp_branches(Vjp *v) {
         clone.pure = true;
         flow_enter(&f, i);
         clone_block_rows(&clone, block);
-        for (uint32_t k = 0; k < results; k++) ys[k] = clone_value(&clone, returned(code, block, k));
+        for (uint32_t k = 0; k < results; k++)
+            ys[k] = clone_value(&clone, returned(code, block, k));
         Derive inner = inner_derive(d, first);
         derive_pull(&inner, xs.at, xs.count, ys, v->cts, results, grads);
         inner_end(d, &inner);
@@ -116,7 +117,8 @@ static void push_block(Derive *inner, const ValueList *xs, const ValueId *ys, ui
     derive_mark(inner, xs->at, xs->count, ys, count);
     derive_push(inner);
     for (uint32_t i = 0; i < count; i++)
-        out_tangents[i] = or_zeros(inner, derive_tangent(inner, ys[i]), build_type(inner->build, ys[i]));
+        out_tangents[i] =
+            or_zeros(inner, derive_tangent(inner, ys[i]), build_type(inner->build, ys[i]));
 }
 static void keep_tangents(Derive *inner, const Derive *d, const ValueList *xs) {
     for (uint32_t i = 0; i < xs->count; i++)
@@ -211,8 +213,7 @@ static Loop loop_of(Derive *d, OpId op) {
                         .results = code->ops.results_count[op.row],
                         .skip = scans};
     loop.carries = loop.operands;
-    if (scans)
-        loop.carries = (uint32_t)op_attrs(d->build->world, code, op)[ATTR_SCAN_carries];
+    if (scans) loop.carries = (uint32_t)op_attrs(d->build->world, code, op)[ATTR_SCAN_carries];
     loop.captures = moving(d, op, false);
     loop.moves = ARENA_ARRAY_ZERO(scratch_of(d), uint8_t, loop.operands);
     for (uint32_t i = 0; i < loop.operands; i++)
@@ -303,13 +304,14 @@ static Tangents tangent_sides(Derive *d, const Loop *loop) {
 static uint32_t primal_arg(const Loop *loop, const Tangents *t, uint32_t i) {
     return i + loop->skip + (i >= loop->carries ? t->moving : 0);
 }
-static void push_body(Derive *d, const Loop *loop, const Tangents *t, FlowBuild *f, uint32_t block) {
+static void push_body(Derive *d, const Loop *loop, const Tangents *t, FlowBuild *f,
+                      uint32_t block) {
     const Code *code = d->build->code;
     uint32_t    count = 0, ys_count = loop->carries + t->stacked, first = code->ops.table.count;
     ValueId    *out = ARENA_ARRAY(scratch_of(d), ValueId, 2 * loop->carries + t->stacked);
     ValueId    *ys = ARENA_ARRAY(scratch_of(d), ValueId, ys_count);
-    ValueList   xs = {ARENA_ARRAY(scratch_of(d), ValueId, loop->operands + loop->captures.count), 0};
-    Clone       clone = clone_begin(d->build, code, scratch_of(d));
+    ValueList xs = {ARENA_ARRAY(scratch_of(d), ValueId, loop->operands + loop->captures.count), 0};
+    Clone     clone = clone_begin(d->build, code, scratch_of(d));
     clone.pure = true;
     if (loop->skip) clone.map[block_arg(code, loop->body, 0).row] = flow_arg(f, block, 0);
     for (uint32_t i = 0; i < loop->operands; i++)
@@ -342,10 +344,11 @@ static void jvp_loop(Derive *d, OpId op) {
     const Code *code = d->build->code;
     Loop        loop = loop_of(d, op);
     Tangents    t = tangent_sides(d, &loop);
-    uint32_t    args[2] = {loop.skip + t.sides.count, t.sides.count}, results = loop.carries + t.moving;
-    uint64_t    words[ATTRS_MAX];
-    FlowBuild   f = flow_open(d->build, args, loop.skip ? 1 : 2);
-    TypeId     *types = ARENA_ARRAY(scratch_of(d), TypeId, results + t.stacked);
+    uint32_t    args[2] = {loop.skip + t.sides.count, t.sides.count},
+             results = loop.carries + t.moving;
+    uint64_t  words[ATTRS_MAX];
+    FlowBuild f = flow_open(d->build, args, loop.skip ? 1 : 2);
+    TypeId   *types = ARENA_ARRAY(scratch_of(d), TypeId, results + t.stacked);
     memcpy(types, t.sides.types, results * sizeof *types);
     for (uint32_t i = 0; i < f.count; i++) type_args(d, &f, i, &t.sides);
     if (loop.skip) {
@@ -355,7 +358,8 @@ static void jvp_loop(Derive *d, OpId op) {
     } else { /* the condition looks at the values alone */
         BlockId test = nth_block(code, op, 0);
         Clone   clone = clone_begin(d->build, code, scratch_of(d));
-        memcpy(words, op_attrs(d->build->world, code, op), sizeof *words * op_info(code, op)->attrs_count);
+        memcpy(words, op_attrs(d->build->world, code, op),
+               sizeof *words * op_info(code, op)->attrs_count);
         for (uint32_t i = 0; i < loop.operands; i++)
             clone.map[block_arg(code, test, i).row] = flow_arg(&f, 0, i);
         flow_enter(&f, 0);
@@ -364,8 +368,8 @@ static void jvp_loop(Derive *d, OpId op) {
         flow_return(&f, &more, 1);
     }
     push_body(d, &loop, &t, &f, f.count - 1);
-    OpId     made = flow_close(&f, (Opcode)code->ops.opcode[op.row], t.sides.operands, t.sides.count,
-                               words, types, results);
+    OpId made = flow_close(&f, (Opcode)code->ops.opcode[op.row], t.sides.operands, t.sides.count,
+                           words, types, results);
     uint32_t at = loop.carries;
     for (uint32_t i = 0; i < loop.carries; i++)
         if (loop.moves[i])
@@ -579,15 +583,16 @@ static void vjp_rows(Vjp *v, uint32_t first, const ValueId *results) {
     for (uint32_t i = 0; i < xs.count; i++) give(v, xs.at[i], grads[i]);
 }
 static void vjp_while(Vjp *v) {
-    Derive         *d = v->d;
-    const Code     *code = d->build->code;
-    World          *world = d->build->world;
-    uint32_t        count = code->ops.operands_count[v->op.row], first = code->ops.table.count;
-    int64_t         limit = (int64_t)op_attrs(world, code, v->op)[ATTR_WHILE_limit];
-    int64_t         steps[2] = {limit > 1 ? limit : 1, 1};
-    ValueId        *out = ARENA_ARRAY(scratch_of(d), ValueId, count + 1), more;
-    static const char message[] = "a while that a gradient goes back through repeats more often than "
-                                  "its attribute `limit` says";
+    Derive           *d = v->d;
+    const Code       *code = d->build->code;
+    World            *world = d->build->world;
+    uint32_t          count = code->ops.operands_count[v->op.row], first = code->ops.table.count;
+    int64_t           limit = (int64_t)op_attrs(world, code, v->op)[ATTR_WHILE_limit];
+    int64_t           steps[2] = {limit > 1 ? limit : 1, 1};
+    ValueId          *out = ARENA_ARRAY(scratch_of(d), ValueId, count + 1), more;
+    static const char message[] =
+        "a while that a gradient goes back through repeats more often than "
+        "its attribute `limit` says";
     uint32_t levels = steps[0] > WHILE_STEPS_MAX ? 2 : 1;
     if (levels == 2) {
         while (steps[1] * steps[1] < limit) steps[1]++;
@@ -607,10 +612,10 @@ static void vjp_custom_grad(Vjp *v) {
     const Code     *code = d->build->code;
     const uint64_t *attrs = op_attrs(d->build->world, code, v->op);
     uint64_t        words[1] = {attrs[ATTR_CUSTOM_GRAD_gradient]};
-    uint32_t  operands = code->ops.operands_count[v->op.row], count = operands, results = 0, at = 0;
-    uint32_t  most = operands + code->ops.results_count[v->op.row];
-    ValueId  *given = ARENA_ARRAY(scratch_of(d), ValueId, most + 1);
-    TypeId   *types = ARENA_ARRAY(scratch_of(d), TypeId, operands + 1);
+    uint32_t operands = code->ops.operands_count[v->op.row], count = operands, results = 0, at = 0;
+    uint32_t most = operands + code->ops.results_count[v->op.row];
+    ValueId *given = ARENA_ARRAY(scratch_of(d), ValueId, most + 1);
+    TypeId  *types = ARENA_ARRAY(scratch_of(d), TypeId, operands + 1);
     for (uint32_t i = 0; i < operands; i++) {
         given[i] = op_operand(code, v->op, i);
         if (moves(d, given[i])) types[results++] = build_type(d->build, given[i]);
@@ -626,12 +631,12 @@ static void vjp_custom_grad(Vjp *v) {
 static void jvp_custom_grad(Derive *d, OpId op) {
     const Code     *old = d->rw->old, *code = d->build->code;
     const uint64_t *attrs = op_attrs(d->build->world, code, op);
-    GraphId   graph = code_find_graph(old, (StrId){(uint32_t)attrs[ATTR_CUSTOM_GRAD_graph]});
-    BlockId   body = old->graphs.block[graph.row];
-    uint32_t  first = code->ops.table.count, results = code->ops.results_count[op.row];
-    Clone     clone = clone_begin(d->build, old, scratch_of(d));
-    ValueList xs = moving(d, op, true);
-    ValueId  *ys = ARENA_ARRAY(scratch_of(d), ValueId, results);
+    GraphId         graph = code_find_graph(old, (StrId){(uint32_t)attrs[ATTR_CUSTOM_GRAD_graph]});
+    BlockId         body = old->graphs.block[graph.row];
+    uint32_t        first = code->ops.table.count, results = code->ops.results_count[op.row];
+    Clone           clone = clone_begin(d->build, old, scratch_of(d));
+    ValueList       xs = moving(d, op, true);
+    ValueId        *ys = ARENA_ARRAY(scratch_of(d), ValueId, results);
     for (uint32_t row = old->blocks.op_first[body.row]; row < old->blocks.op_last[body.row]; row++)
         if (op_info(old, (OpId){row})->flags & OP_DERIVES) {
             derive_fail(d, op);
@@ -653,8 +658,8 @@ static void jvp_custom_grad(Derive *d, OpId op) {
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
-typedef void PushFn(Derive *d, OpId op);
-typedef void PullFn(Vjp *v);
+typedef void         PushFn(Derive *d, OpId op);
+typedef void         PullFn(Vjp *v);
 static PushFn *const push_rules[OP_COUNT] = {[OP_IF] = jvp_branches,
                                              [OP_SWITCH] = jvp_branches,
                                              [OP_WHILE] = jvp_loop,

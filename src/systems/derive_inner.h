@@ -56,7 +56,8 @@ ValueId derive_tangent(const Derive *d, ValueId value);
 void    derive_set_tangent(Derive *d, ValueId value, ValueId tangent);
 /* The values from around an operator that its blocks use. */
 ValueList derive_captures(const Derive *d, uint32_t row);
-/* What ct of ys (nil: zero) is to xs, by the rows of d: emits it, fills out_grads (nil: zero). */
+/* What cts of ys (nil: zero; NULL: ones) are to xs, by the rows of d: emits it, fills out_grads
+ * (nil: zero). */
 void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys,
                  const ValueId *cts, uint32_t ys_count, ValueId *out_grads);
 void derive_fail(Derive *d, OpId row); /* it has no derivative */

@@ -7,8 +7,8 @@
  * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
- * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. Operators
- * with blocks are derive_control.c.
+ * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it.
+ * Operators with blocks are derive_control.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
@@ -22,7 +22,7 @@ static void check_errors(Derive *d) { d->failed |= d->ctx->world->diags.errors !
 static uint32_t old_row(const Derive *d, OpId row) {
     const Code *old = d->rw->old;
     if (d->build->code->ops.results_count[row.row] == 0) return d->op.row;
-    ValueId     result = op_result(d->build->code, row, 0);
+    ValueId result = op_result(d->build->code, row, 0);
     for (uint32_t value = 1; value < old->values.table.count; value++)
         if (value_id_same(d->rw->map[value], result) && op_id_some(value_op(old, (ValueId){value})))
             return value_op(old, (ValueId){value}).row;
@@ -63,7 +63,8 @@ void derive_mark(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys
     for (uint32_t i = 0; i < count; i++) d->active[xs[i].row] = 1;
     for (uint32_t row = d->first; row < d->rows; row++) {
         const ValueId *operands = op_operands(code, (OpId){row});
-        if (!derive_in_scope(d, row) || (op_info(code, (OpId){row})->flags & OP_ZERO_GRAD)) continue;
+        if (!derive_in_scope(d, row) || (op_info(code, (OpId){row})->flags & OP_ZERO_GRAD))
+            continue;
         ValueList captures = derive_captures(d, row);
         uint8_t   any = 0;
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
@@ -107,7 +108,7 @@ static void fail_as(Derive *d, OpId row, OpId user) {
                     d->build->code->ops.opcode[row.row], 0, 0, 0);
     d->failed = true;
 }
-void derive_fail(Derive *d, OpId row) { fail_as(d, row, row); }
+void        derive_fail(Derive *d, OpId row) { fail_as(d, row, row); }
 static void push_row(Derive *d, OpId op, OpId user);
 
 /* The tangents of a composite by way of its expansion. Nesting is that of the rules, four deep. */
@@ -162,8 +163,8 @@ void derive_push(Derive *d) {
     }
 }
 
-/* Walks the tangent rows [first, last) backwards. cotangents: by value row, of rows up to last. Rows
- * of nested blocks are none of them. */
+/* Walks the tangent rows [first, last) backwards. cotangents: by value row, of rows up to last.
+ * Rows of nested blocks are none of them. */
 static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *is_tangent,
                       ValueId *cotangents) {
     const Code *code = d->build->code;
@@ -270,9 +271,10 @@ void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys
     bool     any = false;
     for (uint32_t i = 0; i < ys_count && !d->failed; i++) {
         ValueId dy = derive_tangent(d, ys[i]);
-        if (!value_id_some(dy) || !value_id_some(cts[i])) continue;
+        if (!value_id_some(dy) || (cts != NULL && !value_id_some(cts[i]))) continue;
+        ValueId  ct = cts != NULL ? cts[i] : build_splat(d->build, ys[i], 1);
         ValueId *sum = &cotangents[dy.row];
-        *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, cts[i]) : cts[i];
+        *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, ct) : ct;
         any = true;
     }
     if (any) pull_back(d, first, last, is_tangent, cotangents);
@@ -284,10 +286,9 @@ static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) 
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count),
             *grads = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Derive   d = begin_row(ctx, rw, op, swaps);
+    Derive d = begin_row(ctx, rw, op, swaps);
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
-    ValueId one = build_splat(&rw->build, y, 1);
-    derive_pull(&d, xs, count, &y, &one, 1, grads);
+    derive_pull(&d, xs, count, &y, NULL, 1, grads);
     for (uint32_t i = 0; i < count; i++) {
         if (!value_id_some(grads[i])) grads[i] = build_splat(&rw->build, xs[i], 0);
         rewrite_map(rw, op_result(rw->old, op, i), grads[i]);
@@ -364,7 +365,8 @@ static void apply_swaps(SystemCtx *ctx, const Swap *swaps) {
         const Swap *swap = top->swap == NULL && moved[row] ? NULL : swap_at(swaps, old, row);
         if (swap != NULL) {
             BlockId home = old->ops.block[swap->op.row];
-            if (top->swap != NULL && home.row == old->ops.block[top->last - 1].row) home = top->home;
+            if (top->swap != NULL && home.row == old->ops.block[top->last - 1].row)
+                home = top->home;
             top->row = swap->op.row + 1;
             ASSERT(depth < NESTED_MAX);
             stack[depth++] = (Range){swap->first, swap->last, swap, home};
@@ -404,8 +406,7 @@ static bool run_round(SystemCtx *ctx, Ran *ran) {
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
-        while (row < count &&
-               (swaps != NULL || !(op_info(old, (OpId){row})->flags & OP_DERIVES)))
+        while (row < count && (swaps != NULL || !(op_info(old, (OpId){row})->flags & OP_DERIVES)))
             row++;
         OpId op = {row};
         rewrite_copy_rows(&rw, (OpId){first}, op);

@@ -1,4 +1,5 @@
-/* Operators with blocks: what their blocks take from around them. */
+/* Operators with blocks: what their blocks take from around them, and building such an operator
+ * block by block. */
 #include "systems/flow.h"
 
 uint32_t flow_first(const Code *code, OpId op) {

@@ -26,8 +26,8 @@ DimId flow_scan_length(const World *world, const Code *code, OpId op);
 TypeId flow_stacked(World *world, TypeId row, DimId length);
 
 typedef struct FlowBuild {
-    Build  *build;
-    BlockId outer, first;
+    Build   *build;
+    BlockId  outer, first;
     uint32_t count;
 } FlowBuild;
 /* Makes the blocks; arguments get types by flow_type_arg. The blocks of an operator must be made

@@ -226,7 +226,8 @@ static uint8_t decide(Fold *f, OpId op) {
             ValueId rows = op_operand(old, op, (uint32_t)carries);
             length = type_dims(&world->types, old->values.type[rows.row])[0];
         }
-        bool none = dims_is_const(&world->dims, length) && dims_const_value(&world->dims, length) == 0;
+        bool none =
+            dims_is_const(&world->dims, length) && dims_const_value(&world->dims, length) == 0;
         return none && system_burn(f->ctx);
     }
     if (opcode != OP_IF && opcode != OP_SWITCH) return 0;

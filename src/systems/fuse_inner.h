@@ -1,5 +1,5 @@
-/* What the sources of the fuse system share: the rows of one straight run as a graph of groups, free rows
- * looked through. Arrays are indexed by row - first. */
+/* What the sources of the fuse system share: the rows of one straight run as a graph of groups,
+ * free rows looked through. Arrays are indexed by row - first. */
 #ifndef STOA_SYSTEMS_FUSE_INNER_H
 #define STOA_SYSTEMS_FUSE_INNER_H
 
@@ -35,23 +35,23 @@ typedef struct Group {
 } Group;
 
 typedef struct Fuse {
-    SystemCtx  *ctx;
-    World      *world;
-    const Code *code;
-    uint32_t    first, last; /* rows of the run */
-    const uint8_t *escapes;  /* by value row: used outside the run */
-    uint8_t    *kind;        /* RowKind, by row - first; likewise below */
-    uint32_t   *parent;      /* union-find: row of the group's representative */
-    Group      *groups;      /* of representatives */
-    uint32_t   *next_member; /* 0: last */
-    uint32_t   *order;       /* group by place */
-    Edge       *edges;       /* sorted by consumer */
-    uint32_t   *ins_first;   /* first edge into a row; one more at the end */
-    uint32_t    edges_count;
-    uint32_t   *uses;       /* edges sorted by producer: rows of edges */
-    uint32_t   *uses_first; /* by row; one more at the end */
-    uint32_t   *stamp;      /* scratch marks by row */
-    uint32_t    stamps;
+    SystemCtx     *ctx;
+    World         *world;
+    const Code    *code;
+    uint32_t       first, last; /* rows of the run */
+    const uint8_t *escapes;     /* by value row: used outside the run */
+    uint8_t       *kind;        /* RowKind, by row - first; likewise below */
+    uint32_t      *parent;      /* union-find: row of the group's representative */
+    Group         *groups;      /* of representatives */
+    uint32_t      *next_member; /* 0: last */
+    uint32_t      *order;       /* group by place */
+    Edge          *edges;       /* sorted by consumer */
+    uint32_t      *ins_first;   /* first edge into a row; one more at the end */
+    uint32_t       edges_count;
+    uint32_t      *uses;       /* edges sorted by producer: rows of edges */
+    uint32_t      *uses_first; /* by row; one more at the end */
+    uint32_t      *stamp;      /* scratch marks by row */
+    uint32_t       stamps;
 } Fuse;
 
 /* The kind of the row that defines a value; what is defined outside the run is not looked at. */

@@ -36,7 +36,9 @@ const TypeArg *launch_type_arg(Launching *l, ValueId value) {
     made->bytes = (uint64_t)elements * dtype_bytes((Dtype)made->arg.dtype);
     return made;
 }
-static uint64_t value_bytes(Launching *l, ValueId value) { return launch_type_arg(l, value)->bytes; }
+static uint64_t value_bytes(Launching *l, ValueId value) {
+    return launch_type_arg(l, value)->bytes;
+}
 
 static const int64_t *strides_of(Launching *l, ListId list) {
     const Attrs    *attrs = &l->plan->world->attrs;

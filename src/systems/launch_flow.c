@@ -7,8 +7,8 @@
 #include "systems/launch_inner.h"
 
 static const Code *code_of(const Launching *l) { return &l->plan->world->code; }
-static BlockId nth_block(const Launching *l, OpId op, uint32_t i) {
-    return (BlockId){code_of(l)->ops.blocks_first[op.row].row + i};
+static BlockId     nth_block(const Launching *l, OpId op, uint32_t i) {
+        return (BlockId){code_of(l)->ops.blocks_first[op.row].row + i};
 }
 static ValueId block_arg(const Launching *l, BlockId block, uint32_t i) {
     return (ValueId){code_of(l)->blocks.args_first[block.row].row + i};
@@ -16,7 +16,8 @@ static ValueId block_arg(const Launching *l, BlockId block, uint32_t i) {
 static uint32_t next_launch(const Launching *l) { return l->plan->launches.table.count; }
 
 static uint32_t add_flow(Launching *l, OpId op, FlowKind kind) {
-    uint32_t row = launch_begin(l, op, code_of(l)->ops.opcode[op.row], code_of(l)->ops.attrs[op.row]);
+    uint32_t row =
+        launch_begin(l, op, code_of(l)->ops.opcode[op.row], code_of(l)->ops.attrs[op.row]);
     l->plan->launches.flow[row] = (uint8_t)kind;
     l->plan->flows = true;
     return row;
@@ -88,8 +89,8 @@ static void begin_scan(Launching *l, OpenFlow *o) {
     for (uint32_t i = carries; i < code->ops.results_count[o->op.row]; i++) {
         ValueId  row = op_operand(code, block_return(code, body), i);
         uint32_t mine = l->buffer_of[row.row];
-        uint32_t buffer = launch_buffer(
-            l, row, launch_slot(l, SLOT_ROW, arg++, launch_type_arg(l, row)->bytes));
+        uint32_t buffer =
+            launch_buffer(l, row, launch_slot(l, SLOT_ROW, arg++, launch_type_arg(l, row)->bytes));
         l->buffer_of[row.row] = mine; /* it is passed there */
         if (i == carries) o->rows_first = buffer;
     }

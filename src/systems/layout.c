@@ -269,8 +269,9 @@ static bool goes_on(const Layout *l, uint32_t row, uint32_t operand) {
     const Code *old = l->rw.old;
     uint32_t    block = old->ops.block[row].row;
     OpId        parent = old->blocks.parent[block];
-    uint32_t    opcode = old->ops.opcode[parent.row], nth = block - old->ops.blocks_first[parent.row].row;
-    uint32_t    args = old->blocks.args_count[block], skips = opcode == OP_SCAN;
+    uint32_t    opcode = old->ops.opcode[parent.row],
+             nth = block - old->ops.blocks_first[parent.row].row;
+    uint32_t args = old->blocks.args_count[block], skips = opcode == OP_SCAN;
     if (!op_id_some(parent) || args == 0) return true;
     if (opcode == OP_WHILE && nth == 0) return false;
     return operand + skips >= args || op_operand(old, (OpId){row}, operand).row !=

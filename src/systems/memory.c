@@ -20,8 +20,8 @@ typedef struct Placing {
     SystemCtx *ctx;
     Plan      *plan;
     Ranges     free;
-    uint32_t  *owner; /* by buffer: the buffer whose memory it took over, itself otherwise */
-    uint32_t  *users; /* by buffer: how many buffers sit in its memory now */
+    uint32_t  *owner;        /* by buffer: the buffer whose memory it took over, itself otherwise */
+    uint32_t  *users;        /* by buffer: how many buffers sit in its memory now */
     uint32_t  *dying, *next; /* by launch: the first buffer that is not needed after it; the next */
     uint64_t   alive;
 } Placing;
@@ -65,7 +65,8 @@ bool memory_may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
 /* Every operand of the launch that lies in a buffer may be overwritten by the result. */
 static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer, uint32_t result) {
     for (uint32_t i = 0; i < plan->launches.operands[launch]; i++)
-        if (launch_buffers(plan, launch)[i] == buffer && !memory_may_overwrite(plan, launch, i, result))
+        if (launch_buffers(plan, launch)[i] == buffer &&
+            !memory_may_overwrite(plan, launch, i, result))
             return false;
     return true;
 }

@@ -1,4 +1,5 @@
-/* Memory of control flow: which passes need not copy, and how long buffers live when launches repeat.
+/* Memory of control flow: which passes need not copy, and how long buffers live when launches
+ * repeat.
  *
  * A pass at the end of a block takes a value to a result, to a row of a stacked result, or to what
  * is carried. The value can be computed right there if nothing reads the old content afterwards:

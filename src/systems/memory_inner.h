@@ -1,4 +1,5 @@
-/* What the sources of the memory system share. Private to src/systems/memory*.c. */
+/* What the sources of the memory system share: who may overwrite whom, and control flow.
+ * Private to src/systems/memory*.c. */
 #ifndef STOA_SYSTEMS_MEMORY_INNER_H
 #define STOA_SYSTEMS_MEMORY_INNER_H
 

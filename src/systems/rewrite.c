@@ -8,7 +8,17 @@
 
 enum { RUN_MIN = 6 }; /* rows from which on copying by columns pays */
 
+/* Arguments of an old block that are carried over. */
+static uint32_t count_args(const Code *old, uint32_t block, const uint8_t *drops) {
+    uint32_t count = old->blocks.args_count[block];
+    for (uint32_t i = 0; drops != NULL && i < old->blocks.args_count[block]; i++)
+        count -= drops[old->blocks.args_first[block].row + i];
+    return count;
+}
 Rewrite rewrite_begin(World *world, Arena *scratch) {
+    return rewrite_begin_without(world, scratch, NULL);
+}
+Rewrite rewrite_begin_without(World *world, Arena *scratch, const uint8_t *drops) {
     Rewrite     rw = {.world = world, .old = &world->code};
     const Code *old = rw.old;
     Code       *code = &world->spare;
@@ -22,14 +32,15 @@ Rewrite rewrite_begin(World *world, Arena *scratch) {
     table_grow(&code->values.table, old->values.table.count);
     table_grow(&code->operands.table, old->operands.table.count);
     for (uint32_t row = 1; row < old->blocks.table.count; row++) {
-        BlockId block = code_add_block(code, (OpId){0}, old->blocks.args_count[row]);
+        BlockId  block = code_add_block(code, (OpId){0}, count_args(old, row, drops));
+        uint32_t to = code->blocks.args_first[block.row].row;
         ASSERT(block.row == row);
         for (uint32_t i = 0; i < old->blocks.args_count[row]; i++) {
             uint32_t from = old->blocks.args_first[row].row + i;
-            uint32_t to = code->blocks.args_first[block.row].row + i;
+            if (drops != NULL && drops[from]) continue;
             code->values.type[to] = old->values.type[from];
             code->values.name[to] = old->values.name[from];
-            rw.map[from] = (ValueId){to};
+            rw.map[from] = (ValueId){to++};
         }
     }
     for (uint32_t row = 1; row < old->graphs.table.count; row++)

@@ -16,13 +16,15 @@
 typedef struct Rewrite {
     World      *world;
     const Code *old;
-    ValueId    *map;  /* by old value row; nil until defined */
-    BlockId    *into; /* by old block row: the block that takes its rows; itself at first */
+    ValueId    *map;   /* by old value row; nil until defined */
+    BlockId    *into;  /* by old block row: the block that takes its rows; itself at first */
     bool        moves; /* some block has another in its place */
     Build       build;
 } Rewrite;
 
 Rewrite rewrite_begin(World *world, Arena *scratch);
+/* The same without the block arguments that are marked, by old value row. */
+Rewrite rewrite_begin_without(World *world, Arena *scratch, const uint8_t *drops);
 /* Positions the builder at an old row (block, location); every step begins with it. */
 static inline void rewrite_at(Rewrite *rw, OpId op) {
     rw->build.block = rw->into[rw->old->ops.block[op.row].row];

@@ -338,9 +338,9 @@ bool transform_pinned(Schedule *s, const Accesses *list, uint32_t loop, uint32_t
         for (uint32_t i = 0; i < list->count && good; i++) {
             const Access *access = &list->rows[i];
             ListId        index = access_index(access->access);
-            DimId         place = axis == rank ? loops_address(loops, access->access)
-                                               : list_dim(loops, index, axis);
-            bool          elsewhere = other != 0 && transform_holds(s, other, access->row);
+            DimId         place =
+                axis == rank ? loops_address(loops, access->access) : list_dim(loops, index, axis);
+            bool elsewhere = other != 0 && transform_holds(s, other, access->row);
             if (elsewhere) place = dims_substitute(dims, place, &loops->nodes.var[other], &var, 1);
             good = widen(s, &window, place, elsewhere ? other : loop, var);
         }

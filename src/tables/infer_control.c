@@ -236,7 +236,7 @@ static bool calls_itself(const InferCtx *ctx, GraphId graph) {
             uint32_t opcode = code->ops.opcode[row];
             if (opcode != OP_CALL && opcode != OP_CUSTOM_GRAD) continue;
             const uint64_t *attrs = op_attrs(ctx->world, code, (OpId){row});
-            GraphId next = code_find_graph(code, (StrId){(uint32_t)attrs[ATTR_CALL_graph]});
+            GraphId         next = code_find_graph(code, (StrId){(uint32_t)attrs[ATTR_CALL_graph]});
             if (!graph_id_some(next)) continue; /* an error of its own */
             if (next.row == graph.row) seen[0] = 1;
             if (seen[next.row]) continue;
@@ -311,7 +311,7 @@ static void check_custom_grad(Flow *f) {
                       returned_type(ctx, block, at++));
 }
 
-typedef void CheckFn(Flow *f);
+typedef void          CheckFn(Flow *f);
 static CheckFn *const rules[OP_COUNT] = {
     [OP_IF] = check_if,     [OP_SWITCH] = check_switch, [OP_WHILE] = check_while,
     [OP_SCAN] = check_scan, [OP_CALL] = check_call,     [OP_CUSTOM_GRAD] = check_custom_grad,

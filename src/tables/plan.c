@@ -40,7 +40,7 @@ static PlanRows count_rows(const World *world, GraphId graph) {
     for (uint32_t row = code->blocks.op_first[block]; row < code->blocks.op_last[block]; row++) {
         const OpInfo *info = op_info(code, (OpId){row});
         uint32_t      operands = code->ops.operands_count[row];
-        OpId parent = code->blocks.parent[code->ops.block[row].row];
+        OpId          parent = code->blocks.parent[code->ops.block[row].row];
         if (op_id_some(parent) && code->ops.opcode[parent.row] == OP_FUSED) continue;
         if (code->ops.blocks_count[row] != 0 && code->ops.opcode[row] != OP_FUSED) {
             count_flow(code, (OpId){row}, &rows);

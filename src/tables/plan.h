@@ -23,7 +23,7 @@ typedef enum SlotKind {
 
 #define SLOTS_COLUMNS(C)                                                                           \
     C(uint8_t, kind, "SlotKind; row 0 is the planned arena")                                       \
-    C(uint32_t, index, "which input or output (from 0); ConstId; row of launch_args for SLOT_ROW")                    \
+    C(uint32_t, index, "which input or output (from 0); ConstId; row of launch_args for SLOT_ROW") \
     C(StrId, name, "of the parameter, input or output")                                            \
     C(ValueId, value, "the value that lives here")                                                 \
     C(uint64_t, bytes, "size")

@@ -25,7 +25,8 @@ static inline void control_keep(Control *c, Value value) {
 static inline const char *type_text(Control *c, const Value *value) {
     return value->shape.rank == 0
                ? value->dtype
-               : str_format(c->r.arena, "%s[%s]", value->dtype, dims_text(&c->r, &value->shape)).data;
+               : str_format(c->r.arena, "%s[%s]", value->dtype, dims_text(&c->r, &value->shape))
+                     .data;
 }
 static inline void put_names(Control *c, const Value *values, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) put(&c->r, "%s%s", i ? ", " : "", values[i].name);
@@ -99,8 +100,7 @@ static inline void add_while(Control *c) {
     put_args(c, i1, args, count);
     put(r, "  %s = compare %s, %s {direction=lt}\n  return %s\n}", more, i1, limit.name, more);
     uint32_t before = r->count;
-    for (uint32_t i = 0; i < count; i++)
-        control_keep(c, args[i] = control_name(c, initial[i]));
+    for (uint32_t i = 0; i < count; i++) control_keep(c, args[i] = control_name(c, initial[i]));
     put_args(c, i2, args, count);
     put(r, "  %s = add %s, %s\n", next, i2, one.name);
     control_rows(c, 4);
@@ -127,7 +127,8 @@ static inline void add_scan(Control *c) {
     bool  stacks = (stacked.shape.rank < 3 && grows(&stacked) && draw(r, 3) != 0) || carries == 0;
     if (stacked.shape.rank >= 3) stacked = rows = constant(r, "f32");
     stacked.shape.rank++;
-    for (uint32_t i = 1; i < stacked.shape.rank; i++) stacked.shape.dims[i] = rows.shape.dims[i - 1];
+    for (uint32_t i = 1; i < stacked.shape.rank; i++)
+        stacked.shape.dims[i] = rows.shape.dims[i - 1];
     stacked.shape.dims[0] = length;
     for (uint32_t i = 0; i < carries; i++) results[i] = control_name(c, initial[i]);
     if (stacks) results[count++] = control_name(c, stacked);
