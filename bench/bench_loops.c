@@ -41,15 +41,17 @@ typedef struct Case {
     "  %he, %ce = scan %h0, %c0, %x {carries=2} : f32[64], f32[64]\n"                              \
     "      (%t: i64, %h: f32[64], %c: f32[64], %r: f32[64]) {\n" LSTM_STEP                         \
     "    return %h2, %c2\n  }\n"
-#define LSTM_WHILE                                                                                   \
-    SCALARS                                                                                          \
-    "  %te, %he, %ce = while %n0, %h0, %c0 {limit=@N} : i64, f32[64], f32[64]\n"                     \
-    "      (%t: i64, %h: f32[64], %c: f32[64]) {\n"                                                  \
-    "    %m = compare %t, %nt {direction=lt}\n    return %m\n  }\n"                                  \
-    "      (%t: i64, %h: f32[64], %c: f32[64]) {\n"                                                  \
-    "    %at = broadcast_in_dim %t {shape=[1], axes=[]}\n"                                           \
-    "    %az = broadcast_in_dim %n0 {shape=[1], axes=[]}\n    %as = concat %at, %az {axis=0}\n"      \
-    "    %r1 = dynamic_slice %x, %as {sizes=[1, 64]}\n    %r = reshape %r1 {shape=[64]}\n" LSTM_STEP \
+#define LSTM_ROW                                                                                   \
+    "    %at = broadcast_in_dim %t {shape=[1], axes=[]}\n"                                         \
+    "    %az = broadcast_in_dim %n0 {shape=[1], axes=[]}\n"                                        \
+    "    %as = concat %at, %az {axis=0}\n    %r1 = dynamic_slice %x, %as {sizes=[1, 64]}\n"        \
+    "    %r = reshape %r1 {shape=[64]}\n"
+#define LSTM_WHILE                                                                                 \
+    SCALARS                                                                                        \
+    "  %te, %he, %ce = while %n0, %h0, %c0 {limit=@N} : i64, f32[64], f32[64]\n"                   \
+    "      (%t: i64, %h: f32[64], %c: f32[64]) {\n"                                                \
+    "    %m = compare %t, %nt {direction=lt}\n    return %m\n  }\n"                                \
+    "      (%t: i64, %h: f32[64], %c: f32[64]) {\n" LSTM_ROW LSTM_STEP                             \
     "    %t2 = add %t, %n1\n    return %t2, %h2, %c2\n  }\n"
 #define LSTM_LOSS "  %q = mul %he, %ce\n  %l = reduce %q {kind=sum, axes=[0]}\n"
 /* Lorenz 1963 by the classical Runge-Kutta method: y' = f(y; s). */
@@ -63,14 +65,15 @@ typedef struct Case {
     "    %" k "g = mul %" k "z, %s3\n    %" k "h = sub %" k "f, %" k "g\n"                         \
     "    %" k " = concat %" k "b, %" k "e, %" k "h {axis=0}\n"
 #define ODE_ARGS "%y0: f64[3], %s10: f64[1], %s28: f64[1], %s3: f64[1], %dt: f64[3], %half: f64[3]"
-#define ODE_STEP                                                                                                                                           \
-    LORENZ("y", "k1")                                                                                                                                      \
-    "    %y1d = mul %k1, %half\n    %y1 = add %y, %y1d\n" LORENZ("y1", "k2") "    %y2d = mul %k2, %half\n    %y2 = add %y, %y2d\n" LORENZ(                 \
-        "y2",                                                                                                                                              \
-        "k3") "    %y3d = mul %k3, %dt\n    %y3 = add %y, %y3d\n" LORENZ("y3",                                                                             \
-                                                                         "k4") "    %m1 = add %k2, %k3\n    %m2 = add %m1, %m1\n    %m3 = add %k1, %k4\n"  \
-                                                                               "    %m4 = add %m2, %m3\n    %m5 = mul %m4, %dt\n    %m6 = mul %m5, %six\n" \
-                                                                               "    %yn = add %y, %m6\n"
+/* y + k h */
+#define MOVED(to, k, h) "    %" to "d = mul %" k ", %" h "\n    %" to " = add %y, %" to "d\n"
+#define ODE_SUM                                                                                    \
+    "    %m1 = add %k2, %k3\n    %m2 = add %m1, %m1\n    %m3 = add %k1, %k4\n"                     \
+    "    %m4 = add %m2, %m3\n    %m5 = mul %m4, %dt\n    %m6 = mul %m5, %six\n"                    \
+    "    %yn = add %y, %m6\n"
+#define ODE_FIRST  LORENZ("y", "k1") MOVED("y1", "k1", "half") LORENZ("y1", "k2")
+#define ODE_SECOND MOVED("y2", "k2", "half") LORENZ("y2", "k3") MOVED("y3", "k3", "dt")
+#define ODE_STEP   ODE_FIRST ODE_SECOND LORENZ("y3", "k4") ODE_SUM
 #define ODE_SCAN                                                                                   \
     "  %s6 = constant {value=f64 0.16666666666666666}\n"                                           \
     "  %six = broadcast_in_dim %s6 {shape=[3], axes=[]}\n"                                         \

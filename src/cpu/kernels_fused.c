@@ -34,7 +34,8 @@ static void phase_run(const FusedPhase *phase, const KernelCtx *ctx, int64_t fir
 }
 static void fused_run(const void *params, const KernelCtx *ctx) {
     const FusedPhase *phase = params;
-    Part              part = part_of(phase->extent, phase->grain, ctx);
+    Part              part = {0, phase->extent};
+    if (ctx->lanes > 1) part = part_of(phase->extent, phase->grain, ctx);
     phase_run(phase, ctx, part.first, part.last, ctx->scratch);
 }
 

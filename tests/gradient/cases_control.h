@@ -28,19 +28,18 @@ CASE(if_two_results, "%x: f64[B], %v: f64[B]",
      "  %y, %n, %w = if %c : f64[B], i64, f64[B] { %a = mul %x, %v  %i = constant {value=i64 1}"
      "  return %a, %i, %v } { %i = constant {value=i64 2}  return %x, %i, %x }"
      "  %z = mul %y, %w")
-CASE(
-    if_nested, "%x: f64, %v: f64",
-    "%k = constant {value=f64 0}  %c = compare %x, %k {direction=gt}"
-    "  %d = compare %v, %k {direction=gt}"
-    "  %z = if %c : f64 { %y = if %d : f64 { %a = mul %x, %v  return %a } { %a = sin %v  return %a }"
-    "  %b = mul %y, %x  return %b } { %y = if %d : f64 { return %v } { return %x }"
-    "  %b = mul %y, %y  return %b }")
-CASE(
-    switch_middle, "%x: f64[B], %v: f64[B]",
-    "%i = constant {value=i64 1}  %s = reduce %x {kind=sum, axes=[0]}"
-    "  %g = convert %s {dtype=i64}  %o = sub %g, %g  %j = add %o, %i"
-    "  %z = switch %j {cases=3} : f64[B] { return %x } { %a = mul %x, %v  %b = mul %a, %x  return %b }"
-    " { return %v }")
+CASE(if_nested, "%x: f64, %v: f64",
+     "%k = constant {value=f64 0}  %c = compare %x, %k {direction=gt}"
+     "  %d = compare %v, %k {direction=gt}"
+     "  %z = if %c : f64 { %y = if %d : f64 { %a = mul %x, %v  return %a }"
+     " { %a = sin %v  return %a }"
+     "  %b = mul %y, %x  return %b } { %y = if %d : f64 { return %v } { return %x }"
+     "  %b = mul %y, %y  return %b }")
+CASE(switch_middle, "%x: f64[B], %v: f64[B]",
+     "%i = constant {value=i64 1}  %s = reduce %x {kind=sum, axes=[0]}"
+     "  %g = convert %s {dtype=i64}  %o = sub %g, %g  %j = add %o, %i"
+     "  %z = switch %j {cases=3} : f64[B] { return %x }"
+     " { %a = mul %x, %v  %b = mul %a, %x  return %b } { return %v }")
 
 /* --- scans ------------------------------------------------------------------------------------ */
 CASE(scan_carry, "%x: f64[B], %v: f64[B]",

@@ -48,7 +48,7 @@ TEST(third_order_forward) {
     script_close(&s);
 }
 
-/* --- graphs with a gradient of their own ------------------------------------------------------- */
+/* --- graphs with a gradient of their own ------------------------------------------------------ */
 // custom_grad-c1 custom_grad-c2
 TEST(custom_gradient) {
     Script s =
