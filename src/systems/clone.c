@@ -1,5 +1,6 @@
 /* Rows are copied in order. Nested rows come before their operator: the first of them makes all
- * blocks of the operator, which is their parent, so that these are neighbours. Linear. */
+ * blocks of the operator, which is their parent, so that these are neighbours. Linear, times the
+ * depth of blocks. */
 #include "systems/clone.h"
 
 Clone clone_begin(Build *build, const Code *from, Arena *scratch) {
@@ -39,8 +40,11 @@ static OpId copy(Clone *clone, uint32_t row, BlockId home) {
     Code       *code = clone->build->code;
     BlockId     block = from->ops.block[row];
     uint32_t    operands = from->ops.operands_count[row], results = from->ops.results_count[row];
-    if (block.row != home.row && !block_id_some(clone->blocks[block.row]))
-        make_blocks(clone, from->blocks.parent[block.row]);
+    for (BlockId at = block; at.row != home.row;) { /* rows may use arguments of blocks around */
+        OpId carrier = from->blocks.parent[at.row];
+        if (!block_id_some(clone->blocks[at.row])) make_blocks(clone, carrier);
+        at = from->ops.block[carrier.row];
+    }
     uint32_t first = table_add_many(&code->operands.table, operands);
     for (uint32_t i = 0; i < operands; i++)
         code->operands.value[first + i] = clone_value(clone, op_operand(from, (OpId){row}, i));

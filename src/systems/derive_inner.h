@@ -62,6 +62,16 @@ void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys
                  const ValueId *cts, uint32_t ys_count, ValueId *out_grads);
 void derive_fail(Derive *d, OpId row); /* it has no derivative */
 
+static inline Arena *derive_scratch(const Derive *d) { return d->ctx->scratch; }
+static inline bool   derive_moves(const Derive *d, ValueId value) {
+      return dtype_is_differentiable(build_dtype(d->build, value));
+}
+/* A derivative of the rows that were appended from `first` on to the block of the builder. */
+static inline Derive derive_inner(Derive *d, uint32_t first) {
+    return derive_begin(d, first, d->build->block);
+}
+static inline void derive_inner_end(Derive *d, const Derive *inner) { d->failed |= inner->failed; }
+
 /* --- derive_control.c ------------------------------------------------------------------------- */
 static inline bool derive_is_control(const Code *code, uint32_t row) {
     return code->ops.blocks_count[row] != 0 || code->ops.opcode[row] == OP_CUSTOM_GRAD;
@@ -70,6 +80,31 @@ static inline bool derive_is_control(const Code *code, uint32_t row) {
  * reverse of a pullback row. */
 void derive_push_control(Derive *d, OpId op);
 /* Adds the contributions of a pullback row to cotangents, by value row. */
-void derive_pull_control(Derive *d, OpId pullback, ValueId *cotangents);
+void    derive_pull_control(Derive *d, OpId pullback, ValueId *cotangents);
+ValueId derive_or_zeros(Derive *d, ValueId value, TypeId type);
+/* Captured values with tangents; with operands, these as well, each once. */
+ValueList derive_moving(Derive *d, OpId op, bool operands);
+/* Tangents of values from outside are those that they have there. */
+void derive_keep_tangents(Derive *inner, const Derive *d, const ValueList *xs);
+/* The float ones among the results from `first` on. */
+uint32_t derive_moving_results(const Derive *d, OpId op, uint32_t first, uint32_t *out);
+TypeId   derive_index_type(Derive *d); /* an i64 scalar */
+void     derive_swap(Derive *d, OpId op, uint32_t first, uint32_t last, const ValueId *results);
+
+typedef struct Vjp { /* going back through a control operator */
+    Derive        *d;
+    OpId           op;
+    const ValueId *cts;        /* of its results; nil: zero */
+    ValueId       *cotangents; /* by value row: of tangents */
+} Vjp;
+void derive_give(Vjp *v, ValueId value, ValueId grad); /* grad may be nil */
+/* Back through rows from `first` on, which stand for the operator and take its place. */
+void derive_pull_rows(Vjp *v, uint32_t first, const ValueId *results);
+
+/* --- derive_loop.c, derive_steps.c ------------------------------------------------------------ */
+void derive_push_loop(Derive *d, OpId op);
+void derive_pull_scan(Vjp *v);     /* keeps the state before every step */
+void derive_pull_segments(Vjp *v); /* of a scan: keeps states of runs of steps, if it says so */
+void derive_pull_while(Vjp *v);
 
 #endif

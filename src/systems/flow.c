@@ -49,6 +49,14 @@ TypeId flow_stacked(World *world, TypeId row, DimId length) {
     return types_type(types, type_dtype(types, row), types_shape(types, dims, rank + 1));
 }
 
+TypeId flow_row_type(World *world, TypeId stacked) {
+    Types   *types = &world->types;
+    uint32_t rank = type_rank(types, stacked);
+    ASSERT(rank > 0);
+    return types_type(types, type_dtype(types, stacked),
+                      types_shape(types, type_dims(types, stacked) + 1, rank - 1));
+}
+
 /* --- building --------------------------------------------------------------------------------- */
 FlowBuild flow_open(Build *build, const uint32_t *args, uint32_t blocks) {
     FlowBuild f = {.build = build, .outer = build->block, .count = blocks};

@@ -14,6 +14,16 @@ typedef struct ValueList {
     uint32_t count;
 } ValueList;
 
+static inline BlockId flow_block(const Code *code, OpId op, uint32_t i) {
+    return (BlockId){code->ops.blocks_first[op.row].row + i};
+}
+static inline ValueId flow_block_arg(const Code *code, BlockId block, uint32_t i) {
+    return (ValueId){code->blocks.args_first[block.row].row + i};
+}
+/* What a block returns. */
+static inline ValueId flow_returned(const Code *code, BlockId block, uint32_t i) {
+    return op_operand(code, block_return(code, block), i);
+}
 /* The first row of the blocks of an operator; the operator itself when it carries none. */
 uint32_t flow_first(const Code *code, OpId op);
 /* The values from around an operator that rows of its blocks use, each once, in order of first use.
@@ -22,8 +32,9 @@ ValueList flow_captures(Arena *out, const Code *code, OpId op);
 
 /* The number of steps of a scan, from its attribute or its first scanned operand. */
 DimId flow_scan_length(const World *world, const Code *code, OpId op);
-/* The type of rows stacked along a new axis 0. */
+/* The type of rows stacked along a new axis 0, and that of a row. */
 TypeId flow_stacked(World *world, TypeId row, DimId length);
+TypeId flow_row_type(World *world, TypeId stacked);
 
 typedef struct FlowBuild {
     Build   *build;

@@ -124,3 +124,19 @@ CASE(while_newton, "%x: f64",
             " %m = compare %i, %nt {direction=lt}  return %m } (%i: i64, %c: f64) {"
             " %j = add %i, %n1  %d = div %q, %c  %e = add %c, %d  %b = mul %e, %h  return %j, %b }",
      .tolerance = 1e-8)
+
+/* --- scans that keep states of runs ----------------------------------------------------------- */
+#define SEGMENTS(reverse)                                                                          \
+    "%z, %y = scan %h, %x {carries=1, segment=2, reverse=" reverse "} : f64[2], f64[T,2]"          \
+    " (%i: i64, %c: f64[2], %r: f64[2]) { %f = convert %i {dtype=f64}"                             \
+    "  %k = broadcast_in_dim %f {shape=[2], axes=[]}  %a = mul %c, %r  %b = add %a, %k"            \
+    "  %s = sin %b  %e = add %s, %c  return %e, %s }"
+CASE(scan_segments, "%x: f64[T,2], %h: f64[2]", SEGMENTS("false"), .outs = "z y",
+     .dims = "dim T range=0..")
+CASE(scan_segments_reverse, "%x: f64[T,2], %h: f64[2]", SEGMENTS("true"), .outs = "z y",
+     .dims = "dim T range=0..")
+CASE(scan_segments_even, "%h: f64[2], %v: f64[2]",
+     "%z = scan %h {carries=1, length=6, segment=3} : f64[2] (%i: i64, %c: f64[2]) {"
+     " %a = mul %c, %v  %s = sin %a  return %s }")
+CASE(scan_segments_rows, "%x: f64[7,2]",
+     "%z = scan %x {segment=2} : f64[7,2] (%i: i64, %r: f64[2]) { %s = sin %r  return %s }")
