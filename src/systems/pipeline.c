@@ -15,8 +15,8 @@ bool runner_compile(Runner *runner) {
     static const SystemKind steps[] = {
         SYSTEM_verify,        SYSTEM_infer,  SYSTEM_inline, SYSTEM_narrow, SYSTEM_combine,
         SYSTEM_differentiate, SYSTEM_inline, SYSTEM_dead,   SYSTEM_expand, SYSTEM_fold,
-        SYSTEM_dedupe,        SYSTEM_place,  SYSTEM_dead,   SYSTEM_fuse,   SYSTEM_order,
-        SYSTEM_layout,        SYSTEM_lower,
+        SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_place,  SYSTEM_dead,   SYSTEM_fuse,
+        SYSTEM_order,         SYSTEM_layout, SYSTEM_lower,
     };
     return run_all(runner, steps, LENGTH(steps));
 }
