@@ -18,7 +18,7 @@
 #include "systems/runner.h"
 #include "tables/bind.h"
 
-enum { SLOWEST = 24, INPUTS = 8 };
+enum { SLOWEST = 32, INPUTS = 8 };
 
 typedef struct Step {
     GpuBench      *b;
@@ -104,30 +104,47 @@ static double output(Step *s, const char *name) {
     return (double)NAN;
 }
 
+static String describe(Step *s, uint32_t row) {
+    const Launches  *launches = &s->plan->launches;
+    const LaunchArg *args = launch_args(s->plan, row);
+    Text             text = text_begin(s->b->arena);
+    text_addf(&text, "%-14s", op_infos[launches->opcode[row]].name);
+    for (uint32_t k = 0; k < launches->args_count[row] && k < 9; k++) {
+        text_addf(&text, "%s%s[", k == launches->operands[row] ? " -> " : " ",
+                  dtype_infos[args[k].dtype].name);
+        for (uint32_t d = 0; d < args[k].rank; d++)
+            text_addf(&text, "%s%lld", d ? "," : "", (long long)args[k].dims[d]);
+        text_add(&text, STR("]"));
+    }
+    return text_done(&text);
+}
+/* Launches that look alike are told together, by the time that they take together. */
 static void tell_slowest(Step *s) {
-    uint32_t rows = s->plan->launches.table.count;
-    double  *us = ARENA_ARRAY_ZERO(s->b->arena, double, rows), all = 0;
+    uint32_t  rows = s->plan->launches.table.count, kinds = 0;
+    double   *us = ARENA_ARRAY_ZERO(s->b->arena, double, rows), all = 0;
+    double   *sums = ARENA_ARRAY_ZERO(s->b->arena, double, rows);
+    uint32_t *counts = ARENA_ARRAY_ZERO(s->b->arena, uint32_t, rows);
+    String   *names = ARENA_ARRAY(s->b->arena, String, rows);
     gpu_bench_must(s->b, gpu_plan_profile(s->gpu, s->slots, s->b->stream, 5, &s->b->diags, us),
                    "the profile");
-    for (uint32_t row = 1; row < rows; row++) all += us[row];
-    printf("# launches alone, us (together %.0f):\n", all);
+    for (uint32_t row = 1; row < rows; row++) {
+        String   name = describe(s, row);
+        uint32_t kind = 0;
+        while (kind < kinds && !str_same(names[kind], name)) kind++;
+        if (kind == kinds) names[kinds++] = name;
+        sums[kind] += us[row];
+        counts[kind]++;
+        all += us[row];
+    }
+    printf("# launches alone, us: all, how many, each (together %.0f)\n", all);
     for (int i = 0; i < SLOWEST; i++) {
         uint32_t most = 0;
-        for (uint32_t row = 1; row < rows; row++)
-            if (us[row] > us[most]) most = row;
-        if (most == 0) return;
-        const LaunchArg *args = launch_args(s->plan, most);
-        uint32_t         count = s->plan->launches.args_count[most];
-        printf("# %9.1f  %3u %-14s", us[most], most, op_infos[s->plan->launches.opcode[most]].name);
-        for (uint32_t k = 0; k < count && k < 8; k++) {
-            printf("%s%s[", k == s->plan->launches.operands[most] ? " -> " : " ",
-                   dtype_infos[args[k].dtype].name);
-            for (uint32_t d = 0; d < args[k].rank; d++)
-                printf("%s%lld", d ? "," : "", (long long)args[k].dims[d]);
-            printf("]");
-        }
-        printf("\n");
-        us[most] = 0;
+        for (uint32_t kind = 0; kind < kinds; kind++)
+            if (sums[kind] > sums[most]) most = kind;
+        if (kinds == 0 || sums[most] == 0) return;
+        printf("# %9.1f %4u %8.1f  %.*s\n", sums[most], counts[most], sums[most] / counts[most],
+               STR_ARGS(names[most]));
+        sums[most] = 0;
     }
 }
 

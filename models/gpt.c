@@ -289,7 +289,11 @@ StoaStatus model_gpt_build(StoaProgram *program, const GptConfig *config) {
     } else {
         builder.length = stoa_dim_symbol(program, "T");
         stoa_dim_range(program, builder.length, 1, config->context);
+        if (config->likely_length > 0)
+            stoa_dim_hint(program, builder.length, config->likely_length);
     }
+    if (config->batch == 0 && config->likely_batch > 0)
+        stoa_dim_hint(program, builder.batch, config->likely_batch);
     learning_graph(&builder, "train", STOA_OPTIMIZE_STEP);
     if (config->accumulate > 1) {
         learning_graph(&builder, "accumulate", STOA_OPTIMIZE_ACCUMULATE);

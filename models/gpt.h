@@ -21,6 +21,7 @@ typedef struct GptConfig {
     bool                 untied_head;   /* head.weight instead of wte.weight for the logits */
     uint32_t             accumulate;    /* micro-batches a step; 0 or 1: no accumulation */
     uint32_t             batch, length; /* constant B and T; 0: symbols */
+    uint32_t             likely_batch, likely_length; /* hints for the symbols; 0: none */
     StoaOptimizerOptions optimizer;
 } GptConfig;
 

@@ -183,6 +183,7 @@ StoaStatus model_lenet_build(StoaProgram *program, const LenetConfig *config) {
     if (model_lenet_problem(config) != NULL) return STOA_INVALID;
     Builder builder = {.program = program, .dtype = config->dtype};
     builder.batch = stoa_dim_symbol(program, "B");
+    if (config->likely_batch > 0) stoa_dim_hint(program, builder.batch, config->likely_batch);
     train_graph(&builder, &config->optimizer);
     reading_graphs(&builder);
     return stoa_program_check(program);

@@ -14,6 +14,7 @@
 typedef struct LenetConfig {
     StoaDtype            dtype; /* f32 or f64; images are converted */
     StoaOptimizerOptions optimizer;
+    uint32_t             likely_batch; /* a hint for the symbol B; 0: none */
 } LenetConfig;
 
 /* SGD with Nesterov momentum 0.9 and decay 1e-4. */

@@ -65,10 +65,11 @@ static void signature(FILE *f, int opcode, bool api) {
         fprintf(f, ", %s%s", c_type(attr->kind), attr->name);
         if (is_list(attr->kind)) fprintf(f, ", uint32_t %s_count", attr->name);
     }
-    if (!single && info->results == OP_MANY)
-        fprintf(f, ", StoaValue *out_%s", outs[0]);
-    else
-        for (int i = 0; i < results && !single; i++) fprintf(f, ", StoaValue *out_%s", outs[i]);
+    bool listed = info->results == OP_MANY || info->results == OP_ANY;
+    if (!single && listed) fprintf(f, ", StoaValue *out_%s", outs[0]);
+    if (info->results == OP_ANY) fprintf(f, ", uint32_t %s_count", outs[0]);
+    for (int i = 0; i < results && !single && !listed; i++)
+        fprintf(f, ", StoaValue *out_%s", outs[i]);
     fprintf(f, ")");
 }
 
@@ -153,9 +154,11 @@ static void body(FILE *f, int opcode) {
                 many_count, attrs);
         return;
     }
-    if (info->results == OP_MANY) {
+    if (info->results == OP_MANY || info->results == OP_ANY) {
+        char given[48];
+        snprintf(given, sizeof given, "%s_count", outs[0]);
         fprintf(f, "    api_op_many(program, %d, %s, %s, %s, out_%s, %s);\n}\n\n", opcode, operands,
-                many_count, attrs, outs[0], many_count);
+                many_count, attrs, outs[0], info->results == OP_ANY ? given : many_count);
         return;
     }
     if (results > 0) fprintf(f, "    StoaValue outs[%d];\n", results);
@@ -185,7 +188,7 @@ static void reference(FILE *f) {
         const OpInfo *info = &op_infos[opcode];
         fprintf(f, "| `%s` | %s%s | %s%s | ", info->name, info->operands,
                 info->operands_max == OP_MANY ? " ..." : "", info->outs,
-                info->results == OP_MANY ? " ..." : "");
+                info->results >= OP_ANY ? " ..." : "");
         for (uint32_t i = 0; i < info->attrs_count; i++)
             fprintf(f, "%s`%s`%s", i ? ", " : "", info->attrs[i].name,
                     info->attrs[i].required ? "" : "?");

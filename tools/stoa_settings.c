@@ -149,6 +149,12 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->device = stoa_config_text(config, "device", "cpu");
     settings->compute =
         stoa_config_choice(config, "compute", computes, 0) == 1 ? STOA_BF16 : STOA_NONE;
+    settings->memory_budget = stoa_config_bytes(config, "memory_budget", 0);
+    if (settings->memory_budget != 0) { /* hints say what it is judged by */
+        settings->gpt.likely_batch = settings->text.batch;
+        settings->gpt.likely_length = settings->text.context;
+        settings->lenet.likely_batch = settings->images.batch;
+    }
     int code = cli_finish(cli);
     if (code != CLI_OK) return code;
     if (!is_device(settings->device))

@@ -20,6 +20,7 @@ typedef struct Settings {
     uint32_t         lanes;
     const char      *device; /* as in StoaCompileOptions, like compute */
     StoaDtype        compute;
+    uint64_t         memory_budget;
     bool             resume, overwrite, json, quiet;
     const char      *out;     /* NULL: not given */
     const char      *weights; /* initial ones; NULL: drawn from the seed */

@@ -72,6 +72,7 @@ const CliOption train_options[] = {
     {NULL, NULL, NULL, "Machine and output"},
     {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
     {"compute", "as-written|bf16", "as-written", "what matrix products of f32 compute in"},
+    {"memory-budget", "BYTES", "0: any", "most that intermediates may take: 96MiB, 1.5GiB"},
     {"lanes", "N", "0: one per core", "worker threads"},
     {"config", "FILE", NULL, "settings as TOML, with the names above"},
     {"json", NULL, NULL, "progress and summary as JSON lines on stdout"},
@@ -277,6 +278,7 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     options.seed = settings->train.seed;
     options.device = settings->device;
     options.compute = settings->compute;
+    options.memory_budget = settings->memory_budget;
     StoaStatus status = stoa_program_create(cli->context, &program);
     if (status == STOA_OK) status = settings_build(settings, program);
     snprintf(path, sizeof path, "%s/program.stoa", run);

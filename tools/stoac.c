@@ -4,14 +4,14 @@
  *     -r STEP[,...]    run systems, or `compile`; what they need runs before them
  *     -d NAME          print the program after each run of a system  -fno-NAME  leave it out
  *     --binary         write the binary form                         --check    verify all rows
- *     --target cpu     expand for the CPU back end                   --fuel N   rewrites allowed
+ *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print the loops of each kernel                --steps    its schedule
+ *     --kernels        print the loops of each kernel, --source their CUDA C   --steps  schedules
  *     --explain        loops and estimates before and after each step   --measure  time each
  *     --search FILE    search for schedules by measuring, keep them in a file of this machine
  *     --schedule FILE  take schedules from a file (systems/schedule_text.h), `none`: no schedule
- *     --bisect         find the first rewrite after which --check or --expect fails
- *     --expect TEXT    fail unless TEXT appears in the printed result
+ *     --peak           what each graph keeps, at most     --memory-budget BYTES  recompute to fit
+ *     --bisect         the first rewrite after which it fails   --expect TEXT  which must appear
  * Diagnostics go to stderr. Exit status: 0 good, 1 errors, 2 wrong usage. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,29 +20,35 @@
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
+#include "gpu/run.h"
+#include "systems/fit.h"
 #include "systems/runner.h"
 #include "text/binary.h"
 #include "text/check.h"
 #include "text/messages.h"
 #include "text/parse.h"
+#include "text/peak.h"
 #include "text/print.h"
 
 typedef struct Options {
     const char    *file, *out, *steps, *expect;
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
-    bool           types, binary, check, mem, time, target, bisect, narrow;
+    uint64_t       budget;
+    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak;
     StoacSchedules schedules;
 } Options;
 
+enum { PEAK_ROWS = 40 };
 static Arena *arena;
 
 static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
-                "             [--binary] [--check] [--target cpu] [--mem] [--time]\n"
-                "             [--kernels] [--steps] [--explain] [--schedule FILE]\n"
+                "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
+                "             [--peak] [--memory-budget BYTES]\n"
+                "             [--kernels] [--source] [--steps] [--explain] [--schedule FILE]\n"
                 "             [--search FILE] [--measure] [--fuel N] [--bisect] [--expect TEXT]\n"
                 "STEPS: `compile`, or systems with commas between them; NAME: one of them:\n");
     for (int kind = 0; kind < SYSTEM_COUNT; kind++)
@@ -79,8 +85,10 @@ static bool read_flag(Options *o, String flag) {
                  {"--check", &o->check},
                  {"--mem", &o->mem},
                  {"--time", &o->time},
+                 {"--peak", &o->peak},
                  {"--bisect", &o->bisect},
                  {"--kernels", &o->schedules.kernels},
+                 {"--source", &o->schedules.source},
                  {"--steps", &o->schedules.steps},
                  {"--explain", &o->schedules.explain},
                  {"--measure", &o->schedules.measure}};
@@ -88,10 +96,16 @@ static bool read_flag(Options *o, String flag) {
         if (str_same(flag, str_of(flags[i].name))) return *flags[i].flag = true;
     return false;
 }
+static bool read_target(Options *o, String name) {
+    o->cpu = str_same(name, STR("cpu"));
+    o->cuda = str_same(name, STR("cuda"));
+    return o->cpu || o->cuda;
+}
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o",     "-r",         "--expect", "--target",
-                                        "--fuel", "--schedule", "--search", "--compute"};
+    static const char *const names[] = {"-o",       "-r",        "--expect",
+                                        "--target", "--fuel",    "--schedule",
+                                        "--search", "--compute", "--memory-budget"};
     int64_t                  fuel = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -107,10 +121,12 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->schedules.file = value;
     else if (str_same(name, STR("--search")))
         o->schedules.search = value;
+    else if (str_same(name, STR("--memory-budget")))
+        *out_good = value != NULL && str_to_bytes(str_of(value), &o->budget);
     else if (str_same(name, STR("--compute")))
         o->narrow = *out_good = value != NULL && str_same(str_of(value), STR("bf16"));
     else if (str_same(name, STR("--target")))
-        o->target = *out_good = value != NULL && str_same(str_of(value), STR("cpu"));
+        *out_good = value != NULL && read_target(o, str_of(value));
     else {
         *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
         o->fuel = (uint32_t)fuel;
@@ -137,6 +153,8 @@ static int read_options(Options *o, int argc, char **argv) {
         if (code != 0) return code;
         if (!good) return usage("what is ", argv[i < argc ? i : argc - 1]);
     }
+    if (o->peak && o->steps == NULL) o->steps = "compile";
+    o->cpu |= o->peak && !o->cuda;
     return o->file == NULL ? usage("a file is needed", "") : 0;
 }
 
@@ -206,22 +224,38 @@ static bool run_steps(Runner *runner, String steps) {
     }
     return true;
 }
+/* The peak of each graph, at the hints of its sizes. */
+static bool print_peaks(Runner *runner) {
+    World *world = runner->ctx.world;
+    for (uint32_t row = 1; row < world->code.graphs.table.count; row++) {
+        Plan *plan = fit_plan(runner, (GraphId){row}, NULL, 0, true, &world->diags);
+        if (plan == NULL) return false;
+        if (row > 1) printf("\n");
+        put(stdout, text_peak(arena, plan, PEAK_ROWS));
+        plan_close(plan);
+    }
+    return true;
+}
 /* Runs the steps on the world; out_fuel is what they left. out_again: do it on a fresh one. */
 static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet, uint32_t *out_fuel,
                       bool *out_again) {
     Target         target;
     Runner         runner;
     StoacSchedules schedules = o->schedules;
-    if (o->target) { cpu_describe(&target, true); }
-    runner_open(&runner, world, o->target ? &target : NULL);
+    Target        *known = o->cpu || o->cuda ? &target : NULL;
+    if (o->cpu) cpu_describe(&target, true);
+    if (o->cuda) gpu_describe(&target, true);
+    runner_open(&runner, world, known);
     runner.ctx.narrow = o->narrow ? DTYPE_BF16 : DTYPE_NIL;
+    runner.ctx.budget = o->budget;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;
     runner.context = (void *)(uintptr_t)o;
     if (quiet) schedules = (StoacSchedules){.file = schedules.file};
-    stoac_schedules_begin(&schedules, arena, &runner, o->target ? &target : NULL);
+    stoac_schedules_begin(&schedules, arena, &runner, known);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
+    if (good && o->peak && !quiet) good = print_peaks(&runner);
     *out_again = !quiet && !stoac_schedules_end(&schedules, &runner) && good;
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
@@ -316,7 +350,7 @@ int main(int argc, char **argv) {
     }
     good = good && holds(&options, world);
     uint64_t begin = os_clock_ns();
-    status = good ? write_world(&options, world) : 1;
+    status = !good ? 1 : options.peak && options.out == NULL ? 0 : write_world(&options, world);
     double ns = (double)(os_clock_ns() - begin), rows = world->code.ops.table.count;
     if (options.time)
         fprintf(stderr, "%-14s %10.3f ms %8.1f ns/row\n", "write", ns / 1e6, ns / rows);

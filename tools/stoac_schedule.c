@@ -7,6 +7,7 @@
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
+#include "gpu/emit.h"
 #include "systems/schedule.h"
 #include "text/messages.h"
 #include "text/print_loops.h"
@@ -83,7 +84,7 @@ static void tell(StoacSchedules *schedules) {
 static String open_measure(StoacSchedules *schedules, Target *target) {
     EmitMeasure *measure = &schedules->measuring;
     JitOptions   options = {.level = JIT_HOST};
-    if (target == NULL) {
+    if (target == NULL || target->threads) {
         fprintf(stderr, "stoac: --search and --measure need --target cpu\n");
         exit(2);
     }
@@ -166,7 +167,7 @@ void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runn
     ctx->scheduler = schedules->search != NULL ? search_and_tell : measure_and_tell;
     ctx->scheduler_context = schedules;
 }
-bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
+bool stoac_schedules_end(StoacSchedules *schedules, Runner *runner) {
     const Loops *loops = &runner->loops;
     uint32_t     left = schedules->searching.left;
     if (schedules->search != NULL)
@@ -182,6 +183,11 @@ bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner) {
         KernelId kernel = {row}, same = loops->kernels.same[row];
         String   name = str_format(schedules->arena, "k%u", row);
         if (schedules->kernels) put(text_print_kernel(schedules->arena, loops, kernel, name.data));
+        if (schedules->source && same.row == row) {
+            String source = gpu_emit_text(schedules->arena, &runner->loops, kernel);
+            printf("// %.*s\n", STR_ARGS(name));
+            put(source);
+        }
         if (!schedules->steps) continue;
         if (same.row != row) {
             printf("# k%u is the same as k%u\n", row, same.row);

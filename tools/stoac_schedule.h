@@ -10,6 +10,7 @@
 typedef struct StoacSchedules {
     const char *file;    /* where they come from, `none`: loops stay as they are; NULL: the rules */
     bool        kernels; /* print loops, */
+    bool        source;  /* the CUDA C of them, */
     bool        steps;   /* schedules, */
     bool        explain; /* loops and estimates before and after each step */
     bool        measure; /* the time of each kernel */
@@ -26,6 +27,6 @@ typedef struct StoacSchedules {
 /* Sets the scheduler of a runner; schedules outlive it. target: its own, NULL: none. */
 void stoac_schedules_begin(StoacSchedules *schedules, Arena *arena, Runner *runner, Target *target);
 /* Prints what was asked for. False: a search wants the same program once more. */
-bool stoac_schedules_end(StoacSchedules *schedules, const Runner *runner);
+bool stoac_schedules_end(StoacSchedules *schedules, Runner *runner);
 
 #endif

@@ -8,7 +8,7 @@
  *     ;! KIND words  a diagnostic expected on this line, or anywhere when the line holds only this;
  *                    the words appear in its message in this order
  *     ; show types   annotate results; `; show NAME` prints one graph; `; target cpu` sets a target
- *     ; compute bf16 what matrix products compute in
+ *     ; compute bf16 what matrix products compute in; `; budget 96KiB` bounds the intermediates
  *     ; run ...      computes it; then `;=` lines are values (stoacheck_run.c)
  * Every other diagnostic fails. STOA_BLESS=1 rewrites the exact lines; with CI set that is
  * refused. */
@@ -41,6 +41,7 @@ typedef struct Case {
     String      steps;       /* "infer,expand" */
     String      graph;       /* to show; empty: all */
     bool        types, target, narrow;
+    uint64_t    budget; /* bytes of intermediates; 0: any */
     String      run; /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
     Expected    expected[EXPECTED_MAX];
@@ -185,6 +186,8 @@ static void read_directive(Case *c, String line) {
         c->graph = line;
     if (str_same(word, STR("target"))) c->target = true;
     if (str_same(word, STR("compute"))) c->narrow = true;
+    if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
+        fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
     if (str_same(word, STR("size"))) push_line(&c->sizes, line);
     if (str_same(word, STR("input"))) push_line(&c->inputs, trim(line));
@@ -347,6 +350,7 @@ static void run_case(Case *c, String source, bool bless) {
     if (c->target) cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
     runner.ctx.narrow = c->narrow ? DTYPE_BF16 : DTYPE_NIL;
+    runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);
     good = good && run_steps(c, &runner);

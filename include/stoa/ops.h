@@ -197,6 +197,8 @@ STOA_API StoaValue stoa_reduce_scatter(StoaProgram *program, StoaValue x, int64_
 STOA_API StoaValue stoa_permute(StoaProgram *program, StoaValue x, int64_t shift, const char *mesh_axis);
 /* position of this rank on a mesh axis (i64 scalar) */
 STOA_API StoaValue stoa_rank_id(StoaProgram *program, const char *mesh_axis);
+/* the slices of x along an axis, one a result. axis: removed from the shape; its size is the number of results */
+STOA_API void stoa_unstack(StoaProgram *program, StoaValue x, int64_t axis, StoaValue *out_ys, uint32_t ys_count);
 /* x x */
 STOA_API StoaValue stoa_square(StoaProgram *program, StoaValue x);
 /* 1 / x */

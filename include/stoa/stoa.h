@@ -85,7 +85,7 @@ typedef struct StoaContextOptions {
     StoaLogFn   *log;        /* warnings and notes; NULL: dropped */
     StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc if linked in, else aligned_alloc */
     StoaFreeFn  *release;
-    void        *user; /* for the three functions */
+    void        *user;         /* for the three functions */
     const char  *kernel_cache; /* folder where compiled kernels are kept, made if missing; NULL:
                                   they are compiled anew in each process */
 } StoaContextOptions;
@@ -133,6 +133,8 @@ STOA_API STOA_MUST_USE StoaStatus stoa_program_check(StoaProgram *program);
 STOA_API StoaDim stoa_dim(StoaProgram *program, int64_t size);
 STOA_API StoaDim stoa_dim_symbol(StoaProgram *program, const char *name);
 STOA_API void    stoa_dim_range(StoaProgram *program, StoaDim symbol, int64_t low, int64_t high);
+/* A size that the symbol is likely to have: what estimates and memory budgets go by. */
+STOA_API void    stoa_dim_hint(StoaProgram *program, StoaDim symbol, int64_t size);
 STOA_API StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b);
 STOA_API StoaDim stoa_dim_sub(StoaProgram *program, StoaDim a, StoaDim b);
 STOA_API StoaDim stoa_dim_mul(StoaProgram *program, StoaDim a, StoaDim b);
@@ -167,6 +169,41 @@ STOA_API StoaValue stoa_constant_data(StoaProgram *program, StoaDtype dtype, con
 /* Gradients of the scalar y with respect to each of xs; may itself be differentiated. */
 STOA_API void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint32_t count,
                              StoaValue *out_gradients);
+
+/* More derivatives, any of which may be differentiated again; costs are in passes through the rows
+ * between xs and y. A direction has the type of its x. A wrong call gives value 0 (see
+ * stoa_program_check), out arrays are the caller's. Control flow: not yet through Taylor mode.
+ *
+ * jvp: the derivative of y along the directions, of the type of y. About two passes. */
+STOA_API StoaValue stoa_jvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                            const StoaValue *directions, uint32_t count);
+/* vjp: the gradients of the sum of y times weight, which has the type of y. Three passes. */
+STOA_API void stoa_vjp(StoaProgram *program, StoaValue y, StoaValue weight, const StoaValue *xs,
+                       uint32_t count, StoaValue *out_gradients);
+/* hvp: the Hessian of the scalar y times the directions, one value shaped like each x. Forward over
+ * reverse, about six passes; no Hessian is built. */
+STOA_API void stoa_hvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                       const StoaValue *directions, uint32_t count, StoaValue *out_products);
+/* jacobian: d y / d x, of shape y + x; x has constant sizes. hessian: of the scalar y, of shape
+ * x + x. As many streams through each row as x has elements: for small x. */
+STOA_API StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x);
+STOA_API StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x);
+/* taylor: coefficients 1..order (at most 12) of y(x + t direction) in t: coefficient k is the k-th
+ * derivative over k!. Directions shaped [R] + their x are R at once: results are [R] + y; with sum,
+ * the last is added up over them, which costs one stream instead of R. A pass for each stream. */
+STOA_API void stoa_taylor(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                          const StoaValue *directions, uint32_t count, bool sum,
+                          StoaValue *out_coefficients, uint32_t order);
+/* derivatives: sums of partial derivatives of y in the coordinates of x, the elements of its last
+ * axis, whose letters are in axes: of[i] is "t", "xx", "xxx-2*xy", "laplacian" or "bilaplacian"
+ * (orders up to 12), and out[i] has the type of y. A coordinate moves in all rows of x at once: if
+ * rows of y depend on their own row of x only, the derivatives are those of each point. Everything
+ * that is asked for in one x shares its streams, over several calls too; a sum takes one for its
+ * highest order, so a Laplacian in d coordinates takes d + 2. */
+STOA_API void stoa_derivatives(StoaProgram *program, StoaValue y, StoaValue x, const char *axes,
+                               const char *const *of, StoaValue *out, uint32_t count);
+STOA_API StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x);
+
 STOA_API void stoa_output(StoaProgram *program, const char *name, StoaValue value);
 STOA_API void stoa_name(StoaProgram *program, StoaValue value, const char *name); /* for reading */
 /* Shape queries; rank 0 and nil for value 0. */
@@ -186,20 +223,28 @@ typedef struct StoaTensor {
 } StoaTensor;
 
 typedef struct StoaCompileOptions {
-    size_t   size;
-    uint64_t seed;        /* of the initial values */
-    bool     interpreter; /* run on the reference interpreter: slow, the oracle */
-    bool     no_fusion;   /* a prebuilt kernel for each operator; also what happens, with a
+    size_t      size;
+    uint64_t    seed;        /* of the initial values */
+    bool        interpreter; /* run on the reference interpreter: slow, the oracle */
+    bool        no_fusion;   /* a prebuilt kernel for each operator; also what happens, with a
                              warning, where LLVM cannot be loaded */
-    const char *device;   /* "cpu" (the same as NULL), "cuda" or "cuda:N": a GPU, where state and
+    const char *device;      /* "cpu" (the same as NULL), "cuda" or "cuda:N": a GPU, where state and
                              intermediates then live. STOA_DEVICE_FAILED or STOA_UNSUPPORTED if
                              there is none, or its libraries are missing */
-    StoaDtype   compute;  /* STOA_BF16: matrix products, convolutions and attention of f32 take
+    StoaDtype   compute;     /* STOA_BF16: matrix products, convolutions and attention of f32 take
                              their operands in it and add up in f32; parameters, optimizer and
                              all else stay f32. STOA_NONE: as the program is written */
+    uint64_t    memory_budget; /* bytes; 0: none. What a run of a graph keeps between operators
+                               (arena_bytes of StoaMemoryReport) stays within it: values are
+                               computed again where that saves most for the least work, with the
+                               same bits. Not counted, because it does not change: parameters and
+                               optimizer state, inputs and outputs, work memory inside kernels.
+                               Symbolic sizes count as their hints (stoa_dim_hint). STOA_INVALID,
+                               with the least number that would do, if it cannot be met; a run at
+                               sizes that need more fails with STOA_INVALID as well */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0 }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,
@@ -236,6 +281,20 @@ typedef struct StoaMemoryReport {
     uint32_t launches;          /* of that plan */
 } StoaMemoryReport;
 STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
+
+/* What a graph will need, before it runs. */
+typedef struct StoaMemoryPeak {
+    uint64_t    arena_bytes;       /* planned intermediates */
+    uint64_t    arena_floor_bytes; /* most of them alive at once */
+    uint32_t    launch, launches;  /* at which of how many that is */
+    const char *text;              /* a table of the values alive there: sizes, birth, last use */
+    const char *svg;               /* the bytes alive, launch by launch */
+} StoaMemoryPeak;
+/* Plans without running or keeping the plan: of inputs only dtypes and shapes are read; NULL: every
+ * size as its hint says. Budgets do not stop it. Texts live until the next report. */
+STOA_API STOA_MUST_USE StoaStatus stoa_memory_peak(StoaSession *session, const char *graph,
+                                                   const StoaTensor *inputs, uint32_t inputs_count,
+                                                   StoaMemoryPeak *out_peak);
 
 /* Where the time of the runs so far went, by operator, longest first; text lives until the next
  * report. Collected only after stoa_profile(session, true). */
@@ -423,10 +482,12 @@ STOA_API STOA_MUST_USE StoaStatus stoa_config_read(StoaConfig *config, const cha
 STOA_API STOA_MUST_USE StoaStatus stoa_config_flags(StoaConfig *config, int count,
                                                     char *const *words, const char **rest,
                                                     int *out_rest_count);
-STOA_API int64_t     stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high,
-                                     int64_t preset);
-STOA_API double      stoa_config_float(StoaConfig *config, const char *key, double low, double high,
-                                       double preset);
+STOA_API int64_t stoa_config_int(StoaConfig *config, const char *key, int64_t low, int64_t high,
+                                 int64_t preset);
+STOA_API double  stoa_config_float(StoaConfig *config, const char *key, double low, double high,
+                                   double preset);
+/* A number of bytes, or one with a unit: "96MiB", "1.5GiB", "2GB". */
+STOA_API uint64_t    stoa_config_bytes(StoaConfig *config, const char *key, uint64_t preset);
 STOA_API bool        stoa_config_bool(StoaConfig *config, const char *key, bool preset);
 STOA_API const char *stoa_config_text(StoaConfig *config, const char *key, const char *preset);
 /* The position of the value among names (NULL-terminated). */

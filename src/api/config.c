@@ -81,6 +81,7 @@ typedef struct Getting { /* one lookup, in memory so that an unwind keeps it */
     const char        *key_text, *text;
     const char *const *names;
     int64_t            low, high, integer;
+    uint64_t           bytes;
     double             low_f, high_f, number;
     bool               flag;
     int                choice;
@@ -129,6 +130,17 @@ double stoa_config_float(StoaConfig *config, const char *key, double low, double
     Getting g = {.config = config, .key_text = key, .low_f = low, .high_f = high, .number = preset};
     get(&g, get_float);
     return g.number;
+}
+
+static void get_bytes(Getting *g) {
+    StoaConfig *config = g->config;
+    g->bytes = config_bytes(&config->config, g->key, g->bytes, &config->context->diags);
+    remember(config, g->key_text, str_format(config->arena, "%llu", (unsigned long long)g->bytes));
+}
+uint64_t stoa_config_bytes(StoaConfig *config, const char *key, uint64_t preset) {
+    Getting g = {.config = config, .key_text = key, .bytes = preset};
+    get(&g, get_bytes);
+    return g.bytes;
 }
 
 static void get_bool(Getting *g) {

@@ -173,6 +173,13 @@ void stoa_dim_range(StoaProgram *program, StoaDim symbol, int64_t low, int64_t h
         api_misuse(program->context, "stoa_dim_range",
                    "no number is in this range and keeps what is known of the symbol already");
 }
+void stoa_dim_hint(StoaProgram *program, StoaDim symbol, int64_t size) {
+    Dims *dims = &program->world->dims;
+    if (symbol.id == 0 || dims->rows.kind[symbol.id] != DIM_SYMBOL || size <= 0)
+        api_misuse(program->context, "stoa_dim_hint", "needs a symbol and a size above 0");
+    else
+        dims_set_hint(dims, (DimId){symbol.id}, size);
+}
 StoaDim stoa_dim_add(StoaProgram *program, StoaDim a, StoaDim b) {
     return make_dim(program, dims_add, a, b);
 }
@@ -199,6 +206,12 @@ static bool attr_word(StoaProgram *program, const AttrInfo *info, const ApiAttr 
     case ATTR_FLOAT: *out = word_of_f64(attr->number); return true;
     case ATTR_STR:
         *out = strings_add(&program->world->strings, str_of(attr->text ? attr->text : "")).row;
+        return true;
+    case ATTR_STRS:
+        if (!list_fits(program, attr)) return false;
+        for (uint32_t i = 0; i < attr->count; i++)
+            rows[i] = strings_add(&program->world->strings, str_of(attr->texts[i])).row;
+        *out = build_ints(&program->build, rows, attr->count);
         return true;
     case ATTR_INTS:
         if (!list_fits(program, attr)) return false;
@@ -242,7 +255,7 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
     }
     for (uint32_t i = 0; i < info->attrs_count && good; i++)
         good = attr_word(program, &info->attrs[i], &attrs[i], &words[i]);
-    if (info->results != OP_MANY) results = 0; /* the schema says how many there are */
+    if (info->results < OP_ANY) results = 0; /* the schema says how many there are */
     if (good) *out_op = build_row(&program->build, (Opcode)opcode, ids, count, words, results);
     scratch_end(scratch);
     return good;

@@ -23,12 +23,13 @@ struct StoaProgram {
 
 /* One attribute as the generated builders pass it; which member counts is said by the schema. */
 typedef struct ApiAttr {
-    int64_t        integer;
-    double         number;
-    const char    *text;
-    const int64_t *ints;
-    const StoaDim *dims;
-    uint32_t       count;
+    int64_t            integer;
+    double             number;
+    const char        *text;
+    const int64_t     *ints;
+    const StoaDim     *dims;
+    const char *const *texts;
+    uint32_t           count;
 } ApiAttr;
 /* For the failure branch of a builder's guard: the program is broken, and checking it says why. */
 void      api_broken(StoaProgram *program);

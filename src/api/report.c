@@ -1,7 +1,10 @@
-/* Reports: what a file holds (inspect), and what was found on this machine (doctor). A file is
+/* Reports: what a file holds (inspect), what a graph will keep in memory (peak), and what was found
+ * on this machine (doctor). A file is
  * recognised by its first bytes and read by the same checked readers as everywhere else, so
  * inspecting a hostile file is as safe as loading it. */
-#include "api/internal.h"
+#include "api/session.h"
+
+#include <math.h>
 
 #include "arena/block.h"
 #include "arena/os.h"
@@ -10,11 +13,16 @@
 #include "formats/json.h"
 #include "formats/safetensors.h"
 #include "gpu/doctor.h"
+#include "systems/fit.h"
 #include "text/binary.h"
+#include "text/peak.h"
 #include "text/print.h"
 #include "train/checkpoint.h"
+#include "train/plot.h"
 #include "train/tokenizer.h"
 #include "train/tokens.h"
+
+enum { PEAK_ROWS = 40 };
 
 static void add_bytes(Text *text, uint64_t bytes) {
     if (bytes < 10000)
@@ -204,6 +212,76 @@ StoaStatus stoa_inspect(StoaContext *context, const char *path, const char **out
     if (status == STATUS_OK) *out_text = text_done(&text).data;
     arena_guard_end(&guard);
     return status == STATUS_OK ? STOA_OK : api_fail(context, NULL, status);
+}
+
+/* --- peak ------------------------------------------------------------------------------------- */
+/* The bytes alive over the launches, and the budget if there is one. */
+static String plot_plan(Arena *out, const StoaSession *session, const Plan *plan) {
+    Scratch   scratch = scratch_begin(&out, 1);
+    uint32_t  count = plan->launches.table.count - 1;
+    uint64_t *launches = ARENA_ARRAY(scratch.arena, uint64_t, count + 1);
+    double   *mib = ARENA_ARRAY(scratch.arena, double, count + 1);
+    uint64_t  budget = session->runner.ctx.budget;
+    for (uint32_t i = 0; i < count; i++) {
+        launches[i] = i + 1;
+        mib[i] = (double)plan->launches.live[i + 1] / 0x1p20;
+    }
+    StrId    name = session->world->code.graphs.name[plan->graph.row];
+    PlotLoss plot = {.title = str_format(scratch.arena, "intermediates of %.*s",
+                                         STR_ARGS(strings_get(&session->world->strings, name))),
+                     .subtitle = str_format(scratch.arena, "planned arena %.1f MiB",
+                                            (double)plan->arena_bytes / 0x1p20),
+                     .steps = launches,
+                     .train = mib,
+                     .count = count,
+                     .reference = budget != 0 ? (double)budget / 0x1p20 : NAN,
+                     .reference_label = STR("budget"),
+                     .x_label = STR("launch"),
+                     .y_label = STR("MiB"),
+                     .series = STR("alive")};
+    String   svg = plot_loss(out, &plot);
+    scratch_end(scratch);
+    return svg;
+}
+
+static Status report_peak(StoaSession *session, const char *name, const StoaTensor *inputs,
+                          uint32_t count, StoaMemoryPeak *out) {
+    Tensor  given[LIST_MAX];
+    Diags  *diags = &session->context->diags;
+    GraphId graph = session_graph(session, name);
+    if (!graph_id_some(graph)) return STATUS_NOT_FOUND;
+    if (session->interpreter || count > LIST_MAX) {
+        api_misuse(session->context, "stoa_memory_peak",
+                   session->interpreter ? "the interpreter plans no memory" : "too many inputs");
+        return STATUS_INVALID;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        given[i] = (Tensor){.dtype = (Dtype)inputs[i].dtype, .rank = inputs[i].rank};
+        memcpy(given[i].shape, inputs[i].shape, sizeof given[i].shape);
+    }
+    Plan *plan =
+        fit_plan(&session->runner, graph, inputs != NULL ? given : NULL, count, true, diags);
+    if (plan == NULL) return STATUS_INVALID;
+    arena_release(session->texts, (ArenaMark){0});
+    *out = (StoaMemoryPeak){.arena_bytes = plan->arena_bytes,
+                            .arena_floor_bytes = plan->floor_bytes,
+                            .launch = peak_launch(plan),
+                            .launches = plan->launches.table.count - 1};
+    out->text = text_peak(session->texts, plan, PEAK_ROWS).data;
+    out->svg = plot_plan(session->texts, session, plan).data;
+    plan_close(plan);
+    return STATUS_OK;
+}
+StoaStatus stoa_memory_peak(StoaSession *session, const char *graph, const StoaTensor *inputs,
+                            uint32_t inputs_count, StoaMemoryPeak *out_peak) {
+    ArenaGuard     guard;
+    StoaMemoryPeak peak = {0};
+    if (!ARENA_GUARD(&guard)) return api_unwound(session->context, session->world);
+    Status status = report_peak(session, graph, inputs, inputs_count, &peak);
+    arena_guard_end(&guard);
+    if (status != STATUS_OK) return api_fail(session->context, session->world, status);
+    *out_peak = peak;
+    return STOA_OK;
 }
 
 /* --- doctor ----------------------------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #include "arena/hash.h"
 #include "arena/os.h"
 #include "cpu/interp.h"
+#include "systems/fit.h"
 #include "systems/schedule_text.h"
 #include "tables/philox.h"
 
@@ -179,7 +180,12 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
         api_misuse(context, "stoa_compile", "compute must be STOA_NONE or STOA_BF16");
         return STATUS_INVALID;
     }
+    if (options->memory_budget != 0 && options->interpreter) {
+        api_misuse(context, "stoa_compile", "the interpreter plans no memory: no budget holds");
+        return STATUS_INVALID;
+    }
     session->runner.ctx.narrow = (Dtype)options->compute;
+    session->runner.ctx.budget = options->memory_budget;
     if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
     if (session->gpu != NULL) return device_compile(session);
@@ -345,19 +351,22 @@ static void grow(StoaSession *session, Block *block, size_t bytes) {
     block->bytes = bytes;
 }
 
-/* Beside the dims of the code, plans read those of the views that layout made. */
 static const ShapeProgram *graph_program(StoaSession *session, GraphId graph) {
-    const Views *views = session->runner.ctx.views;
-    ShapeRoots   roots = {0};
-    if (views != NULL)
-        roots = (ShapeRoots){.dims = views->offset,
-                             .dims_count = views->table.count,
-                             .lists = views->strides,
-                             .lists_count = views->table.count};
     if (session->programs[graph.row] == NULL)
-        session->programs[graph.row] = shape_program_make(session->arena, session->world, graph,
-                                                          &roots, &session->context->diags);
+        session->programs[graph.row] =
+            fit_shapes(session->arena, &session->runner, graph, &session->context->diags);
     return session->programs[graph.row];
+}
+/* Whether the plan keeps the promise of StoaCompileOptions.memory_budget. */
+static bool within_budget(StoaSession *session, const Plan *plan) {
+    uint64_t budget = session->runner.ctx.budget;
+    Diags   *diags = &session->context->diags;
+    if (budget == 0 || plan->arena_bytes <= budget) return true;
+    StrId name = session->world->code.graphs.name[plan->graph.row];
+    (void)diags_add(diags, DIAG_BUDGET_SIZES, 0,
+                    diags_str(diags, strings_get(&session->world->strings, name)),
+                    plan->arena_bytes, budget, 0);
+    return false;
 }
 
 static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
@@ -372,6 +381,7 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
         return false;
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
+    if (!within_budget(session, entry->plan)) return false;
     if (session->gpu != NULL) return device_bind(session, entry, program) == STATUS_OK;
     Status status =
         program->late

@@ -109,6 +109,25 @@ bool str_to_f64(String s, double *out_number) {
     return true;
 }
 
+bool str_to_bytes(String s, uint64_t *out_bytes) {
+    static const char *const units[] = {"",    "B",  "KiB", "MiB", "GiB",
+                                        "TiB", "kB", "MB",  "GB",  "TB"};
+    static const double      sizes[] = {1, 1, 0x1p10, 0x1p20, 0x1p30, 0x1p40, 1e3, 1e6, 1e9, 1e12};
+    size_t                   count = 0;
+    double                   number = 0;
+    while (count < s.count && strchr("0123456789.", s.data[count])) count++;
+    if (count == 0 || !str_to_f64((String){s.data, count}, &number)) return false;
+    String unit = {s.data + count, s.count - count};
+    while (unit.count != 0 && unit.data[0] == ' ') unit = (String){unit.data + 1, unit.count - 1};
+    for (size_t i = 0; i < LENGTH(units); i++) {
+        if (!str_same(unit, str_of(units[i]))) continue;
+        if (number * sizes[i] >= 0x1p63) return false;
+        *out_bytes = (uint64_t)(number * sizes[i]);
+        return true;
+    }
+    return false;
+}
+
 uint32_t str_distance(String a, String b) {
     size_t a_count = a.count < DISTANCE_BYTES ? a.count : DISTANCE_BYTES;
     size_t b_count = b.count < DISTANCE_BYTES ? b.count : DISTANCE_BYTES;

@@ -30,6 +30,8 @@ String str_format_list(Arena *out, const char *format, va_list args);
 /* Whole-string numbers; false if anything is left over or out of range. */
 bool str_to_i64(String s, int64_t *out_number);
 bool str_to_f64(String s, double *out_number);
+/* "1048576", "96KiB", "1.5 GiB", "2GB": bytes, rounded down; units up to T. */
+bool str_to_bytes(String s, uint64_t *out_bytes);
 /* Edit distance (Levenshtein, capped at 64 bytes a side), for "did you mean". */
 uint32_t str_distance(String a, String b);
 /* The closest of names within a third of its length, or an empty string. */

@@ -137,7 +137,9 @@ void cpu_describe(Target *out_target, bool compiles) {
                                           .caches = 3,
                                           .cache_bytes = {32 << 10, 1 << 20, 16 << 20},
                                           .gb_s = {250, 120, 60, 20},
-                                          .ghz = 3};
+                                          .ghz = 3,
+                                          .gflop_s = 50,
+                                          .launch_us = 2};
     if (kernels_isa(ISA_AVX512) != kernels_isa(ISA_AVX2)) out_target->machine.vector_bytes = 64;
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;

@@ -85,7 +85,7 @@ double emit_measure(void *context, Loops *loops, KernelId kernel) {
     double       us = -1;
     t.params = ARENA_ARRAY(arena, int64_t, loops->kernels.params_count[kernel.row] + 1);
     for (uint32_t i = 0; i < loops->kernels.params_count[kernel.row]; i++)
-        t.params[i] = loops_typical(loops, loops->params.symbol[first + i]);
+        t.params[i] = dims_typical(&loops->dims, loops->params.symbol[first + i]);
     Status status = emit_compile_kernel(arena, m->jit, loops, kernel, m->diags, &t.kernel);
     if (status == STATUS_OK && make_buffers(&t, arena, loops, kernel)) {
         t.extents = ARENA_ARRAY(arena, int64_t, t.kernel.phases_count + 1);

@@ -1,5 +1,5 @@
 /* Timing a kernel as it stands: compiled, and run on operands made up for typical sizes
- * (loops_typical). What searches for schedules decide with.
+ * (dims_typical). What searches for schedules decide with.
  *
  * It runs on the calling lane alone, whose processor time is taken, and the least of several
  * samples counts: what else runs on the machine disturbs little, and results do not depend on the

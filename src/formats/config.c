@@ -133,6 +133,14 @@ String config_str(Config *config, String key, String fallback, Diags *diags) {
     return fallback;
 }
 
+uint64_t config_bytes(Config *config, String key, uint64_t fallback, Diags *diags) {
+    ConfigId id = config_find(config, key);
+    uint64_t bytes = fallback;
+    if (config_id_some(id) && !str_to_bytes(config->text[id.row], &bytes))
+        (void)config_refuse(config, id, "expected bytes, such as 1048576, 96MiB or 1.5GiB", diags);
+    return bytes;
+}
+
 size_t config_choice(Config *config, String key, const String *names, size_t names_count,
                      size_t fallback, Diags *diags) {
     ConfigId id = config_find(config, key);

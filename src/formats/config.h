@@ -65,8 +65,10 @@ int64_t config_i64(Config *config, String key, int64_t min, int64_t max, int64_t
                    Diags *diags);
 double  config_f64(Config *config, String key, double min, double max, double fallback,
                    Diags *diags); /* an INT is accepted */
-bool    config_bool(Config *config, String key, bool fallback, Diags *diags);
-String  config_str(Config *config, String key, String fallback, Diags *diags);
+/* Bytes as str_to_bytes reads them: a number, or text with a unit. */
+uint64_t config_bytes(Config *config, String key, uint64_t fallback, Diags *diags);
+bool     config_bool(Config *config, String key, bool fallback, Diags *diags);
+String   config_str(Config *config, String key, String fallback, Diags *diags);
 /* The number of the chosen name in names, else fallback; a wrong one is suggested a right one. */
 size_t config_choice(Config *config, String key, const String *names, size_t names_count,
                      size_t fallback, Diags *diags);

@@ -78,9 +78,12 @@ static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
  * teams hide what waits between the sums of a row; many rows need registers for the next one. */
 static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
-static uint16_t      team_of(int64_t groups, uint32_t most) {
-         uint16_t team = 1;
-         for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
+enum { SHARED_BYTES = 220 * 1024 }; /* of a multiprocessor, for held rows */
+/* Words that a thread with 64 registers holds without moving others to memory. */
+enum { WORDS_WELL = 48 };
+static uint16_t team_of(int64_t groups, uint32_t most) {
+    uint16_t team = 1;
+    for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
         team = team_sizes[i];
     return team;
 }
@@ -117,6 +120,27 @@ static bool is_aligned(const Loops *loops, KernelId kernel, const EmitPhase *pha
     }
     return true;
 }
+/* Rows that would fill the registers of a multiprocessor, or more, lie in its shared memory: two of
+ * them if they fit, so that one is read while the team of the other computes. */
+static void choose_shared(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                          const int64_t *params, EmitSetting *s) {
+    if (phase->held_bytes == 0 || phase->next_bytes != 0 || phase->rows ||
+        (s->held != 0 && s->team < EMIT_TEAM_MAX) || s->vector == 1)
+        return;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
+        if (phase->promoted[i] || phase->lane[i]) return;
+    int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
+    int64_t groups = (row + s->vector - 1) / s->vector;
+    for (int64_t team = EMIT_TEAM_MAX / 2; team <= EMIT_TEAM_MAX; team *= 2) {
+        int64_t held = (groups + team - 1) / team;
+        int64_t bytes = held * team * s->vector * phase->held_bytes;
+        if (held == 0 || held > UINT8_MAX || bytes > SHARED_BYTES * team / EMIT_TEAM_MAX) continue;
+        s->team = (uint16_t)team;
+        s->held = (uint8_t)held;
+        s->shared = true;
+        return;
+    }
+}
 /* How many threads work on a row, and whether they hold it. */
 static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                         const int64_t *params, EmitSetting *s) {
@@ -138,9 +162,15 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
         }
         if (s->held == 0) s->team = team_of(groups, 512);
     }
+    choose_shared(loops, kernel, phase, params, s);
     if (phase->leaves_count == 0) s->team = 1;
     s->block = s->team > 32 ? s->team : EMIT_BLOCK;
-    if (phase->rows && s->held != 0) s->blocks = (uint8_t)(1024 / s->block);
+    if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
+    if (phase->rows && s->held != 0) {
+        uint32_t words = s->held * s->vector * (phase->held_bytes + phase->next_bytes) / 4;
+        uint32_t threads = words > WORDS_WELL ? 512 : 1024; /* of 128 or 64 registers */
+        s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
+    }
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
@@ -161,7 +191,8 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
 }
 static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
-           a->held == b->held && a->blocks == b->blocks && a->wide == b->wide && a->full == b->full;
+           a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
+           a->full == b->full && a->shared == b->shared;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -169,16 +200,22 @@ static void put_instance(Text *out, const char *name, const EmitSetting *s, Stri
     text_addf(out,
               "#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
+              "#define SHARED %d\n#define AT(h) (SHARED ? (h) * TEAM + t : (h))\n"
               "#define ROWS _Pragma(\"unroll%s\")\n",
               name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
-              s->held != 0 ? "" : " 1");
+              s->shared,
+              s->held == 0 ? " 1"
+              : s->shared  ? " 2"
+                           : "");
     if (s->blocks != 0)
         text_addf(out, "#define BOUNDS BLOCK, %u\n", s->blocks);
     else
         text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
-    text_add(out, STR("#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
-                      "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef ROWS\n"));
+    text_add(
+        out,
+        STR("#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
+            "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -430,6 +467,8 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
                               .grid = {(uint32_t)grid, 1, 1},
                               .block = {s->block, 1, 1},
                               .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
+    if (s->shared)
+        out_launch->shared_bytes = (uint32_t)s->held * s->team * s->vector * phase->held_bytes;
     out_launch->args =
         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;

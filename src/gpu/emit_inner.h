@@ -51,6 +51,7 @@ typedef struct EmitPhase {
     uint8_t   *shared;      /* by position: threads read what others wrote */
     uint8_t   *lane;        /* by position: LANE buffer that is used */
     uint32_t   held_bytes;  /* of an element of the row, in registers */
+    uint32_t   next_bytes;  /* likewise of the next row, read ahead */
     uint32_t   vector;      /* most elements of a group */
     EmitAlign *aligns;
     uint32_t   aligns_count;
@@ -67,6 +68,7 @@ typedef struct EmitSetting {
     uint16_t team, block;
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     bool     wide, full;           /* full: every group is whole */
+    bool     shared;               /* held rows lie in shared memory, not in registers */
 } EmitSetting;
 
 typedef struct Emit {

@@ -46,12 +46,48 @@ void gpu_emit_visit(Loops *loops, Arena *scratch, uint32_t first, uint32_t last,
         arena_release(scratch, mark);
     }
 }
+/* Whether all coefficients are multiples of a group. */
+static bool in_whole_groups(const Dims *dims, DimId dim) {
+    if (dims_is_const(dims, dim)) return dims_const_value(dims, dim) % EMIT_GROUP_MAX == 0;
+    if (dims->rows.kind[dim.row] != DIM_POLY) return false;
+    for (uint32_t i = 0; i < dims->rows.rhs[dim.row]; i++)
+        if (dims->terms.coef[dims->rows.lhs[dim.row] + i] % EMIT_GROUP_MAX != 0) return false;
+    return true;
+}
+/* Whether an atom is the same for all elements of a group: the number of a run of whole groups. */
+static bool same_in_group(Dims *dims, DimId atom, DimId var) {
+    DimId step, rest, size = {dims->rows.rhs[atom.row]};
+    if (!dims_contains(dims, atom, var)) return true;
+    return dims->rows.kind[atom.row] == DIM_FLOORDIV && in_whole_groups(dims, size) &&
+           dims_is_const(dims, size) &&
+           dims_linear_in(dims, (DimId){dims->rows.lhs[atom.row]}, var, &step, &rest) &&
+           dims_is_const(dims, step) && dims_const_value(dims, step) == 1 &&
+           in_whole_groups(dims, rest);
+}
+static bool walks_in_groups(Dims *dims, DimId address, DimId var) {
+    int64_t step = 0;
+    if (dims->rows.kind[address.row] != DIM_POLY) return false;
+    for (uint32_t i = 0; i < dims->rows.rhs[address.row]; i++) {
+        uint32_t term = dims->rows.lhs[address.row] + i, mono = dims->terms.mono[term];
+        uint32_t first = dims->monos.first[mono], count = dims->monos.count[mono];
+        for (uint32_t k = first; k < first + count; k++) {
+            DimId atom = {dims->atoms.atom[k]};
+            if (atom.row == var.row && count == 1)
+                step += dims->terms.coef[term];
+            else if (atom.row == var.row || !same_in_group(dims, atom, var))
+                return false;
+        }
+    }
+    return step == 1;
+}
 bool gpu_emit_contiguous(Loops *loops, LoopAccess access, DimId var, DimId *out_rest) {
-    DimId coefficient;
-    return dims_linear_in(&loops->dims, loops_address(loops, access), var, &coefficient,
-                          out_rest) &&
-           dims_is_const(&loops->dims, coefficient) &&
-           dims_const_value(&loops->dims, coefficient) == 1;
+    Dims *dims = &loops->dims;
+    DimId coefficient, address = loops_address(loops, access);
+    if (dims_linear_in(dims, address, var, &coefficient, out_rest))
+        return dims_is_const(dims, coefficient) && dims_const_value(dims, coefficient) == 1;
+    if (!walks_in_groups(dims, address, var)) return false;
+    *out_rest = dims_sub(dims, address, var);
+    return dim_id_some(*out_rest);
 }
 
 /* --- leaves ----------------------------------------------------------------------------------- */
@@ -216,7 +252,11 @@ static void find_held(Planning *p) {
     for (uint32_t i = 0; i < p->phase->helds_count; i++) {
         EmitHeld held = p->phase->helds[i];
         if (held.uses < 2) continue;
-        p->phase->held_bytes += dtype_bytes((Dtype)p->loops->buffers.dtype[held.buffer.row]);
+        uint32_t bytes = dtype_bytes((Dtype)p->loops->buffers.dtype[held.buffer.row]);
+        bool     next =
+            p->loops->nodes.kind[held.scope] == NODE_LOOP && held.scope != p->phase->parallel;
+        p->phase->held_bytes += bytes;
+        p->phase->next_bytes += next ? bytes : 0;
         p->phase->helds[kept++] = held;
     }
     p->phase->helds_count = kept;

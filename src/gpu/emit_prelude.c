@@ -233,6 +233,21 @@ static const char memory[] = TEXT(
             }
             return y;
         } template <int N, class S, class I>
+        FN void fetch(Pack<S, N> *to, const S *p, I live) {
+            if constexpr (sizeof(S) * N % 16 == 0) {
+                if (live >= N) {
+                    for (int i = 0; i < (int)sizeof(S) * N; i += 16)
+                        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
+                                         (u32)__cvta_generic_to_shared((char *)to + i)),
+                                     "l"((const char *)p + i)
+                                     : "memory");
+                    return;
+                }
+            }
+            *to = ld<0, N>(p, live);
+        } FN void fetched() {
+            asm volatile("cp.async.wait_all;" ::: "memory");
+        } template <int N, class S, class I>
         FN void st(S *p, const Pack<S, N> &y, I live) {
             if (N == 1) {
                 *p = y.v[0];

@@ -177,7 +177,8 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
-    if (held != NULL) text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+    if (held != NULL)
+        text_addf(&e->text, "if constexpr (HELD) p%u = h%u[AT(h)]; else ", number, index);
     text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
@@ -330,6 +331,11 @@ static void declare_registers(Emit *e) {
                       gpu_emit_position(e, access_buffer(access)));
     }
 }
+/* What is known of the group at c0: elements inside the row, and the place of the first. */
+static void put_group(Emit *e, const EmitLeaf *leaf) {
+    text_addf(&e->text, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\nconst I v%u = c0;\n",
+              leaf->var.row);
+}
 static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
@@ -352,7 +358,7 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
                " if (HELD == 0 || c0 < n_leaf) {\n");
     else
         put(e, "ROWS\nfor (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
-    put(e, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    put_group(e, leaf);
     declare_registers(e);
     for (uint32_t row = first, end; row < last; row = end) {
         end = run_end(e, row, last);
@@ -398,27 +404,39 @@ static bool has_held(const Emit *e, uint32_t scope) {
     return false;
 }
 static void declare_held(Emit *e, uint32_t scope, char to) {
+    uint32_t before = 0; /* bytes of an element of the rows that lie before it in shared memory */
     for (uint32_t i = 0; i < e->phase->helds_count; i++) {
         const EmitHeld *held = &e->phase->helds[i];
+        Dtype           dtype = (Dtype)e->loops->buffers.dtype[held->buffer.row];
+        const char     *type = gpu_emit_stored(dtype);
         if (held->scope == scope)
-            text_addf(&e->text, "Pack<%s, V> %c%u[HELD ? HELD : 1];\n",
-                      gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]), to, i);
+            text_addf(&e->text,
+                      "#if SHARED\nPack<%s, V> *const %c%u = (Pack<%s, V> *)(s_held + %u * (HELD * "
+                      "TEAM * V));\n#else\nPack<%s, V> %c%u[HELD ? HELD : 1];\n#endif\n",
+                      type, to, i, type, before, type, to, i);
+        before += dtype_bytes(dtype);
     }
 }
 static void load_held(Emit *e, uint32_t scope, char to) {
     put(e, "const I n_leaf = ");
     gpu_emit_dim(e, e->phase->held_extent);
-    put(e, ";\nROWS\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n"
-           "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+    put(e, ";\nROWS\n"
+           "for (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n");
     for (uint32_t i = 0; i < e->phase->helds_count; i++) {
         const EmitHeld *held = &e->phase->helds[i];
         if (held->scope != scope) continue;
-        text_addf(&e->text, "%c%u[h] = ld<%d, V>(b%u + (", to, i,
-                  gpu_emit_only_read(e, held->buffer) ? 2 : 0, gpu_emit_position(e, held->buffer));
+        put(e, "{\n");
+        put_group(e, &e->phase->leaves[held->leaf]);
+        text_addf(&e->text, "%s *const from = b%u + (",
+                  gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]),
+                  gpu_emit_position(e, held->buffer));
         gpu_emit_dim(e, held->rest);
-        put(e, " + c0), live);\n");
+        text_addf(&e->text,
+                  " + c0);\nif constexpr (SHARED) fetch(&%c%u[AT(h)], from, live); "
+                  "else %c%u[h] = ld<%d, V>(from, live);\n}\n",
+                  to, i, to, i, gpu_emit_only_read(e, held->buffer) ? 2 : 0);
     }
-    put(e, "}\n");
+    put(e, "}\nif constexpr (SHARED) fetched();\n");
 }
 /* At the start of an iteration of a loop over rows: takes the row that was read during the last
  * one, and begins to read the next. */
@@ -548,7 +566,8 @@ static void put_held_back(Emit *e) {
             put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
             gpu_emit_dim(e, leaf->extent);
             put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
-                   "if (c0 < n_leaf) {\nconst I live = FULL || V == 1 ? (I)V : n_leaf - c0;\n");
+                   "if (c0 < n_leaf) {\n");
+            put_group(e, leaf);
             text_addf(&e->text, "st<V>(b%u + (", i);
             gpu_emit_dim(e, rest);
             text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);
@@ -601,6 +620,7 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.text = text_begin(arena);
     put_args(&e);
     put(&e, "extern \"C\" __global__ void __launch_bounds__(BOUNDS) NAME(const ARGS a) {\n");
+    put(&e, "#if SHARED\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
     if (phase->slots != 0) text_addf(&e.text, "__shared__ u64 s_sums[2][%u][32];\n", phase->slots);
     bool lanes = false;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) lanes |= phase->lane[i];

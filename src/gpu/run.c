@@ -64,12 +64,22 @@ void gpu_describe(Target *out_target, bool attention) {
                            .compiles = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
-                           .keeps = attention ? keeps : NULL};
+                           .keeps = attention ? keeps : NULL,
+                           .machine = {.lanes = 132, /* multiprocessors of an H100 */
+                                       .vector_bytes = 512,
+                                       .caches = 1,
+                                       .cache_bytes = {50 << 20},
+                                       .gb_s = {5500, 3000},
+                                       .ghz = 1.7,
+                                       .gflop_s = 3e5, /* between f32 and bf16 products */
+                                       .launch_us = 2}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
+    out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
+    out_target->places[OP_ATTENTION_GRAD] = 3;
 }
 
 /* --- the kit ---------------------------------------------------------------------------------- */

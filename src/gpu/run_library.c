@@ -346,16 +346,19 @@ static Status attention_run(const void *params, const RunCtx *ctx) {
     return gpu_attention_run(&step->shared->plan, &args, ctx->stream, ctx->diags);
 }
 
-/* Strides of [..., heads, rows, width]; an operand that cuDNN cannot take becomes a dense copy. */
-static GpuHeads heads_of(RunBinder *b, LaunchArg *arg) {
+static bool cudnn_takes(const LaunchArg *arg) {
     uint32_t       last = arg->rank - 1u;
     const int64_t *s = arg->strides, *dims = arg->dims;
-    uint64_t       align = arg->offset * 8 / dtype_bytes((Dtype)arg->dtype);
     bool           good = s[last] == 1 || dims[last] == 1;
     for (uint32_t i = 0; i < last; i++) good &= s[i] % 8 == 0 && (s[i] > 0 || dims[i] == 1);
     for (uint32_t i = 0; i + 3 < last; i++) good &= s[i] == s[i + 1] * dims[i + 1];
-    if (!good || align % 64 != 0) *arg = run_dense(b, arg);
-    s = arg->strides;
+    return good && arg->offset / dtype_bytes((Dtype)arg->dtype) % 8 == 0;
+}
+/* Strides of [..., heads, rows, width]; an operand that cuDNN cannot take becomes a dense copy. */
+static GpuHeads heads_of(RunBinder *b, LaunchArg *arg) {
+    uint32_t last = arg->rank - 1u;
+    if (!cudnn_takes(arg)) *arg = run_dense(b, arg);
+    const int64_t *s = arg->strides;
     return (GpuHeads){last >= 3 ? s[last - 3] : s[last - 2] * arg->dims[last - 2], s[last - 2],
                       s[last - 1]};
 }
@@ -392,6 +395,8 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     for (uint32_t i = 0; i < count; i++) {
         arg[order[backward][i]] = b->args[i];
         if (b->args[i].rank < 2 + (order[backward][i] != LSE)) return STATUS_UNSUPPORTED;
+        if (i >= b->operands && order[backward][i] != LSE && !cudnn_takes(&b->args[i]))
+            return STATUS_UNSUPPORTED;
     }
     for (uint32_t i = 0; i < count; i++)
         if (i != LSE) heads[i] = heads_of(b, &arg[i]);

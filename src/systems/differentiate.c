@@ -7,13 +7,14 @@
  * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
- * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it.
- * Operators with blocks are derive_control.c.
+ * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. taylor
+ * and derivatives rows go to taylor.c, operators with blocks to derive_control.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
  * derivative row. */
 #include "systems/derive_inner.h"
+#include "systems/taylor.h"
 
 /* Rules chain over values of nil type after an error, but need not understand them. */
 static void check_errors(Derive *d) { d->failed |= d->ctx->world->diags.errors != d->errors; }
@@ -34,6 +35,7 @@ static uint32_t old_row(const Derive *d, OpId row) {
 static void find_carriers(Derive *d) {
     const Code *code = d->build->code;
     uint32_t    count = 0;
+    d->carriers_count = 0;
     for (uint32_t row = d->first; row < d->rows; row++)
         count += code->ops.blocks_count[row] != 0 && derive_in_scope(d, row);
     d->carriers = ARENA_ARRAY(d->ctx->scratch, Carrier, count);
@@ -312,6 +314,79 @@ static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
     return !d.failed;
 }
 
+/* --- for Taylor mode -------------------------------------------------------------------------- */
+uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId *xs, uint32_t count,
+                            const ValueId *ys, uint32_t ys_count) {
+    Derive   d = begin_row(ctx, rw, op, NULL);
+    uint32_t values = rw->build.code->values.table.count;
+    uint8_t *any = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
+    for (uint32_t i = 0; i < ys_count; i++) {
+        memset(d.active, 0, values);
+        derive_mark(&d, xs, count, &ys[i], 1);
+        for (uint32_t row = 0; row < values; row++) any[row] |= d.active[row] == 3 ? 3 : 0;
+    }
+    return any;
+}
+void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op) {
+    Derive d = begin_row(ctx, rw, user, NULL);
+    fail_as(&d, op, user);
+}
+
+/* Leaves for the coefficients of one operand, times factorials: the derivative of each is the next
+ * one. Copies, so that each is a value of its own and gradients go through. */
+static ValueId add_leaves(Derive *d, ValueId operand, const ValueId *series, uint32_t order) {
+    Build   *build = d->build;
+    ValueId  first = build_unary(build, OP_COPY, operand), last = first;
+    uint32_t moved = order;
+    double   factorial = 1;
+    while (moved > 0 && !value_id_some(series[moved])) moved--;
+    for (uint32_t k = 1; k <= moved; k++) {
+        factorial *= k;
+        ValueId number = build_splat(build, operand, value_id_some(series[k]) ? factorial : 0);
+        ValueId leaf =
+            value_id_some(series[k]) ? build_binary(build, OP_MUL, series[k], number) : number;
+        leaf = build_unary(build, OP_COPY, leaf);
+        derive_set_tangent(d, last, leaf);
+        last = leaf;
+    }
+    return first;
+}
+/* One derivation over a growing list of rows: those that an order appends belong to the next. */
+bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
+                         const ValueId *const *series, uint32_t order, ValueId *const *out) {
+    Derive   d = begin_row(ctx, rw, user, NULL);
+    Code    *code = rw->build.code;
+    uint32_t count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
+    ValueId *leaves = ARENA_ARRAY(ctx->scratch, ValueId, count);
+    double   factorial = 1;
+    if (derive_is_control(code, op.row)) {
+        fail_as(&d, op, user);
+        return false;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        bool moves = dtype_is_differentiable(build_dtype(&rw->build, op_operand(code, op, i)));
+        leaves[i] = op_operand(code, op, i);
+        if (moves) leaves[i] = add_leaves(&d, leaves[i], series[i], order);
+    }
+    uint32_t next = code->ops.table.count;
+    OpId     row = build_row(&rw->build, (Opcode)code->ops.opcode[op.row], leaves, count,
+                             op_attrs(rw->world, code, op), results);
+    ValueId *at = ARENA_ARRAY(ctx->scratch, ValueId, results);
+    for (uint32_t i = 0; i < results; i++) at[i] = op_result(code, row, i);
+    for (uint32_t k = 1; k <= order && !d.failed; k++) {
+        factorial *= k;
+        for (uint32_t last = code->ops.table.count; next < last && !d.failed; next++)
+            push_row(&d, (OpId){next}, user);
+        for (uint32_t i = 0; i < results && !d.failed; i++) {
+            at[i] = value_id_some(at[i]) ? derive_tangent(&d, at[i]) : at[i];
+            if (!value_id_some(at[i])) continue;
+            ValueId over = build_splat(&rw->build, at[i], 1 / factorial);
+            out[i][k] = k == 1 ? at[i] : build_binary(&rw->build, OP_MUL, at[i], over);
+        }
+    }
+    return !d.failed;
+}
+
 /* --- swaps ------------------------------------------------------------------------------------ */
 static const Swap *swap_of(const Swap *swaps, OpId op) {
     while (swaps != NULL && swaps->op.row != op.row) swaps = swaps->next;
@@ -398,22 +473,29 @@ static uint32_t count_pending(const Code *code) {
         pending += (op_info(code, (OpId){row})->flags & OP_DERIVES) != 0;
     return pending;
 }
+static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op, Swap **swaps) {
+    uint32_t opcode = rw->old->ops.opcode[op.row];
+    if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op, swaps);
+    return opcode == OP_JVP ? derive_jvp(ctx, rw, op, swaps) : taylor_derive(taylor, op);
+}
 /* Replaces derivative rows, up to the first that asks for swaps. False after a diagnostic; the code
  * then stays as it was. */
 static bool run_round(SystemCtx *ctx, Ran *ran) {
     const Code *old = &ctx->world->code;
     Swap       *swaps = NULL;
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
+    Taylor     *taylor = taylor_open(ctx, &rw);
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
-        while (row < count && (swaps != NULL || !(op_info(old, (OpId){row})->flags & OP_DERIVES)))
+        while (row < count && (!(op_info(old, (OpId){row})->flags & OP_DERIVES) ||
+                               (swaps != NULL && !taylor_is_done(taylor, (OpId){row}))))
             row++;
         OpId op = {row};
         rewrite_copy_rows(&rw, (OpId){first}, op);
         if (row == count) break;
         rewrite_at(&rw, op);
-        bool gradient = old->ops.opcode[row] == OP_GRADIENT;
-        if (!(gradient ? derive_gradient : derive_jvp)(ctx, &rw, op, &swaps)) return false;
+        bool done = taylor_is_done(taylor, op);
+        if (!done && !derive_row(ctx, &rw, taylor, op, &swaps)) return false;
         ran->changed++;
     }
     rewrite_end(&rw);

@@ -222,6 +222,34 @@ ValueId emit_is_class(Emit *e, ValueId logits, ValueId label) {
     return build_binary(e->build, OP_AND, below,
                         COMPARE(GE, label, build_splat(e->build, label, 0)));
 }
+ValueId emit_part(Build *build, ValueId x, int64_t axis, uint32_t i) {
+    Dims    *dims = &build->world->dims;
+    DimId    starts[SHAPE_RANK_MAX], limits[SHAPE_RANK_MAX], kept[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(build, x), count = 0;
+    for (uint32_t k = 0; k < rank; k++) {
+        starts[k] = dims_const(dims, 0);
+        limits[k] = build_dims(build, x)[k];
+        if (k != axis) kept[count++] = limits[k];
+    }
+    starts[axis] = dims_const(dims, i);
+    limits[axis] = dims_const(dims, i + 1);
+    uint64_t words[3] = {build_sizes(build, starts, rank), build_sizes(build, limits, rank), 0};
+    return build_reshape(build, build_op(build, OP_SLICE, &x, 1, words), kept, count);
+}
+ValueId emit_stack(Build *build, const ValueId *parts, uint32_t count, int64_t axis) {
+    Dims    *dims = &build->world->dims;
+    Scratch  scratch = scratch_begin(NULL, 0);
+    ValueId *rows = ARENA_ARRAY(scratch.arena, ValueId, count);
+    DimId    shape[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(build, parts[0]);
+    for (uint32_t i = 0; i <= rank; i++)
+        shape[i] = i == axis ? dims_const(dims, 1) : build_dims(build, parts[0])[i - (i > axis)];
+    for (uint32_t i = 0; i < count; i++) rows[i] = build_reshape(build, parts[i], shape, rank + 1);
+    uint64_t word = (uint64_t)axis;
+    ValueId  stack = build_op(build, OP_CONCAT, rows, count, &word);
+    scratch_end(scratch);
+    return stack;
+}
 ValueId emit_with_last_one(Emit *e, ValueId v) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, v);

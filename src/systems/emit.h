@@ -72,6 +72,9 @@ ValueId emit_positions(Emit *e, ValueId like, int64_t axis);
 /* Whether a label (i64: a narrow dtype may not hold the number of classes) is one of the classes,
  * the last axis of logits. */
 ValueId emit_is_class(Emit *e, ValueId logits, ValueId label);
+/* Slice i of x along an axis, which is removed; and values of one type along a new axis. */
+ValueId emit_part(Build *build, ValueId x, int64_t axis, uint32_t i);
+ValueId emit_stack(Build *build, const ValueId *parts, uint32_t count, int64_t axis);
 /* v[..., 1] from v[...]. */
 ValueId emit_with_last_one(Emit *e, ValueId v);
 /* Products over the last two axes with equal leading axes; weight products of linear and matmul. */

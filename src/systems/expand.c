@@ -19,11 +19,11 @@ static bool must_expand(const SystemCtx *ctx, uint32_t row) {
 /* The rule needs the row in the new code to read from: it is appended, expanded, and left dead. */
 static void expand_row(Rewrite *rw, OpId old) {
     uint32_t results = rw->old->ops.results_count[old.row];
-    ValueId  values[8] = {{0}};
     OpId     row = rewrite_copy(rw, old);
     Emit     e = emit_at(&rw->build, row);
     Opcode   opcode = (Opcode)rw->old->ops.opcode[old.row];
-    ASSERT(results <= LENGTH(values));
+    Scratch  scratch = scratch_begin(NULL, 0);
+    ValueId *values = ARENA_ARRAY_ZERO(scratch.arena, ValueId, results);
     ASSERT(expand_rules[opcode] != NULL);
     bool expanded = expand_rules[opcode](&e, values);
     ASSERT(expanded);
@@ -34,6 +34,7 @@ static void expand_row(Rewrite *rw, OpId old) {
         *name = (StrId){0};
         rewrite_map(rw, op_result(rw->old, old, i), values[i]);
     }
+    scratch_end(scratch);
 }
 
 Ran sys_expand(SystemCtx *ctx) {

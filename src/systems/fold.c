@@ -10,10 +10,11 @@
  *   reshape(reshape x) = reshape x;  transpose(transpose x) = transpose x
  *   reduce over no axes = x;  concat of one = x;  dim_size of a constant dim = the constant
  *   if and switch over a splat = the rows of one block;  a scan of no steps = its operands
+ *   conversions that lose nothing move behind moves, parts become one (fold_moves.c)
  * Needs types; breaks layout. Linear. */
 #include <math.h>
 
-#include "systems/rewrite.h"
+#include "systems/fold_inner.h"
 #include "systems/system.h"
 
 typedef struct Fold {
@@ -315,7 +316,7 @@ Ran sys_fold(SystemCtx *ctx) {
             rewrite_map(&f.rw, y,
                         build_splat_type(&f.rw.build, old->values.type[y.row], f.number[y.row]));
             ran.changed++;
-        } else if (pure && ctx->fuel != 0 && look_through(&f, row)) {
+        } else if (pure && ctx->fuel != 0 && (look_through(&f, row) || fold_moves(&f.rw, row))) {
             (void)system_burn(ctx);
             ran.changed++;
         } else {

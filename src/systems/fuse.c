@@ -6,6 +6,7 @@
  * they are written again in every group that needs them and no longer stand between groups.
  * Candidates are taken by what they save: bytes that need not be written and read again, and
  * launches. Groups stay acyclic, and of one iteration space, so that one loop nest serves them.
+ * What a group gives to others is stored, unless it costs less to compute it again there.
  *
  * Needs primitives (composites that the target keeps stay outside), breaks layout. Control flow
  * divides a block: the rows between two operators with blocks are fused by themselves, as are those
@@ -60,6 +61,7 @@ Ran sys_fuse(SystemCtx *ctx) {
                        .escapes = escapes};
         fuse_build(&f);
         ran.changed += fuse_merge_groups(&f);
+        ran.changed += fuse_recompute(&f);
         fuse_write(&f, &rw);
         arena_release(ctx->scratch, mark);
         row = last;

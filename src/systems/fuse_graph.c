@@ -2,6 +2,7 @@
  * them being looked through. Linear. */
 #include "systems/fuse_inner.h"
 #include "systems/lower_inner.h"
+#include "systems/place.h"
 
 static DimId elements_of(Fuse *f, ValueId value) {
     World       *world = f->world;
@@ -21,6 +22,9 @@ static bool computes(const Fuse *f, uint32_t row) {
     const Code   *code = f->code;
     Opcode        opcode = (Opcode)code->ops.opcode[row];
     if (!lower_knows(opcode) || code->ops.operands_count[row] > 32) return false;
+    ValueId result = op_result(code, (OpId){row}, 0);
+    if (opcode == OP_CONSTANT && type_rank(&f->world->types, code->values.type[result.row]) != 0)
+        return false; /* elements of one number only; others lie in memory */
     for (uint32_t i = 0; i < code->ops.operands_count[row] + 1u; i++) {
         ValueId value = i < code->ops.operands_count[row] ? op_operand(code, (OpId){row}, i)
                                                           : op_result(code, (OpId){row}, 0);
@@ -114,8 +118,10 @@ void fuse_build(Fuse *f) {
         edges_max += code->ops.operands_count[row] + 1u;
     f->edges = ARENA_ARRAY(scratch, Edge, edges_max + 1);
     f->ins_first = ARENA_ARRAY(scratch, uint32_t, rows + 1);
+    Placing *placing = place_begin(f->ctx, code);
     for (uint32_t row = f->first; row < f->last; row++) {
-        bool known = code->ops.results_count[row] == 1 && computes(f, row);
+        bool known = code->ops.results_count[row] == 1 && computes(f, row) &&
+                     !place_joins(placing, (OpId){row});
         f->ins_first[row - f->first] = f->edges_count;
         f->kind[row - f->first] =
             !known ? ROW_OUTSIDE : (uint8_t)(is_free(f, row) ? ROW_FREE : ROW_CORE);

@@ -17,7 +17,9 @@ enum {
     WINDOW_MAX = 4096,    /* groups looked at for a merge */
     RECOMPUTED_COST = 6,  /* most arithmetic that is done again for each use */
     LAUNCH_BYTES = 16384, /* bytes that could move while a launch is begun */
-    SIZE_GUESS = 64       /* of a symbol without a hint */
+    SIZE_GUESS = 64,      /* of a symbol without a hint */
+    SMALL_BYTES = 65536,  /* groups over so little are hardly worth a launch */
+    SMALL_KINDS = 64      /* of them, that are told apart */
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -47,7 +49,7 @@ static int64_t guess(const Dims *dims, DimId dim) { // as deep as the text of a 
     default: return a > b ? a : b;
     }
 }
-static int64_t value_bytes(const Fuse *f, ValueId value) {
+int64_t fuse_value_bytes(const Fuse *f, ValueId value) {
     const Types *types = &f->world->types;
     TypeId       type = f->code->values.type[value.row];
     int64_t      bytes = dtype_bytes(type_dtype(types, type));
@@ -301,7 +303,7 @@ static void push_candidates(Fuse *f, Queue *q) {
     for (uint32_t row = f->first; row < f->last; row++) {
         uint32_t first = f->uses_first[row - f->first], last = f->uses_first[row - f->first + 1];
         if (f->kind[row - f->first] == ROW_FREE || first == last) continue;
-        int64_t bytes = value_bytes(f, op_result(f->code, (OpId){row}, 0));
+        int64_t bytes = fuse_value_bytes(f, op_result(f->code, (OpId){row}, 0));
         for (uint32_t i = first; i < last; i++) {
             uint32_t to = f->edges[f->uses[i]].to;
             if (!is_core(f, to)) continue;
@@ -324,6 +326,30 @@ static bool consider(Fuse *f, const Candidate *c, uint32_t *stack) {
     return agrees && try_merge(f, a, b, stack);
 }
 
+/* Whether two groups iterate over the same elements in the same way. */
+static bool alike(const Fuse *f, const Group *a, const Group *b) {
+    if (!same(a->elements, b->elements) || (a->reduce != 0) != (b->reduce != 0)) return false;
+    return a->reduce == 0 || same_reduction(f, a->reduce, b->reduce);
+}
+/* Small groups over the same elements that share nothing become one launch, first come first. */
+static uint32_t merge_small(Fuse *f, uint32_t *stack) {
+    uint32_t  merged = 0, kinds = 0;
+    uint32_t *last = ARENA_ARRAY(f->ctx->scratch, uint32_t, SMALL_KINDS);
+    for (uint32_t row = f->first; row < f->last; row++) {
+        Group *group = &f->groups[row - f->first];
+        if (!is_core(f, row) || fuse_find(f, row) != row || !dim_id_some(group->elements) ||
+            guess(&f->world->dims, group->elements) * 4 > SMALL_BYTES)
+            continue;
+        uint32_t kind = 0;
+        while (kind < kinds && !alike(f, &f->groups[last[kind] - f->first], group)) kind++;
+        if (kind == SMALL_KINDS) continue;
+        if (kind < kinds) merged += try_merge(f, last[kind], row, stack);
+        last[kind] = fuse_find(f, row);
+        kinds += kind == kinds;
+    }
+    return merged;
+}
+
 uint32_t fuse_merge_groups(Fuse *f) {
     uint32_t  merged = 0, rows = f->last - f->first, most = f->edges_count * 2 + rows + 1;
     bool      nested = op_id_some(f->code->blocks.parent[f->code->ops.block[f->first].row]);
@@ -340,5 +366,5 @@ uint32_t fuse_merge_groups(Fuse *f) {
             merged += consider(f, &candidate, stack);
         }
     }
-    return merged;
+    return merged + merge_small(f, stack);
 }

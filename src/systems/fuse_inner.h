@@ -52,6 +52,8 @@ typedef struct Fuse {
     uint32_t      *uses_first; /* by row; one more at the end */
     uint32_t      *stamp;      /* scratch marks by row */
     uint32_t       stamps;
+    uint8_t       *stored; /* by row: written to memory by its group, read by others */
+    uint8_t       *again;  /* by row: never written, computed again by each group that needs it */
 } Fuse;
 
 /* The kind of the row that defines a value; what is defined outside the run is not looked at. */
@@ -72,8 +74,22 @@ static inline Group *fuse_group(const Fuse *f, uint32_t row) {
 
 /* fuse_graph.c: kinds of rows, edges, a group for each row. */
 void fuse_build(Fuse *f);
+/* Bytes of a value; symbols count with their hint. */
+int64_t fuse_value_bytes(const Fuse *f, ValueId value);
+
 /* fuse_groups.c: decides which groups become one; returns how many merges were done. */
 uint32_t fuse_merge_groups(Fuse *f);
+/* fuse_again.c: decides which results of groups are stored, and which are computed again by each
+ * group that needs them; returns how many are. */
+uint32_t fuse_recompute(Fuse *f);
+
+/* The rows that make what a group stores, its own and those it computes again, in their order, and
+ * the rows outside that it reads (free rows looked through). Lists live in the scratch arena. */
+typedef struct FuseRows {
+    uint32_t *rows, *reads;
+    uint32_t  rows_count, reads_count;
+} FuseRows;
+FuseRows fuse_rows(Fuse *f, uint32_t group);
 /* fuse_write.c: the run anew, a fused row for each group of core rows. */
 void fuse_write(Fuse *f, Rewrite *rw);
 

@@ -92,18 +92,16 @@ static ValueId outer_value(Writing *w, ValueId value) {
 }
 
 /* --- groups ----------------------------------------------------------------------------------- */
-/* Values from outside that the members reach, directly or through free rows. */
-static void find_inputs(Writing *w, uint32_t group) {
+/* Values from outside that the rows reach, directly or through free rows. */
+static void find_inputs(Writing *w, const FuseRows *rows) {
     const Fuse *f = w->f;
     w->inputs_count = 0;
     w->group++; /* the first of two stamps: visited while searching */
-    for (uint32_t row = f->groups[group - f->first].head; row != 0;
-         row = f->next_member[row - f->first])
-        w->stamp[op_result(f->code, (OpId){row}, 0).row] = w->group;
-    for (uint32_t member = f->groups[group - f->first].head; member != 0;
-         member = f->next_member[member - f->first]) {
+    for (uint32_t i = 0; i < rows->rows_count; i++)
+        w->stamp[op_result(f->code, (OpId){rows->rows[i]}, 0).row] = w->group;
+    for (uint32_t member = 0; member < rows->rows_count; member++) {
         uint32_t depth = 0;
-        w->stack[depth++] = member;
+        w->stack[depth++] = rows->rows[member];
         while (depth != 0) {
             uint32_t row = w->stack[--depth];
             uint32_t count =
@@ -122,24 +120,16 @@ static void find_inputs(Writing *w, uint32_t group) {
     }
 }
 
-static bool is_output(const Fuse *f, uint32_t row, uint32_t group) {
-    if (fuse_escapes(f, row)) return true;
-    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++)
-        if (fuse_find(f, f->edges[f->uses[i]].to) != group) return true;
-    return false;
-}
-
-static void write_members(Writing *w, uint32_t group) {
+static void write_rows(Writing *w, const FuseRows *rows) {
     const Fuse *f = w->f;
-    for (uint32_t row = f->groups[group - f->first].head; row != 0;
-         row = f->next_member[row - f->first]) {
-        OpId     op = {row};
+    for (uint32_t k = 0; k < rows->rows_count; k++) {
+        OpId     op = {rows->rows[k]};
         ValueId  operands[64];
-        uint32_t count = f->code->ops.operands_count[row];
+        uint32_t count = f->code->ops.operands_count[op.row];
         for (uint32_t i = 0; i < count; i++)
             operands[i] = inner_value(w, op_operand(f->code, op, i));
-        w->rw->build.loc = f->code->ops.loc[row];
-        ValueId made = build_op(&w->rw->build, (Opcode)f->code->ops.opcode[row], operands, count,
+        w->rw->build.loc = f->code->ops.loc[op.row];
+        ValueId made = build_op(&w->rw->build, (Opcode)f->code->ops.opcode[op.row], operands, count,
                                 op_attrs(f->world, f->code, op));
         ValueId old = op_result(f->code, op, 0);
         w->rw->build.code->values.name[made.row] = f->code->values.name[old.row];
@@ -148,17 +138,30 @@ static void write_members(Writing *w, uint32_t group) {
     }
 }
 
+static void sort_rows(FuseRows *r) { /* few, and in runs */
+    for (uint32_t i = 1; i < r->rows_count; i++) {
+        uint32_t row = r->rows[i], at = i;
+        for (; at > 0 && r->rows[at - 1] > row; at--) r->rows[at] = r->rows[at - 1];
+        r->rows[at] = row;
+    }
+}
 static void write_group(Writing *w, uint32_t group) {
-    Fuse    *f = w->f;
-    Build   *build = &w->rw->build;
-    Code    *code = build->code;
-    Arena   *scratch = f->ctx->scratch;
-    uint32_t outputs = 0, members = f->groups[group - f->first].count;
-    find_inputs(w, group);
+    Fuse     *f = w->f;
+    Build    *build = &w->rw->build;
+    Code     *code = build->code;
+    Arena    *scratch = f->ctx->scratch;
+    uint32_t  outputs = 0;
     ArenaMark mark = arena_mark(scratch);
-    ValueId  *taken = ARENA_ARRAY(scratch, ValueId, w->inputs_count + 1);
-    ValueId  *given = ARENA_ARRAY(scratch, ValueId, members + 1);
-    ValueId  *old = ARENA_ARRAY(scratch, ValueId, members + 1);
+    FuseRows  rows = fuse_rows(f, group);
+    if (rows.rows_count == 0) { /* others compute all of it again */
+        arena_release(scratch, mark);
+        return;
+    }
+    sort_rows(&rows);
+    find_inputs(w, &rows);
+    ValueId *taken = ARENA_ARRAY(scratch, ValueId, w->inputs_count + 1);
+    ValueId *given = ARENA_ARRAY(scratch, ValueId, rows.rows_count);
+    ValueId *old = ARENA_ARRAY(scratch, ValueId, rows.rows_count);
     rewrite_at(w->rw, (OpId){group});
     BlockId block = build->block, body = code_add_block(code, (OpId){0}, w->inputs_count);
     w->group++;
@@ -170,10 +173,10 @@ static void write_group(Writing *w, uint32_t group) {
         w->stamp[from.row] = w->group;
     }
     build->block = body;
-    write_members(w, group);
-    for (uint32_t row = f->groups[group - f->first].head; row != 0;
-         row = f->next_member[row - f->first]) {
-        if (!is_output(f, row, group)) continue;
+    write_rows(w, &rows);
+    for (uint32_t i = 0; i < rows.rows_count; i++) {
+        uint32_t row = rows.rows[i];
+        if (!f->stored[row - f->first] || fuse_find(f, row) != group) continue;
         old[outputs] = op_result(f->code, (OpId){row}, 0);
         given[outputs] = w->inner[old[outputs].row];
         outputs++;

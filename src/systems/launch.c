@@ -60,6 +60,7 @@ uint32_t launch_buffer(Launching *l, ValueId value, uint32_t slot) {
     buffers->bytes[row] = value_bytes(l, value);
     buffers->first[row] = UINT32_MAX;
     buffers->last[row] = 0;
+    buffers->over[row] = 0;
     return l->buffer_of[value.row] = row;
 }
 
@@ -80,7 +81,7 @@ static void add_slot(Launching *l, SlotKind kind, uint32_t index, StrId name, Va
     (void)launch_buffer(l, value, row);
 }
 
-/* Appends an argument to the newest launch; gives the buffer that it lies in. */
+/* Appends a dense argument like value to the newest launch, in a buffer; gives its row. */
 static uint32_t add_arg(Launching *l, uint32_t launch, ValueId value, uint32_t buffer) {
     Plan      *plan = l->plan;
     uint32_t   row = table_add(&plan->args.table);
@@ -88,32 +89,41 @@ static uint32_t add_arg(Launching *l, uint32_t launch, ValueId value, uint32_t b
     ASSERT(launch + 1 == plan->launches.table.count);
     *arg = launch_type_arg(l, value)->arg;
     arg->slot = plan->buffers.slot[buffer];
+    plan->args.buffer[row] = buffer;
     plan->launches.args_count[launch]++;
-    return plan->args.buffer[row] = buffer;
+    return row;
 }
-void launch_operand(Launching *l, uint32_t launch, ValueId value) {
+/* The same where its view says that it lies; gives the buffer. */
+static uint32_t add_view_arg(Launching *l, uint32_t launch, ValueId value) {
     Plan        *plan = l->plan;
     const Views *views = l->ctx->views;
     ValueId      base = views->base[value.row];
     ListId       strides = views->strides[value.row];
-    uint32_t     buffer = l->buffer_of[base.row], row = plan->args.table.count;
+    uint32_t     buffer = l->buffer_of[base.row];
     if (buffer == 0) buffer = launch_buffer(l, base, 0);
-    (void)add_arg(l, launch, value, buffer);
-    plan->launches.operands[launch]++;
-    plan->buffers.last[buffer] = launch;
-    if (value_id_same(base, value) && !list_id_some(strides)) return; /* else a view */
+    uint32_t   row = add_arg(l, launch, value, buffer);
     LaunchArg *arg = &plan->args.arg[row];
+    if (value_id_same(base, value) && !list_id_some(strides)) return buffer;
+    /* a view, or in an order of its own */
     arg->offset =
         (uint64_t)plan->dim_values[views->offset[value.row].row] * dtype_bytes((Dtype)arg->dtype);
     note_size(l, PLAN_SIZE_OFFSET, views->offset[value.row].row, row, NULL);
     arg->dense = !list_id_some(strides);
     if (!arg->dense) arg->strides = strides_of(l, strides);
+    return buffer;
 }
-void launch_result(Launching *l, uint32_t launch, ValueId value, uint32_t buffer) {
+static void is_written(Launching *l, uint32_t launch, uint32_t buffer) {
     Buffers *buffers = &l->plan->buffers;
-    (void)add_arg(l, launch, value, buffer);
     if (launch < buffers->first[buffer]) buffers->first[buffer] = launch;
     if (buffers->last[buffer] == 0) buffers->last[buffer] = launch;
+}
+void launch_operand(Launching *l, uint32_t launch, ValueId value) {
+    l->plan->buffers.last[add_view_arg(l, launch, value)] = launch;
+    l->plan->launches.operands[launch]++;
+}
+void launch_result(Launching *l, uint32_t launch, ValueId value, uint32_t buffer) {
+    (void)add_arg(l, launch, value, buffer);
+    is_written(l, launch, buffer);
 }
 
 uint32_t launch_begin(Launching *l, OpId op, uint16_t opcode, AttrsId attrs) {
@@ -129,6 +139,7 @@ uint32_t launch_begin(Launching *l, OpId op, uint16_t opcode, AttrsId attrs) {
     launches->entered[row] = false;
     launches->which[row] = 0;
     launches->target[row] = launches->end[row] = launches->first_slot[row] = 0;
+    launches->live[row] = 0;
     return row;
 }
 static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands,
@@ -136,12 +147,8 @@ static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *op
                        AttrsId attrs) {
     uint32_t row = launch_begin(l, op, opcode, attrs);
     for (uint32_t i = 0; i < operands_count; i++) launch_operand(l, row, operands[i]);
-    for (uint32_t i = 0; i < results; i++) {
-        ValueId  result = {results_first.row + i};
-        uint32_t buffer = l->buffer_of[result.row];
-        if (buffer == 0) buffer = launch_buffer(l, result, 0);
-        launch_result(l, row, result, buffer);
-    }
+    for (uint32_t i = 0; i < results; i++)
+        is_written(l, row, add_view_arg(l, row, (ValueId){results_first.row + i}));
 }
 
 static void add_input_slots(Launching *l) {
@@ -186,6 +193,12 @@ static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
     }
 }
 
+/* Whether the operands of a concat are written where it wants them. */
+static bool views_joined(const Launching *l, OpId concat) {
+    const Code *code = &l->plan->world->code;
+    ValueId     part = op_operand(code, concat, 0), whole = op_result(code, concat, 0);
+    return l->ctx->views->base[part.row].row == whole.row;
+}
 static void launch_row(Launching *l, uint32_t row) {
     const Code *code = &l->plan->world->code;
     bool        nested = op_id_some(code->blocks.parent[code->ops.block[row].row]);
@@ -204,6 +217,7 @@ static void launch_row(Launching *l, uint32_t row) {
     }
     if ((info->flags & (OP_VIEW | OP_STATE | OP_TERMINATOR)) != 0 || opcode == OP_CONSTANT) return;
     if (opcode == OP_ASSIGN) return; /* after all others */
+    if (opcode == OP_CONCAT && views_joined(l, (OpId){row})) return;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < results; i++) bytes += value_bytes(l, (ValueId){first.row + i});
     if (bytes == 0 && !(info->flags & (OP_EFFECT | OP_LATE))) return;

@@ -4,10 +4,12 @@
  * their operand's memory; both are symbolic dims, so the choice serves every size. Where an
  * operator needs denser memory than a view gives (target->view_need), a copy row is inserted; equal
  * copies are shared. Graph results and assigned values are made owners of dense memory, so that
- * they can be written straight into output slots and parameters. Needs primitives; writes code
+ * they can be written straight into output slots and parameters. Results of kernels that write any
+ * strides are stored as they are wanted (place.h). Needs primitives; writes code
  * and views. Linear. */
 #include <string.h>
 
+#include "systems/place.h"
 #include "systems/rewrite.h"
 #include "systems/system.h"
 
@@ -21,6 +23,7 @@ typedef struct View {
 
 typedef struct Layout {
     SystemCtx *ctx;
+    Placing   *placing;
     Rewrite    rw;
     ValueId   *copies; /* by new value row: a dense copy made earlier, or nil */
     uint32_t   copies_count;
@@ -287,7 +290,8 @@ static bool must_own(Layout *l, uint32_t row, uint32_t operand, ValueId value, u
     OpId     def = value_op(code, value);
     uint32_t from = code->ops.opcode[def.row];
     bool     owner = l->ctx->views->base[value.row].row == value.row && op_id_some(def) &&
-                 from != OP_PARAMETER && from != OP_CONSTANT && value.row < l->copies_count &&
+                 !list_id_some(l->ctx->views->strides[value.row]) && from != OP_PARAMETER &&
+                 from != OP_CONSTANT && value.row < l->copies_count &&
                  code->ops.block[def.row].row == l->rw.old->ops.block[row].row && !given[value.row];
     if (owner) given[value.row] = 1;
     return !owner;
@@ -298,6 +302,31 @@ static bool reshape_ok(Layout *l, uint32_t row, ValueId x) {
     bool dense = !list_id_some(l->ctx->views->strides[x.row]);
     if (dense || l->rw.old->ops.opcode[row] != OP_RESHAPE) return true;
     return reshape_view(l, x, l->rw.old->values.type[l->rw.old->ops.results_first[row].row], &view);
+}
+
+/* Results that are wanted in another order, or as part of a concat. That has no row yet: until
+ * then they seem to own what they lie in. */
+static void place_results(Layout *l, OpId op, OpId copy) {
+    for (uint32_t i = 0; i < l->rw.old->ops.results_count[op.row]; i++) {
+        Placed  placed;
+        ValueId value = op_result(l->rw.build.code, copy, i);
+        if (!place_result(l->placing, op_result(l->rw.old, op, i), &placed)) continue;
+        View view = view_get(l, value);
+        view.offset = placed.offset;
+        memcpy(view.strides, placed.strides, sizeof view.strides);
+        view_put(l, value, &view);
+    }
+}
+/* All that lies in the operands of a concat lies in its result. */
+static void join_parts(Layout *l, OpId concat) {
+    const Code *code = l->rw.build.code;
+    Views      *views = l->ctx->views;
+    ValueId     whole = op_result(code, concat, 0);
+    for (uint32_t i = 0; i < code->ops.operands_count[concat.row]; i++) {
+        ValueId owner = views->base[op_operand(code, concat, i).row];
+        for (uint32_t row = owner.row; row < whole.row; row++)
+            if (views->base[row].row == owner.row) views->base[row] = whole;
+    }
 }
 
 static void lay_out_row(Layout *l, uint32_t row, ValueId *operands, uint8_t *given) {
@@ -317,6 +346,8 @@ static void lay_out_row(Layout *l, uint32_t row, ValueId *operands, uint8_t *giv
     }
     OpId copy = rewrite_copy_with(&l->rw, op, operands);
     cover(l);
+    place_results(l, op, copy);
+    if (place_joins(l->placing, op)) join_parts(l, copy);
     if (!(op_info(old, op)->flags & OP_VIEW)) return;
     for (uint32_t i = 0; i < old->ops.results_count[row]; i++) {
         View view = make_view(l, copy, i);
@@ -357,6 +388,7 @@ Ran sys_layout(SystemCtx *ctx) {
     uint8_t *given = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, l.copies_count);
     ValueId *operands = ARENA_ARRAY(ctx->scratch, ValueId, operands_max);
     l.rw = rewrite_begin(ctx->world, ctx->scratch);
+    l.placing = place_begin(ctx, old);
     table_clear(&ctx->views->table);
     cover(&l);
     for (uint32_t row = 1; row < old->ops.table.count; row++) {

@@ -13,17 +13,19 @@
  *   passes     what a block returns is computed where it goes on (memory_flow.c)
  * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller.
  * Needs launches. Linear in launch arguments, apart from the search among free ranges. */
+#include "systems/memory.h"
+
 #include "systems/memory_inner.h"
 #include "systems/ranges.h"
 
 typedef struct Placing {
-    SystemCtx *ctx;
-    Plan      *plan;
-    Ranges     free;
-    uint32_t  *owner;        /* by buffer: the buffer whose memory it took over, itself otherwise */
-    uint32_t  *users;        /* by buffer: how many buffers sit in its memory now */
-    uint32_t  *dying, *next; /* by launch: the first buffer that is not needed after it; the next */
-    uint64_t   alive;
+    Arena    *scratch;
+    Plan     *plan;
+    Ranges    free;
+    uint32_t *owner;        /* by buffer: the buffer whose memory it took over, itself otherwise */
+    uint32_t *users;        /* by buffer: how many buffers sit in its memory now */
+    uint32_t *dying, *next; /* by launch: the first buffer that is not needed after it; the next */
+    uint64_t  align, alive;
 } Placing;
 
 /* --- assign in place -------------------------------------------------------------------------- */
@@ -120,8 +122,7 @@ static uint32_t assign_in_place(Plan *plan) {
 
 /* --- offsets ---------------------------------------------------------------------------------- */
 static uint64_t aligned(const Placing *p, uint64_t bytes) {
-    uint64_t align = p->ctx->target && p->ctx->target->align ? p->ctx->target->align : 64;
-    return (bytes + align - 1) / align * align;
+    return (bytes + p->align - 1) / p->align * p->align;
 }
 static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     Plan    *plan = p->plan;
@@ -138,6 +139,7 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
             continue;
         p->owner[mine] = owner;
         p->users[owner]++;
+        buffers->over[mine] = theirs;
         buffers->offset[mine] = buffers->offset[theirs];
         return;
     }
@@ -159,8 +161,8 @@ static void retire(Placing *p, uint32_t buffer) {
 /* Buffers of the arena by the launch after which they are not needed. */
 static void list_dying(Placing *p) {
     const Buffers *buffers = &p->plan->buffers;
-    p->dying = ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, p->plan->launches.table.count);
-    p->next = ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, buffers->table.count);
+    p->dying = ARENA_ARRAY_ZERO(p->scratch, uint32_t, p->plan->launches.table.count);
+    p->next = ARENA_ARRAY_ZERO(p->scratch, uint32_t, buffers->table.count);
     for (uint32_t row = buffers->table.count; row-- > 1;) {
         uint32_t last = buffers->last[row];
         if (buffers->slot[row] != 0 || buffers->first[row] == UINT32_MAX) continue;
@@ -169,20 +171,20 @@ static void list_dying(Placing *p) {
     }
 }
 
-Ran sys_memory(SystemCtx *ctx) {
-    Plan    *plan = ctx->plan;
-    Placing  p = {.ctx = ctx, .plan = plan};
-    uint32_t changed = plan->flows ? memory_pass_in_place(ctx, plan) : 0;
-    changed += assign_in_place(plan);
+uint32_t memory_place(Arena *scratch, const Target *target, Plan *plan) {
+    Placing  p = {.scratch = scratch, .plan = plan, .align = memory_align(target)};
+    uint32_t dropped = plan->flows ? memory_pass_in_place(scratch, plan) : 0;
+    dropped += assign_in_place(plan);
     if (plan->flows) plan_mark_entered(plan);
-    ranges_open(&p.free, ctx->scratch);
-    p.owner = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
-    p.users = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, plan->buffers.table.count);
+    ranges_open(&p.free, scratch);
+    p.owner = ARENA_ARRAY_ZERO(scratch, uint32_t, plan->buffers.table.count);
+    p.users = ARENA_ARRAY_ZERO(scratch, uint32_t, plan->buffers.table.count);
     plan->floor_bytes = 0;
     list_dying(&p);
     for (uint32_t row = 1; row < plan->launches.table.count; row++) {
         uint32_t operands = plan->launches.operands[row], count = plan->launches.args_count[row];
         for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
+        plan->launches.live[row] = p.alive;
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = plan->launches.args_first[row] + i, buffer = plan->args.buffer[at];
             plan->args.arg[at].slot = plan->buffers.slot[buffer]; /* assign_in_place moves some */
@@ -194,5 +196,9 @@ Ran sys_memory(SystemCtx *ctx) {
     }
     plan->arena_bytes = p.free.end;
     plan->slots.bytes[0] = plan->arena_bytes;
-    return (Ran){.changed = changed};
+    return dropped;
+}
+
+Ran sys_memory(SystemCtx *ctx) {
+    return (Ran){.changed = memory_place(ctx->scratch, ctx->target, ctx->plan)};
 }

@@ -137,21 +137,18 @@ static void find_lifetimes(Flowing *f) {
     }
 }
 
-uint32_t memory_pass_in_place(SystemCtx *ctx, Plan *plan) {
+uint32_t memory_pass_in_place(Arena *scratch, Plan *plan) {
     const Launches *launches = &plan->launches;
     Buffers        *buffers = &plan->buffers;
     Flowing         f = {.plan = plan};
     uint32_t        kept = 0;
-    f.into = ARENA_ARRAY(ctx->scratch, uint32_t, buffers->table.count);
-    f.heads = ARENA_ARRAY(ctx->scratch, uint32_t, CODE_DEPTH_MAX);
+    f.into = ARENA_ARRAY(scratch, uint32_t, buffers->table.count);
+    f.heads = ARENA_ARRAY(scratch, uint32_t, CODE_DEPTH_MAX);
     for (uint32_t row = 0; row < buffers->table.count; row++) f.into[row] = row;
     for (uint32_t row = 1; row < launches->table.count; row++) {
         while (f.depth > 0 && launches->end[f.heads[f.depth - 1]] == row) f.depth--;
         if (launches->end[row] != 0 && launches->flow[row] != FLOW_UNLESS) f.heads[f.depth++] = row;
-        if (launches->flow[row] == FLOW_PASS && ctx->fuel != 0 && try_pass(&f, row)) {
-            (void)system_burn(ctx);
-            kept++;
-        }
+        if (launches->flow[row] == FLOW_PASS) kept += try_pass(&f, row);
     }
     for (uint32_t row = 1; row < plan->args.table.count; row++) {
         uint32_t buffer = find(&f, plan->args.buffer[row]);

@@ -9,6 +9,6 @@
 bool memory_may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result);
 /* memory_flow.c: puts what blocks return where it goes on, then works out lifetimes anew: what a
  * loop takes from outside lives until its end. Returns how many passes are left without work. */
-uint32_t memory_pass_in_place(SystemCtx *ctx, Plan *plan);
+uint32_t memory_pass_in_place(Arena *scratch, Plan *plan);
 
 #endif

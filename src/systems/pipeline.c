@@ -3,7 +3,7 @@
  *
  * Dead rows are dropped twice: tangent rows before they would be expanded, and what folding left
  * over. */
-#include "systems/runner.h"
+#include "systems/fit.h"
 
 static bool run_all(Runner *runner, const SystemKind *kinds, uint32_t count) {
     for (uint32_t i = 0; i < count; i++)
@@ -15,10 +15,10 @@ bool runner_compile(Runner *runner) {
     static const SystemKind steps[] = {
         SYSTEM_verify,        SYSTEM_infer,  SYSTEM_inline, SYSTEM_narrow, SYSTEM_combine,
         SYSTEM_differentiate, SYSTEM_inline, SYSTEM_dead,   SYSTEM_expand, SYSTEM_fold,
-        SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_place,  SYSTEM_dead,   SYSTEM_fuse,
+        SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_hoist,  SYSTEM_dead,   SYSTEM_fuse,
         SYSTEM_order,         SYSTEM_layout, SYSTEM_lower,
     };
-    return run_all(runner, steps, LENGTH(steps));
+    return run_all(runner, steps, LENGTH(steps)) && (runner->ctx.budget == 0 || fit_budget(runner));
 }
 
 bool runner_plan(Runner *runner, Plan *plan) {

@@ -1,186 +1,166 @@
-/* place: in which block should a row stand?
+/* Following a result through moves to what reads it, and its reader's strides back to it.
  *
- * Outwards: a row in a loop that uses nothing of the loop moves before it, with the views it needs;
- * out of branches only together with a loop around them it does not move. Inwards: scalar constants
- * and their repetitions are written again in every straight run that uses them, because inside a
- * kernel they cost nothing and as its operands they are loads. Rows with effects, state or blocks
- * stay, and so does what is free everywhere (constants, views) unless a row that moves needs it.
- * Needs types, breaks layout. Linear times the depth of blocks. */
-#include "systems/flow.h"
-#include "systems/rewrite.h"
-#include "systems/system.h"
+ * Chains are short: the transpose and reshape between heads and the columns of a layer. */
+#include "systems/place.h"
 
-typedef struct Place {
+enum { CHAIN_MAX = 8 };
+
+struct Placing {
     SystemCtx  *ctx;
-    const Code *old;
-    Rewrite     rw;
-    uint32_t   *depth; /* by block row */
-    uint32_t   *home;  /* by operator row: the block that it moves to; its own: it stays */
-    uint8_t    *done;  /* by operator row: written already */
-    uint32_t   *run;   /* by operator row: first row of its straight run */
-    uint32_t   *sunk;  /* by value row: the run that has a copy, and the copy */
-    ValueId    *copy;
-} Place;
+    const Code *code;
+    uint32_t   *uses;   /* by value row: how many operands it is */
+    OpId       *reader; /* by value row: one of the rows that use it */
+};
 
-static bool    is_loop(uint32_t opcode) { return opcode == OP_WHILE || opcode == OP_SCAN; }
-static BlockId around(const Code *code, BlockId block) { /* nil: it is the body of a graph */
-    OpId parent = code->blocks.parent[block.row];
-    return op_id_some(parent) ? code->ops.block[parent.row] : (BlockId){0};
-}
-static void find_depths(Place *p) {
-    const Code *old = p->old;
-    for (uint32_t row = 1; row < old->blocks.table.count; row++)
-        for (BlockId at = {row}; block_id_some(at = around(old, at));) p->depth[row]++;
+Placing *place_begin(SystemCtx *ctx, const Code *code) {
+    Placing *p = ARENA_NEW(ctx->scratch, Placing);
+    uint32_t values = code->values.table.count;
+    *p = (Placing){.ctx = ctx, .code = code};
+    p->uses = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, values);
+    p->reader = ARENA_ARRAY_ZERO(ctx->scratch, OpId, values);
+    for (uint32_t row = 1; row < code->ops.table.count; row++)
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+            uint32_t value = op_operand(code, (OpId){row}, i).row;
+            p->uses[value]++;
+            if (code->ops.opcode[p->reader[value].row] != OP_TRANSPOSE) /* these decide an order */
+                p->reader[value] = (OpId){row};
+        }
+    return p;
 }
 
-/* --- outwards --------------------------------------------------------------------------------- */
-static bool is_free(const Code *code, uint32_t row) {
-    return code->ops.operands_count[row] == 0 || (op_info(code, (OpId){row})->flags & OP_VIEW);
+/* Whether a value is a result that may be placed. */
+static bool may_place(const Placing *p, ValueId value) {
+    const Code *code = p->code;
+    OpId        op = value_op(code, value);
+    if (p->ctx->target == NULL || !op_id_some(op)) return false;
+    uint32_t result = value.row - code->ops.results_first[op.row].row;
+    return result < p->ctx->target->places[code->ops.opcode[op.row]];
 }
-/* The outermost block where all operands are known, through loops only. */
-static void find_home(Place *p, uint32_t row) {
-    const Code *old = p->old;
-    BlockId     block = old->ops.block[row];
-    uint32_t    flags = op_info(old, (OpId){row})->flags, least = 0;
-    p->home[row] = block.row;
-    if (!(flags & OP_PURE) || old->ops.blocks_count[row] != 0) return;
-    for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) {
-        uint32_t def = old->values.def[op_operand(old, (OpId){row}, i).row];
-        uint32_t from = def & VALUE_IS_ARG ? def & ~VALUE_IS_ARG : p->home[def];
-        if (p->depth[from] > least) least = p->depth[from];
+static DimId times(Dims *dims, DimId a, DimId b) {
+    return dim_id_some(a) && dim_id_some(b) ? dims_mul(dims, a, b) : (DimId){0};
+}
+static void dense_strides(Placing *p, ValueId value, DimId *out) {
+    World *world = p->ctx->world;
+    TypeId type = p->code->values.type[value.row];
+    DimId  stride = dims_const(&world->dims, 1);
+    for (uint32_t i = type_rank(&world->types, type); i-- > 0;) {
+        out[i] = stride;
+        stride = times(&world->dims, stride, type_dims(&world->types, type)[i]);
     }
-    for (OpId parent = old->blocks.parent[block.row];
-         p->depth[block.row] > least && op_id_some(parent) && is_loop(old->ops.opcode[parent.row]);
-         parent = old->blocks.parent[block.row])
-        block = old->ops.block[parent.row];
-    p->home[row] = block.row;
 }
-/* What is free stays, unless something that moves uses it: then as far as that. */
-static void keep_free(Place *p) {
-    const Code *old = p->old;
-    uint32_t   *asked = ARENA_ARRAY_ZERO(p->ctx->scratch, uint32_t, old->ops.table.count);
-    for (uint32_t row = old->ops.table.count - 1; row >= 1; row--) {
-        if (is_free(old, row)) p->home[row] = asked[row] ? asked[row] : old->ops.block[row].row;
-        if (p->home[row] == old->ops.block[row].row) continue;
-        for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) {
-            OpId def = value_op(old, op_operand(old, (OpId){row}, i));
-            if (asked[def.row] == 0 || p->depth[p->home[row]] < p->depth[asked[def.row]])
-                asked[def.row] = p->home[row];
+
+/* Strides of the operand of a move from those of its result. A reshape must split axes: each of its
+ * own is a run of the operand's. */
+static bool before_reshape(Placing *p, ValueId x, ValueId y, const DimId *after, DimId *out) {
+    World       *world = p->ctx->world;
+    Dims        *dims = &world->dims;
+    TypeId       from = p->code->values.type[x.row], to = p->code->values.type[y.row];
+    uint32_t     i = type_rank(&world->types, from), j = type_rank(&world->types, to);
+    const DimId *old = type_dims(&world->types, from), *new = type_dims(&world->types, to);
+    while (j-- > 0) {
+        DimId size = dims_const(dims, 1), stride = after[j];
+        while (size.row != new[j].row) {
+            if (i == 0 || !dim_id_some(size) || !dim_id_some(stride)) return false;
+            out[--i] = stride;
+            stride = times(dims, stride, old[i]);
+            size = times(dims, size, old[i]);
         }
     }
-    /* One that was asked to go further than it can (never: its users know its depth) stays put. */
+    return i == 0;
+}
+static bool before_move(Placing *p, OpId move, const DimId *after, DimId *out) {
+    const Code *code = p->code;
+    ValueId     x = op_operand(code, move, 0), y = op_result(code, move, 0);
+    uint32_t    rank = type_rank(&p->ctx->world->types, code->values.type[x.row]);
+    if (code->ops.opcode[move.row] == OP_RESHAPE) return before_reshape(p, x, y, after, out);
+    ListId list = {(uint32_t)op_attrs(p->ctx->world, code, move)[ATTR_TRANSPOSE_permutation]};
+    for (uint32_t i = 0; i < rank; i++)
+        out[list_numbers(&p->ctx->world->attrs, list)[i]] = after[i];
+    return true;
+}
+static bool is_move(const Placing *p, OpId op) {
+    uint32_t opcode = p->code->ops.opcode[op.row];
+    return opcode == OP_RESHAPE || opcode == OP_TRANSPOSE;
 }
 
-/* --- writing ---------------------------------------------------------------------------------- */
-/* A constant of one element, or its repetition: what a kernel holds in itself. */
-static bool is_splat(const Code *code, const World *world, ValueId value) {
-    OpId def = value_op(code, value);
-    while (code->ops.opcode[def.row] == OP_BROADCAST_IN_DIM)
-        def = value_op(code, op_operand(code, def, 0));
-    return code->ops.opcode[def.row] == OP_CONSTANT &&
-           type_rank(&world->types, code->values.type[op_result(code, def, 0).row]) == 0;
-}
-/* The value in this run; the rows are written before the one that uses them. */
-static ValueId sink(Place *p, uint32_t row, ValueId value) {
-    const Code *old = p->old;
-    OpId        chain[SHAPE_RANK_MAX];
-    uint32_t    count = 0;
-    ValueId     made = {0};
-    if (p->sunk[value.row] == p->run[row]) return p->copy[value.row];
-    for (OpId def = value_op(old, value);; def = value_op(old, op_operand(old, def, 0))) {
-        if (count == LENGTH(chain)) return p->rw.map[value.row];
-        chain[count++] = def;
-        if (old->ops.operands_count[def.row] == 0) break;
+/* The moves from a value to the concat that it ends in; false if there is another use. */
+typedef struct Chain {
+    OpId     moves[CHAIN_MAX], concat;
+    uint32_t count;
+} Chain;
+static bool find_chain(const Placing *p, ValueId value, Chain *out) {
+    const Code *code = p->code;
+    *out = (Chain){.count = 0};
+    for (;;) {
+        OpId reader = p->reader[value.row];
+        OpId made = value_op(code, value);
+        if (p->uses[value.row] != 1 ||
+            code->ops.block[reader.row].row != code->ops.block[made.row].row)
+            return false; /* in a block of its own, it may happen at another time */
+        out->concat = reader;
+        if (code->ops.opcode[reader.row] == OP_CONCAT) return true;
+        if (!is_move(p, reader) || out->count == CHAIN_MAX) return false;
+        out->moves[out->count++] = reader;
+        value = op_result(code, reader, 0);
     }
-    while (count-- > 0)
-        made = build_op(&p->rw.build, (Opcode)old->ops.opcode[chain[count].row], &made,
-                        old->ops.operands_count[chain[count].row],
-                        op_attrs(p->ctx->world, old, chain[count]));
-    p->sunk[value.row] = p->run[row];
-    return p->copy[value.row] = made;
 }
-static bool write_row(Place *p, uint32_t row, ValueId *operands, BlockId block) {
-    const Code *old = p->old;
-    OpId        op = {row};
-    bool        sinks = p->ctx->target != NULL && p->ctx->target->compiles, any = false;
-    rewrite_at(&p->rw, op);
-    p->rw.build.block = block;
-    sinks = sinks && block.row == old->ops.block[row].row && old->ops.blocks_count[row] == 0 &&
-            !(op_info(old, op)->flags & (OP_TERMINATOR | OP_VIEW));
-    for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) {
-        ValueId x = op_operand(old, op, i);
-        OpId    def = value_op(old, x);
-        operands[i] = p->rw.map[x.row];
-        bool far = op_id_some(def) && (p->run[def.row] != p->run[row] ||
-                                       p->home[def.row] != old->ops.block[def.row].row);
-        if (!sinks || !far || !is_splat(old, p->ctx->world, x)) continue;
-        operands[i] = sink(p, row, x);
-        any = true;
+/* Strides over the memory of the concat, and the offset of the operand that the chain ends in. */
+static bool place_in(Placing *p, ValueId result, const Chain *chain, Placed *out) {
+    const Code *code = p->code;
+    World      *world = p->ctx->world;
+    Dims       *dims = &world->dims;
+    ValueId     whole = op_result(code, chain->concat, 0), part = result;
+    uint64_t    axis = op_attrs(world, code, chain->concat)[ATTR_CONCAT_axis];
+    DimId       strides[SHAPE_RANK_MAX], begin = dims_const(dims, 0);
+    if (chain->count != 0) part = op_result(code, chain->moves[chain->count - 1], 0);
+    dense_strides(p, whole, strides);
+    for (uint32_t i = 0; op_operand(code, chain->concat, i).row != part.row; i++) {
+        ValueId before = op_operand(code, chain->concat, i);
+        begin =
+            dims_add(dims, begin, type_dims(&world->types, code->values.type[before.row])[axis]);
     }
-    OpId copy = rewrite_copy_with(&p->rw, op, operands);
-    p->rw.build.code->ops.block[copy.row] = block;
-    p->done[row] = 1;
-    return any;
+    out->concat = chain->concat;
+    out->offset = times(dims, begin, strides[axis]);
+    for (uint32_t i = chain->count; i-- > 0;) {
+        if (!before_move(p, chain->moves[i], strides, out->strides)) return false;
+        memcpy(strides, out->strides, sizeof strides);
+    }
+    memcpy(out->strides, strides, sizeof strides);
+    for (uint32_t i = 0; i < type_rank(&world->types, code->values.type[result.row]); i++)
+        if (!dim_id_some(strides[i])) return false;
+    return dim_id_some(out->offset);
 }
-/* Before the blocks of an operator begin: the rows among them that move to its block. */
-static uint32_t write_moving(Place *p, OpId carrier, ValueId *operands) {
-    const Code *old = p->old;
-    BlockId     block = old->ops.block[carrier.row];
-    uint32_t    moved = 0;
-    if (!is_loop(old->ops.opcode[carrier.row])) return 0;
-    for (uint32_t row = flow_first(old, carrier); row < carrier.row; row++) {
-        if (p->home[row] != block.row || p->done[row] || old->ops.block[row].row == block.row)
-            continue;
-        (void)write_row(p, row, operands, block);
-        moved++;
+/* The result behind an operand of a concat. */
+static ValueId source_of(const Placing *p, ValueId value) {
+    OpId op = value_op(p->code, value);
+    while (op_id_some(op) && is_move(p, op)) {
+        value = op_operand(p->code, op, 0);
+        op = value_op(p->code, value);
     }
-    return moved;
+    return value;
 }
-static void find_runs(Place *p) {
-    const Code *old = p->old;
-    uint32_t    first = 1;
-    for (uint32_t row = 1; row < old->ops.table.count; row++) {
-        bool cut = row > 1 && (old->ops.block[row].row != old->ops.block[row - 1].row ||
-                               old->ops.blocks_count[row - 1] != 0);
-        if (cut || old->ops.blocks_count[row] != 0) first = row;
-        p->run[row] = first;
+bool place_joins(Placing *p, OpId concat) {
+    if (p->code->ops.opcode[concat.row] != OP_CONCAT) return false;
+    for (uint32_t i = 0; i < p->code->ops.operands_count[concat.row]; i++) {
+        ValueId source = source_of(p, op_operand(p->code, concat, i));
+        Chain   chain;
+        Placed  placed;
+        if (!may_place(p, source) || !find_chain(p, source, &chain) ||
+            chain.concat.row != concat.row || !place_in(p, source, &chain, &placed))
+            return false;
     }
+    return true;
 }
 
-Ran sys_place(SystemCtx *ctx) {
-    const Code *old = &ctx->world->code;
-    uint32_t    count = old->ops.table.count, values = old->values.table.count, carriers = 0;
-    uint32_t    operands_max = 1;
-    Ran         ran = {0};
-    Place       p = {.ctx = ctx, .old = old};
-    for (uint32_t row = 1; row < count; row++) {
-        carriers += old->ops.blocks_count[row] != 0;
-        if (old->ops.operands_count[row] > operands_max)
-            operands_max = old->ops.operands_count[row];
-    }
-    if (carriers == 0) return ran;
-    p.depth = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, old->blocks.table.count);
-    p.home = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, count);
-    p.done = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, count);
-    p.run = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, count);
-    p.sunk = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, values);
-    p.copy = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, values);
-    ValueId *operands = ARENA_ARRAY(ctx->scratch, ValueId, operands_max);
-    find_depths(&p);
-    find_runs(&p);
-    for (uint32_t row = 1; row < count; row++) find_home(&p, row);
-    keep_free(&p);
-    p.rw = rewrite_begin(ctx->world, ctx->scratch);
-    for (uint32_t row = 1; row < count; row++) {
-        BlockId  begin[CODE_DEPTH_MAX];
-        uint32_t begins = code_blocks_at(old, (OpId){row}, begin);
-        for (uint32_t i = 0; i < begins; i++) {
-            OpId carrier = old->blocks.parent[begin[i].row];
-            if (begin[i].row == old->ops.blocks_first[carrier.row].row)
-                ran.changed += write_moving(&p, carrier, operands);
-        }
-        if (!p.done[row]) ran.changed += write_row(&p, row, operands, old->ops.block[row]);
-    }
-    rewrite_end(&p.rw);
-    return ran;
+bool place_result(Placing *p, ValueId result, Placed *out) {
+    Chain chain;
+    if (!may_place(p, result)) return false;
+    if (find_chain(p, result, &chain) && place_joins(p, chain.concat))
+        return place_in(p, result, &chain, out);
+    OpId reader = p->reader[result.row];
+    if (p->code->ops.opcode[reader.row] != OP_TRANSPOSE) return false;
+    DimId strides[SHAPE_RANK_MAX];
+    dense_strides(p, op_result(p->code, reader, 0), strides);
+    *out = (Placed){.offset = dims_const(&p->ctx->world->dims, 0)};
+    return before_move(p, reader, strides, out->strides);
 }

@@ -92,6 +92,47 @@ OpId rewrite_copy(Rewrite *rw, OpId op) {
     return copy;
 }
 
+/* The block of a kernel anew: its rows see their own arguments. */
+static BlockId copy_block(Rewrite *rw, BlockId from) {
+    const Code *old = rw->old;
+    Code       *code = rw->build.code;
+    uint32_t    first = old->blocks.args_first[from.row].row;
+    BlockId     block = code_add_block(code, (OpId){0}, old->blocks.args_count[from.row]);
+    for (uint32_t i = 0; i < old->blocks.args_count[from.row]; i++) {
+        ValueId arg = {code->blocks.args_first[block.row].row + i};
+        code->values.type[arg.row] = old->values.type[first + i];
+        code->values.name[arg.row] = old->values.name[first + i];
+        rw->map[first + i] = arg;
+    }
+    for (uint32_t row = old->blocks.op_first[from.row]; row < old->blocks.op_last[from.row];
+         row++) {
+        ASSERT(old->ops.blocks_count[row] == 0);
+        code->ops.block[rewrite_copy(rw, (OpId){row}).row] = block;
+    }
+    return block;
+}
+OpId rewrite_again(Rewrite *rw, OpId op, const ValueId *operands) {
+    const Code *old = rw->old;
+    Code       *code = rw->build.code;
+    uint32_t results = old->ops.results_count[op.row], first = old->ops.results_first[op.row].row;
+    BlockId  from = old->ops.blocks_first[op.row], block = {0};
+    OpId     parent = {0}, copy;
+    ASSERT(old->ops.blocks_count[op.row] <= 1);
+    if (old->ops.blocks_count[op.row] != 0) {
+        block = copy_block(rw, from);
+        parent = code->blocks.parent[from.row];
+    }
+    ValueId  kept = results != 0 ? rw->map[first] : (ValueId){0};
+    ValueId *to = code->operands.value + copy_row(rw, op.row, &copy);
+    for (uint32_t i = 0; i < old->ops.operands_count[op.row]; i++) to[i] = operands[i];
+    for (uint32_t i = 0; i < results; i++) rw->map[first + i] = (ValueId){kept.row + i};
+    if (!block_id_some(block)) return copy;
+    code->blocks.parent[from.row] = parent;
+    code->blocks.parent[block.row] = copy;
+    code->ops.blocks_first[copy.row] = block;
+    return copy;
+}
+
 /* How many of the rows from `row` on carry no blocks and have operands and results without gaps
  * between rows, as rows that were appended one after the other do. */
 static uint32_t run_length(const Ops *ops, uint32_t row, uint32_t last) {

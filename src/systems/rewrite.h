@@ -32,6 +32,8 @@ static inline void rewrite_at(Rewrite *rw, OpId op) {
 }
 OpId rewrite_copy(Rewrite *rw, OpId op);                               /* the row as it is */
 OpId rewrite_copy_with(Rewrite *rw, OpId op, const ValueId *operands); /* with other operands */
+/* Another copy of a row that has been copied, the block of a kernel included; the map stays. */
+OpId rewrite_again(Rewrite *rw, OpId op, const ValueId *operands);
 void rewrite_copy_rows(Rewrite *rw, OpId first,
                        OpId last); /* [first, last) as they are; the fast way */
 /* The result stands for value from now on; it inherits the name if it has none. */

@@ -19,6 +19,12 @@ ExpandFn *const expand_rules[OP_COUNT] = {
 
 static ValueId like(Emit *e, ValueId v, double number) { return build_splat(e->build, v, number); }
 
+bool expand_UNSTACK(Emit *e, ValueId *out) {
+    int64_t axis = INT_ATTR(UNSTACK, axis);
+    for (uint32_t i = 0; i < e->build->code->ops.results_count[e->op.row]; i++)
+        out[i] = emit_part(e->build, X(0), axis, i);
+    return true;
+}
 bool expand_GELU(Emit *e, ValueId *out) {
     ValueId x = X(0), inner;
     if (INT_ATTR(GELU, tanh)) {

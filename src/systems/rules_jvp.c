@@ -113,6 +113,12 @@ bool jvp_SORT(Emit *e, ValueId *out) {
     return true;
 }
 
+bool jvp_UNSTACK(Emit *e, ValueId *out) {
+    uint32_t count = e->build->code->ops.results_count[e->op.row];
+    OpId     row = build_row(e->build, OP_UNSTACK, e->d, 1, e->attrs, count);
+    for (uint32_t i = 0; i < count; i++) out[i] = op_result(e->build->code, row, i);
+    return true;
+}
 bool jvp_BARRIER(Emit *e, ValueId *out) {
     for (uint32_t i = 0; i < e->count; i++) out[i] = e->d[i];
     return true;
@@ -289,12 +295,13 @@ bool jvp_CROSS_ENTROPY(Emit *e, ValueId *out) {
     ValueId  x = X(0), label = build_convert(e->build, X(1), DTYPE_I64);
     int64_t  last = (int64_t)build_rank(e->build, x) - 1;
     Dtype    dtype = build_dtype(e->build, x);
-    uint64_t axis = (uint64_t)last;
+    uint64_t axes = build_ints(e->build, &last, 1);
     ValueId  valid = build_spread(
          e->build, build_convert(e->build, emit_is_class(e, x, label), dtype), x, &last, 1);
     ValueId mine = build_spread(e->build, label, x, &last, 1);
     ValueId hot = build_convert(e->build, COMPARE(EQ, emit_positions(e, x, last), mine), dtype);
-    ValueId p = build_op(e->build, OP_SOFTMAX, &x, 1, &axis);
+    ValueId lse = build_op(e->build, OP_LOGSUMEXP, &x, 1, &axes);
+    ValueId p = EXP(SUB(x, build_spread(e->build, lse, x, &last, 1))); /* no division by class */
     out[0] = sum_of(e, MUL(MUL(SUB(p, hot), valid), e->d[0]), &last, 1);
     return true;
 }

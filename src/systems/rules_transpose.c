@@ -138,6 +138,18 @@ ValueId transpose_CONCAT(Emit *e) {
     return slice(e, CT, start, limit, 0);
 }
 
+void transpose_UNSTACK(Emit *e, ValueId *out_parts) {
+    uint32_t count = e->build->code->ops.results_count[e->op.row];
+    Scratch  scratch = scratch_begin(NULL, 0);
+    ValueId *parts = ARENA_ARRAY(scratch.arena, ValueId, count);
+    for (uint32_t i = 0; i < count; i++)
+        parts[i] = value_id_some(e->ct[i])
+                       ? e->ct[i]
+                       : emit_zeros(e, e->build->code->values.type[e->y.row + i]);
+    out_parts[0] = emit_stack(e->build, parts, count, INT_ATTR(UNSTACK, axis));
+    scratch_end(scratch);
+}
+
 ValueId transpose_DYNAMIC_SLICE(Emit *e) {
     ValueId operands[3] = {emit_zeros(e, T(0)), CT, X(1)};
     return build_op(e->build, OP_DYNAMIC_UPDATE_SLICE, operands, 3, NULL);

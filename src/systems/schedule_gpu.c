@@ -1,5 +1,6 @@
 /* The rules for teams of threads; they begin like those for lanes (schedule_inner.h).
  *
+ *   partition  loops over joined parts, such as the columns of a concatenation, part by part
  *   rfactor  sums over the outermost loop get partial results a group of iterations; the groups are
  *            combined by a second phase for runs of them, then by a third
  *   bind     outermost loops go to teams, innermost ones to the threads of a team, side by side; a
@@ -14,7 +15,9 @@ enum {
     GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
-    SERIAL_EXTENT = 4 /* innermost loops up to this stay with one thread */
+    SERIAL_EXTENT = 4, /* innermost loops up to this stay with one thread */
+    PART_EXTENT = 32,  /* least iterations of a part */
+    PARTS_MAX = 16
 };
 
 /* Groups of a phase whose rows have the extent of its innermost loops. */
@@ -32,6 +35,12 @@ static uint32_t groups_of(Schedule *s, uint32_t at) {
     while (team < 1024 && team * 8 < longest) team *= 2;
     return THREADS / team < GROUPS_MAX ? THREADS / team : GROUPS_MAX;
 }
+/* Whether a loop may run over more iterations. */
+static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {
+    DimId extent = nodes_of(s)->extent[schedule_node(s, loop)];
+    return !dims_is_const(&s->loops->dims, extent) ||
+           dims_const_value(&s->loops->dims, extent) > than;
+}
 /* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
 static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
     uint32_t runs = groups <= 512 ? 16 : 32;
@@ -48,8 +57,9 @@ static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
 }
 static bool factor_phase(Schedule *s, uint32_t at, uint32_t groups) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
-    bool leaf = is_leaf(s, at + 1);
-    return transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
+    bool leaf = is_leaf(s, at + 1), few = leaf && !is_longer(s, at + 1, GROUP_ELEMENTS);
+    return !few &&
+           transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
                            leaf ? TOTALS_MAX : groups) &&
            transform_rfactor(s, at + 1);
 }
@@ -64,6 +74,27 @@ static void factor_sums(Schedule *s) {
             for (phases = count_phases(s) - phases + 1; phases > 0; phases--) at += size_at(s, at);
         }
     }
+}
+
+/* --- parts ------------------------------------------------------------------------------------ */
+static bool is_long(Schedule *s, uint32_t loop) {
+    DimId extent = nodes_of(s)->extent[schedule_node(s, loop)];
+    return dims_is_const(&s->loops->dims, extent) &&
+           dims_const_value(&s->loops->dims, extent) >= PART_EXTENT;
+}
+/* What was joined from parts is written part by part: nothing has to be asked of each element. */
+static void partition(Schedule *s) {
+    uint32_t parts = 0;
+    for (uint32_t at = 0; at < count_of(s) && parts < PARTS_MAX; at += size_at(s, at))
+        for (uint32_t loop = at + depth_at(s, at + 1); loop > at; loop--) {
+            TransformMark mark = transform_mark(s);
+            if (!transform_partition(s, loop)) continue;
+            if (is_long(s, loop) && is_long(s, loop + size_at(s, at))) {
+                parts++;
+                break;
+            }
+            transform_restore(s, &mark);
+        }
 }
 
 /* --- starts ----------------------------------------------------------------------------------- */
@@ -90,6 +121,36 @@ static void sink_starts(Schedule *s) {
         if (!moved) at += size_at(s, at);
     }
     schedule_merge_phases(s);
+    schedule_merge_inside(s);
+    schedule_narrow(s);
+}
+
+/* --- alike phases ----------------------------------------------------------------------------- */
+static bool runs_alike(Schedule *s, uint32_t a, uint32_t b) {
+    const LoopNodes *nodes = nodes_of(s);
+    return kind_at(s, a + 1) == NODE_LOOP && kind_at(s, b + 1) == NODE_LOOP &&
+           nodes->extent[schedule_node(s, a + 1)].row == nodes->extent[schedule_node(s, b + 1)].row;
+}
+/* Phases between two of them go behind the second, the last first. */
+static bool bring_together(Schedule *s, uint32_t at, uint32_t behind) {
+    while (at + size_at(s, at) < behind) {
+        uint32_t last = at;
+        while (last + size_at(s, last) < behind) last += size_at(s, last);
+        uint32_t size = size_at(s, last);
+        if (!transform_move(s, last, behind)) return false;
+        behind -= size;
+    }
+    return true;
+}
+/* Sums that are combined over the same columns are combined by one launch. */
+static void merge_alike(Schedule *s) {
+    for (uint32_t at = 0; at < count_of(s); at += size_at(s, at))
+        for (uint32_t next = at + size_at(s, at); next < count_of(s);) {
+            uint32_t size = size_at(s, next), phases = count_phases(s);
+            if (runs_alike(s, at, next) && bring_together(s, at, next))
+                (void)transform_merge(s, at);
+            next = count_phases(s) < phases ? at + size_at(s, at) : next + size;
+        }
     schedule_merge_inside(s);
     schedule_narrow(s);
 }
@@ -146,6 +207,7 @@ static bool inside_parallel(Schedule *s, uint32_t at) {
 }
 
 void schedule_threads(Schedule *s) {
+    partition(s);
     schedule_put_sums_inside(s);
     schedule_merge_phases(s);
     schedule_merge_inside(s);
@@ -155,6 +217,7 @@ void schedule_threads(Schedule *s) {
     schedule_fuse_outer(s);
     factor_sums(s);
     sink_starts(s);
+    merge_alike(s);
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at);
         if (kind_at(s, at) != NODE_LOOP || nodes_of(s)->bind[row] != BIND_SERIAL) continue;

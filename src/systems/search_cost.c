@@ -63,7 +63,7 @@ static void set_sizes(Costing *c) {
     const LoopParams  *params = &c->loops->params;
     for (uint32_t i = 0; i < kernels->params_count[c->s->kernel.row]; i++) {
         DimId symbol = params->symbol[kernels->params_first[c->s->kernel.row] + i];
-        c->symbols[symbol.row] = loops_typical(c->loops, symbol);
+        c->symbols[symbol.row] = dims_typical(&c->loops->dims, symbol);
     }
     for (uint32_t row = c->first; row < transform_last(c->s); row++) {
         c->trips[row - c->first] = 1;

@@ -24,6 +24,7 @@ typedef struct SystemCtx {
     Loops        *loops;     /* filled by lower */
     Plan         *plan;      /* filled by launch and memory */
     Dtype         narrow;    /* what matrix products compute in (narrow.c); NIL: as written */
+    uint64_t      budget;    /* bytes of the planned arena of a graph (recompute.c); 0: any */
     uint32_t      fuel;      /* optional rewrites still allowed */
     Scheduler    *scheduler; /* schedules each kernel for the target; NULL: the rules */
     void         *scheduler_context;

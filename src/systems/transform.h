@@ -31,6 +31,7 @@
     T(UNROLL, "unroll", 1, "loop")                                                                 \
     T(UNIT, "unit", 1, "loop or statement")                                                        \
     T(PEEL, "peel", 2, "loop, factor")                                                             \
+    T(PARTITION, "partition", 1, "loop")                                                           \
     T(FACTORIZE, "factorize", 2, "outermost summed loop, loop that keeps partial results")         \
     T(COMPUTE_AT, "compute_at", 2, "statement, loop")                                              \
     T(REVERSE_COMPUTE_AT, "reverse_compute_at", 2, "statement, loop")                              \
@@ -132,6 +133,13 @@ static inline bool transform_unit(Schedule *s, uint32_t at) {
 /* A loop becomes two: one over the whole multiples of a factor, then one over the rest. */
 static inline bool transform_peel(Schedule *s, uint32_t at, uint32_t factor) {
     return transform_apply(s, TRANSFORM_PEEL, TRANSFORM_NUMBERS_(at, factor));
+}
+
+/* A phase that is one nest becomes two, which share the iterations of one of its loops where a
+ * condition on that loop alone changes, at a number: what was joined from parts is written part by
+ * part. Legal where iterations meet in nothing but sums. */
+static inline bool transform_partition(Schedule *s, uint32_t at) {
+    return transform_apply(s, TRANSFORM_PARTITION, TRANSFORM_NUMBERS_(at));
 }
 
 /* --- reductions ------------------------------------------------------------------------------- */

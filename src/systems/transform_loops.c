@@ -324,3 +324,88 @@ bool transform_PEEL(Schedule *s, const int64_t *n) {
     transform_edit_copy(&e, NULL, last, e.old_last, 0);
     return transform_edit_end(&e);
 }
+
+/* --- parts ------------------------------------------------------------------------------------ */
+/* The least number inside the extent at which a < b changes with the variable alone, or extent. */
+static int64_t changes_at(Dims *dims, DimId a, DimId b, DimId var, int64_t extent) {
+    DimId step, rest, ahead = dims_sub(dims, b, a);
+    if (!dim_id_some(ahead) || !dims_linear_in(dims, ahead, var, &step, &rest) ||
+        !dims_is_const(dims, step) || !dims_is_const(dims, rest))
+        return extent;
+    int64_t by = dims_const_value(dims, step), from = dims_const_value(dims, rest), at = extent;
+    if (by == 1) at = 1 - from; /* 0 < var + from */
+    if (by == -1) at = from;    /* 0 < from - var */
+    return at > 0 && at < extent ? at : extent;
+}
+static int64_t find_part(Schedule *s, uint32_t loop, int64_t extent) {
+    const LoopNodes *nodes = &s->loops->nodes;
+    const LoopExprs *exprs = &s->loops->exprs;
+    uint8_t         *seen = ARENA_ARRAY_ZERO(s->scratch, uint8_t, exprs->table.count);
+    int64_t          part = extent;
+    for (uint32_t row = loop; row < transform_end(s, loop); row++)
+        seen[nodes->value[row].row] = seen[nodes->guard[row].row] = 1;
+    for (uint32_t row = exprs->table.count; row-- > 1;) { /* operands have lower rows */
+        if (!seen[row]) continue;
+        seen[exprs->a[row].row] = seen[exprs->b[row].row] = seen[exprs->c[row].row] = 1;
+        if (exprs->kind[row] != EXPR_LESS) continue;
+        DimId   a = {(uint32_t)(exprs->word[row] >> 32)}, b = {(uint32_t)exprs->word[row]};
+        int64_t at = changes_at(&s->loops->dims, a, b, nodes->var[loop], extent);
+        if (at < part) part = at;
+    }
+    return part;
+}
+/* The phase with variables of its own, one of its loops over [base, base + extent). */
+static void copy_nest(Edit *e, uint32_t phase, uint32_t loop, DimId base, DimId extent) {
+    Schedule  *s = e->s;
+    LoopNodes *nodes = &s->loops->nodes;
+    uint32_t   last = transform_end(s, phase), first = nodes->table.count, count = 0;
+    DimId      symbols[NEST_MAX], values[NEST_MAX], vars[NEST_MAX], extents[NEST_MAX];
+    for (uint32_t row = phase + 1; row < last; row++) {
+        if (nodes->kind[row] != NODE_LOOP) continue;
+        Subst sub = subst_begin(s->loops, s->scratch, symbols, values, count);
+        extents[count] = row == loop ? extent : subst_dim(&sub, nodes->extent[row]);
+        vars[count] = transform_variable(s->loops, extents[count]);
+        values[count] = row == loop ? dims_add(&s->loops->dims, base, vars[count]) : vars[count];
+        e->failed |= sub.failed || !dim_id_some(values[count]);
+        symbols[count++] = nodes->var[row];
+    }
+    Subst sub = subst_begin(s->loops, s->scratch, symbols, values, count);
+    if (e->failed) return;
+    transform_edit_copy(e, &sub, phase, last, 0);
+    for (uint32_t row = first, k = 0; row < nodes->table.count; row++) {
+        if (nodes->kind[row] != NODE_LOOP) continue;
+        nodes->var[row] = vars[k];
+        nodes->extent[row] = extents[k++];
+    }
+}
+bool transform_PARTITION(Schedule *s, const int64_t *n) {
+    Loops   *loops = s->loops;
+    Dims    *dims = &loops->dims;
+    uint32_t loop = transform_row(s, n[0], NODE_LOOP), phase = loop;
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    while (loops->nodes.kind[phase] != NODE_PHASE) phase--;
+    uint32_t last = transform_end(s, phase), nest = phase, loops_count = 0;
+    while (holds_one_loop(s, nest)) nest++;
+    for (uint32_t row = phase; row < last; row++)
+        loops_count += loops->nodes.kind[row] == NODE_LOOP;
+    if (loop > nest || nest - phase != loops_count || loops_count > NEST_MAX)
+        return transform_refuse(s, "the phase is not one nest of loops");
+    DimId   extent = loops->nodes.extent[loop];
+    int64_t whole = dims_is_const(dims, extent) ? dims_const_value(dims, extent) : INT64_MAX;
+    int64_t part = find_part(s, loop, whole);
+    if (part == whole)
+        return transform_refuse(s, "no condition on the loop alone changes at a number");
+    DimId at = dims_const(dims, part), none = dims_const(dims, 0);
+    DimId below = dims_min(dims, at, extent), rest = dims_sub(dims, extent, at);
+    if (dim_id_some(rest)) rest = dims_max(dims, rest, none);
+    if (!dim_id_some(below) || !dim_id_some(rest))
+        return transform_refuse(s, transform_too_complex);
+    if (!may_reorder(s, phase + 1, nest))
+        return transform_refuse(s, "iterations may touch one element in more than sums");
+    Edit e = transform_edit_begin(s);
+    transform_edit_copy(&e, NULL, e.old, phase, 0);
+    copy_nest(&e, phase, loop, none, below);
+    copy_nest(&e, phase, loop, at, rest);
+    transform_edit_copy(&e, NULL, last, e.old_last, 0);
+    return transform_edit_end(&e);
+}

@@ -122,6 +122,15 @@ bool transform_RFACTOR(Schedule *s, const int64_t *n) {
 }
 
 /* --- factorize -------------------------------------------------------------------------------- */
+/* A place that exists even if the loops around it run over nothing. */
+static bool surely_exists(Loops *loops, LoopAccess access) {
+    ListId index = access_index(access), dims = loops->buffers.dims[access_buffer(access).row];
+    for (uint32_t i = 0; i < list_count(&loops->lists, index); i++)
+        if (expr_id_some(
+                transform_inside(loops, list_dim(loops, index, i), list_dim(loops, dims, i))))
+            return false;
+    return true;
+}
 /* Targets of the reductions inside the nest whose places are fixed in it, and that nothing else in
  * it touches; UINT32_MAX: others reduce too. */
 static uint32_t find_fixed(Schedule *s, uint32_t nest, Factored *out, LoopAccess *out_places) {
@@ -133,7 +142,8 @@ static uint32_t find_fixed(Schedule *s, uint32_t nest, Factored *out, LoopAccess
         BufferId target = access_buffer(nodes->access[row]);
         DimId    address = loops_address(loops, nodes->access[row]);
         Accesses list = transform_accesses(s, nest, transform_end(s, nest), target);
-        if (nodes->kind[row] != NODE_REDUCE || list.count != 1 || count == FACTORED_MAX)
+        if (nodes->kind[row] != NODE_REDUCE || list.count != 1 || count == FACTORED_MAX ||
+            !surely_exists(loops, nodes->access[row]))
             return UINT32_MAX;
         for (uint32_t inner = nest; inner < transform_end(s, nest); inner++)
             if (nodes->kind[inner] == NODE_LOOP &&

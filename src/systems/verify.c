@@ -55,7 +55,7 @@ static void check_row(SystemCtx *ctx, uint32_t row, uint32_t *seen_names) {
     uint32_t      block = code->ops.block[row].row, count = code->ops.operands_count[row];
     if (count < info->operands_min || count > info->operands_max)
         report(ctx, row, "the number of operands does not fit the operator");
-    if (info->results != OP_MANY && code->ops.results_count[row] != info->results)
+    if (info->results < OP_ANY && code->ops.results_count[row] != info->results)
         report(ctx, row, "the number of results does not fit the operator");
     for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
         if (code->values.def[code->ops.results_first[row].row + i] != row)

@@ -1,6 +1,7 @@
-/* Views: where each value's elements live, symbolically. A value owns dense row-major memory (base
- * is the value itself) or is a strided view of a value that does. Strides and offsets are dims, so
- * one table serves every size. Filled by the layout system, indexed by value row. */
+/* Views: where each value's elements live, symbolically. A value owns memory (base is the value
+ * itself; dense row-major, unless it has strides) or is a strided view of a value that does.
+ * Strides and offsets are dims, so one table serves every size. Filled by the layout system,
+ * indexed by value row. */
 #ifndef STOA_SYSTEMS_VIEWS_H
 #define STOA_SYSTEMS_VIEWS_H
 

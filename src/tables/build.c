@@ -15,6 +15,7 @@ OpId build_row(Build *build, Opcode opcode, const ValueId *operands, uint32_t co
             words[i] = attr_default_word(&info->attrs[i]);
         attrs = words;
     }
+    ASSERT(info->results != OP_ANY || results != 0);
     if (results == 0) results = info->results == OP_MANY ? count : info->results;
     AttrsId  record = attrs_add(&world->attrs, attrs, info->attrs_count);
     OpId     op = code_add_op(build->code, build->block, (uint16_t)opcode, operands, count, results,

@@ -14,7 +14,7 @@ typedef struct Build {
 } Build;
 
 /* Appends an operator. attrs: one word per attribute of the schema, NULL for all defaults. results:
- * 0 takes the number from the schema (MANY: one per operand). */
+ * 0 takes the number from the schema (MANY: one per operand; ANY: must be given). */
 OpId build_row(Build *build, Opcode opcode, const ValueId *operands, uint32_t count,
                const uint64_t *attrs, uint32_t results);
 /* The same, giving the first result. */

@@ -145,6 +145,8 @@ MUST_USE bool dims_set_congruence(Dims *dims, DimId symbol, int64_t modulus, int
 /* symbol is an integer of the data, not a size: any number. Before anything was made of it. */
 void dims_set_any(Dims *dims, DimId symbol);
 void dims_set_hint(Dims *dims, DimId symbol, int64_t hint);
+/* A size of a symbol for estimates and measurements: its hint, or 256, as its facts allow. */
+int64_t dims_typical(const Dims *dims, DimId symbol);
 /* symbol is a loop variable: 0 <= symbol < bound. bound does not contain it. */
 void dims_set_below(Dims *dims, DimId symbol, DimId bound);
 typedef struct DimRange {

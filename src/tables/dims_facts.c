@@ -341,6 +341,17 @@ void dims_set_hint(Dims *dims, DimId symbol, int64_t hint) {
     ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL);
     dims->rows.hint[symbol.row] = hint;
 }
+int64_t dims_typical(const Dims *dims, DimId symbol) {
+    enum { SIZE_TYPICAL = 256 };
+    const DimRows *rows = &dims->rows;
+    int64_t        size = rows->hint[symbol.row] > 0 ? rows->hint[symbol.row] : SIZE_TYPICAL;
+    int64_t        lo = rows->lo[symbol.row], hi = rows->hi[symbol.row];
+    int64_t        modulus = rows->modulus[symbol.row], rest = rows->residue[symbol.row];
+    size = size < lo ? lo : size > hi ? hi : size;
+    if (modulus <= 1) return size;
+    size += (rest - size % modulus + modulus) % modulus;
+    return size > hi && size - modulus >= lo ? size - modulus : size;
+}
 void dims_set_below(Dims *dims, DimId symbol, DimId bound) {
     ASSERT(dims->rows.kind[symbol.row] == DIM_SYMBOL && dim_id_some(bound));
     ASSERT(!dims_contains(dims, bound, symbol));

@@ -29,7 +29,7 @@ TABLE_INFO(LoopKernels, loop_kernels_info, "loop_kernels", LOOP_KERNELS_COLUMNS)
 TABLE_INFO(LoopSteps, loop_steps_info, "loop_steps", LOOP_STEPS_COLUMNS);
 #undef TABLE_SELF_
 
-enum { ROWS_MAX = 1 << 20, SIZE_TYPICAL = 256 };
+enum { ROWS_MAX = 1 << 20 };
 
 void loops_open(Loops *loops, Budget *budget) {
     memset(loops, 0, sizeof *loops);
@@ -100,17 +100,6 @@ DimId loops_param(Loops *loops, const Dims *world_dims, String name, DimId world
     params->world[row] = world;
     kernels->params_count[kernel]++;
     return symbol;
-}
-
-int64_t loops_typical(const Loops *loops, DimId symbol) {
-    const DimRows *rows = &loops->dims.rows;
-    int64_t        size = rows->hint[symbol.row] > 0 ? rows->hint[symbol.row] : SIZE_TYPICAL;
-    int64_t        lo = rows->lo[symbol.row], hi = rows->hi[symbol.row];
-    int64_t        modulus = rows->modulus[symbol.row], rest = rows->residue[symbol.row];
-    size = size < lo ? lo : size > hi ? hi : size;
-    if (modulus <= 1) return size;
-    size += (rest - size % modulus + modulus) % modulus;
-    return size > hi && size - modulus >= lo ? size - modulus : size;
 }
 
 DimId loops_fresh(Loops *loops, char prefix) {
@@ -190,10 +179,19 @@ ExprId loops_const_int(Loops *loops, Dtype dtype, int64_t number) {
     if (dtype_is_float(dtype)) return loops_const(loops, dtype, (double)number);
     return expr_add(loops, (ExprKey){.kind = EXPR_CONST, .dtype = dtype, .word = (uint64_t)number});
 }
+static bool is_true(const Loops *loops, ExprId expr) {
+    return expr.row == 0 ||
+           (loops->exprs.kind[expr.row] == EXPR_CONST && loops->exprs.word[expr.row] != 0);
+}
+static bool is_false(const Loops *loops, ExprId expr) {
+    return expr.row != 0 && loops->exprs.kind[expr.row] == EXPR_CONST &&
+           loops->exprs.word[expr.row] == 0;
+}
 ExprId loops_load(Loops *loops, LoopAccess access, ExprId guard) {
     Dtype dtype = (Dtype)loops->buffers.dtype[access_buffer(access).row];
     ASSERT(list_count(&loops->lists, access_index(access)) ==
            buffer_rank(loops, access_buffer(access)));
+    if (is_false(loops, guard)) return loops_const(loops, dtype, 0);
     return expr_add(loops, (ExprKey){.kind = EXPR_LOAD,
                                      .dtype = loops_compute_dtype(dtype),
                                      .operands = {guard},
@@ -213,10 +211,6 @@ ExprId loops_less(Loops *loops, DimId a, DimId b) {
         loops,
         (ExprKey){.kind = EXPR_LESS, .dtype = DTYPE_BOOL, .word = (uint64_t)a.row << 32 | b.row});
 }
-static bool is_true(const Loops *loops, ExprId expr) {
-    return expr.row == 0 ||
-           (loops->exprs.kind[expr.row] == EXPR_CONST && loops->exprs.word[expr.row] != 0);
-}
 ExprId loops_and(Loops *loops, ExprId a, ExprId b) {
     if (is_true(loops, a)) return is_true(loops, b) ? (ExprId){0} : b;
     if (is_true(loops, b) || a.row == b.row) return a;
@@ -224,6 +218,12 @@ ExprId loops_and(Loops *loops, ExprId a, ExprId b) {
 }
 ExprId loops_op(Loops *loops, Opcode opcode, Dtype dtype, ExprId a, ExprId b, ExprId c,
                 uint64_t word) {
+    if (opcode == OP_SELECT && loops->exprs.kind[a.row] == EXPR_CONST)
+        return is_false(loops, a) ? c : b;
+    if (opcode == OP_AND && dtype == DTYPE_BOOL && (is_false(loops, a) || is_false(loops, b)))
+        return is_false(loops, a) ? a : b;
+    if (opcode == OP_AND && dtype == DTYPE_BOOL && (is_true(loops, a) || is_true(loops, b)))
+        return is_true(loops, a) ? b : a;
     return expr_add(loops, (ExprKey){.kind = EXPR_OP,
                                      .dtype = loops_compute_dtype(dtype),
                                      .opcode = (uint16_t)opcode,

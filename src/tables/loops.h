@@ -149,9 +149,7 @@ void loops_close(Loops *loops); /* safe on an all-zero one */
 /* --- making. One kernel at a time: params, buffers and nodes go to the newest kernel. --- */
 KernelId loops_add_kernel(Loops *loops, OpId op);
 /* The symbol that stands for a symbol of the program, with its facts; adds a parameter. */
-DimId loops_param(Loops *loops, const Dims *world_dims, String name, DimId world);
-/* A value of a parameter for estimates and measurements: its hint, or 256, as its facts allow. */
-int64_t  loops_typical(const Loops *loops, DimId symbol);
+DimId    loops_param(Loops *loops, const Dims *world_dims, String name, DimId world);
 DimId    loops_fresh(Loops *loops, char prefix); /* a new symbol, named i0, i1, ... or v0, ... */
 BufferId loops_add_buffer(Loops *loops, BufferScope scope, Dtype dtype, const DimId *dims,
                           uint32_t rank);

@@ -74,20 +74,22 @@ typedef enum FlowKind {
     C(uint16_t, which, "case of an UNLESS of a switch")                                            \
     C(uint32_t, target, "launch that a jump leads to")                                             \
     C(uint32_t, end, "of heads: one past the launches of the operator; 0: no head")                \
-    C(uint32_t, first_slot, "of SCAN and NEXT")
+    C(uint32_t, first_slot, "of SCAN and NEXT")                                                    \
+    C(uint64_t, live, "bytes of the arena in use while it runs")
 TABLE_TYPE(Launches, LAUNCHES_COLUMNS);
 #define LAUNCH_ARGS_COLUMNS(C)                                                                     \
     C(LaunchArg, arg, "operands then results of a launch")                                         \
     C(uint32_t, buffer, "row of buffers: whose memory it is (planning reads nothing else)")
 TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
-/* Where a value lives over time: for the memory report and the plan printer. */
+/* Where a value lives over time: for planning and the report of the peak (text/peak.h). */
 #define BUFFERS_COLUMNS(C)                                                                         \
     C(ValueId, value, "owner")                                                                     \
     C(uint32_t, slot, "row of slots")                                                              \
     C(uint64_t, offset, "in slot 0; 0 elsewhere")                                                  \
     C(uint64_t, bytes, "size")                                                                     \
     C(uint32_t, first, "launch that writes it, UINT32_MAX if none")                                \
-    C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")
+    C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")         \
+    C(uint32_t, over, "buffer that ends where this one begins and leaves it its memory; 0: none")
 TABLE_TYPE(Buffers, BUFFERS_COLUMNS);
 
 /* What of the launches follows from which sizes: only in plans of graphs with late sizes

@@ -24,6 +24,7 @@
 #define LATE        OP_LATE
 #define PRODUCT     OP_PRODUCT
 #define MANY        OP_MANY
+#define ANY         OP_ANY
 #define REQUIRED    (-1e300)
 
 #define ATTRS(...) (__VA_ARGS__)

@@ -108,7 +108,7 @@ typedef enum InitKind {
     INIT_KIND_COUNT
 } InitKind;
 
-enum { OP_MANY = 0xFFFF };
+enum { OP_MANY = 0xFFFF, OP_ANY = 0xFFFE };
 
 typedef struct AttrInfo {
     const char *name, *doc;

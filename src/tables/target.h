@@ -23,6 +23,8 @@ typedef struct TargetMachine {
     uint64_t cache_bytes[TARGET_CACHES_MAX];
     double   gb_s[TARGET_CACHES_MAX + 1]; /* each level of one lane, then memory of all */
     double   ghz;
+    double   gflop_s;   /* of matrix products, all lanes */
+    double   launch_us; /* beginning a launch */
 } TargetMachine;
 
 typedef struct Target {
@@ -31,6 +33,7 @@ typedef struct Target {
     bool        keep[OP_COUNT];       /* composites whose own kernel beats their expansion */
     bool (*keeps)(const World *world, OpId op); /* of those, which rows; NULL: all */
     uint8_t       view_need[OP_COUNT];          /* ViewNeed of the operands */
+    uint8_t       places[OP_COUNT];             /* first results that may be written as any view */
     uint32_t      align;                        /* bytes, of buffers in the planned arena */
     bool          compiles; /* has an emitter: arithmetic is fused into kernels */
     bool          threads;  /* kernels are dealt to teams of threads, not to lanes */

@@ -24,6 +24,7 @@ uint32_t check_blocks(const World *world, Opcode opcode, AttrsId attrs) {
 
 uint32_t check_results(Opcode opcode, uint32_t operands, uint32_t given) {
     const OpInfo *info = &op_infos[opcode];
+    if (info->results == OP_ANY) return given;
     if (info->results != OP_MANY) return info->results;
     if (info->infer == infer_control) return given;
     return info->flags & OP_DERIVES ? operands - 1 : operands;

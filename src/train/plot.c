@@ -190,7 +190,10 @@ static void y_range(Frame *frame, const PlotLoss *plot, Curve train, Curve smoot
                     Curve validation) {
     frame->y_min = INFINITY;
     frame->y_max = -INFINITY;
-    if (train.count > 0) {
+    if (plot->series.count != 0) {
+        range_add(frame, 0);
+        for (size_t i = 0; i < train.count; i++) range_add(frame, train.y[i]);
+    } else if (train.count > 0) {
         range_add(frame, quantile(train, 0.005));
         range_add(frame, quantile(train, 0.995));
     }
@@ -204,7 +207,7 @@ static void y_range(Frame *frame, const PlotLoss *plot, Curve train, Curve smoot
     double range = frame->y_max - frame->y_min, size = fmax(fabs(frame->y_min), fabs(frame->y_max));
     double room = 0.05 * range;
     if (range < 1e-9 * size || size < VALUE_MIN) room = size < VALUE_MIN ? 1 : 0.1 * size;
-    frame->y_min -= room;
+    frame->y_min -= plot->series.count != 0 ? 0 : room;
     frame->y_max += room;
 }
 
@@ -317,8 +320,9 @@ static void draw_axes(Text *svg, Arena *scratch, const Frame *frame, const PlotL
     }
     text_addf(svg, "<path d=\"M%.1f %.1fV%.1fH%.1f\" fill=\"none\" stroke=\"%s\"/>\n", frame->left,
               frame->top, bottom, right, AXIS);
+    String x_label = plot->x_label.count ? plot->x_label : STR("step");
     label(svg, frame->left + frame->width / 2, bottom + 44, "middle", MUTED, 13,
-          frame->log_x ? STR("step (logarithmic)") : STR("step"));
+          frame->log_x ? STR("step (logarithmic)") : x_label);
     double middle = frame->top + frame->height / 2;
     text_addf(svg, "<g transform=\"translate(20 %.1f) rotate(-90)\">", middle);
     label(svg, 0, 0, "middle", MUTED, 13, plot->y_label.count ? plot->y_label : STR("loss (nats)"));
@@ -390,12 +394,13 @@ static void legend_entry(Text *svg, double x, double y, const char *colour, cons
 }
 
 /* On the line of the subtitle, ending at the right edge; widths of texts are estimates. */
-static void draw_legend(Text *svg, const Frame *frame, bool train, bool smooth, bool validation) {
+static void draw_legend(Text *svg, const Frame *frame, const PlotLoss *plot, bool train,
+                        bool smooth, bool validation) {
+    String name = plot->series.count ? plot->series : STR("training");
     enum { TRAINING = 103, SMOOTHED = 118, VALIDATION = 97 };
     double x = frame->left + frame->width, y = frame->top - 22;
     x -= (train ? TRAINING : 0) + (smooth ? SMOOTHED : 0) + (validation ? VALIDATION : 0);
-    if (train)
-        legend_entry(svg, x, y, BLUE, smooth ? "0.4" : "1", smooth ? "1.4" : "2", STR("training"));
+    if (train) legend_entry(svg, x, y, BLUE, smooth ? "0.4" : "1", smooth ? "1.4" : "2", name);
     x += train ? TRAINING : 0;
     if (smooth) legend_entry(svg, x, y, BLUE, "1", "2.2", STR("smoothed"));
     x += smooth ? SMOOTHED : 0;
@@ -435,12 +440,13 @@ String plot_loss(Arena *out, const PlotLoss *plot) {
     Arena *work = scratch.arena;
     Curve  train = curve_of(work, &frame, plot->steps, plot->train, plot->count);
     Curve  validation = curve_of(work, &frame, plot->steps, plot->validation, plot->count);
-    Curve  smooth = curve_smooth(work, &frame, train), thin = curve_thin(work, &frame, train);
+    Curve  smooth = {0}, thin = curve_thin(work, &frame, train);
+    if (plot->series.count == 0) smooth = curve_smooth(work, &frame, train);
     y_range(&frame, plot, train, smooth, validation);
     Text svg = text_begin(out);
     draw_head(&svg, &frame, plot, width, height);
     draw_axes(&svg, work, &frame, plot);
-    draw_legend(&svg, &frame, train.count > 0, smooth.count > 0, validation.count > 0);
+    draw_legend(&svg, &frame, plot, train.count > 0, smooth.count > 0, validation.count > 0);
     draw_curves(&svg, &frame, thin, smooth, validation);
     draw_reference(&svg, work, &frame, plot);
     draw_ends(&svg, work, &frame, smooth.count ? smooth : train, validation);

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Schedules on the command line: what `stoac --steps` prints, `--schedule` reads; `--explain`
-begins with the loops as they were lowered and ends with those that are compiled.
+"""Schedules and the peak of memory on the command line: what `stoac --steps` prints, `--schedule`
+reads; `--explain` begins with the loops as they were lowered and ends with those that are
+compiled.
 
 Usage: tests/cli/stoac.py STOAC.
 """
@@ -86,6 +87,25 @@ class Schedules(unittest.TestCase):
         self.assertIn("SCHEDULES_IGNORED", self.stoac("--search", self.path("mine"), code=1))
         with open(self.path("mine"), encoding="ascii") as file:
             self.assertEqual(file.read(), mine)
+
+    def test_peak_is_told(self):
+        self.write("g.ir", "dim B hint=4\n"
+                           "graph g(%x: f32[B,16], %w: f32[16,16]) {\n"
+                           "  %y = matmul %x, %w\n  %z = matmul %y, %w\n  %u = matmul %z, %w\n"
+                           "  %v = add %u, %y\n  return %v\n}\n")
+        words = [STOAC, self.path("g.ir"), "--peak"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=True)
+        self.assertIn("graph g at B=4: 768 bytes of intermediates, at launch 3", done.stdout)
+        self.assertRegex(done.stdout,
+                         r"\n +256  33.3 %  %y +(linear|matmul|dot_general) +f32\[B,16\]")
+        done = subprocess.run(words + ["--memory-budget", "0.5KiB"], capture_output=True, text=True,
+                              timeout=60, check=True)
+        self.assertIn("graph g at B=4: 512 bytes of intermediates", done.stdout)
+        words += ["--memory-budget", "511"]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("error[BUDGET_SMALL]", done.stderr)
+        self.assertIn("512 is the least", done.stderr)
 
     def test_what_is_wrong_is_said(self):
         self.write("book", "kernel all\nsplit 1 4 0\nfuse 0\n")

@@ -218,6 +218,8 @@ static const char *const programs[] = {
     "  %l = slice %p {starts=[0,0], limits=[B,C]}\n"
     "  %r = slice %p {starts=[0,2], limits=[B,C+2]}\n  %s = add %l, %r\n  %t = add %s, %e\n"
     "  return %t\n}\n",
+    "graph f(%x: f32[B,C], %z: f32[]) {\n  %e = exp %x\n"
+    "  %p = pad %e, %z {low=[0,2], high=[0,1]}\n  %q = mul %p, %p\n  return %q\n}\n",
     "graph f(%x: f32[16,12], %y: f32[12]) {\n  %e = exp %x\n"
     "  %b = broadcast_in_dim %y {shape=[16,12], axes=[1]}\n  %m = mul %e, %b\n"
     "  %a = reduce %m {kind=sum, axes=[1]}\n  %c = broadcast_in_dim %a {shape=[16,12], axes=[0]}\n"

@@ -25,6 +25,7 @@ typedef struct Case {
     Size        sizes[4];
     int64_t     integers; /* inputs of integers are below; 0: 8 */
     double      rel;      /* of the largest number of a tensor; 0: of the dtype */
+    Dtype       narrow;   /* what products compute in; nil: as written */
     bool        stops;    /* an assert must fail */
 } Case;
 typedef struct Check {
@@ -116,11 +117,12 @@ static bool make_tensors(Check *c) {
 /* --- both sides ------------------------------------------------------------------------------- */
 
 static bool interpret(Check *c) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline,
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline, SYSTEM_narrow,
                                        SYSTEM_differentiate, SYSTEM_expand};
     Runner                  runner;
     bool                    good = true;
     runner_open(&runner, c->plain, NULL);
+    runner.ctx.narrow = c->given->narrow;
     for (size_t i = 0; i < LENGTH(steps) && good; i++) good = runner_run(&runner, steps[i]);
     runner_close(&runner);
     if (!good) return said(c, "expanding:", c->plain);
@@ -134,6 +136,7 @@ static bool interpret(Check *c) {
 static bool compile(Check *c, const Target *target, GpuCache *cache) {
     Diags *diags = &c->world->diags;
     runner_open(&c->runner, c->world, target);
+    c->runner.ctx.narrow = c->given->narrow;
     if (!runner_compile(&c->runner)) return said(c, "compiling:", c->world);
     if (gpu_emit_compile(c->arena, c->d->libs, cache, c->d->gpu->info.arch, &c->runner.loops, NULL,
                          diags, &c->module) != STATUS_OK ||
@@ -380,6 +383,30 @@ TEST(gpu_attention_of_every_dtype) {
     }
 }
 
+/* One tensor of queries, keys and values, and of their gradients: attention reads parts of it, and
+ * writes its gradient and its result where they are wanted. */
+TEST(gpu_attention_of_packed_heads) {
+    static const char text[] =
+        "graph f(%x: bf16[B,T,576], %d: bf16[B,T,192]) {\n"
+        "  %q = slice %x {starts=[0,0,0], limits=[B,T,192]}\n"
+        "  %k = slice %x {starts=[0,0,192], limits=[B,T,384]}\n"
+        "  %v = slice %x {starts=[0,0,384], limits=[B,T,576]}\n"
+        "  %qh = reshape %q {shape=[B,T,3,64]}\n  %kh = reshape %k {shape=[B,T,3,64]}\n"
+        "  %vh = reshape %v {shape=[B,T,3,64]}\n"
+        "  %qt = transpose %qh {permutation=[0,2,1,3]}\n"
+        "  %kt = transpose %kh {permutation=[0,2,1,3]}\n"
+        "  %vt = transpose %vh {permutation=[0,2,1,3]}\n"
+        "  %y, %lse = attention %qt, %kt, %vt {causal=true}\n"
+        "  %yt = transpose %y {permutation=[0,2,1,3]}\n  %z = reshape %yt {shape=[B,T,192]}\n"
+        "  %p = mul %z, %d\n  %r = convert %p {dtype=f32}\n"
+        "  %s = reduce %r {kind=sum, axes=[0,1,2]}\n  %dx = gradient %s, %x\n"
+        "  %g = convert %dx {dtype=f32}\n  %b = reduce %g {kind=sum, axes=[0,1]}\n"
+        "  return %z, %dx, %b\n}\n";
+    /* %b, though f32, is a sum of what was rounded to bf16 */
+    check_text(arena, text, &(Case){.sizes = {{"B", 2}, {"T", 128}}, .rel = 0.02});
+    check_text(arena, text, &(Case){.sizes = {{"B", 3}, {"T", 100}}, .rel = 0.02});
+}
+
 /* --- models ----------------------------------------------------------------------------------- */
 
 static void check_model(Arena *arena, bool gpt, StoaDtype dtype, StoaOptimizerKind kind,
@@ -418,6 +445,12 @@ TEST(gpu_step_of_gpt_adamw) { /* divides gradients by their size: 1e-17 next to 
     Case given = gpt_case;
     given.rel = 1e-8;
     check_model(arena, true, STOA_F64, STOA_ADAMW, &given);
+}
+TEST(gpu_step_of_gpt_mixed) { /* products round to 8 bits, in another order on the device */
+    Case given = gpt_case;
+    given.rel = 2e-2;
+    given.narrow = DTYPE_BF16;
+    check_model(arena, true, STOA_F32, STOA_SGD, &given);
 }
 TEST(gpu_step_of_lenet_float32) { check_model(arena, false, STOA_F32, STOA_SGD, &lenet_case); }
 TEST(gpu_step_of_lenet_float64) { check_model(arena, false, STOA_F64, STOA_SGD, &lenet_case); }

@@ -65,6 +65,8 @@ CASE(pad_symbols, "%x: f64[T,2], %v: f64",
      "%y = pad %x, %v {low=[T,0], high=[2*T+1,0], interior=[1,0]}  %z = sin %y")
 CASE(pad_shift, "%x: f64[T,2], %v: f64",
      "%y = pad %x, %v {low=[1,0], high=[-1,0]}  %z = mul %x, %y")
+CASE(unstack, "%x: f64[3,B]", "%a, %z, %b = unstack %x  %y = mul %a, %b", .outs = "y z")
+CASE(unstack_inner, "%x: f64[B,2,C]", "%z, %b = unstack %x {axis=1}", .outs = "z b")
 CASE(concat, "%x: f64[B,2], %y: f64[B,3], %v: f64[B,1]",
      "%c = concat %x, %y, %v {axis=1}  %z = sin %c")
 CASE(concat_symbols, "%x: f64[S,2], %y: f64[T,2], %v: f64[3,2]",

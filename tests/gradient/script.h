@@ -14,7 +14,7 @@
 #define SCALAR                (const int64_t[]){0}, 0
 #define NUMBERS(...)          (const double[]){__VA_ARGS__}, SCRIPT_COUNT_(double, __VA_ARGS__)
 
-enum { SCRIPT_MAX = 8 };
+enum { SCRIPT_MAX = 16 };
 typedef struct Script {
     Arena       *arena;
     Program      program;

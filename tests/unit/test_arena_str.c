@@ -65,6 +65,34 @@ static bool float_refused(String text) {
     return !str_to_f64(text, &got);
 }
 
+TEST(str_to_bytes_takes_units) {
+    static const struct {
+        const char *text;
+        uint64_t    bytes; // UINT64_MAX: refused
+    } cases[] = {
+        {"0", 0},
+        {"1048576", 1 << 20},
+        {"96KiB", 96 << 10},
+        {"1.5 GiB", 3ull << 29},
+        {"2GB", 2000000000},
+        {"7B", 7},
+        {"0.5B", 0},
+        {"2TiB", 2ull << 40},
+        {"", UINT64_MAX},
+        {"MiB", UINT64_MAX},
+        {"-1", UINT64_MAX},
+        {"1e3", UINT64_MAX},
+        {"1.2.3", UINT64_MAX},
+        {"5 apples", UINT64_MAX},
+        {"99999999TiB", UINT64_MAX},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint64_t bytes = UINT64_MAX;
+        EXPECT(str_to_bytes(str_of(cases[i].text), &bytes) == (cases[i].bytes != UINT64_MAX));
+        if (!EXPECT(bytes == cases[i].bytes)) printf("\n'%s'\n", cases[i].text);
+    }
+}
+
 TEST(str_to_f64_whole_and_in_range) {
     double number = 0;
     EXPECT(float_is("1.5", 1.5) && float_is("-2e3", -2000) && float_is("0x1p-3", 0.125));

@@ -55,7 +55,7 @@ TEST(typical_sizes_obey_facts) {
         EXPECT(dims_set_range(&t.loops.dims, n, cases[i].lo, cases[i].hi));
         if (cases[i].modulus > 1)
             EXPECT(dims_set_congruence(&t.loops.dims, n, cases[i].modulus, cases[i].residue));
-        EXPECT_EQ(loops_typical(&t.loops, n), cases[i].wanted);
+        EXPECT_EQ(dims_typical(&t.loops.dims, n), cases[i].wanted);
         emit_test_close(&t);
     }
 }

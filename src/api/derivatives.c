@@ -1,0 +1,124 @@
+/* The public functions that ask for derivatives, in terms of `gradient`, `jvp`, `taylor` and
+ * `derivatives` rows. All rows go through api_op, so that failures are told as for operators. */
+#include "api/program.h"
+
+/* y, xs, others as one list, in out[1 + 2 count]. */
+static uint32_t list_operands(StoaValue y, const StoaValue *xs, const StoaValue *others,
+                              uint32_t count, StoaValue *out) {
+    out[0] = y;
+    for (uint32_t i = 0; i < count; i++) {
+        out[1 + i] = xs[i];
+        out[1 + count + i] = others[i];
+    }
+    return 1 + 2 * count;
+}
+/* A row over y, xs and directions. Values are few; memory runs out in api_op_many, in a guard. */
+static void directed(StoaProgram *program, int opcode, StoaValue y, const StoaValue *xs,
+                     const StoaValue *directions, uint32_t count, const ApiAttr *attrs,
+                     StoaValue *out, uint32_t results) {
+    ArenaGuard guard;
+    for (uint32_t i = 0; i < results; i++) out[i] = (StoaValue){0};
+    if (program->broken) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return;
+    }
+    Scratch    scratch = scratch_begin(NULL, 0);
+    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, 1 + 2 * (size_t)count);
+    uint32_t   listed = list_operands(y, xs, directions, count, operands);
+    api_op_many(program, opcode, operands, listed, attrs, out, results);
+    scratch_end(scratch);
+    arena_guard_end(&guard);
+}
+
+StoaValue stoa_jvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                   const StoaValue *directions, uint32_t count) {
+    StoaValue out;
+    directed(program, OP_JVP, y, xs, directions, count, NULL, &out, 1);
+    return out;
+}
+void stoa_taylor(StoaProgram *program, StoaValue y, const StoaValue *xs,
+                 const StoaValue *directions, uint32_t count, bool sum, StoaValue *out_coefficients,
+                 uint32_t order) {
+    ApiAttr attrs[] = {{.integer = sum}};
+    directed(program, OP_TAYLOR, y, xs, directions, count, attrs, out_coefficients, order);
+}
+void stoa_vjp(StoaProgram *program, StoaValue y, StoaValue weight, const StoaValue *xs,
+              uint32_t count, StoaValue *out_gradients) {
+    int64_t   axes[STOA_RANK_MAX];
+    uint32_t  rank = stoa_value_rank(program, y);
+    StoaValue product = stoa_mul(program, y, weight);
+    for (uint32_t i = 0; i < rank; i++) axes[i] = i;
+    StoaValue sum = stoa_reduce(program, product, STOA_REDUCE_SUM, axes, rank);
+    stoa_gradients(program, sum, xs, count, out_gradients);
+}
+void stoa_hvp(StoaProgram *program, StoaValue y, const StoaValue *xs, const StoaValue *directions,
+              uint32_t count, StoaValue *out_products) {
+    stoa_gradients(program, y, xs, count, out_products);
+    for (uint32_t i = 0; i < count; i++)
+        out_products[i] = stoa_jvp(program, out_products[i], xs, directions, count);
+}
+
+void stoa_derivatives(StoaProgram *program, StoaValue y, StoaValue x, const char *axes,
+                      const char *const *of, StoaValue *out, uint32_t count) {
+    StoaValue operands[] = {y, x};
+    ApiAttr   attrs[] = {{.texts = of, .count = count}, {.text = axes}};
+    api_op_many(program, OP_DERIVATIVES, operands, 2, attrs, out, count);
+}
+StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x) {
+    static const char *const of[] = {"laplacian"};
+    StoaValue                out;
+    stoa_derivatives(program, y, x, NULL, of, &out, 1);
+    return out;
+}
+
+/* --- all directions at once ------------------------------------------------------------------- */
+/* Every direction of x, [n] + the shape of x; value 0 where its sizes are not constant. */
+static StoaValue unit_directions(StoaProgram *program, StoaValue x, StoaDim *out_count) {
+    Dims    *dims = &program->world->dims;
+    uint32_t rank = stoa_value_rank(program, x);
+    StoaDim  shape[STOA_RANK_MAX + 1], square[2];
+    int64_t  count = 1;
+    if (x.id == 0) return (StoaValue){0};
+    for (uint32_t i = 0; i < rank; i++) {
+        StoaDim size = stoa_value_dim(program, x, i);
+        if (rank == STOA_RANK_MAX || !dims_is_const(dims, (DimId){size.id})) {
+            api_misuse(program->context, "stoa_jacobian",
+                       "x needs constant sizes and rank at most 7: its elements are directions");
+            return (StoaValue){0};
+        }
+        count *= dims_const_value(dims, (DimId){size.id});
+        shape[i + 1] = size;
+    }
+    shape[0] = square[0] = square[1] = *out_count = stoa_dim(program, count);
+    StoaValue row = stoa_iota(program, STOA_I64, square, 2, 0);
+    StoaValue column = stoa_iota(program, STOA_I64, square, 2, 1);
+    StoaValue same = stoa_compare(program, row, column, STOA_COMPARE_EQ);
+    StoaValue unit = stoa_convert(program, same, stoa_value_dtype(program, x));
+    return stoa_reshape(program, unit, shape, rank + 1);
+}
+StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x) {
+    StoaDim   count = {0}, shape[2 * STOA_RANK_MAX];
+    int64_t   order[STOA_RANK_MAX + 1];
+    uint32_t  y_rank = stoa_value_rank(program, y), x_rank = stoa_value_rank(program, x);
+    StoaValue directions, by_direction;
+    if (y_rank + x_rank > STOA_RANK_MAX) {
+        api_misuse(program->context, "stoa_jacobian", "y and x have more than 8 axes together");
+        return (StoaValue){0};
+    }
+    directions = unit_directions(program, x, &count);
+    stoa_taylor(program, y, &x, &directions, 1, false, &by_direction, 1);
+    for (uint32_t i = 0; i < y_rank; i++) {
+        order[i] = i + 1;
+        shape[i] = stoa_value_dim(program, y, i);
+    }
+    order[y_rank] = 0;
+    for (uint32_t i = 0; i < x_rank; i++) shape[y_rank + i] = stoa_value_dim(program, x, i);
+    StoaValue last = stoa_transpose(program, by_direction, order, y_rank + 1);
+    return stoa_reshape(program, last, shape, y_rank + x_rank);
+}
+StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x) {
+    StoaValue gradient;
+    stoa_gradients(program, y, &x, 1, &gradient);
+    return stoa_jacobian(program, gradient, x);
+}

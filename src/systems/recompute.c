@@ -1,0 +1,300 @@
+/* recompute: which values are computed again instead of kept, so that a graph fits a budget?
+ *
+ * Each round of the search looks at the launch with the most alive and asks of every launch whose
+ * results lie idle there (read before, and read again later): what would splitting it free
+ * (recompute_inner.h), and what would the second run cost? What that reads must be alive then: it
+ * is kept for it, or split as well, whichever is cheaper a byte. The cheapest are split until a
+ * share of the peak is gone. Rounds do not depend on the budget, only where they end does: the
+ * least that they reach is a fact of the program, and a budget of that much can be met.
+ *
+ * Rounds are judged by what is alive, a budget by placing every buffer as planning will. Second
+ * runs are the same kernels on the same operands and give the same bits; random numbers are
+ * counted, not drawn. Effects, state, what is assigned and graphs with late sizes run once. Needs
+ * launches at typical sizes; writes code, views and kernels anew. Linear in arguments a round. */
+#include <stdlib.h>
+
+#include "systems/recompute_inner.h"
+
+enum { ROUNDS_MAX = 1024, CHAIN_MAX = 256, SMALL_SHARE = 8 };
+static const double ROUND_SHARE = 0.01, CHECK_SLACK = 1.03;
+
+typedef struct Round {
+    uint32_t splits; /* done so far */
+    uint64_t alive;  /* at most, then */
+} Round;
+typedef struct Candidate {
+    uint32_t launch;
+    bool     chain; /* with what it reads and nothing else needs */
+    double   us, bytes;
+} Candidate;
+typedef struct Search {
+    Recompute  r;
+    Tape       tape;
+    Split     *splits; /* in order */
+    uint32_t   splits_count;
+    Round     *rounds; /* [0]: nothing is split */
+    uint32_t   rounds_count;
+    uint32_t  *read;  /* by buffer: last position up to the peak's launch that reads it as it was */
+    uint32_t  *stamp; /* by launch and, beyond, by buffer: seen in this candidate */
+    uint32_t   stamps;
+    Candidate *candidates;
+    uint32_t  *chain; /* launches of a candidate */
+    uint32_t   chain_count;
+} Search;
+
+/* --- what may run twice ----------------------------------------------------------------------- */
+static bool graph_is_plain(const Code *code, uint32_t block) {
+    for (uint32_t row = code->blocks.op_first[block]; row < code->blocks.op_last[block]; row++) {
+        const OpInfo *info = op_info(code, (OpId){row});
+        bool control = code->ops.blocks_count[row] != 0 && code->ops.opcode[row] != OP_FUSED;
+        if ((info->flags & OP_LATE) != 0 || control) return false;
+    }
+    return true;
+}
+/* Results that lie in memory of others (parts of a concat) cannot move. */
+static bool owns_results(const Recompute *r, uint32_t launch) {
+    OpId op = r->plan->launches.op[launch];
+    for (uint32_t i = 0; i < r->ctx->world->code.ops.results_count[op.row]; i++) {
+        ValueId result = op_result(&r->ctx->world->code, op, i);
+        if (r->ctx->views->base[result.row].row != result.row) return false;
+    }
+    return true;
+}
+static void find_able(Recompute *r) {
+    const Launches *launches = &r->plan->launches;
+    const Code     *code = &r->ctx->world->code;
+    bool            plain = graph_is_plain(code, code->graphs.block[r->plan->graph.row].row);
+    for (uint32_t row = 1; row < r->launches; row++) {
+        uint32_t flags = op_infos[launches->opcode[row]].flags;
+        r->can[row] = plain && launches->operands[row] != 0 &&
+                      launches->operands[row] <= RECOMPUTE_OPERANDS_MAX &&
+                      ((flags & OP_PURE) != 0 || launches->opcode[row] == OP_FUSED) &&
+                      (flags & (OP_INPLACE | OP_EFFECT)) == 0 && owns_results(r, row);
+        r->us[row] = recompute_cost(r->ctx, r->plan, row);
+    }
+    for (uint32_t row = 1; row < r->launches; row++) {
+        uint32_t value = launch_buffers(r->plan, row)[0];
+        if (launches->opcode[row] == OP_ASSIGN && r->maker[value] != 0)
+            r->can[r->maker[value]] = false;
+    }
+}
+
+/* Places the plan as it is: what takes over what, and what lives in the arena at all. */
+static uint64_t open_search(Search *s, SystemCtx *ctx) {
+    Recompute  *r = &s->r;
+    Arena      *scratch = ctx->scratch;
+    const Plan *plan = ctx->plan;
+    Plan       *placed;
+    uint32_t    launches = plan->launches.table.count, buffers = plan->buffers.table.count;
+    uint64_t    align = memory_align(ctx->target);
+    *r = (Recompute){.ctx = ctx, .plan = plan, .launches = launches, .buffers = buffers};
+    r->maker = ARENA_ARRAY_ZERO(scratch, uint32_t, buffers);
+    r->over = ARENA_ARRAY_ZERO(scratch, uint32_t, buffers);
+    r->bytes = ARENA_ARRAY_ZERO(scratch, uint64_t, buffers);
+    r->can = ARENA_ARRAY_ZERO(scratch, bool, launches);
+    r->us = ARENA_ARRAY_ZERO(scratch, double, launches);
+    r->split = ARENA_ARRAY_ZERO(scratch, uint32_t, launches);
+    s->tape = recompute_tape(r, scratch);
+    recompute_write_tape(r, &s->tape);
+    uint64_t bytes = recompute_place(r, &s->tape, &placed);
+    for (uint32_t row = 1; row < buffers; row++) {
+        r->bytes[row] = (plan->buffers.bytes[row] + align - 1) / align * align;
+        r->over[row] = placed->buffers.over[2 * row] / 2;
+        if (placed->buffers.slot[2 * row] == 0 && plan->buffers.first[row] != UINT32_MAX)
+            r->maker[row] = plan->buffers.first[row];
+    }
+    return bytes;
+}
+static void open_rounds(Search *s) {
+    Arena   *scratch = s->r.ctx->scratch;
+    uint32_t both = s->r.launches + s->r.buffers;
+    find_able(&s->r);
+    s->splits = ARENA_ARRAY(scratch, Split, s->r.launches);
+    s->rounds = ARENA_ARRAY(scratch, Round, ROUNDS_MAX + 1);
+    s->read = ARENA_ARRAY(scratch, uint32_t, s->r.buffers);
+    s->stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, both);
+    s->chain = ARENA_ARRAY(scratch, uint32_t, s->r.launches);
+    s->candidates = ARENA_ARRAY(scratch, Candidate, s->r.launches);
+}
+
+/* --- candidates ------------------------------------------------------------------------------- */
+static void find_reads(Search *s) {
+    const Recompute *r = &s->r;
+    const Tape      *tape = &s->tape;
+    uint32_t         at = tape->at[tape->peak];
+    memset(s->read, 0, r->buffers * sizeof *s->read);
+    for (uint32_t p = 1; p < tape->count && tape->at[p] <= at; p++) {
+        uint32_t        launch = tape->launch[p];
+        const uint32_t *used = launch_buffers(r->plan, launch);
+        for (uint32_t i = 0; i < r->plan->launches.operands[launch]; i++)
+            if (!recompute_late(r, tape->at[p], used[i])) s->read[used[i]] = p;
+    }
+}
+/* Bytes that no longer stand idle at the peak when a launch is split there. */
+static uint64_t freed_by(const Search *s, uint32_t launch) {
+    const Recompute *r = &s->r;
+    const Tape      *tape = &s->tape;
+    const uint32_t  *used = launch_buffers(r->plan, launch);
+    uint64_t         bytes = 0;
+    for (uint32_t i = r->plan->launches.operands[launch]; i < r->plan->launches.args_count[launch];
+         i++) {
+        bool idle = r->maker[used[i]] != 0 && tape->first[2 * used[i]] < tape->peak &&
+                    s->read[used[i]] < tape->peak && tape->last[2 * used[i]] > tape->peak;
+        if (idle) bytes += r->bytes[used[i]];
+    }
+    return bytes;
+}
+/* What a second run after the peak would have to be kept for it, 0 if it is there anyway. */
+static uint64_t kept_for(const Search *s, uint32_t buffer) {
+    const Recompute *r = &s->r;
+    const Tape      *tape = &s->tape;
+    if (r->maker[buffer] == 0) return 0;
+    uint32_t version = 2 * buffer + (r->split[r->maker[buffer]] != 0);
+    if (tape->first[version] == 0 || tape->first[version] > tape->peak) return 0;
+    return tape->last[version] > tape->peak ? 0 : r->bytes[buffer];
+}
+static bool seen(Search *s, uint32_t place) {
+    bool before = s->stamp[place] == s->stamps;
+    s->stamp[place] = s->stamps;
+    return before;
+}
+
+/* Splits launch alone or with the chain behind it, which is left in s->chain. */
+static Candidate weigh(Search *s, uint32_t launch, bool chain) {
+    const Recompute *r = &s->r;
+    Candidate        c = {.launch = launch, .chain = chain};
+    s->stamps++;
+    s->chain_count = 0;
+    s->chain[s->chain_count++] = launch;
+    (void)seen(s, launch);
+    for (uint32_t k = 0; k < s->chain_count; k++) {
+        const uint32_t *used = launch_buffers(r->plan, s->chain[k]);
+        c.us += r->us[s->chain[k]];
+        c.bytes += (double)freed_by(s, s->chain[k]);
+        for (uint32_t i = 0; i < r->plan->launches.operands[s->chain[k]]; i++) {
+            uint64_t keep = kept_for(s, used[i]);
+            uint32_t maker = r->maker[used[i]];
+            if (keep == 0 || seen(s, r->launches + used[i])) continue;
+            bool again = chain && r->can[maker] && r->split[maker] == 0 &&
+                         (double)keep * SMALL_SHARE > c.bytes;
+            if (!again)
+                c.bytes -= (double)keep;
+            else if (!seen(s, maker) && s->chain_count < CHAIN_MAX)
+                s->chain[s->chain_count++] = maker;
+            else if (s->chain_count == CHAIN_MAX)
+                c.bytes = 0;
+        }
+    }
+    return c;
+}
+static int cheaper_first(const void *a, const void *b) { /* a byte, then earlier */
+    const Candidate *x = a, *y = b;
+    double           mine = x->us * y->bytes, theirs = y->us * x->bytes;
+    if (mine != theirs) return mine < theirs ? -1 : 1;
+    return x->launch < y->launch ? -1 : x->launch > y->launch;
+}
+static uint32_t find_candidates(Search *s) {
+    uint32_t last = s->tape.at[s->tape.peak], count = 0;
+    find_reads(s);
+    for (uint32_t launch = 1; launch < last; launch++) {
+        if (!s->r.can[launch] || s->r.split[launch] != 0 || freed_by(s, launch) == 0) continue;
+        Candidate alone = weigh(s, launch, false), chain = weigh(s, launch, true);
+        bool first = alone.bytes > 0 && (chain.bytes <= 0 || cheaper_first(&alone, &chain) <= 0);
+        if (first || chain.bytes > 0) s->candidates[count++] = first ? alone : chain;
+    }
+    if (count != 0) qsort(s->candidates, count, sizeof *s->candidates, cheaper_first);
+    return count;
+}
+
+/* --- rounds ----------------------------------------------------------------------------------- */
+/* Splits the launches in s->chain at the peak. */
+static void split_chain(Search *s) {
+    uint32_t after = s->tape.at[s->tape.peak];
+    for (uint32_t k = 0; k < s->chain_count; k++) {
+        s->r.split[s->chain[k]] = after;
+        s->splits[s->splits_count++] = (Split){s->chain[k], after};
+    }
+}
+/* One round; false when nothing at the peak can be computed again. */
+static bool next_round(Search *s) {
+    double   wanted = ROUND_SHARE * (double)s->tape.live[s->tape.peak], done = 0;
+    uint32_t before = s->splits_count;
+    if (s->rounds_count > ROUNDS_MAX) return false;
+    uint32_t count = find_candidates(s);
+    for (uint32_t i = 0; i < count && done < wanted; i++) {
+        if (s->r.split[s->candidates[i].launch] != 0) continue; /* in a chain before */
+        Candidate now = weigh(s, s->candidates[i].launch, s->candidates[i].chain);
+        if (now.bytes <= 0) continue;
+        split_chain(s);
+        done += now.bytes;
+    }
+    if (s->splits_count == before) return false;
+    recompute_write_tape(&s->r, &s->tape);
+    s->rounds[s->rounds_count++] = (Round){s->splits_count, s->tape.live[s->tape.peak]};
+    return true;
+}
+/* The state after the first `count` splits; its planned arena. */
+static uint64_t place_splits(Search *s, uint32_t count) {
+    memset(s->r.split, 0, s->r.launches * sizeof *s->r.split);
+    for (uint32_t i = 0; i < count; i++) s->r.split[s->splits[i].launch] = s->splits[i].after;
+    recompute_write_tape(&s->r, &s->tape);
+    return recompute_place(&s->r, &s->tape, NULL);
+}
+/* Rounds until one fits; its planned arena. */
+static uint64_t search_rounds(Search *s, uint64_t budget) {
+    uint64_t least = UINT64_MAX;
+    s->rounds_count = 0;
+    s->rounds[s->rounds_count++] = (Round){0, s->tape.live[s->tape.peak]};
+    while (next_round(s)) {
+        if ((double)s->rounds[s->rounds_count - 1].alive > CHECK_SLACK * (double)budget) continue;
+        least = recompute_place(&s->r, &s->tape, NULL);
+        if (least <= budget) return least;
+    }
+    /* The rounds are over: the best of them, those with the least alive first. */
+    uint32_t best = 0;
+    bool    *tried = ARENA_ARRAY_ZERO(s->r.ctx->scratch, bool, s->rounds_count);
+    least = UINT64_MAX;
+    for (;;) {
+        uint32_t next = UINT32_MAX;
+        for (uint32_t i = 0; i < s->rounds_count; i++)
+            if (!tried[i] && (next == UINT32_MAX || s->rounds[i].alive < s->rounds[next].alive))
+                next = i;
+        if (next == UINT32_MAX ||
+            (least != UINT64_MAX && (double)s->rounds[next].alive > CHECK_SLACK * (double)least))
+            break;
+        uint64_t bytes = place_splits(s, s->rounds[next].splits);
+        tried[next] = true;
+        if (bytes < least) least = bytes, best = next;
+    }
+    return place_splits(s, s->rounds[best].splits);
+}
+
+/* --- the system ------------------------------------------------------------------------------- */
+Ran sys_recompute(SystemCtx *ctx) {
+    Search s = {0};
+    if (ctx->plan == NULL || ctx->budget == 0) return (Ran){0};
+    uint64_t bytes = open_search(&s, ctx);
+    if (bytes <= ctx->budget) return (Ran){0};
+    open_rounds(&s);
+    recompute_write_tape(&s.r, &s.tape);
+    bytes = search_rounds(&s, ctx->budget);
+    if (bytes > ctx->budget) {
+        Diags *diags = &ctx->world->diags;
+        StrId  name = ctx->world->code.graphs.name[ctx->plan->graph.row];
+        (void)diags_add(diags, DIAG_BUDGET_SMALL, 0,
+                        diags_str(diags, strings_get(&ctx->world->strings, name)), ctx->budget,
+                        bytes, 0);
+        return (Ran){0};
+    }
+    uint32_t changed = 0;
+    for (uint32_t row = 1; row < s.r.launches; row++) {
+        if (s.r.split[row] == 0) continue;
+        if (system_burn(ctx))
+            changed++;
+        else
+            s.r.split[row] = 0;
+    }
+    recompute_write_tape(&s.r, &s.tape);
+    recompute_rewrite(&s.r, &s.tape);
+    return (Ran){.changed = changed};
+}

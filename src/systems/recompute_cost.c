@@ -1,0 +1,76 @@
+/* What a launch takes: bytes moved over the bandwidth of memory, or arithmetic over the rate of
+ * matrix products or of plain operations, whichever is longer, and the start of a launch. Rough on
+ * purpose: only ratios between launches of one program decide. */
+#include <math.h>
+
+#include "systems/lower_inner.h"
+#include "systems/recompute_inner.h"
+
+static double elements(const LaunchArg *arg) {
+    double count = 1;
+    for (uint32_t i = 0; i < arg->rank; i++) count *= (double)arg->dims[i];
+    return count;
+}
+
+/* Multiplications for each element of the first result. */
+typedef double DepthFn(const Plan *plan, uint32_t launch, const LaunchArg *args);
+static double  dot_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+     int64_t  axes[LIST_MAX];
+     uint32_t count = launch_ints(plan, launch, ATTR_DOT_GENERAL_x_contract, axes);
+     double   depth = 1;
+     for (uint32_t i = 0; i < count; i++) depth *= (double)args[0].dims[axes[i]];
+    return depth;
+}
+static double row_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+    (void)plan, (void)launch;
+    return (double)args[0].dims[args[0].rank - 1];
+}
+static double window_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+    (void)plan, (void)launch;
+    return elements(&args[1]) / fmax(1, (double)args[1].dims[0]);
+}
+static double keys_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+    (void)plan, (void)launch;
+    return 2 * (double)args[1].dims[args[1].rank - 2];
+}
+static double table_depth(const Plan *plan, uint32_t launch, const LaunchArg *args) {
+    (void)plan, (void)launch;
+    return elements(&args[1]);
+}
+static DepthFn *const depths[OP_COUNT] = {
+    [OP_DOT_GENERAL] = dot_depth, [OP_LINEAR] = row_depth,
+    [OP_MATMUL] = row_depth,      [OP_CONVOLUTION] = window_depth,
+    [OP_ATTENTION] = keys_depth,  [OP_LINEAR_CROSS_ENTROPY] = table_depth,
+};
+
+/* Additions for each element, of all rows of a kernel. */
+static double arithmetic(const Code *code, OpId op) {
+    if (code->ops.opcode[op.row] != OP_FUSED) return lower_cost((Opcode)code->ops.opcode[op.row]);
+    uint32_t block = code->ops.blocks_first[op.row].row;
+    double   sum = 0;
+    for (uint32_t row = code->blocks.op_first[block]; row + 1 < code->blocks.op_last[block]; row++)
+        sum += lower_cost((Opcode)code->ops.opcode[row]);
+    return sum;
+}
+
+double recompute_cost(const SystemCtx *ctx, const Plan *plan, uint32_t launch) {
+    static const TargetMachine plain = {.gb_s = {20}, .gflop_s = 50, .launch_us = 1};
+    enum { PLAIN_RATE = 8 }; /* plain operations are as much slower than those of products */
+    const TargetMachine *machine = ctx->target != NULL ? &ctx->target->machine : &plain;
+    const LaunchArg     *args = launch_args(plan, launch);
+    uint32_t operands = plan->launches.operands[launch], count = plan->launches.args_count[launch];
+    double   bytes = 0, most = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double size = elements(&args[i]);
+        bytes += size * dtype_bytes((Dtype)args[i].dtype);
+        most = fmax(most, size);
+    }
+    DepthFn *depth = depths[plan->launches.opcode[launch]];
+    double   flops =
+        depth != NULL && count > operands
+              ? 2 * elements(&args[operands]) * depth(plan, launch, args)
+              : PLAIN_RATE * most * arithmetic(&plan->world->code, plan->launches.op[launch]);
+    double us =
+        fmax(flops / (machine->gflop_s * 1e3), bytes / (machine->gb_s[machine->caches] * 1e3));
+    return us + machine->launch_us;
+}

@@ -1,0 +1,179 @@
+// The peak before running, and budgets, through the public interface: what is promised is what is
+// planned, and what is planned holds at run time.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/session.h"
+#include "systems/fit.h"
+#include "text/peak.h"
+
+#include "harness.h"
+#include "stoa/stoa.h"
+
+typedef struct Held {
+    StoaContext *context;
+    StoaProgram *program;
+    StoaSession *session;
+    StoaStatus   status;
+} Held;
+static Held held_open(const char *text, StoaCompileOptions compile) {
+    StoaContextOptions context = STOA_CONTEXT_OPTIONS;
+    Held               held = {0};
+    context.lanes = 1;
+    EXPECT(stoa_context_create(&context, &held.context) == STOA_OK);
+    EXPECT(stoa_program_parse(held.context, text, strlen(text), "test", &held.program) == STOA_OK);
+    held.status = stoa_compile(held.program, &compile, &held.session);
+    return held;
+}
+static void held_close(Held *held) {
+    stoa_session_destroy(held->session);
+    stoa_program_destroy(held->program);
+    stoa_context_destroy(held->context);
+}
+static bool says(const Held *held, const char *part) {
+    bool said = strstr(stoa_message(held->context), part) != NULL;
+    if (!said) printf("\n%s\n", stoa_message(held->context));
+    return said;
+}
+
+static const char chain_text[] = "dim B hint=16\n"
+                                 "graph chain(%x: f64[B,8], %w: f64[8,8]) {\n"
+                                 "  %a = matmul %x, %w\n"
+                                 "  %b = matmul %a, %w\n"
+                                 "  %c = matmul %b, %w\n"
+                                 "  %d = matmul %c, %w\n"
+                                 "  %f = mul %d, %b\n"
+                                 "  %e = mul %f, %a\n"
+                                 "  return %e {names=[\"e\"]}\n"
+                                 "}\n";
+
+// By hand: a and b live until the end, c until d: at launch 4, b, c, a and d are there.
+TEST(peak_is_told_before_running) {
+    static const char square[] = "graph chain(%x: f64[8,8], %w: f64[8,8]) {\n"
+                                 "  %a = matmul %x, %w\n"
+                                 "  %b = matmul %a, %w\n"
+                                 "  %c = matmul %b, %w\n"
+                                 "  %d = matmul %c, %b\n"
+                                 "  %e = matmul %d, %a\n"
+                                 "  return %e {names=[\"e\"]}\n"
+                                 "}\n";
+    Held              held = held_open(square, (StoaCompileOptions)STOA_COMPILE_OPTIONS);
+    StoaMemoryPeak    peak = {0};
+    REQUIRE(held.status == STOA_OK);
+    REQUIRE(stoa_memory_peak(held.session, "chain", NULL, 0, &peak) == STOA_OK);
+    EXPECT_EQ(peak.arena_floor_bytes, 4 * 512);
+    EXPECT_EQ(peak.arena_bytes, 4 * 512);
+    EXPECT_EQ(peak.launch, 4);
+    EXPECT_EQ(peak.launches, 5);
+    const char *const parts[] = {"graph chain: 2048 bytes of intermediates, at launch 4",
+                                 "512  25.0 %  %a", "512  25.0 %  %d",
+                                 "1024 bytes of inputs, 512 bytes of outputs"};
+    for (size_t i = 0; i < LENGTH(parts); i++)
+        if (!EXPECT(strstr(peak.text, parts[i]) != NULL)) printf("\n%s", peak.text);
+    EXPECT(strstr(peak.svg, "intermediates of chain") != NULL);
+    EXPECT(strstr(peak.svg, "</svg>") != NULL);
+    EXPECT_EQ(stoa_session_memory(held.session).arena_bytes, 0); // no plan is kept
+    held_close(&held);
+}
+
+// What the table lists is what is alive at the peak, for a training step of every kind of kernel.
+TEST(peak_lists_what_is_alive) {
+    static const char text[] = "graph step(%x: f32[32,16], %w: f32[64,16], %v: f32[8,64]) {\n"
+                               "  %h = linear %x, %w\n"
+                               "  %g = gelu %h\n"
+                               "  %y = linear %g, %v\n"
+                               "  %s = softmax %y {axis=1}\n"
+                               "  %q = mul %s, %y\n"
+                               "  %loss = reduce %q {kind=sum, axes=[0,1]}\n"
+                               "  %dw, %dv = gradient %loss, %w, %v\n"
+                               "  return %loss, %dw, %dv\n"
+                               "}\n";
+    for (int no_fusion = 0; no_fusion < 2; no_fusion++) {
+        StoaCompileOptions compile = STOA_COMPILE_OPTIONS;
+        compile.no_fusion = no_fusion;
+        Held held = held_open(text, compile);
+        REQUIRE(held.status == STOA_OK);
+        Plan *plan =
+            fit_plan(&held.session->runner, (GraphId){1}, NULL, 0, true, &held.context->diags);
+        REQUIRE(plan != NULL);
+        uint32_t reused = 0;
+        for (uint32_t row = 1; row < plan->buffers.table.count; row++)
+            reused += plan->buffers.over[row] != 0;
+        for (uint32_t launch = 1; launch < plan->launches.table.count; launch++) {
+            PeakBuffers alive = peak_buffers(arena, plan, launch);
+            uint64_t    bytes = 0;
+            for (uint32_t i = 0; i < alive.count; i++)
+                bytes += (plan->buffers.bytes[alive.rows[i]] + 63) / 64 * 64;
+            EXPECT_EQ(bytes, plan->launches.live[launch]);
+        }
+        EXPECT(reused != 0); // or in-place reuse is not seen by this test
+        EXPECT_EQ(plan->launches.live[peak_launch(plan)], plan->floor_bytes);
+        plan_close(plan);
+        held_close(&held);
+    }
+}
+
+TEST(peak_refuses_what_it_cannot_plan) {
+    StoaCompileOptions compile = STOA_COMPILE_OPTIONS;
+    StoaMemoryPeak     peak = {0};
+    Held               held = held_open(chain_text, compile);
+    REQUIRE(held.status == STOA_OK);
+    StoaTensor wrong[2] = {{STOA_F64, 2, {4, 9}, NULL}, {STOA_F64, 2, {8, 8}, NULL}};
+    EXPECT(stoa_memory_peak(held.session, "nothing", NULL, 0, &peak) == STOA_NOT_FOUND);
+    EXPECT(stoa_memory_peak(held.session, "chain", wrong, 2, &peak) == STOA_INVALID);
+    EXPECT(says(&held, "INPUT_SIZE"));
+    held_close(&held);
+    compile.interpreter = true;
+    held = held_open(chain_text, compile);
+    EXPECT(stoa_memory_peak(held.session, "chain", NULL, 0, &peak) == STOA_INVALID);
+    EXPECT(says(&held, "the interpreter plans no memory"));
+    held_close(&held);
+    compile.memory_budget = 1;
+    held = held_open(chain_text, compile);
+    EXPECT(held.status == STOA_INVALID);
+    held_close(&held);
+}
+
+// A budget is judged at the hints; a run at larger sizes is refused before it takes the memory.
+TEST(budget_holds_at_other_sizes) {
+    static double      x[64 * 8], w[8 * 8], e[64 * 8];
+    StoaCompileOptions compile = STOA_COMPILE_OPTIONS;
+    StoaMemoryPeak     peak = {0};
+    StoaTensor         inputs[2] = {{STOA_F64, 2, {16, 8}, x}, {STOA_F64, 2, {8, 8}, w}};
+    StoaTensor         output = {STOA_F64, 2, {0}, e};
+    Held               held = held_open(chain_text, compile);
+    REQUIRE(stoa_memory_peak(held.session, "chain", NULL, 0, &peak) == STOA_OK);
+    held_close(&held);
+    compile.memory_budget = peak.arena_bytes;
+    held = held_open(chain_text, compile);
+    REQUIRE(held.status == STOA_OK);
+    EXPECT(stoa_run(held.session, "chain", inputs, 2, &output, 1, NULL) == STOA_OK);
+    EXPECT_EQ(stoa_session_memory(held.session).arena_bytes, peak.arena_bytes);
+    inputs[0].shape[0] = 64;
+    EXPECT(stoa_run(held.session, "chain", inputs, 2, &output, 1, NULL) == STOA_INVALID);
+    EXPECT(says(&held, diag_infos[DIAG_BUDGET_SIZES].code));
+    EXPECT(stoa_memory_peak(held.session, "chain", inputs, 2, &peak) == STOA_OK);
+    EXPECT_EQ(peak.arena_bytes, 4 * compile.memory_budget);
+    held_close(&held);
+}
+
+// The number in the message is the least that compiles.
+TEST(budget_that_cannot_be_met) {
+    StoaCompileOptions compile = STOA_COMPILE_OPTIONS;
+    compile.memory_budget = 1;
+    Held held = held_open(chain_text, compile);
+    EXPECT(held.status == STOA_INVALID);
+    EXPECT(says(&held, diag_infos[DIAG_BUDGET_SMALL].code));
+    const char *at = strstr(stoa_message(held.context), "intermediates: ");
+    REQUIRE(at != NULL);
+    compile.memory_budget = strtoull(at + strlen("intermediates: "), NULL, 10);
+    held_close(&held);
+    held = held_open(chain_text, compile);
+    EXPECT(held.status == STOA_OK);
+    held_close(&held);
+    compile.memory_budget--;
+    held = held_open(chain_text, compile);
+    EXPECT(held.status == STOA_INVALID);
+    held_close(&held);
+}
