@@ -1,5 +1,5 @@
-/* Derivatives of loops: forward through while and scan, which carry values and tangents together, and
- * back through a scan.
+/* Derivatives of loops: forward through while and scan, which carry values and tangents together,
+ * and back through a scan.
  *
  * Going back is a scan the other way. It takes the state before each step, which a copy of the
  * forward scan stacks in its place, computes the step again, and goes back through that: carried

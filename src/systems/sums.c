@@ -1,7 +1,7 @@
 /* sums: a product that a scan adds up in every step becomes one product over all steps.
  *
- *   s' = s + dot(a, b), s used for nothing else  ->  a and b are stacked;  s + dot(as, bs) afterwards,
- *                                                    contracted over the steps as well
+ *   s' = s + dot(a, b), s used for nothing else  ->  a and b are stacked, and s + dot(as, bs)
+ *                                                    afterwards, contracted over the steps as well
  * Gradients of weights in recurrences are such sums: the small factors are written once instead of
  * the large sum being read and written in every step. Only where the factors are smaller than the
  * product, are made in the step, and all of them take at most 256 MiB by what is known of sizes.
