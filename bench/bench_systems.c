@@ -80,8 +80,8 @@ static void run_steps(Suite *s, World *world, const SystemKind *steps, uint32_t 
     runner_close(&runner);
 }
 static World *expanded(Suite *s, uint32_t layers, World **out_base) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_differentiate,
-                                       SYSTEM_dead, SYSTEM_expand};
+    static const SystemKind steps[] = {SYSTEM_verify,        SYSTEM_infer, SYSTEM_inline,
+                                       SYSTEM_differentiate, SYSTEM_dead,  SYSTEM_expand};
     World                  *base = gpt_world(s, layers, true), *world = must(world_clone(base));
     run_steps(s, world, steps, LENGTH(steps), 0);
     if (out_base != NULL)
@@ -264,17 +264,12 @@ static void bench_pipeline(Suite *s, const Target *target, const char *prefix) {
         const char *name;
         SystemKind  kind;
     } order[] = {
-        {"verify.built", SYSTEM_verify},
-        {"infer.built", SYSTEM_infer},
-        {"differentiate", SYSTEM_differentiate},
-        {"dead.tangents", SYSTEM_dead},
-        {"expand", SYSTEM_expand},
-        {"fold", SYSTEM_fold},
-        {"dedupe", SYSTEM_dedupe},
-        {"dead", SYSTEM_dead},
-        {"order", SYSTEM_order},
-        {"layout", SYSTEM_layout},
-        {"launch", SYSTEM_launch},
+        {"verify.built", SYSTEM_verify}, {"infer.built", SYSTEM_infer},
+        {"inline", SYSTEM_inline},       {"differentiate", SYSTEM_differentiate},
+        {"dead.tangents", SYSTEM_dead},  {"expand", SYSTEM_expand},
+        {"fold", SYSTEM_fold},           {"dedupe", SYSTEM_dedupe},
+        {"dead", SYSTEM_dead},           {"order", SYSTEM_order},
+        {"layout", SYSTEM_layout},       {"launch", SYSTEM_launch},
         {"memory", SYSTEM_memory},
     };
     for (uint32_t i = 0; i < LENGTH(order); i++)

@@ -220,9 +220,13 @@ typedef struct Meeting {
     bool     stops;                   /* the launch before was an assert */
 } Meeting;
 
-static Range range_of(const LaunchArg *arg, bool writes) {
+/* A row of a scan counts as all rows; the index of a scan is each lane's own. */
+static Range range_of(const Plan *plan, const LaunchArg *arg, bool writes) {
     int64_t reach = 0;
-    Range   range = {.slot = arg->slot, .writes = writes};
+    while (plan->flows && plan->slots.kind[arg->slot] == SLOT_ROW)
+        arg = &plan->args.arg[plan->slots.index[arg->slot]];
+    Range range = {.slot = arg->slot, .writes = writes};
+    if (plan->flows && plan->slots.kind[arg->slot] == SLOT_INDEX) return range;
     for (uint32_t i = 0; i < arg->rank; i++) {
         if (arg->dims[i] == 0) return range;
         reach += (arg->dims[i] - 1) * arg->strides[i];
@@ -251,7 +255,7 @@ static uint32_t launch_ranges(const Binder *b, bool split, Range *out) {
     for (uint32_t row = b->launch; row <= last; row++)
         for (uint32_t i = 0; i < launches->args_count[row]; i++) {
             const LaunchArg *arg = &launch_args(b->plan, row)[i];
-            Range            range = range_of(arg, i >= launches->operands[row]);
+            Range            range = range_of(b->plan, arg, i >= launches->operands[row]);
             range.split = split;
             range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
             if (range.first < range.last) out[count++] = range;
@@ -306,29 +310,86 @@ static bool is_empty(const Binder *b) {
     return b->results > 0;
 }
 
+/* A copy to itself: what is passed was computed in place. */
+static bool is_idle(const Binder *b) {
+    const LaunchArg *x = b->args, *y = b->outs;
+    return b->opcode == OP_COPY && x->slot == y->slot && x->offset == y->offset && arg_dense(x);
+}
+static void set_launch(Binder *b, uint32_t row) {
+    const Launches *launches = &b->plan->launches;
+    b->launch = row;
+    b->opcode = (Opcode)launches->opcode[row];
+    b->args = launch_args(b->plan, row);
+    b->operands = launches->operands[row];
+    b->results = launches->args_count[row] - b->operands;
+    b->outs = b->args + b->operands;
+    b->attrs = launch_attrs(b->plan, row);
+    b->alike = 0;
+    b->uses_shared = false;
+}
+
+/* Control operators that are being bound; steps from which on. */
+typedef struct OpenHead {
+    uint32_t end, first; /* launch, step */
+} OpenHead;
+typedef struct Heads {
+    OpenHead open[CODE_DEPTH_MAX];
+    uint32_t depth;
+} Heads;
+/* All lanes meet at every jump, so that memory is as at its target; not in operators without split
+ * steps, which lane 0 does alone. */
+static void close_heads(Binder *b, Heads *heads, Meeting *meeting, uint32_t row) {
+    while (heads->depth > 0 && heads->open[heads->depth - 1].end == row) {
+        uint32_t first = heads->open[--heads->depth].first;
+        bool     split = false, stops = meeting->stops;
+        for (uint32_t i = first; i < b->steps_count; i++) {
+            split |= b->steps[i].split;
+            stops |= b->steps[i].stops;
+        }
+        b->steps[first].end = b->steps_count;
+        if (split) continue;
+        b->steps[first].alone = true;
+        for (uint32_t i = first + 1; i < b->steps_count; i++) b->steps[i].meet = false;
+        *meeting = (Meeting){.more_single = true, .stops = stops};
+    }
+}
+static void bind_flow(Binder *b, Heads *heads, Meeting *meeting) {
+    uint32_t end = b->plan->launches.end[b->launch];
+    if (end != 0) heads->open[heads->depth++] = (OpenHead){end, b->steps_count};
+    flow_bind(b);
+    Step *step = &b->steps[b->steps_count - 1];
+    step->meet = true;
+    step->stops = meeting->stops;
+    *meeting = (Meeting){0};
+}
+
 static Status bind_launches(Binder *b, Span part, Diags *diags) {
     const Launches *launches = &b->plan->launches;
     Meeting         meeting = {.count = 0};
+    Heads           heads = {.depth = 0};
     Status          status = STATUS_OK;
+    uint32_t       *firsts = ARENA_ARRAY(b->arena, uint32_t, part.count + 1);
     for (uint32_t row = part.first; row < part.first + part.count; row++) {
-        b->launch = row;
-        b->opcode = (Opcode)launches->opcode[row];
-        b->args = launch_args(b->plan, row);
-        b->operands = launches->operands[row];
-        b->results = launches->args_count[row] - b->operands;
-        b->outs = b->args + b->operands;
-        b->attrs = launch_attrs(b->plan, row);
-        b->alike = 0;
-        b->uses_shared = false;
-        if (is_empty(b)) continue;
-        uint32_t first = b->steps_count;
-        BindFn  *bind = bindings[b->opcode].bind;
+        close_heads(b, &heads, &meeting, row);
+        set_launch(b, row);
+        uint32_t first = firsts[row - part.first] = b->steps_count;
+        if (launches->flow[row] >= FLOW_UNLESS) {
+            bind_flow(b, &heads, &meeting);
+            continue;
+        }
+        if (is_empty(b) || is_idle(b)) continue;
+        BindFn *bind = bindings[b->opcode].bind;
         if (bind == NULL || !bind(b)) {
             fail_no_kernel(b, diags);
             status = STATUS_UNSUPPORTED;
         }
         mark_meetings(b, &meeting, first);
     }
+    close_heads(b, &heads, &meeting, part.first + part.count);
+    firsts[part.count] = b->steps_count;
+    for (uint32_t i = 0; i < b->steps_count; i++)
+        if (b->steps[i].flow >= FLOW_UNLESS && b->steps[i].flow != FLOW_LOOP)
+            b->steps[i].target = firsts[launches->target[b->steps[i].launch] - part.first];
     return status;
 }
 
@@ -374,6 +435,10 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
     *cpu =
         (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
     for (uint32_t i = 0; i < b.steps_count; i++) cpu->splits |= b.steps[i].split;
+    if (plan->flows) {
+        cpu->slots_count = plan->slots.table.count;
+        cpu->lanes = flow_lanes_open(arena, plan, b.lanes, b.scans);
+    }
     grow_room(room, b.scratch_bytes + 64, b.shared_bytes + 64);
     *out_cpu = cpu;
     return STATUS_OK;

@@ -165,6 +165,12 @@ static const Rule rules[OP_COUNT] = {
     [OP_EIGH] = {interp_eigh, false},
     [OP_SVD] = {interp_svd, false},
     [OP_RETURN] = {run_nothing, true},
+    [OP_IF] = {interp_branch, true},
+    [OP_SWITCH] = {interp_branch, true},
+    [OP_WHILE] = {interp_while, true},
+    [OP_SCAN] = {interp_scan, true},
+    [OP_CALL] = {interp_call, true},
+    [OP_CUSTOM_GRAD] = {interp_call, true},
     [OP_FUSED] = {run_fused, true},
     [OP_STOP_GRADIENT] = {interp_same, true},
     [OP_BARRIER] = {interp_same, true},
@@ -228,7 +234,7 @@ static void run_row(Interp *it) {
     resize(it, interp_out(it, 1));
     set_shape(it, value_type(it->world, op_result(code, it->op, 0)), interp_out(it, 0));
 }
-static void run_block(Interp *it, BlockId block) { /* its arguments have their values */
+void interp_block(Interp *it, BlockId block) {
     const Code *code = &it->world->code;
     for (uint32_t row = code->blocks.op_first[block.row];
          row < code->blocks.op_last[block.row] && it->status == STATUS_OK; row++) {
@@ -247,7 +253,7 @@ static void run_fused(Interp *it) {
     }
     for (uint32_t i = 0; i < interp_in_count(it); i++)
         it->values[code->blocks.args_first[body.row].row + i] = *interp_in(it, i);
-    run_block(it, body);
+    interp_block(it, body);
     it->op = op;
     for (uint32_t i = 0; i < code->ops.results_count[op.row] && it->status == STATUS_OK; i++)
         walk_copy_all(interp_out(it, i),
@@ -288,7 +294,7 @@ Status interp_run_loops(Arena *out, const World *world, const InterpLoops *loops
         it.values = ARENA_ARRAY_ZERO(scratch.arena, Tensor, world->code.values.table.count);
         uint32_t args = world->code.blocks.args_first[it.block.row].row;
         for (uint32_t i = 0; i < inputs_count; i++) it.values[args + i] = inputs[i];
-        run_block(&it, it.block);
+        interp_block(&it, it.block);
     } else {
         it.status = STATUS_INVALID;
     }

@@ -19,7 +19,7 @@
  * tensor per operand of the return, in memory of `out`. Intermediate values take scratch of this
  * thread.
  * STATUS_INVALID: the inputs, sizes or state do not fit, or an assert failed; STATUS_UNSUPPORTED:
- * an operator or dtype without a rule here (composites, control flow, collectives). Both leave a
+ * an operator or dtype without a rule here (composites, collectives). Both leave a
  * diagnostic. Runs under the caller's arena guard. */
 MUST_USE Status interp_run(Arena *out, const World *world, GraphId graph, const Tensor *inputs,
                            uint32_t inputs_count, NamedTensor *state, uint32_t state_count,

@@ -28,6 +28,7 @@ typedef struct Interp {
     OpId                op;     /* the row in progress, and its parts */
     Opcode              opcode;
     const uint64_t     *attrs;
+    uint32_t            calls; /* of graphs, one in the other */
 } Interp;
 typedef void InterpFn(Interp *it);
 
@@ -63,6 +64,9 @@ static inline bool ints_has(Ints list, int64_t number) {
 }
 void interp_fail_kernel(Interp *it); /* this row has no rule for its dtypes */
 void interp_fail(Interp *it, DiagKind kind, String what);
+
+/* Runs the rows of a block whose arguments have their values; changes it->op. */
+void interp_block(Interp *it, BlockId block);
 
 /* --- wide numbers: double for floats, int64 for integers and bool ----------------------------- */
 typedef union Num {
@@ -164,7 +168,7 @@ InterpFn interp_compact;
 InterpFn interp_reduce, interp_arg_reduce, interp_cumulative, interp_sort, interp_reduce_window;
 InterpFn interp_dot_general, interp_convolution;
 InterpFn interp_complex, interp_part, interp_complex_math, interp_fft;
-InterpFn interp_fused;
+InterpFn interp_fused, interp_branch, interp_while, interp_scan, interp_call;
 InterpFn interp_cholesky, interp_triangular_solve, interp_lu, interp_qr, interp_eigh, interp_svd;
 
 #endif

@@ -118,10 +118,13 @@ const Isa *kernels_isa(IsaLevel most);
 typedef struct Step {
     StepFn     *fn;
     const void *params;
-    uint32_t    launch; /* row of launches */
-    bool        split;  /* all lanes; else lane 0 only */
-    bool        meet;   /* barrier before this step */
-    bool        stops;  /* look for a failed assert before this step (implies meet) */
+    uint32_t    launch;      /* row of launches */
+    bool        split;       /* all lanes; else lane 0 only */
+    bool        meet;        /* barrier before this step */
+    bool        stops;       /* look for a failed assert before this step (implies meet) */
+    uint8_t     flow;        /* FlowKind; other than FLOW_NONE: flow.c, no fn */
+    bool        alone;       /* begins steps that lane 0 does alone: the others go to end */
+    uint32_t    target, end; /* steps */
 } Step;
 typedef struct FusedPhase FusedPhase; /* kernels_fused.c */
 /* How the launch after a product follows it: its first phase that reads the product is done for
@@ -152,6 +155,7 @@ typedef struct Binder {
     size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
     Step             *steps;
     uint32_t          steps_count, steps_max;
+    uint32_t          scans; /* so far: each has an index */
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -222,12 +226,27 @@ BindFn attention_bind, attention_grad_bind, entropy_bind, entropy_grad_bind;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
 struct CpuPlan {
-    Workers    *workers;
-    const Step *steps;
-    uint32_t    steps_count;
-    bool        splits; /* any step is for all lanes */
-    CpuRoom    *room;
+    Workers         *workers;
+    const Step      *steps;
+    uint32_t         steps_count;
+    bool             splits; /* any step is for all lanes */
+    CpuRoom         *room;
+    struct FlowLane *lanes; /* with jumps only: what each lane keeps for itself */
+    uint32_t         slots_count;
 };
+typedef struct FlowLane {
+    void   **slots; /* its copy: rows of scans move */
+    int64_t *index; /* by scan */
+} FlowLane;
+/* flow.c. Adds the step of a jump or the head of a loop. */
+void flow_bind(Binder *b);
+/* Opens what lanes keep, for a plan of so many scans. */
+FlowLane    *flow_lanes_open(Arena *arena, const Plan *plan, uint32_t lanes, uint32_t scans);
+typedef void FlowStepFn(const Step *step, const KernelCtx *ctx, void *run);
+/* Walks the steps of a lane, jumping; slots of ctx are those of the lane. run_step does one that is
+ * no jump: with all lanes, or alone on lane 0. */
+void flow_run(const CpuPlan *cpu, FlowLane *lane, const KernelCtx *ctx, FlowStepFn *run_step,
+              void *run);
 struct CpuRoom {
     Arena    *arena;
     uint8_t **scratch; /* by lane */

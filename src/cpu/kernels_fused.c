@@ -34,7 +34,8 @@ static void phase_run(const FusedPhase *phase, const KernelCtx *ctx, int64_t fir
 }
 static void fused_run(const void *params, const KernelCtx *ctx) {
     const FusedPhase *phase = params;
-    Part              part = part_of(phase->extent, phase->grain, ctx);
+    Part              part = {0, phase->extent};
+    if (ctx->lanes > 1) part = part_of(phase->extent, phase->grain, ctx);
     phase_run(phase, ctx, part.first, part.last, ctx->scratch);
 }
 
@@ -166,7 +167,9 @@ Follow *kernels_follow(Binder *b, int64_t rows, int64_t cols, int64_t step_rows,
     const Launches *launches = &b->plan->launches;
     uint32_t        next = b->launch + 1, phase = 0;
     int64_t         step = -1;
-    if (next == launches->table.count || launches->opcode[next] != OP_FUSED) return NULL;
+    if (next == launches->table.count || launches->opcode[next] != OP_FUSED ||
+        launches->entered[next])
+        return NULL;
     const LaunchArg *args = launch_args(b->plan, next);
     Fused           *f = fused_of(b, next);
     if (f == NULL || !arg_dense(&b->outs[0]) || writes_operands(b, next)) return NULL;

@@ -5,6 +5,8 @@
  * A failed assert is seen by all lanes at the same place: the step after it meets first and then
  * reads the flag, so either all lanes stop or none. oneDNN would start threads of its own; lanes
  * tell it not to. */
+#include <string.h>
+
 #include "arena/os.h"
 #include "cpu/kernels.h"
 #include "cpu/onednn.h"
@@ -27,6 +29,9 @@ static void run_step(const Step *step, const KernelCtx *ctx, const Run *run) {
     run->on_launch(run->context, ctx->lane, step->launch, start, os_clock_ns());
 }
 
+static void run_flow_step(const Step *step, const KernelCtx *ctx, void *run) {
+    run_step(step, ctx, run);
+}
 static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
     Run           *run = context;
     const CpuPlan *cpu = run->cpu;
@@ -39,7 +44,13 @@ static void run_lane(void *context, uint32_t lane, uint32_t lanes) {
     KernelCtx      alone = ctx; /* for steps that are not split */
     int            before = onednn_lane_begin();
     alone.lanes = 1;
-    for (uint32_t i = 0; i < cpu->steps_count; i++) {
+    if (cpu->lanes != NULL) {
+        FlowLane *mine = &cpu->lanes[lane];
+        memcpy(mine->slots, run->slots, cpu->slots_count * sizeof *mine->slots);
+        ctx.slots = mine->slots;
+        flow_run(cpu, mine, &ctx, run_flow_step, run);
+    }
+    for (uint32_t i = 0; i < cpu->steps_count && cpu->lanes == NULL; i++) {
         const Step *step = &cpu->steps[i];
         if (step->meet && lanes > 1) workers_barrier(cpu->workers);
         if (step->stops && run->failed != 0) break;

@@ -1,5 +1,6 @@
-/* dedupe: common subexpressions. Equal rows (opcode, attributes, block, operands after replacement;
- * operands of commuting operators in either order) become the first of them.
+/* dedupe: common subexpressions. Equal rows (opcode, attributes, operands after replacement;
+ * operands of commuting operators in either order) become the first of them that stands in the same
+ * block or around it.
  *
  * Pure rows and parameter reads are merged; rows with blocks or effects are not. One forward sweep
  * with an open-addressing table of new rows in scratch. Needs types, breaks layout. Linear. */
@@ -12,8 +13,7 @@ typedef struct SeenRows {
 } SeenRows;
 
 static uint64_t row_hash(const Code *old, uint32_t row, const ValueId *operands, uint32_t count) {
-    uint64_t hash = hash_mix((uint64_t)old->ops.opcode[row] << 32 | old->ops.attrs[row].row,
-                             old->ops.block[row].row);
+    uint64_t hash = hash_mix((uint64_t)old->ops.opcode[row] << 32 | old->ops.attrs[row].row, count);
     uint32_t i = 0;
     for (; i + 2 <= count; i += 2)
         hash = hash_mix(hash, (uint64_t)operands[i].row << 32 | operands[i + 1].row);
@@ -26,13 +26,15 @@ static bool row_same(const Rewrite *rw, uint32_t old_row, const ValueId *operand
     const Ops  *old = &rw->old->ops;
     if (code->ops.opcode[row] != old->opcode[old_row] ||
         code->ops.attrs[row].row != old->attrs[old_row].row ||
-        code->ops.block[row].row != old->block[old_row].row ||
         code->ops.operands_count[row] != count)
         return false;
     const ValueId *theirs = op_operands(code, (OpId){row});
     for (uint32_t i = 0; i < count; i++)
         if (theirs[i].row != operands[i].row) return false;
-    return true;
+    /* What costs nothing stays in its block. Blocks around are known in the old code only. */
+    BlockId from = code->ops.block[row], at = old->block[old_row];
+    if (count == 0 || (op_infos[old->opcode[old_row]].flags & OP_VIEW)) return from.row == at.row;
+    return code_visible(rw->old, from, at);
 }
 
 Ran sys_dedupe(SystemCtx *ctx) {

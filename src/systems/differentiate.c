@@ -8,25 +8,13 @@
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
  * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. taylor
- * and derivatives rows go to taylor.c.
+ * and derivatives rows go to taylor.c, operators with blocks to derive_control.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
  * derivative row. */
+#include "systems/derive_inner.h"
 #include "systems/taylor.h"
-
-typedef struct Derive {
-    SystemCtx *ctx;
-    Rewrite   *rw;
-    Build     *build;
-    OpId       op;       /* the derivative row, in the old code */
-    uint32_t   rows;     /* of the new code when the derivative row was reached */
-    uint8_t   *active;   /* by new value row: depends on an x and matters to y */
-    ValueId   *tangents; /* by new value row below tangents_max; nil: zero */
-    uint32_t   tangents_max;
-    uint32_t   errors; /* when the derivative row was reached; one more ends the work */
-    bool       failed;
-} Derive;
 
 /* Rules chain over values of nil type after an error, but need not understand them. */
 static void check_errors(Derive *d) { d->failed |= d->ctx->world->diags.errors != d->errors; }
@@ -34,54 +22,79 @@ static void check_errors(Derive *d) { d->failed |= d->ctx->world->diags.errors !
 /* The user's row that became a new one, or the derivative row that needed it. */
 static uint32_t old_row(const Derive *d, OpId row) {
     const Code *old = d->rw->old;
-    ValueId     result = op_result(d->build->code, row, 0);
+    if (d->build->code->ops.results_count[row.row] == 0) return d->op.row;
+    ValueId result = op_result(d->build->code, row, 0);
     for (uint32_t value = 1; value < old->values.table.count; value++)
         if (value_id_same(d->rw->map[value], result) && op_id_some(value_op(old, (ValueId){value})))
             return value_op(old, (ValueId){value}).row;
     return d->op.row;
 }
 
-static void refuse(Derive *d, OpId op, OpId user) {
-    (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, user),
-                    d->build->code->ops.opcode[op.row], 0, 0, 0);
+/* --- operators with blocks -------------------------------------------------------------------- */
+/* They are looked at whole: what their rows use from around them counts like operands. */
+static void find_carriers(Derive *d) {
+    const Code *code = d->build->code;
+    uint32_t    count = 0;
+    d->carriers_count = 0;
+    for (uint32_t row = d->first; row < d->rows; row++)
+        count += code->ops.blocks_count[row] != 0 && derive_in_scope(d, row);
+    d->carriers = ARENA_ARRAY(d->ctx->scratch, Carrier, count);
+    for (uint32_t row = d->first; row < d->rows; row++)
+        if (code->ops.blocks_count[row] != 0 && derive_in_scope(d, row))
+            d->carriers[d->carriers_count++] =
+                (Carrier){row, flow_captures(d->ctx->scratch, code, (OpId){row})};
+}
+ValueList derive_captures(const Derive *d, uint32_t row) {
+    uint32_t low = 0, high = d->carriers_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (d->carriers[middle].row < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    bool found = low < d->carriers_count && d->carriers[low].row == row;
+    return found ? d->carriers[low].captures : (ValueList){NULL, 0};
 }
 
-/* Marks values that depend on one of xs (1), then keeps those that y needs (2). */
-static void mark_active(Derive *d, const ValueId *xs, uint32_t count, ValueId y) {
+/* Marks values that depend on one of xs (1), then keeps those that some y needs (2). */
+void derive_mark(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys,
+                 uint32_t ys_count) {
     const Code *code = d->build->code;
-    uint32_t    first = code->ops.table.count;
-    for (uint32_t i = 0; i < count; i++) {
-        d->active[xs[i].row] = 1;
-        uint32_t def = code->values.def[xs[i].row];
-        uint32_t row = def & VALUE_IS_ARG ? 1 : def;
-        if (row < first) first = row;
-    }
-    for (uint32_t row = first; row < d->rows; row++) {
+    find_carriers(d);
+    for (uint32_t i = 0; i < count; i++) d->active[xs[i].row] = 1;
+    for (uint32_t row = d->first; row < d->rows; row++) {
         const ValueId *operands = op_operands(code, (OpId){row});
-        if (op_info(code, (OpId){row})->flags & OP_ZERO_GRAD) continue;
-        uint8_t any = 0;
+        if (!derive_in_scope(d, row) || (op_info(code, (OpId){row})->flags & OP_ZERO_GRAD))
+            continue;
+        ValueList captures = derive_captures(d, row);
+        uint8_t   any = 0;
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
             any |= d->active[operands[i].row];
+        for (uint32_t i = 0; i < captures.count; i++) any |= d->active[captures.at[i].row];
         if (!any) continue;
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             d->active[op_result(code, (OpId){row}, i).row] = 1;
     }
-    d->active[y.row] |= 2;
-    for (uint32_t row = d->rows - 1; row >= first && row >= 1; row--) {
+    for (uint32_t i = 0; i < ys_count; i++) d->active[ys[i].row] |= 2;
+    for (uint32_t row = d->rows - 1; row >= d->first && row >= 1; row--) {
         uint8_t any = 0;
+        if (!derive_in_scope(d, row)) continue;
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             any |= d->active[op_result(code, (OpId){row}, i).row];
         if (any != 3) continue;
         const ValueId *operands = op_operands(code, (OpId){row});
+        ValueList      captures = derive_captures(d, row);
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++)
             d->active[operands[i].row] |= 2;
+        for (uint32_t i = 0; i < captures.count; i++) d->active[captures.at[i].row] |= 2;
     }
 }
 
-static ValueId tangent_of(const Derive *d, ValueId value) {
+ValueId derive_tangent(const Derive *d, ValueId value) {
     return value.row < d->tangents_max ? d->tangents[value.row] : (ValueId){0};
 }
-static void set_tangent(Derive *d, ValueId value, ValueId tangent) {
+void derive_set_tangent(Derive *d, ValueId value, ValueId tangent) {
     if (value.row >= d->tangents_max) { /* a value of an expansion */
         uint32_t max = d->build->code->values.table.count * 2;
         ValueId *more = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, max);
@@ -92,6 +105,12 @@ static void set_tangent(Derive *d, ValueId value, ValueId tangent) {
     d->tangents[value.row] = tangent;
 }
 
+static void fail_as(Derive *d, OpId row, OpId user) {
+    (void)diags_add(&d->ctx->world->diags, DIAG_NOT_DIFFERENTIABLE, old_row(d, user),
+                    d->build->code->ops.opcode[row.row], 0, 0, 0);
+    d->failed = true;
+}
+void        derive_fail(Derive *d, OpId row) { fail_as(d, row, row); }
 static void push_row(Derive *d, OpId op, OpId user);
 
 /* The tangents of a composite by way of its expansion. Nesting is that of the rules, four deep. */
@@ -104,7 +123,7 @@ static bool push_expansion(Derive *d, OpId op, OpId user, ValueId *out) {
     if (expand == NULL || !expand(&e, values)) return false;
     uint32_t last = code->ops.table.count; /* tangents follow */
     for (uint32_t row = first; row < last && !d->failed; row++) push_row(d, (OpId){row}, user);
-    for (uint32_t i = 0; i < results; i++) out[i] = tangent_of(d, values[i]);
+    for (uint32_t i = 0; i < results; i++) out[i] = derive_tangent(d, values[i]);
     return true;
 }
 
@@ -116,33 +135,38 @@ static void push_row(Derive *d, OpId op, OpId user) {
     ValueId    *out = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, results);
     bool        moved = false;
     for (uint32_t i = 0; i < count; i++) {
-        tangents[i] = tangent_of(d, op_operand(code, op, i));
+        tangents[i] = derive_tangent(d, op_operand(code, op, i));
         moved |= value_id_some(tangents[i]);
     }
     if (!moved) return;
     Emit e = emit_at(d->build, op);
     e.d = tangents;
-    if (!emit_jvp(&e, out) && !push_expansion(d, op, user, out)) refuse(d, op, user);
+    if (!emit_jvp(&e, out) && !push_expansion(d, op, user, out)) fail_as(d, op, user);
     for (uint32_t i = 0; i < results; i++) {
         ValueId y = op_result(code, op, i);
-        if (value_id_some(out[i]) && !value_id_some(tangent_of(d, y)))
-            set_tangent(d, y, out[i]); /* an x keeps its seed */
+        if (value_id_some(out[i]) && !value_id_some(derive_tangent(d, y)))
+            derive_set_tangent(d, y, out[i]); /* an x keeps its seed */
     }
     check_errors(d);
 }
 
 /* Emits the tangent rows of every active operator. tangents[] holds the seeds on entry. */
-static void push_forward(Derive *d) {
+void derive_push(Derive *d) {
     const Code *code = d->build->code;
-    for (uint32_t row = 1; row < d->rows && !d->failed; row++) {
+    for (uint32_t row = d->first; row < d->rows && !d->failed; row++) {
         bool wanted = false;
+        if (!derive_in_scope(d, row)) continue;
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             wanted |= d->active[op_result(code, (OpId){row}, i).row] == 3;
-        if (wanted) push_row(d, (OpId){row}, (OpId){row});
+        if (wanted && derive_is_control(code, row))
+            derive_push_control(d, (OpId){row});
+        else if (wanted)
+            push_row(d, (OpId){row}, (OpId){row});
     }
 }
 
-/* Walks the tangent rows [first, last) backwards. cotangents: by value row, of rows up to last. */
+/* Walks the tangent rows [first, last) backwards. cotangents: by value row, of rows up to last.
+ * Rows of nested blocks are none of them. */
 static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *is_tangent,
                       ValueId *cotangents) {
     const Code *code = d->build->code;
@@ -153,6 +177,11 @@ static void pull_back(Derive *d, uint32_t first, uint32_t last, const uint8_t *i
         uint32_t results = code->ops.results_count[row], count = code->ops.operands_count[row];
         bool     wanted = false;
         if (results == 0 || !is_tangent[op_result(code, op, 0).row]) continue;
+        if (code->ops.opcode[row] == OP_PULLBACK) {
+            derive_pull_control(d, op, cotangents);
+            check_errors(d);
+            continue;
+        }
         Emit e = emit_at(d->build, op);
         e.ct = &cotangents[e.y.row]; /* results are consecutive */
         for (uint32_t i = 0; i < results; i++) wanted |= value_id_some(e.ct[i]);
@@ -187,66 +216,99 @@ static uint8_t *mark_tangents(Derive *d, uint32_t first, const ValueId *seeds, u
     return is_tangent;
 }
 
-static Derive derive_begin(SystemCtx *ctx, Rewrite *rw, OpId op) {
-    const Code *code = rw->build.code;
-    Derive      d = {.ctx = ctx,
-                     .rw = rw,
-                     .build = &rw->build,
-                     .op = op,
-                     .rows = code->ops.table.count,
-                     .errors = ctx->world->diags.errors};
-    d.active = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->values.table.count);
+Derive derive_begin(const Derive *of, uint32_t first, BlockId block) {
+    const Code *code = of->build->code;
+    Arena      *scratch = of->ctx->scratch;
+    uint8_t    *scope = ARENA_ARRAY_ZERO(scratch, uint8_t, code->blocks.table.count);
+    Derive      d = *of;
+    d.first = first;
+    d.rows = code->ops.table.count;
+    d.scope = scope;
+    d.scope_count = code->blocks.table.count;
+    d.carriers = NULL;
+    d.carriers_count = 0;
+    d.active = ARENA_ARRAY_ZERO(scratch, uint8_t, code->values.table.count);
     d.tangents_max = code->values.table.count;
-    d.tangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, d.tangents_max);
+    d.tangents = ARENA_ARRAY_ZERO(scratch, ValueId, d.tangents_max);
+    scope[block.row] = 1;
+    return d;
+}
+/* For a derivative row of the user: all rows before it, of its block and of those around it. */
+static Derive begin_row(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
+    Derive of = {.ctx = ctx,
+                 .rw = rw,
+                 .build = &rw->build,
+                 .op = op,
+                 .errors = ctx->world->diags.errors,
+                 .swaps = swaps};
+    Derive d = derive_begin(&of, 1, rw->build.block);
+    for (BlockId block = rw->build.block; op_id_some(rw->old->blocks.parent[block.row]);) {
+        block = rw->old->ops.block[rw->old->blocks.parent[block.row].row];
+        ((uint8_t *)(uintptr_t)d.scope)[block.row] = 1;
+    }
     return d;
 }
 
-static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op) {
+/* Placeholder tangents of xs; an x given twice shares its own. */
+static void seed(Derive *d, const ValueId *xs, uint32_t count, ValueId *out_seeds) {
+    for (uint32_t i = 0; i < count; i++) {
+        out_seeds[i] = derive_tangent(d, xs[i]);
+        if (value_id_some(out_seeds[i])) continue;
+        out_seeds[i] = build_unary(d->build, OP_STOP_GRADIENT, xs[i]);
+        derive_set_tangent(d, xs[i], out_seeds[i]);
+    }
+}
+void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys,
+                 const ValueId *cts, uint32_t ys_count, ValueId *out_grads) {
+    const Code *code = d->build->code;
+    ValueId    *seeds = ARENA_ARRAY(d->ctx->scratch, ValueId, count);
+    d->reverse = true;
+    derive_mark(d, xs, count, ys, ys_count);
+    seed(d, xs, count, seeds);
+    uint32_t first = code->ops.table.count;
+    derive_push(d);
+    uint32_t last = code->ops.table.count;
+    uint8_t *is_tangent = mark_tangents(d, first, seeds, count);
+    ValueId *cotangents = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, code->values.table.count);
+    bool     any = false;
+    for (uint32_t i = 0; i < ys_count && !d->failed; i++) {
+        ValueId dy = derive_tangent(d, ys[i]);
+        if (!value_id_some(dy) || (cts != NULL && !value_id_some(cts[i]))) continue;
+        ValueId  ct = cts != NULL ? cts[i] : build_splat(d->build, ys[i], 1);
+        ValueId *sum = &cotangents[dy.row];
+        *sum = value_id_some(*sum) ? build_binary(d->build, OP_ADD, *sum, ct) : ct;
+        any = true;
+    }
+    if (any) pull_back(d, first, last, is_tangent, cotangents);
+    for (uint32_t i = 0; i < count; i++) out_grads[i] = cotangents[seeds[i].row];
+}
+
+static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
     uint32_t count = rw->old->ops.operands_count[op.row] - 1;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count),
-            *seeds = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Derive d = derive_begin(ctx, rw, op);
-    Code  *code = rw->build.code;
+            *grads = ARENA_ARRAY(ctx->scratch, ValueId, count);
+    Derive d = begin_row(ctx, rw, op, swaps);
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
-    mark_active(&d, xs, count, y);
-    for (uint32_t i = 0; i < count; i++) { /* an x given twice shares its placeholder */
-        if (!value_id_some(d.tangents[xs[i].row])) {
-            seeds[i] = build_unary(&rw->build, OP_STOP_GRADIENT, xs[i]);
-            d.tangents[xs[i].row] = seeds[i];
-        } else {
-            seeds[i] = d.tangents[xs[i].row];
-        }
-    }
-    uint32_t first = code->ops.table.count;
-    push_forward(&d);
-    uint32_t last = code->ops.table.count;
-    uint8_t *is_tangent = mark_tangents(&d, first, seeds, count);
-    ValueId *cotangents = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, code->values.table.count);
-    ValueId  dy = d.tangents[y.row];
-    if (value_id_some(dy) && !d.failed) {
-        cotangents[dy.row] = build_splat(&rw->build, y, 1);
-        pull_back(&d, first, last, is_tangent, cotangents);
-    }
+    derive_pull(&d, xs, count, &y, NULL, 1, grads);
     for (uint32_t i = 0; i < count; i++) {
-        ValueId gradient = cotangents[seeds[i].row];
-        if (!value_id_some(gradient)) gradient = build_splat(&rw->build, xs[i], 0);
-        rewrite_map(rw, op_result(rw->old, op, i), gradient);
+        if (!value_id_some(grads[i])) grads[i] = build_splat(&rw->build, xs[i], 0);
+        rewrite_map(rw, op_result(rw->old, op, i), grads[i]);
     }
     return !d.failed;
 }
 
-static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
+static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
     uint32_t count = (rw->old->ops.operands_count[op.row] - 1u) / 2;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Derive   d = derive_begin(ctx, rw, op);
+    Derive   d = begin_row(ctx, rw, op, swaps);
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
-    mark_active(&d, xs, count, y);
+    derive_mark(&d, xs, count, &y, 1);
     for (uint32_t i = 0; i < count; i++)
-        d.tangents[xs[i].row] = rw->map[op_operand(rw->old, op, count + 1 + i).row];
-    push_forward(&d);
-    ValueId dy = d.tangents[y.row];
+        derive_set_tangent(&d, xs[i], rw->map[op_operand(rw->old, op, count + 1 + i).row]);
+    derive_push(&d);
+    ValueId dy = derive_tangent(&d, y);
     rewrite_map(rw, op_result(rw->old, op, 0),
                 value_id_some(dy) ? dy : build_splat(&rw->build, y, 0));
     return !d.failed;
@@ -255,19 +317,19 @@ static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op) {
 /* --- for Taylor mode -------------------------------------------------------------------------- */
 uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId *xs, uint32_t count,
                             const ValueId *ys, uint32_t ys_count) {
-    Derive   d = derive_begin(ctx, rw, op);
+    Derive   d = begin_row(ctx, rw, op, NULL);
     uint32_t values = rw->build.code->values.table.count;
     uint8_t *any = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
     for (uint32_t i = 0; i < ys_count; i++) {
         memset(d.active, 0, values);
-        mark_active(&d, xs, count, ys[i]);
+        derive_mark(&d, xs, count, &ys[i], 1);
         for (uint32_t row = 0; row < values; row++) any[row] |= d.active[row] == 3 ? 3 : 0;
     }
     return any;
 }
 void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op) {
-    Derive d = derive_begin(ctx, rw, user);
-    refuse(&d, op, user);
+    Derive d = begin_row(ctx, rw, user, NULL);
+    fail_as(&d, op, user);
 }
 
 /* Leaves for the coefficients of one operand, times factorials: the derivative of each is the next
@@ -284,7 +346,7 @@ static ValueId add_leaves(Derive *d, ValueId operand, const ValueId *series, uin
         ValueId leaf =
             value_id_some(series[k]) ? build_binary(build, OP_MUL, series[k], number) : number;
         leaf = build_unary(build, OP_COPY, leaf);
-        set_tangent(d, last, leaf);
+        derive_set_tangent(d, last, leaf);
         last = leaf;
     }
     return first;
@@ -292,11 +354,15 @@ static ValueId add_leaves(Derive *d, ValueId operand, const ValueId *series, uin
 /* One derivation over a growing list of rows: those that an order appends belong to the next. */
 bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
                          const ValueId *const *series, uint32_t order, ValueId *const *out) {
-    Derive   d = derive_begin(ctx, rw, user);
+    Derive   d = begin_row(ctx, rw, user, NULL);
     Code    *code = rw->build.code;
     uint32_t count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
     ValueId *leaves = ARENA_ARRAY(ctx->scratch, ValueId, count);
     double   factorial = 1;
+    if (derive_is_control(code, op.row)) {
+        fail_as(&d, op, user);
+        return false;
+    }
     for (uint32_t i = 0; i < count; i++) {
         bool moves = dtype_is_differentiable(build_dtype(&rw->build, op_operand(code, op, i)));
         leaves[i] = op_operand(code, op, i);
@@ -312,7 +378,7 @@ bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
         for (uint32_t last = code->ops.table.count; next < last && !d.failed; next++)
             push_row(&d, (OpId){next}, user);
         for (uint32_t i = 0; i < results && !d.failed; i++) {
-            at[i] = value_id_some(at[i]) ? tangent_of(&d, at[i]) : at[i];
+            at[i] = value_id_some(at[i]) ? derive_tangent(&d, at[i]) : at[i];
             if (!value_id_some(at[i])) continue;
             ValueId over = build_splat(&rw->build, at[i], 1 / factorial);
             out[i][k] = k == 1 ? at[i] : build_binary(&rw->build, OP_MUL, at[i], over);
@@ -321,32 +387,124 @@ bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
     return !d.failed;
 }
 
-static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op) {
-    uint32_t opcode = rw->old->ops.opcode[op.row];
-    if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op);
-    return opcode == OP_JVP ? derive_jvp(ctx, rw, op) : taylor_derive(taylor, op);
+/* --- swaps ------------------------------------------------------------------------------------ */
+static const Swap *swap_of(const Swap *swaps, OpId op) {
+    while (swaps != NULL && swaps->op.row != op.row) swaps = swaps->next;
+    return swaps;
+}
+/* The swap whose operator begins at the row: outermost first, of those that begin here. */
+static const Swap *swap_at(const Swap *swaps, const Code *code, uint32_t row) {
+    BlockId  begin[CODE_DEPTH_MAX];
+    uint32_t count = code_blocks_at(code, (OpId){row}, begin);
+    for (uint32_t i = 0; i < count; i++) {
+        const Swap *swap = swap_of(swaps, code->blocks.parent[begin[i].row]);
+        if (swap != NULL) return swap;
+    }
+    return swap_of(swaps, (OpId){row});
+}
+typedef struct Range {
+    uint32_t    row, last;
+    const Swap *swap; /* whose rows these are; NULL: the whole code */
+    BlockId     home; /* of the rows that are not nested */
+} Range;
+/* A pullback row has served: what tangents still need of it is zero, and they are not used. */
+static void drop_pullback(Rewrite *rw, OpId op) {
+    Emit e = {.build = &rw->build};
+    for (uint32_t i = 0; i < rw->old->ops.results_count[op.row]; i++) {
+        ValueId y = op_result(rw->old, op, i);
+        rw->map[y.row] = emit_zeros(&e, rw->old->values.type[y.row]);
+    }
+}
+/* Rows that take the place of an operator go where it stands; its own rows go, and so do theirs
+ * where they stood. */
+static void apply_swaps(SystemCtx *ctx, const Swap *swaps) {
+    enum { NESTED_MAX = 64 };
+    Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
+    const Code *old = rw.old;
+    Range       stack[NESTED_MAX];
+    uint32_t    depth = 0;
+    uint8_t    *moved = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->ops.table.count);
+    for (const Swap *swap = swaps; swap != NULL; swap = swap->next)
+        for (uint32_t row = swap->first; row < swap->last; row++) moved[row] = 1;
+    stack[depth++] = (Range){1, old->ops.table.count, NULL, {0}};
+    while (depth != 0) {
+        Range *top = &stack[depth - 1];
+        if (top->row == top->last) {
+            const Swap *swap = top->swap;
+            for (uint32_t i = 0; swap != NULL && i < old->ops.results_count[swap->op.row]; i++)
+                rewrite_map(&rw, op_result(old, swap->op, i), rw.map[swap->results[i].row]);
+            depth--;
+            continue;
+        }
+        uint32_t    row = top->row;
+        const Swap *swap = top->swap == NULL && moved[row] ? NULL : swap_at(swaps, old, row);
+        if (swap != NULL) {
+            BlockId home = old->ops.block[swap->op.row];
+            if (top->swap != NULL && home.row == old->ops.block[top->last - 1].row)
+                home = top->home;
+            top->row = swap->op.row + 1;
+            ASSERT(depth < NESTED_MAX);
+            stack[depth++] = (Range){swap->first, swap->last, swap, home};
+            continue;
+        }
+        top->row++;
+        if (top->swap == NULL && moved[row]) continue;
+        rewrite_at(&rw, (OpId){row});
+        if (old->ops.opcode[row] == OP_PULLBACK) {
+            drop_pullback(&rw, (OpId){row});
+            continue;
+        }
+        OpId copy = rewrite_copy(&rw, (OpId){row});
+        if (top->swap != NULL && old->ops.block[row].row == old->ops.block[top->last - 1].row)
+            rw.build.code->ops.block[copy.row] = top->home;
+    }
+    rewrite_end(&rw);
 }
 
-Ran sys_differentiate(SystemCtx *ctx) {
+/* --- all of it -------------------------------------------------------------------------------- */
+static bool has_pullbacks(const Code *code) {
+    for (uint32_t row = 1; row < code->ops.table.count; row++)
+        if (code->ops.opcode[row] == OP_PULLBACK) return true;
+    return false;
+}
+static uint32_t count_pending(const Code *code) {
+    uint32_t pending = 0;
+    for (uint32_t row = 1; row < code->ops.table.count; row++)
+        pending += (op_info(code, (OpId){row})->flags & OP_DERIVES) != 0;
+    return pending;
+}
+static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op, Swap **swaps) {
+    uint32_t opcode = rw->old->ops.opcode[op.row];
+    if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op, swaps);
+    return opcode == OP_JVP ? derive_jvp(ctx, rw, op, swaps) : taylor_derive(taylor, op);
+}
+/* Replaces derivative rows, up to the first that asks for swaps. False after a diagnostic; the code
+ * then stays as it was. */
+static bool run_round(SystemCtx *ctx, Ran *ran) {
     const Code *old = &ctx->world->code;
-    Ran         ran = {0};
-    uint32_t    pending = 0;
-    for (uint32_t row = 1; row < old->ops.table.count; row++)
-        pending += (op_info(old, (OpId){row})->flags & OP_DERIVES) != 0;
-    if (pending == 0) return ran;
-    Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
-    Taylor *taylor = taylor_open(ctx, &rw);
+    Swap       *swaps = NULL;
+    Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
+    Taylor     *taylor = taylor_open(ctx, &rw);
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
-        while (row < count && !(op_info(old, (OpId){row})->flags & OP_DERIVES)) row++;
+        while (row < count && (!(op_info(old, (OpId){row})->flags & OP_DERIVES) ||
+                               (swaps != NULL && !taylor_is_done(taylor, (OpId){row}))))
+            row++;
         OpId op = {row};
         rewrite_copy_rows(&rw, (OpId){first}, op);
         if (row == count) break;
         rewrite_at(&rw, op);
-        if (!taylor_is_done(taylor, op) && !derive_row(ctx, &rw, taylor, op))
-            return ran; /* the code stays as it was */
-        ran.changed++;
+        bool done = taylor_is_done(taylor, op);
+        if (!done && !derive_row(ctx, &rw, taylor, op, &swaps)) return false;
+        ran->changed++;
     }
     rewrite_end(&rw);
+    if (swaps != NULL || has_pullbacks(&ctx->world->code)) apply_swaps(ctx, swaps);
+    return true;
+}
+Ran sys_differentiate(SystemCtx *ctx) {
+    Ran ran = {0};
+    while (count_pending(&ctx->world->code) != 0)
+        if (!run_round(ctx, &ran)) break;
     return ran;
 }

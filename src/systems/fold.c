@@ -9,6 +9,7 @@
  *   convert to the same dtype, reshape/broadcast/transpose/slice to the same type = x
  *   reshape(reshape x) = reshape x;  transpose(transpose x) = transpose x
  *   reduce over no axes = x;  concat of one = x;  dim_size of a constant dim = the constant
+ *   if and switch over a splat = the rows of one block;  a scan of no steps = its operands
  *   conversions that lose nothing move behind moves, parts become one (fold_moves.c)
  * Needs types; breaks layout. Linear. */
 #include <math.h>
@@ -21,6 +22,8 @@ typedef struct Fold {
     Rewrite    rw;
     uint8_t   *splat; /* by old value row: its elements are all `number` */
     double    *number;
+    uint8_t   *taken; /* by old operator row: of if and switch: the block that is taken, plus one;
+                         of scan: 1 when it makes no step */
 } Fold;
 
 /* The number after rounding to the dtype; false when a double cannot hold it exactly. */
@@ -210,17 +213,96 @@ static bool look_through(Fold *f, uint32_t row) {
     return true;
 }
 
+/* --- blocks ----------------------------------------------------------------------------------- */
+/* Decides, when the first block of an operator begins, which of its blocks is taken; 0: all. */
+static uint8_t decide(Fold *f, OpId op) {
+    const Code     *old = f->rw.old;
+    World          *world = f->ctx->world;
+    uint32_t        opcode = old->ops.opcode[op.row], blocks = old->ops.blocks_count[op.row];
+    const uint64_t *attrs = op_attrs(world, old, op);
+    if (opcode == OP_SCAN) {
+        uint64_t carries = attrs[ATTR_SCAN_carries];
+        DimId    length = {(uint32_t)attrs[ATTR_SCAN_length]};
+        if (!dim_id_some(length)) {
+            ValueId rows = op_operand(old, op, (uint32_t)carries);
+            length = type_dims(&world->types, old->values.type[rows.row])[0];
+        }
+        bool none =
+            dims_is_const(&world->dims, length) && dims_const_value(&world->dims, length) == 0;
+        return none && system_burn(f->ctx);
+    }
+    if (opcode != OP_IF && opcode != OP_SWITCH) return 0;
+    ValueId which = op_operand(old, op, 0);
+    if (!f->splat[which.row] || !system_burn(f->ctx)) return 0;
+    double number = f->number[which.row];
+    if (opcode == OP_IF) return number != 0 ? 1 : 2;
+    return (uint8_t)(number < 0 ? 1 : number >= blocks ? blocks : (uint32_t)number + 1);
+}
+/* Whether the row begins a block that is not taken; *row then is the one after it. */
+static bool skip_block(Fold *f, uint32_t *row) {
+    const Code *old = f->rw.old;
+    BlockId     begin[CODE_DEPTH_MAX];
+    uint32_t    count = code_blocks_at(old, (OpId){*row}, begin);
+    for (uint32_t i = 0; i < count; i++) {
+        OpId     op = old->blocks.parent[begin[i].row];
+        uint32_t nth = begin[i].row - old->ops.blocks_first[op.row].row;
+        bool     scans = old->ops.opcode[op.row] == OP_SCAN;
+        if (nth == 0) f->taken[op.row] = decide(f, op);
+        if (f->taken[op.row] == 0) continue;
+        if (!scans && f->taken[op.row] == nth + 1) {
+            rewrite_into(&f->rw, begin[i], f->rw.into[old->ops.block[op.row].row]);
+            continue;
+        }
+        *row = old->blocks.op_last[begin[i].row];
+        return true;
+    }
+    return false;
+}
+/* The results of an operator of which one block was taken. */
+static void take_results(Fold *f, OpId op) {
+    const Code *old = f->rw.old;
+    uint32_t    block = old->ops.blocks_first[op.row].row + f->taken[op.row] - 1;
+    bool        scans = old->ops.opcode[op.row] == OP_SCAN;
+    uint64_t    carries = scans ? op_attrs(f->ctx->world, old, op)[ATTR_SCAN_carries] : 0;
+    for (uint32_t i = 0; i < old->ops.results_count[op.row]; i++) {
+        ValueId y = op_result(old, op, i);
+        if (scans && i >= carries) {
+            rewrite_map(&f->rw, y, build_splat_type(&f->rw.build, old->values.type[y.row], 0));
+            continue;
+        }
+        ValueId from = scans ? op_operand(old, op, i)
+                             : op_operand(old, block_return(old, (BlockId){block}), i);
+        f->splat[y.row] = f->splat[from.row];
+        f->number[y.row] = f->number[from.row];
+        rewrite_map(&f->rw, y, f->rw.map[from.row]);
+    }
+}
+/* The return of a block whose rows are now in the one around it. */
+static bool is_inlined_return(const Fold *f, uint32_t row) {
+    BlockId block = f->rw.old->ops.block[row];
+    return f->rw.into[block.row].row != block.row &&
+           (op_info(f->rw.old, (OpId){row})->flags & OP_TERMINATOR) != 0;
+}
+
 Ran sys_fold(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     uint32_t    values = old->values.table.count;
     Ran         ran = {0};
     Fold        f = {.ctx = ctx,
                      .splat = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values),
-                     .number = ARENA_ARRAY(ctx->scratch, double, values)};
+                     .number = ARENA_ARRAY(ctx->scratch, double, values),
+                     .taken = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->ops.table.count)};
     f.rw = rewrite_begin(ctx->world, ctx->scratch);
     for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        while (skip_block(&f, &row)) {}
         OpId op = {row};
         rewrite_at(&f.rw, op);
+        if (is_inlined_return(&f, row)) continue;
+        if (f.taken[row] != 0) {
+            take_results(&f, op);
+            ran.changed++;
+            continue;
+        }
         track_splat(&f, row);
         Opcode  opcode = (Opcode)old->ops.opcode[row];
         bool    pure = (op_infos[opcode].flags & OP_PURE) != 0;

@@ -8,49 +8,63 @@
  * launches. Groups stay acyclic, and of one iteration space, so that one loop nest serves them.
  * What a group gives to others is stored, unless it costs less to compute it again there.
  *
- * Needs primitives (composites that the target keeps stay outside), breaks layout. Blocks with
- * control flow are left as they are. About linear: the search for cycles is bounded. */
+ * Needs primitives (composites that the target keeps stay outside), breaks layout. Control flow
+ * divides a block: the rows between two operators with blocks are fused by themselves, as are those
+ * of the blocks. About linear: the search for cycles is bounded. */
 #include "systems/fuse_inner.h"
 
-static bool has_control_flow(const Code *code, BlockId block) {
-    for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row];
-         row++)
-        if (code->ops.blocks_count[row] != 0) return true;
-    return false;
+/* One past the last row of the straight run that begins at row. */
+static uint32_t run_last(const Code *code, uint32_t row) {
+    uint32_t last = row, block = code->ops.block[row].row;
+    while (last < code->ops.table.count && code->ops.block[last].row == block &&
+           code->ops.blocks_count[last] == 0)
+        last++;
+    return last;
 }
-
-static uint32_t fuse_block(SystemCtx *ctx, Rewrite *rw, BlockId block) {
-    const Code *code = rw->old;
-    Fuse        f = {.ctx = ctx, .world = ctx->world, .code = code};
-    f.first = code->blocks.op_first[block.row];
-    f.last = code->blocks.op_last[block.row];
-    if (has_control_flow(code, block)) {
-        rewrite_copy_rows(rw, (OpId){f.first}, (OpId){f.last});
-        return 0;
+/* Marks the values that are used outside their run. */
+static uint8_t *mark_escapes(SystemCtx *ctx, const Code *code) {
+    uint8_t  *escapes = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->values.table.count);
+    uint32_t *run = ARENA_ARRAY(ctx->scratch, uint32_t, code->ops.table.count);
+    uint32_t  count = code->ops.table.count;
+    for (uint32_t row = 1; row < count;) {
+        uint32_t last = run_last(code, row), first = row;
+        do run[row++] = first;
+        while (row < last);
     }
-    fuse_build(&f);
-    uint32_t changed = fuse_merge_groups(&f);
-    changed += fuse_recompute(&f);
-    fuse_write(&f, rw);
-    return changed;
+    for (uint32_t row = 1; row < count; row++)
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+            ValueId x = op_operand(code, (OpId){row}, i);
+            OpId    def = value_op(code, x);
+            if (op_id_some(def) && run[def.row] != run[row]) escapes[x.row] = 1;
+        }
+    return escapes;
 }
 
 Ran sys_fuse(SystemCtx *ctx) {
     Ran         ran = {0};
     const Code *code = &ctx->world->code;
     if (ctx->target == NULL || !ctx->target->compiles) return ran;
-    Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
-    /* Graphs stand one after the other; rows of their bodies and of nested blocks are one range. */
+    Rewrite  rw = rewrite_begin(ctx->world, ctx->scratch);
+    uint8_t *escapes = mark_escapes(ctx, code);
     for (uint32_t row = 1; row < code->ops.table.count;) {
-        BlockId block = {0};
-        for (uint32_t graph = 1; graph < code->graphs.table.count; graph++)
-            if (code->blocks.op_first[code->graphs.block[graph].row] == row)
-                block = code->graphs.block[graph];
-        ASSERT(block_id_some(block));
+        uint32_t last = run_last(code, row);
+        if (last == row) { /* it carries blocks */
+            (void)rewrite_copy(&rw, (OpId){row++});
+            continue;
+        }
         ArenaMark mark = arena_mark(ctx->scratch);
-        ran.changed += fuse_block(ctx, &rw, block);
+        Fuse      f = {.ctx = ctx,
+                       .world = ctx->world,
+                       .code = code,
+                       .first = row,
+                       .last = last,
+                       .escapes = escapes};
+        fuse_build(&f);
+        ran.changed += fuse_merge_groups(&f);
+        ran.changed += fuse_recompute(&f);
+        fuse_write(&f, &rw);
         arena_release(ctx->scratch, mark);
-        row = code->blocks.op_last[block.row];
+        row = last;
     }
     rewrite_end(&rw);
     return ran;

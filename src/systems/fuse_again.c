@@ -123,7 +123,8 @@ static double cost_together(Fuse *f, const Users *users) {
 static bool decide(Fuse *f, uint32_t row) {
     Users    users = {.count = 0};
     uint32_t again[CHAIN_MAX], stored[CHAIN_MAX], again_count = 1, stored_count = 0;
-    if (!is_elementwise(f, row) || !f->stored[row - f->first] || !find_users(f, row, &users))
+    if (!is_elementwise(f, row) || !f->stored[row - f->first] || fuse_escapes(f, row) ||
+        !find_users(f, row, &users))
         return false;
     double before = cost_together(f, &users), worth = (double)row_bytes(f, row) / 2;
     bool   fits = true;
@@ -157,7 +158,8 @@ static bool decide(Fuse *f, uint32_t row) {
 /* Every value that a row outside of groups uses, and what groups with such values read. */
 static void find_stored(Fuse *f) {
     uint32_t rows = f->last - f->first;
-    memset(f->stored, 0, rows);
+    for (uint32_t row = f->first; row < f->last; row++)
+        f->stored[row - f->first] = fuse_escapes(f, row);
     for (uint32_t place = rows; place-- > 0;) {
         uint32_t  group = f->order[place];
         ArenaMark mark = arena_mark(f->ctx->scratch);

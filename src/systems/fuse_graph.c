@@ -61,13 +61,13 @@ static bool is_free(const Fuse *f, uint32_t row) {
     if (!(op_infos[opcode].flags & OP_ELEMENTWISE) || lower_cost(opcode) > 1) return false;
     for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
         OpId def = value_op(code, op_operand(code, (OpId){row}, i));
-        if (!op_id_some(def) || f->kind[def.row - f->first] != ROW_FREE) return false;
+        if (!fuse_is_free(f, def)) return false;
         for (OpId root = def;
              lower_moves((Opcode)code->ops.opcode[root.row]) &&
              code->ops.operands_count[root.row] != 0 && code->ops.opcode[root.row] != OP_DIM_SIZE;
              def = root) {
             root = value_op(code, op_operand(code, root, 0));
-            if (!op_id_some(root) || f->kind[root.row - f->first] != ROW_FREE) return false;
+            if (!fuse_is_free(f, root)) return false;
         }
     }
     return code->ops.operands_count[row] != 0;
@@ -85,14 +85,14 @@ static void add_edge(Fuse *f, uint32_t to, uint32_t operand, ValueId value) {
     const Code *code = f->code;
     PathKind    path = PATH_ALIGNED;
     OpId        def = value_op(code, value);
-    while (op_id_some(def) && f->kind[def.row - f->first] == ROW_FREE) {
+    while (fuse_is_free(f, def)) {
         Opcode opcode = (Opcode)code->ops.opcode[def.row];
         if (code->ops.operands_count[def.row] != 1 || !lower_moves(opcode) || opcode == OP_DIM_SIZE)
             return;
         path = worse(path, path_of(opcode));
         def = value_op(code, op_operand(code, def, 0));
     }
-    if (!op_id_some(def)) return;
+    if (def.row < f->first) return; /* an argument, or from before the run */
     f->edges[f->edges_count++] = (Edge){def.row, to, (uint8_t)path, (uint8_t)operand};
 }
 

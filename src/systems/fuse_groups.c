@@ -95,15 +95,20 @@ static bool spaces_agree(const Fuse *f, const Group *a, const Group *b) {
     return same(a->elements, b->elements);
 }
 
+/* Whether a row is used outside the two groups. */
+static bool leaves(const Fuse *f, uint32_t row, uint32_t a, uint32_t b) {
+    if (fuse_escapes(f, row)) return true;
+    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++) {
+        uint32_t user = fuse_find(f, f->edges[f->uses[i]].to);
+        if (user != a && user != b) return true;
+    }
+    return false;
+}
 /* Every use of every member is in one of the two groups. */
 static bool used_only_by(const Fuse *f, uint32_t group, uint32_t other) {
     for (uint32_t row = f->groups[group - f->first].head; row != 0;
          row = f->next_member[row - f->first])
-        for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1];
-             i++) {
-            uint32_t user = fuse_find(f, f->edges[f->uses[i]].to);
-            if (user != group && user != other) return false;
-        }
+        if (leaves(f, row, group, other)) return false;
     return true;
 }
 
@@ -130,13 +135,6 @@ static bool edge_agrees(const Fuse *f, const Edge *edge) {
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
-static bool leaves(const Fuse *f, uint32_t row, uint32_t a, uint32_t b) {
-    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++) {
-        uint32_t user = fuse_find(f, f->edges[f->uses[i]].to);
-        if (user != a && user != b) return true;
-    }
-    return false;
-}
 /* Tensors that the two groups as one would read and write. */
 static uint32_t count_streams(Fuse *f, uint32_t a, uint32_t b) {
     uint32_t both[2] = {a, b}, streams = 0, stamp = ++f->stamps;
@@ -291,6 +289,16 @@ static Candidate queue_pop(Queue *q) {
 
 static bool is_core(const Fuse *f, uint32_t row) { return f->kind[row - f->first] == ROW_CORE; }
 
+/* Single numbers beside each other in a block, as counters of loops are, share a launch. */
+static void push_scalars(Fuse *f, Queue *q) {
+    uint32_t before = 0;
+    DimId    one = dims_const(&f->world->dims, 1);
+    for (uint32_t row = f->first; row < f->last; row++) {
+        if (!is_core(f, row) || !same(f->groups[row - f->first].elements, one)) continue;
+        if (before != 0) queue_push(q, (Candidate){0, UINT32_MAX, before, row});
+        before = row;
+    }
+}
 static void push_candidates(Fuse *f, Queue *q) {
     for (uint32_t row = f->first; row < f->last; row++) {
         uint32_t first = f->uses_first[row - f->first], last = f->uses_first[row - f->first + 1];
@@ -343,7 +351,8 @@ static uint32_t merge_small(Fuse *f, uint32_t *stack) {
 }
 
 uint32_t fuse_merge_groups(Fuse *f) {
-    uint32_t  most = f->edges_count * 2 + 1, merged = 0, rows = f->last - f->first;
+    uint32_t  merged = 0, rows = f->last - f->first, most = f->edges_count * 2 + rows + 1;
+    bool      nested = op_id_some(f->code->blocks.parent[f->code->ops.block[f->first].row]);
     uint32_t *stack = ARENA_ARRAY(f->ctx->scratch, uint32_t, rows + f->edges_count + 1);
     Queue     queue = {ARENA_ARRAY(f->ctx->scratch, Candidate, most), 0};
     /* What could not be merged may be possible once its other uses have joined: again while there
@@ -351,6 +360,7 @@ uint32_t fuse_merge_groups(Fuse *f) {
     for (uint32_t before = UINT32_MAX; merged != before;) {
         before = merged;
         push_candidates(f, &queue);
+        if (nested) push_scalars(f, &queue);
         while (queue.count != 0) {
             Candidate candidate = queue_pop(&queue);
             merged += consider(f, &candidate, stack);

@@ -1,5 +1,5 @@
-/* What the sources of the fuse system share: the rows of one block as a graph of groups, free rows
- * looked through. Arrays are indexed by row - first. */
+/* What the sources of the fuse system share: the rows of one straight run as a graph of groups,
+ * free rows looked through. Arrays are indexed by row - first. */
 #ifndef STOA_SYSTEMS_FUSE_INNER_H
 #define STOA_SYSTEMS_FUSE_INNER_H
 
@@ -35,26 +35,34 @@ typedef struct Group {
 } Group;
 
 typedef struct Fuse {
-    SystemCtx  *ctx;
-    World      *world;
-    const Code *code;
-    uint32_t    first, last; /* rows of the block */
-    uint8_t    *kind;        /* RowKind, by row - first; likewise below */
-    uint32_t   *parent;      /* union-find: row of the group's representative */
-    Group      *groups;      /* of representatives */
-    uint32_t   *next_member; /* 0: last */
-    uint32_t   *order;       /* group by place */
-    Edge       *edges;       /* sorted by consumer */
-    uint32_t   *ins_first;   /* first edge into a row; one more at the end */
-    uint32_t    edges_count;
-    uint32_t   *uses;       /* edges sorted by producer: rows of edges */
-    uint32_t   *uses_first; /* by row; one more at the end */
-    uint32_t   *stamp;      /* scratch marks by row */
-    uint32_t    stamps;
-    uint8_t    *stored; /* by row: written to memory by its group, read by others */
-    uint8_t    *again;  /* by row: never written, computed again by each group that needs it */
+    SystemCtx     *ctx;
+    World         *world;
+    const Code    *code;
+    uint32_t       first, last; /* rows of the run */
+    const uint8_t *escapes;     /* by value row: used outside the run */
+    uint8_t       *kind;        /* RowKind, by row - first; likewise below */
+    uint32_t      *parent;      /* union-find: row of the group's representative */
+    Group         *groups;      /* of representatives */
+    uint32_t      *next_member; /* 0: last */
+    uint32_t      *order;       /* group by place */
+    Edge          *edges;       /* sorted by consumer */
+    uint32_t      *ins_first;   /* first edge into a row; one more at the end */
+    uint32_t       edges_count;
+    uint32_t      *uses;       /* edges sorted by producer: rows of edges */
+    uint32_t      *uses_first; /* by row; one more at the end */
+    uint32_t      *stamp;      /* scratch marks by row */
+    uint32_t       stamps;
+    uint8_t       *stored; /* by row: written to memory by its group, read by others */
+    uint8_t       *again;  /* by row: never written, computed again by each group that needs it */
 } Fuse;
 
+/* The kind of the row that defines a value; what is defined outside the run is not looked at. */
+static inline bool fuse_is_free(const Fuse *f, OpId def) {
+    return def.row >= f->first && def.row < f->last && f->kind[def.row - f->first] == ROW_FREE;
+}
+static inline bool fuse_escapes(const Fuse *f, uint32_t row) {
+    return f->code->ops.results_count[row] != 0 && f->escapes[f->code->ops.results_first[row].row];
+}
 static inline uint32_t fuse_find(const Fuse *f, uint32_t row) {
     uint32_t *parent = f->parent, at = row - f->first;
     while (parent[at] != at) at = parent[at] = parent[parent[at]];
@@ -82,7 +90,7 @@ typedef struct FuseRows {
     uint32_t  rows_count, reads_count;
 } FuseRows;
 FuseRows fuse_rows(Fuse *f, uint32_t group);
-/* fuse_write.c: the block anew, a fused row for each group of core rows. */
+/* fuse_write.c: the run anew, a fused row for each group of core rows. */
 void fuse_write(Fuse *f, Rewrite *rw);
 
 #endif

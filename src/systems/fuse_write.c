@@ -217,4 +217,7 @@ void fuse_write(Fuse *f, Rewrite *rw) {
         rewrite_at(rw, op);
         (void)rewrite_copy(rw, op);
     }
+    for (uint32_t row = f->first; row < f->last; row++)
+        if (f->kind[row - f->first] == ROW_FREE && fuse_escapes(f, row))
+            (void)outer_value(&w, op_result(f->code, (OpId){row}, 0));
 }

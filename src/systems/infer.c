@@ -12,7 +12,8 @@ Ran sys_infer(SystemCtx *ctx) {
     for (uint32_t row = 1; row < code->ops.table.count; row++) {
         uint32_t results = code->ops.results_count[row];
         uint32_t first = code->ops.results_first[row].row;
-        if (results == 0 && code->ops.opcode[row] != OP_ASSIGN) continue;
+        bool     checks = code->ops.opcode[row] == OP_ASSIGN || code->ops.blocks_count[row] != 0;
+        if (results == 0 && !checks) continue;
         TypeId  few[8] = {{0}};
         TypeId *types =
             results <= LENGTH(few) ? few : ARENA_ARRAY_ZERO(ctx->scratch, TypeId, results);

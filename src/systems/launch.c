@@ -6,22 +6,8 @@
  * rest a buffer that the memory system places in the arena. Empty results launch nothing. assign
  * becomes a copy into the parameter, or nothing when the memory system can write in place (see
  * memory.c). Needs layout and plan->dim_values. Linear; fills slots, launches, launch_args,
- * buffers, and plan_sizes if data decides sizes. */
-#include "systems/system.h"
-
-/* What all dense values of a type have in common: made once a type, copied for every argument. */
-typedef struct TypeArg {
-    LaunchArg arg; /* without slot and offset; dims NULL: not made yet */
-    uint64_t  bytes;
-} TypeArg;
-typedef struct Launching {
-    SystemCtx      *ctx;
-    Plan           *plan;
-    TypeArg        *type_args;    /* by type row */
-    const int64_t **list_strides; /* by list row: a list of strides at the plan's sizes, or NULL */
-    uint32_t       *buffer_of;    /* by value row: buffer of owners, 0 while unset */
-    bool            late;         /* the graph has late sizes: note what follows from sizes */
-} Launching;
+ * buffers, and plan_sizes if data decides sizes. Control flow is in launch_flow.c. */
+#include "systems/launch_inner.h"
 
 static void note_size(Launching *l, PlanSizeKind kind, uint32_t from, uint32_t arg, int64_t *at) {
     PlanSizes *sizes = &l->plan->sizes;
@@ -33,7 +19,7 @@ static void note_size(Launching *l, PlanSizeKind kind, uint32_t from, uint32_t a
     sizes->at[row] = at;
 }
 
-static const TypeArg *value_type_arg(Launching *l, ValueId value) {
+const TypeArg *launch_type_arg(Launching *l, ValueId value) {
     const Types *types = &l->plan->world->types;
     TypeId       type = l->plan->world->code.values.type[value.row];
     TypeArg     *made = &l->type_args[type.row];
@@ -50,7 +36,9 @@ static const TypeArg *value_type_arg(Launching *l, ValueId value) {
     made->bytes = (uint64_t)elements * dtype_bytes((Dtype)made->arg.dtype);
     return made;
 }
-static uint64_t value_bytes(Launching *l, ValueId value) { return value_type_arg(l, value)->bytes; }
+static uint64_t value_bytes(Launching *l, ValueId value) {
+    return launch_type_arg(l, value)->bytes;
+}
 
 static const int64_t *strides_of(Launching *l, ListId list) {
     const Attrs    *attrs = &l->plan->world->attrs;
@@ -63,7 +51,7 @@ static const int64_t *strides_of(Launching *l, ListId list) {
     return *made = strides;
 }
 
-static uint32_t add_buffer(Launching *l, ValueId value, uint32_t slot) {
+uint32_t launch_buffer(Launching *l, ValueId value, uint32_t slot) {
     Buffers *buffers = &l->plan->buffers;
     uint32_t row = table_add(&buffers->table);
     buffers->value[row] = value;
@@ -76,57 +64,91 @@ static uint32_t add_buffer(Launching *l, ValueId value, uint32_t slot) {
     return l->buffer_of[value.row] = row;
 }
 
-static void add_slot(Launching *l, SlotKind kind, uint32_t index, StrId name, ValueId value) {
+uint32_t launch_slot(Launching *l, SlotKind kind, uint32_t index, uint64_t bytes) {
     Slots   *slots = &l->plan->slots;
     uint32_t row = table_add(&slots->table);
     slots->kind[row] = (uint8_t)kind;
     slots->index[row] = index;
-    slots->name[row] = name;
-    slots->value[row] = value;
-    slots->bytes[row] = value_bytes(l, value);
-    (void)add_buffer(l, value, row);
+    slots->name[row] = (StrId){0};
+    slots->value[row] = (ValueId){0};
+    slots->bytes[row] = bytes;
+    return row;
+}
+static void add_slot(Launching *l, SlotKind kind, uint32_t index, StrId name, ValueId value) {
+    uint32_t row = launch_slot(l, kind, index, value_bytes(l, value));
+    l->plan->slots.name[row] = name;
+    l->plan->slots.value[row] = value;
+    (void)launch_buffer(l, value, row);
 }
 
-/* Appends an argument; returns the buffer that it lies in. */
-static uint32_t add_arg(Launching *l, ValueId value) {
+/* Appends a dense argument like value to the newest launch, in a buffer; gives its row. */
+static uint32_t add_arg(Launching *l, uint32_t launch, ValueId value, uint32_t buffer) {
+    Plan      *plan = l->plan;
+    uint32_t   row = table_add(&plan->args.table);
+    LaunchArg *arg = &plan->args.arg[row];
+    ASSERT(launch + 1 == plan->launches.table.count);
+    *arg = launch_type_arg(l, value)->arg;
+    arg->slot = plan->buffers.slot[buffer];
+    plan->args.buffer[row] = buffer;
+    plan->launches.args_count[launch]++;
+    return row;
+}
+/* The same where its view says that it lies; gives the buffer. */
+static uint32_t add_view_arg(Launching *l, uint32_t launch, ValueId value) {
     Plan        *plan = l->plan;
     const Views *views = l->ctx->views;
     ValueId      base = views->base[value.row];
-    uint32_t     row = table_add(&plan->args.table), buffer = l->buffer_of[base.row];
-    LaunchArg   *arg = &plan->args.arg[row];
-    if (buffer == 0) buffer = add_buffer(l, base, 0);
-    *arg = value_type_arg(l, value)->arg;
-    arg->slot = plan->buffers.slot[buffer];
-    ListId strides = views->strides[value.row];
-    if (!value_id_same(base, value) ||
-        list_id_some(strides)) { /* a view, or in an order of its own */
-        arg->offset = (uint64_t)plan->dim_values[views->offset[value.row].row] *
-                      dtype_bytes((Dtype)arg->dtype);
-        note_size(l, PLAN_SIZE_OFFSET, views->offset[value.row].row, row, NULL);
-        arg->dense = !list_id_some(strides);
-        if (!arg->dense) arg->strides = strides_of(l, strides);
-    }
-    return plan->args.buffer[row] = buffer;
+    ListId       strides = views->strides[value.row];
+    uint32_t     buffer = l->buffer_of[base.row];
+    if (buffer == 0) buffer = launch_buffer(l, base, 0);
+    uint32_t   row = add_arg(l, launch, value, buffer);
+    LaunchArg *arg = &plan->args.arg[row];
+    if (value_id_same(base, value) && !list_id_some(strides)) return buffer;
+    /* a view, or in an order of its own */
+    arg->offset =
+        (uint64_t)plan->dim_values[views->offset[value.row].row] * dtype_bytes((Dtype)arg->dtype);
+    note_size(l, PLAN_SIZE_OFFSET, views->offset[value.row].row, row, NULL);
+    arg->dense = !list_id_some(strides);
+    if (!arg->dense) arg->strides = strides_of(l, strides);
+    return buffer;
+}
+static void is_written(Launching *l, uint32_t launch, uint32_t buffer) {
+    Buffers *buffers = &l->plan->buffers;
+    if (launch < buffers->first[buffer]) buffers->first[buffer] = launch;
+    if (buffers->last[buffer] == 0) buffers->last[buffer] = launch;
+}
+void launch_operand(Launching *l, uint32_t launch, ValueId value) {
+    l->plan->buffers.last[add_view_arg(l, launch, value)] = launch;
+    l->plan->launches.operands[launch]++;
+}
+void launch_result(Launching *l, uint32_t launch, ValueId value, uint32_t buffer) {
+    (void)add_arg(l, launch, value, buffer);
+    is_written(l, launch, buffer);
 }
 
+uint32_t launch_begin(Launching *l, OpId op, uint16_t opcode, AttrsId attrs) {
+    Launches *launches = &l->plan->launches;
+    uint32_t  row = table_add(&launches->table);
+    launches->opcode[row] = opcode;
+    launches->operands[row] = 0;
+    launches->args_first[row] = l->plan->args.table.count;
+    launches->args_count[row] = 0;
+    launches->attrs[row] = attrs;
+    launches->op[row] = op;
+    launches->flow[row] = FLOW_NONE;
+    launches->entered[row] = false;
+    launches->which[row] = 0;
+    launches->target[row] = launches->end[row] = launches->first_slot[row] = 0;
+    launches->live[row] = 0;
+    return row;
+}
 static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands,
                        uint32_t operands_count, ValueId results_first, uint32_t results,
                        AttrsId attrs) {
-    Launches *launches = &l->plan->launches;
-    Buffers  *buffers = &l->plan->buffers;
-    uint32_t  row = table_add(&launches->table);
-    launches->opcode[row] = opcode;
-    launches->operands[row] = (uint16_t)operands_count;
-    launches->args_first[row] = l->plan->args.table.count;
-    launches->args_count[row] = operands_count + results;
-    launches->attrs[row] = attrs;
-    launches->op[row] = op;
-    for (uint32_t i = 0; i < operands_count; i++) buffers->last[add_arg(l, operands[i])] = row;
-    for (uint32_t i = 0; i < results; i++) {
-        uint32_t buffer = add_arg(l, (ValueId){results_first.row + i});
-        if (buffers->first[buffer] == UINT32_MAX) buffers->first[buffer] = row; /* of its parts */
-        if (buffers->last[buffer] == 0) buffers->last[buffer] = row;
-    }
+    uint32_t row = launch_begin(l, op, opcode, attrs);
+    for (uint32_t i = 0; i < operands_count; i++) launch_operand(l, row, operands[i]);
+    for (uint32_t i = 0; i < results; i++)
+        is_written(l, row, add_view_arg(l, row, (ValueId){results_first.row + i}));
 }
 
 static void add_input_slots(Launching *l) {
@@ -139,13 +161,19 @@ static void add_input_slots(Launching *l) {
     }
 }
 
+/* Rows of a fused row's block are part of its kernel. */
+static bool in_kernel(const Code *code, uint32_t row) {
+    OpId parent = code->blocks.parent[code->ops.block[row].row];
+    return op_id_some(parent) && code->ops.opcode[parent.row] == OP_FUSED;
+}
+
 /* Slots before launches, so that outputs are written in place from the start. */
-static void add_row_slots(Launching *l, uint32_t block, uint32_t first, uint32_t last) {
+static void add_row_slots(Launching *l, uint32_t first, uint32_t last) {
     const World *world = l->plan->world;
     const Code  *code = &world->code;
     for (uint32_t row = first; row < last; row++) {
         uint32_t opcode = code->ops.opcode[row];
-        if (code->ops.block[row].row != block) continue; /* part of a kernel */
+        if (in_kernel(code, row)) continue;
         if (opcode == OP_PARAMETER) {
             StrId name = {(uint32_t)op_attrs(world, code, (OpId){row})[ATTR_PARAMETER_name]};
             add_slot(l, SLOT_PARAMETER, 0, name, op_result(code, (OpId){row}, 0));
@@ -172,10 +200,21 @@ static bool views_joined(const Launching *l, OpId concat) {
     return l->ctx->views->base[part.row].row == whole.row;
 }
 static void launch_row(Launching *l, uint32_t row) {
-    const Code   *code = &l->plan->world->code;
+    const Code *code = &l->plan->world->code;
+    bool        nested = op_id_some(code->blocks.parent[code->ops.block[row].row]);
+    launch_flow_before(l, row);
+    if (in_kernel(code, row)) return;
     const OpInfo *info = op_info(code, (OpId){row});
     uint32_t      opcode = code->ops.opcode[row], results = code->ops.results_count[row];
     ValueId       first = code->ops.results_first[row];
+    if (nested && (info->flags & OP_TERMINATOR)) {
+        launch_flow_return(l, row);
+        return;
+    }
+    if ((info->flags & OP_BLOCKS) && opcode != OP_FUSED) {
+        launch_flow_end(l, row);
+        return;
+    }
     if ((info->flags & (OP_VIEW | OP_STATE | OP_TERMINATOR)) != 0 || opcode == OP_CONSTANT) return;
     if (opcode == OP_ASSIGN) return; /* after all others */
     if (opcode == OP_CONCAT && views_joined(l, (OpId){row})) return;
@@ -215,10 +254,10 @@ Ran sys_launch(SystemCtx *ctx) {
     for (uint32_t row = first; row < last; row++)
         l.late |= (op_info(code, (OpId){row})->flags & OP_LATE) != 0;
     plan->inputs = plan->outputs = 0;
+    plan->flows = false;
     add_input_slots(&l);
-    add_row_slots(&l, block, first, last);
-    for (uint32_t row = first; row < last; row++)
-        if (code->ops.block[row].row == block) launch_row(&l, row);
+    add_row_slots(&l, first, last);
+    for (uint32_t row = first; row < last; row++) launch_row(&l, row);
     for (uint32_t row = last; row-- > first;)
         if (code->ops.opcode[row] == OP_ASSIGN && code->ops.block[row].row == block)
             launch_assign(&l, row);

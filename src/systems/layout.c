@@ -7,6 +7,8 @@
  * they can be written straight into output slots and parameters. Results of kernels that write any
  * strides are stored as they are wanted (place.h); parts of a concat that lie one after the other
  * are made in its memory by any kernel. Needs primitives; writes code and views. Linear. */
+#include <string.h>
+
 #include "systems/place.h"
 #include "systems/rewrite.h"
 #include "systems/system.h"
@@ -206,8 +208,11 @@ static void cover(Layout *l) {
 }
 
 static ValueId dense_copy(Layout *l, ValueId value) {
-    if (value.row < l->copies_count && value_id_some(l->copies[value.row]))
-        return l->copies[value.row];
+    const Code *code = l->rw.build.code;
+    if (value.row < l->copies_count && value_id_some(l->copies[value.row])) {
+        BlockId from = code->ops.block[value_op(code, l->copies[value.row]).row];
+        if (code_visible(l->rw.old, from, l->rw.build.block)) return l->copies[value.row];
+    }
     ValueId copy = build_op(&l->rw.build, OP_COPY, &value, 1, NULL);
     cover(l);
     l->inserted++;
@@ -255,21 +260,39 @@ static bool operand_ok(Layout *l, uint32_t row, uint32_t operand, ValueId value)
     uint8_t  need = l->ctx->target ? l->ctx->target->view_need[opcode] : (uint8_t)VIEW_DENSE;
     bool     dense = !list_id_some(l->ctx->views->strides[value.row]);
     if (op_infos[opcode].flags & (OP_VIEW | OP_TERMINATOR)) return true;
+    if (l->rw.old->ops.blocks_count[row] != 0 && opcode != OP_FUSED) return true;
     if (opcode == OP_ASSIGN || opcode == OP_DIM_SIZE) return true;
     if (need == VIEW_MATRIX) return matrix_ok(l, row, operand, value);
     return dense || need == VIEW_ANY;
 }
 
-/* Results of a graph and assigned values own their memory, and no two share it. */
+/* What a block returns goes on by copies that may be left out (memory.c). Not so the condition of a
+ * while, which is only read, and what a block is given and carries on as it is. */
+static bool goes_on(const Layout *l, uint32_t row, uint32_t operand) {
+    const Code *old = l->rw.old;
+    uint32_t    block = old->ops.block[row].row;
+    OpId        parent = old->blocks.parent[block];
+    uint32_t    opcode = old->ops.opcode[parent.row],
+             nth = block - old->ops.blocks_first[parent.row].row;
+    uint32_t args = old->blocks.args_count[block], skips = opcode == OP_SCAN;
+    if (!op_id_some(parent) || args == 0) return true;
+    if (opcode == OP_WHILE && nth == 0) return false;
+    return operand + skips >= args || op_operand(old, (OpId){row}, operand).row !=
+                                          old->blocks.args_first[block].row + operand + skips;
+}
+/* What a graph or block returns and assigned values own their memory, in the block, and no two
+ * share it. */
 static bool must_own(Layout *l, uint32_t row, uint32_t operand, ValueId value, uint8_t *given) {
     const Code *code = l->rw.build.code;
     uint32_t    opcode = l->rw.old->ops.opcode[row];
     if (opcode != OP_RETURN && !(opcode == OP_ASSIGN && operand == 1)) return false;
+    if (!goes_on(l, row, operand)) return false;
     OpId     def = value_op(code, value);
     uint32_t from = code->ops.opcode[def.row];
     bool     owner = l->ctx->views->base[value.row].row == value.row && op_id_some(def) &&
                  !list_id_some(l->ctx->views->strides[value.row]) && from != OP_PARAMETER &&
-                 from != OP_CONSTANT && value.row < l->copies_count && !given[value.row];
+                 from != OP_CONSTANT && value.row < l->copies_count &&
+                 code->ops.block[def.row].row == l->rw.old->ops.block[row].row && !given[value.row];
     if (owner) given[value.row] = 1;
     return !owner;
 }
@@ -329,6 +352,22 @@ static void lay_out_row(Layout *l, uint32_t row, ValueId *operands, uint8_t *giv
     for (uint32_t i = 0; i < old->ops.results_count[row]; i++) {
         View view = make_view(l, copy, i);
         view_put(l, op_result(l->rw.build.code, copy, i), &view);
+    }
+}
+
+/* The rows of a scanned operand are views like the operand, without axis 0. */
+static void lay_out_scanned(Layout *l, OpId op, BlockId body) {
+    const Code *old = l->rw.old, *code = l->rw.build.code;
+    if (old->ops.opcode[op.row] != OP_SCAN) return;
+    uint32_t first = (uint32_t)op_attrs(l->ctx->world, old, op)[ATTR_SCAN_carries];
+    for (uint32_t i = first; i < old->ops.operands_count[op.row]; i++) {
+        View    view = view_get(l, l->rw.map[op_operand(old, op, i).row]);
+        ValueId row = {code->blocks.args_first[body.row].row + i + 1};
+        view.base = row;
+        view.offset = dims_const(&l->ctx->world->dims, 0);
+        view.rank--;
+        memmove(view.strides, view.strides + 1, view.rank * sizeof *view.strides);
+        view_put(l, row, &view);
     }
 }
 
@@ -440,6 +479,10 @@ Ran sys_layout(SystemCtx *ctx) {
     table_clear(&ctx->views->table);
     cover(&l);
     for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        BlockId  begin[CODE_DEPTH_MAX];
+        uint32_t begins = code_blocks_at(old, (OpId){row}, begin);
+        for (uint32_t i = 0; i < begins; i++)
+            lay_out_scanned(&l, old->blocks.parent[begin[i].row], begin[i]);
         if (!in_kernel(old, row)) {
             lay_out_row(&l, row, operands, given);
             continue;

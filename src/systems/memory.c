@@ -10,17 +10,21 @@
  *   assign     a value assigned to a parameter is computed into the parameter when nothing reads
  * the
  *              old value afterwards; the copying launch is then dropped
+ *   passes     what a block returns is computed where it goes on (memory_flow.c)
  * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller.
  * Needs launches. Linear in launch arguments, apart from the search among free ranges. */
 #include "systems/memory.h"
 
+#include "systems/memory_inner.h"
 #include "systems/ranges.h"
 
 typedef struct Placing {
+    Arena    *scratch;
     Plan     *plan;
     Ranges    free;
-    uint32_t *owner; /* by buffer: the buffer whose memory it took over, itself otherwise */
-    uint32_t *users; /* by buffer: how many buffers sit in its memory now */
+    uint32_t *owner;        /* by buffer: the buffer whose memory it took over, itself otherwise */
+    uint32_t *users;        /* by buffer: how many buffers sit in its memory now */
+    uint32_t *dying, *next; /* by launch: the first buffer that is not needed after it; the next */
     uint64_t  align, alive;
 } Placing;
 
@@ -51,8 +55,7 @@ static uint64_t arg_bytes(const LaunchArg *arg) {
     for (uint32_t i = 0; i < arg->rank; i++) bytes *= (uint64_t)arg->dims[i];
     return bytes;
 }
-/* May this result overwrite operand `operand` of its own launch? */
-static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
+bool memory_may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, uint32_t result) {
     const OpInfo    *info = &op_infos[plan->launches.opcode[launch]];
     const LaunchArg *x = &launch_args(plan, launch)[operand];
     const LaunchArg *y = &launch_args(plan, launch)[plan->launches.operands[launch] + result];
@@ -70,7 +73,8 @@ static bool may_overwrite(const Plan *plan, uint32_t launch, uint32_t operand, u
 /* Every operand of the launch that lies in a buffer may be overwritten by the result. */
 static bool all_may_overwrite(const Plan *plan, uint32_t launch, uint32_t buffer, uint32_t result) {
     for (uint32_t i = 0; i < plan->launches.operands[launch]; i++)
-        if (launch_buffers(plan, launch)[i] == buffer && !may_overwrite(plan, launch, i, result))
+        if (launch_buffers(plan, launch)[i] == buffer &&
+            !memory_may_overwrite(plan, launch, i, result))
             return false;
     return true;
 }
@@ -136,7 +140,7 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
         uint32_t theirs = launch_buffers(plan, launch)[i], owner = p->owner[theirs];
         if (buffers->slot[theirs] != 0 || buffers->last[theirs] != launch || p->users[owner] != 1)
             continue;
-        if (!may_overwrite(plan, launch, i, result) ||
+        if (!memory_may_overwrite(plan, launch, i, result) ||
             !all_may_overwrite(plan, launch, theirs, result))
             continue;
         p->owner[mine] = owner;
@@ -152,24 +156,37 @@ static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     p->alive += bytes;
     if (p->alive > plan->floor_bytes) plan->floor_bytes = p->alive;
 }
-static void retire(Placing *p, uint32_t launch, uint32_t buffer) {
+static void retire(Placing *p, uint32_t buffer) {
     const Buffers *buffers = &p->plan->buffers;
     uint32_t       owner = p->owner[buffer];
-    if (buffers->last[buffer] != launch || owner == 0) return;
-    p->owner[buffer] = 0; /* the launch may have it as a further argument: it retires once */
-    if (--p->users[owner] != 0) return;
+    if (owner == 0 || --p->users[owner] != 0) return;
     uint64_t bytes = aligned(p, buffers->bytes[owner]);
     if (bytes != 0) ranges_give(&p->free, (Range){buffers->offset[owner], bytes});
     p->alive -= bytes;
 }
+/* Buffers of the arena by the launch after which they are not needed. */
+static void list_dying(Placing *p) {
+    const Buffers *buffers = &p->plan->buffers;
+    p->dying = ARENA_ARRAY_ZERO(p->scratch, uint32_t, p->plan->launches.table.count);
+    p->next = ARENA_ARRAY_ZERO(p->scratch, uint32_t, buffers->table.count);
+    for (uint32_t row = buffers->table.count; row-- > 1;) {
+        uint32_t last = buffers->last[row];
+        if (buffers->slot[row] != 0 || buffers->first[row] == UINT32_MAX) continue;
+        p->next[row] = p->dying[last];
+        p->dying[last] = row;
+    }
+}
 
 uint32_t memory_place(Arena *scratch, const Target *target, Plan *plan) {
-    Placing  p = {.plan = plan, .align = memory_align(target)};
-    uint32_t dropped = assign_in_place(plan);
+    Placing  p = {.scratch = scratch, .plan = plan, .align = memory_align(target)};
+    uint32_t dropped = plan->flows ? memory_pass_in_place(scratch, plan) : 0;
+    dropped += assign_in_place(plan);
+    if (plan->flows) plan_mark_entered(plan);
     ranges_open(&p.free, scratch);
     p.owner = ARENA_ARRAY_ZERO(scratch, uint32_t, plan->buffers.table.count);
     p.users = ARENA_ARRAY_ZERO(scratch, uint32_t, plan->buffers.table.count);
     plan->floor_bytes = 0;
+    list_dying(&p);
     for (uint32_t row = 1; row < plan->launches.table.count; row++) {
         uint32_t operands = plan->launches.operands[row], count = plan->launches.args_count[row];
         for (uint32_t i = operands; i < count; i++) place_result(&p, row, i - operands);
@@ -179,8 +196,9 @@ uint32_t memory_place(Arena *scratch, const Target *target, Plan *plan) {
             plan->args.arg[at].slot = plan->buffers.slot[buffer]; /* assign_in_place moves some */
             if (plan->buffers.slot[buffer] != 0) continue;
             plan->args.arg[at].offset += plan->buffers.offset[buffer];
-            retire(&p, row, buffer);
         }
+        for (uint32_t buffer = p.dying[row]; buffer != 0; buffer = p.next[buffer])
+            retire(&p, buffer);
     }
     plan->arena_bytes = p.free.end;
     plan->slots.bytes[0] = plan->arena_bytes;

@@ -49,7 +49,9 @@ Ran sys_order(SystemCtx *ctx) {
         const ValueId *operands = op_operands(old, (OpId){row});
         for (uint32_t i = 0; i < old->ops.operands_count[row]; i++) {
             OpId def = value_op(old, operands[i]);
-            if (old->ops.block[def.row].row != old->ops.block[row].row) escapes[def.row] = 1;
+            if (old->ops.block[def.row].row != old->ops.block[row].row ||
+                old->ops.blocks_count[row] != 0) /* nested rows stand just before it */
+                escapes[def.row] = 1;
         }
     }
     Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);

@@ -93,7 +93,10 @@ static bool find_chain(const Placing *p, ValueId value, Chain *out) {
     *out = (Chain){.count = 0};
     for (;;) {
         OpId reader = p->reader[value.row];
-        if (p->uses[value.row] != 1) return false;
+        OpId made = value_op(code, value);
+        if (p->uses[value.row] != 1 ||
+            code->ops.block[reader.row].row != code->ops.block[made.row].row)
+            return false; /* in a block of its own, it may happen at another time */
         out->concat = reader;
         if (code->ops.opcode[reader.row] == OP_CONCAT) return true;
         if (!is_move(p, reader) || out->count == CHAIN_MAX) return false;

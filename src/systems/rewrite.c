@@ -8,26 +8,39 @@
 
 enum { RUN_MIN = 6 }; /* rows from which on copying by columns pays */
 
+/* Arguments of an old block that are carried over. */
+static uint32_t count_args(const Code *old, uint32_t block, const uint8_t *drops) {
+    uint32_t count = old->blocks.args_count[block];
+    for (uint32_t i = 0; drops != NULL && i < old->blocks.args_count[block]; i++)
+        count -= drops[old->blocks.args_first[block].row + i];
+    return count;
+}
 Rewrite rewrite_begin(World *world, Arena *scratch) {
+    return rewrite_begin_without(world, scratch, NULL);
+}
+Rewrite rewrite_begin_without(World *world, Arena *scratch, const uint8_t *drops) {
     Rewrite     rw = {.world = world, .old = &world->code};
     const Code *old = rw.old;
     Code       *code = &world->spare;
     rw.build = (Build){.world = world, .code = code};
     code_clear(code);
     rw.map = ARENA_ARRAY_ZERO(scratch, ValueId, old->values.table.count);
+    rw.into = ARENA_ARRAY(scratch, BlockId, old->blocks.table.count);
+    for (uint32_t row = 0; row < old->blocks.table.count; row++) rw.into[row] = (BlockId){row};
     /* Committing for the old size at once keeps growth out of the loop. */
     table_grow(&code->ops.table, old->ops.table.count);
     table_grow(&code->values.table, old->values.table.count);
     table_grow(&code->operands.table, old->operands.table.count);
     for (uint32_t row = 1; row < old->blocks.table.count; row++) {
-        BlockId block = code_add_block(code, (OpId){0}, old->blocks.args_count[row]);
+        BlockId  block = code_add_block(code, (OpId){0}, count_args(old, row, drops));
+        uint32_t to = code->blocks.args_first[block.row].row;
         ASSERT(block.row == row);
         for (uint32_t i = 0; i < old->blocks.args_count[row]; i++) {
             uint32_t from = old->blocks.args_first[row].row + i;
-            uint32_t to = code->blocks.args_first[block.row].row + i;
+            if (drops != NULL && drops[from]) continue;
             code->values.type[to] = old->values.type[from];
             code->values.name[to] = old->values.name[from];
-            rw.map[from] = (ValueId){to};
+            rw.map[from] = (ValueId){to++};
         }
     }
     for (uint32_t row = 1; row < old->graphs.table.count; row++)
@@ -48,7 +61,7 @@ static uint32_t copy_row(Rewrite *rw, uint32_t row, OpId *out_copy) {
     code->ops.operands_first[copy] = operands;
     code->ops.results_first[copy] = (ValueId){to};
     code->ops.attrs[copy] = old->ops.attrs[row];
-    code->ops.block[copy] = old->ops.block[row];
+    code->ops.block[copy] = rw->into[old->ops.block[row].row];
     code->ops.results_count[copy] = (uint16_t)results;
     code->ops.blocks_count[copy] = old->ops.blocks_count[row];
     code->ops.blocks_first[copy] = old->ops.blocks_first[row];
@@ -59,8 +72,7 @@ static uint32_t copy_row(Rewrite *rw, uint32_t row, OpId *out_copy) {
         code->values.name[to + i] = old->values.name[from + i];
         rw->map[from + i] = (ValueId){to + i};
     }
-    for (uint32_t i = 0; i < old->ops.blocks_count[row]; i++)
-        code->blocks.parent[old->ops.blocks_first[row].row + i] = (OpId){copy};
+    if (old->ops.blocks_count[row] != 0) code_close_blocks(code, (OpId){copy});
     *out_copy = (OpId){copy};
     return operands;
 }
@@ -160,6 +172,8 @@ static void copy_run(Rewrite *rw, uint32_t row, uint32_t count) {
     COPY_ROWS(values, type, to_values, values, values_count);
     COPY_ROWS(values, name, to_values, values, values_count);
 #undef COPY_ROWS
+    for (uint32_t i = 0; i < count && rw->moves; i++)
+        code->ops.block[copy + i] = rw->into[old->ops.block[row + i].row];
     for (uint32_t i = 0; i < count; i++) {
         code->ops.operands_first[copy + i] =
             old->ops.operands_first[row + i] - operands + to_operands;
@@ -189,6 +203,11 @@ void rewrite_map(Rewrite *rw, ValueId old, ValueId replacement) {
     rw->map[old.row] = replacement;
     StrId *name = &rw->build.code->values.name[replacement.row];
     if (!str_id_some(*name)) *name = rw->old->values.name[old.row];
+}
+
+void rewrite_into(Rewrite *rw, BlockId old, BlockId block) {
+    rw->into[old.row] = block;
+    rw->moves = true;
 }
 
 void rewrite_end(Rewrite *rw) {

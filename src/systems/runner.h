@@ -17,7 +17,8 @@ typedef enum Fact {
     FACT_LAID_OUT = 32, /* views are valid */
     FACT_PLANNED = 64,
     FACT_FUSED = 128,
-    FACT_LOWERED = 256 /* each fused row has a kernel in the module of loops */
+    FACT_LOWERED = 256, /* each fused row has a kernel in the module of loops */
+    FACT_INLINED = 512  /* no calls, but of graphs with a gradient of their own */
 } Fact;
 
 typedef struct SystemInfo {

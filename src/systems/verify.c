@@ -12,16 +12,6 @@ static void report(SystemCtx *ctx, uint32_t op, const char *what) {
     (void)diags_add(diags, DIAG_CODE_INVALID, op, diags_str(diags, str_of(what)), 0, 0, 0);
 }
 
-/* Whether a definition in block `from` is visible in block `at`: the same or an enclosing one. */
-static bool block_visible(const Code *code, uint32_t from, uint32_t at) {
-    while (at != from) {
-        uint32_t parent = code->blocks.parent[at].row;
-        if (parent == 0) return false;
-        at = code->ops.block[parent].row;
-    }
-    return true;
-}
-
 static void check_operands(SystemCtx *ctx, uint32_t row) {
     const Code    *code = &ctx->world->code;
     const ValueId *operands = op_operands(code, (OpId){row});
@@ -37,7 +27,7 @@ static void check_operands(SystemCtx *ctx, uint32_t row) {
         if (!is_arg && def >= row)
             report(ctx, row, "an operand is defined later");
         else if (from != code->ops.block[row].row &&
-                 !block_visible(code, from, code->ops.block[row].row))
+                 !code_visible(code, (BlockId){from}, code->ops.block[row]))
             report(ctx, row, "an operand is not visible from this block");
     }
 }
@@ -75,6 +65,11 @@ static void check_row(SystemCtx *ctx, uint32_t row, uint32_t *seen_names) {
         report(ctx, row, last ? "the block does not end in a return" : "a return before the end");
     check_operands(ctx, row);
     check_attrs(ctx, row, info);
+    bool nested = op_id_some(code->blocks.parent[block]);
+    if (nested && (code->ops.opcode[row] == OP_ASSIGN || code->ops.opcode[row] == OP_PARAMETER))
+        report(ctx, row, "state is read and assigned in the body of a graph, not in a block of it");
+    if (nested && (info->flags & OP_LATE))
+        report(ctx, row, "sizes that data decides are made in the body of a graph");
     if (code->ops.opcode[row] == OP_PARAMETER) {
         uint64_t name = op_attrs(ctx->world, code, (OpId){row})[ATTR_PARAMETER_name];
         if (name >= ctx->world->strings.rows.table.count) return;

@@ -92,6 +92,49 @@ BlockId code_add_block(Code *code, OpId parent, uint32_t args_count) {
     return (BlockId){row};
 }
 
+/* Backwards over the rows of each block; carriers among them say where theirs begin. */
+void code_close_blocks(Code *code, OpId op) {
+    Blocks  *blocks = &code->blocks;
+    uint32_t last = op.row;
+    for (uint32_t i = code->ops.blocks_count[op.row]; i-- > 0;) {
+        uint32_t block = code->ops.blocks_first[op.row].row + i, first = last;
+        while (first > 1 && code->ops.block[first - 1].row == block) {
+            first--;
+            if (code->ops.blocks_count[first] != 0)
+                first = blocks->op_first[code->ops.blocks_first[first].row];
+        }
+        blocks->parent[block] = op;
+        blocks->op_first[block] = first;
+        blocks->op_last[block] = last;
+        last = first;
+    }
+}
+
+uint32_t code_blocks_at(const Code *code, OpId op, BlockId *out_blocks) {
+    const Blocks *blocks = &code->blocks;
+    BlockId       block = code->ops.block[op.row];
+    uint32_t      count = 0;
+    for (; op_id_some(blocks->parent[block.row]) && blocks->op_first[block.row] == op.row &&
+           count < CODE_DEPTH_MAX;
+         block = code->ops.block[blocks->parent[block.row].row])
+        out_blocks[count++] = block;
+    for (uint32_t i = 0; i < count / 2; i++) {
+        BlockId swap = out_blocks[i];
+        out_blocks[i] = out_blocks[count - 1 - i];
+        out_blocks[count - 1 - i] = swap;
+    }
+    return count;
+}
+
+bool code_visible(const Code *code, BlockId from, BlockId at) {
+    while (at.row != from.row) {
+        OpId parent = code->blocks.parent[at.row];
+        if (!op_id_some(parent)) return false;
+        at = code->ops.block[parent.row];
+    }
+    return true;
+}
+
 GraphId code_add_graph(Code *code, StrId name, BlockId block) {
     uint32_t row = table_add(&code->graphs.table);
     code->graphs.name[row] = name;

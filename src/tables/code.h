@@ -93,6 +93,15 @@ BlockId code_add_block(Code *code, OpId parent, uint32_t args_count);
 GraphId code_add_graph(Code *code, StrId name, BlockId block);
 GraphId code_find_graph(const Code *code, StrId name);
 
+/* The rows of the blocks of an operator that was appended after them: sets parent, op_first and
+ * op_last of each. */
+void code_close_blocks(Code *code, OpId op);
+/* The nested blocks that begin at this row, outermost first; returns how many (CODE_DEPTH_MAX). */
+enum { CODE_DEPTH_MAX = 64 };
+uint32_t code_blocks_at(const Code *code, OpId op, BlockId *out_blocks);
+/* Whether a definition in block `from` is visible in block `at`: the same or an enclosing one. */
+bool code_visible(const Code *code, BlockId from, BlockId at);
+
 /* The terminator of a block. */
 static inline OpId block_return(const Code *code, BlockId block) {
     return (OpId){code->blocks.op_last[block.row] - 1};

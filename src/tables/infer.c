@@ -312,27 +312,6 @@ void infer_resized(InferCtx *ctx) {
     dims[axis] = (DimId){(uint32_t)ctx->attrs[1]};
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, infer_rank(ctx, 0));
 }
-/* Declared types stay. Otherwise the results are what the last block returns, or for calls have the
- * types of the arguments. Execution arrives with control flow; until then these operators can be
- * declared, printed and verified, not run. */
-void infer_control(InferCtx *ctx) {
-    const Code *code = ctx->code;
-    OpId        op = {ctx->op}; /* nil while the row does not exist */
-    bool        declared = op_id_some(op) && ctx->results_count != 0, returned = false;
-    for (uint32_t i = 0; declared && i < ctx->results_count; i++) {
-        ctx->out_types[i] = code->values.type[op_result(code, op, i).row];
-        declared = type_id_some(ctx->out_types[i]);
-    }
-    if (declared) return;
-    if (op_id_some(op) && code->ops.blocks_count[op.row] != 0 && ctx->opcode != OP_SCAN) {
-        BlockId last = {code->ops.blocks_first[op.row].row + code->ops.blocks_count[op.row] - 1};
-        OpId    end = block_return(code, last);
-        returned = code->ops.operands_count[end.row] == ctx->results_count;
-        for (uint32_t i = 0; returned && i < ctx->results_count; i++)
-            ctx->out_types[i] = code->values.type[op_operand(code, end, i).row];
-    }
-    if (!returned && ctx->operands_count >= ctx->results_count) infer_each(ctx);
-}
 
 /* --- derivatives ------------------------------------------------------------------------------ */
 void infer_gradient(InferCtx *ctx) {

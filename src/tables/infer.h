@@ -59,6 +59,10 @@ bool infer_at_most(InferCtx *ctx, const char *what, DimId a, DimId b);
 bool infer_multiple(InferCtx *ctx, const char *what, DimId a, DimId by);
 bool infer_types_same(InferCtx *ctx, uint32_t a, uint32_t b); /* of operands */
 
+/* The results of a control operator as its blocks or its graph give them, without checks; nil types
+ * where they do not. */
+void infer_control_results(InferCtx *ctx);
+
 /* --- the diagnostics of inference; each returns false for `return infer_fail_...` ------------- */
 bool infer_fail_dtype(InferCtx *ctx, uint32_t operand, const char *expected);
 bool infer_fail_types(InferCtx *ctx, uint32_t a, uint32_t b);

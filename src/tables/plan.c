@@ -24,6 +24,14 @@ TABLE_INFO(PlanSizes, plan_sizes_info, "plan_sizes", PLAN_SIZES_COLUMNS);
 typedef struct PlanRows {
     uint32_t slots, launches, args, buffers, sizes;
 } PlanRows;
+/* Passes, jumps and heads of a control operator, at most. */
+static void count_flow(const Code *code, OpId op, PlanRows *rows) {
+    uint32_t blocks = code->ops.blocks_count[op.row], operands = code->ops.operands_count[op.row];
+    uint32_t results = code->ops.results_count[op.row], passes = operands + blocks * results;
+    rows->launches += passes + 2 * blocks + 2;
+    rows->args += 2 * passes + 2 * (operands + results) + blocks;
+    rows->slots += 1 + operands + results;
+}
 static PlanRows count_rows(const World *world, GraphId graph) {
     const Code *code = &world->code;
     uint32_t    block = code->graphs.block[graph.row].row, inputs = code->blocks.args_count[block];
@@ -32,7 +40,12 @@ static PlanRows count_rows(const World *world, GraphId graph) {
     for (uint32_t row = code->blocks.op_first[block]; row < code->blocks.op_last[block]; row++) {
         const OpInfo *info = op_info(code, (OpId){row});
         uint32_t      operands = code->ops.operands_count[row];
-        if (code->ops.block[row].row != block) continue; /* inside a kernel */
+        OpId          parent = code->blocks.parent[code->ops.block[row].row];
+        if (op_id_some(parent) && code->ops.opcode[parent.row] == OP_FUSED) continue;
+        if (code->ops.blocks_count[row] != 0 && code->ops.opcode[row] != OP_FUSED) {
+            count_flow(code, (OpId){row}, &rows);
+            continue;
+        }
         late |= (info->flags & OP_LATE) != 0;
         rows.slots += info->flags & OP_TERMINATOR ? operands : 1;
         rows.launches++;
@@ -77,6 +90,15 @@ uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *
     for (uint32_t i = 0; i < list_count(attrs, list); i++)
         out[i] = info->attrs[attr].kind == ATTR_DIMS ? plan->dim_values[numbers[i]] : numbers[i];
     return list_count(attrs, list);
+}
+
+void plan_mark_entered(Plan *plan) {
+    Launches *launches = &plan->launches;
+    for (uint32_t row = 1; row < launches->table.count; row++) launches->entered[row] = false;
+    for (uint32_t row = 1; row < launches->table.count; row++)
+        if (launches->flow[row] >= FLOW_UNLESS && launches->target[row] < launches->table.count &&
+            launches->target[row] != 0)
+            launches->entered[launches->target[row]] = true;
 }
 
 /* --- late sizes ------------------------------------------------------------------------------- */

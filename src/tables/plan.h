@@ -16,12 +16,14 @@ typedef enum SlotKind {
     SLOT_PARAMETER,
     SLOT_INPUT,
     SLOT_OUTPUT,
-    SLOT_CONSTANT
+    SLOT_CONSTANT,
+    SLOT_ROW,  /* a row of an argument of a scan: moves from step to step */
+    SLOT_INDEX /* the index of that row, an i64 */
 } SlotKind;
 
 #define SLOTS_COLUMNS(C)                                                                           \
     C(uint8_t, kind, "SlotKind; row 0 is the planned arena")                                       \
-    C(uint32_t, index, "which input or output (from 0); ConstId for constants")                    \
+    C(uint32_t, index, "which input or output (from 0); ConstId; row of launch_args for SLOT_ROW") \
     C(StrId, name, "of the parameter, input or output")                                            \
     C(ValueId, value, "the value that lives here")                                                 \
     C(uint64_t, bytes, "size")
@@ -40,6 +42,26 @@ typedef struct LaunchArg {
 } LaunchArg;
 static_assert(sizeof(LaunchArg) <= 32, "two arguments a cache line");
 
+/* Blocks are ranges of launches, entered and left by jumps: one flat list, no nesting at run time.
+ *
+ *   if      UNLESS a.. JUMP b..            switch  UNLESS a.. JUMP UNLESS b.. JUMP c..
+ *   while   PASS LOOP test.. UNLESS body.. PASS JUMP(test)
+ *   scan    PASS SCAN body.. PASS NEXT(body)
+ *
+ * The first UNLESS, LOOP and SCAN are heads: they know where the whole operator ends, so that a
+ * device can make a conditional node of the range. SCAN and NEXT have the scanned operands and then
+ * the stacked results as arguments; `first_slot` is the slot of the index, then one of each
+ * argument, its row. */
+typedef enum FlowKind {
+    FLOW_NONE,   /* a kernel */
+    FLOW_PASS,   /* a copy of what a block returns or takes, to where it goes on */
+    FLOW_UNLESS, /* to target unless its operand is true (if, while) or `which` (switch) */
+    FLOW_JUMP,   /* to target */
+    FLOW_LOOP,   /* begins a while */
+    FLOW_SCAN,   /* sets the rows to the first ones; to target when there are none */
+    FLOW_NEXT    /* moves the rows on; to target while there are more */
+} FlowKind;
+
 #define LAUNCHES_COLUMNS(C)                                                                        \
     C(uint16_t, opcode, "Opcode")                                                                  \
     C(uint16_t, operands, "number of operand args; results follow")                                \
@@ -47,6 +69,12 @@ static_assert(sizeof(LaunchArg) <= 32, "two arguments a cache line");
     C(uint32_t, args_count, "operands and results")                                                \
     C(AttrsId, attrs, "attribute record of the operator")                                          \
     C(OpId, op, "operator row it came from, for names in traces")                                  \
+    C(uint8_t, flow, "FlowKind")                                                                   \
+    C(bool, entered, "some jump leads here")                                                       \
+    C(uint16_t, which, "case of an UNLESS of a switch")                                            \
+    C(uint32_t, target, "launch that a jump leads to")                                             \
+    C(uint32_t, end, "of heads: one past the launches of the operator; 0: no head")                \
+    C(uint32_t, first_slot, "of SCAN and NEXT")                                                    \
     C(uint64_t, live, "bytes of the arena in use while it runs")
 TABLE_TYPE(Launches, LAUNCHES_COLUMNS);
 #define LAUNCH_ARGS_COLUMNS(C)                                                                     \
@@ -87,6 +115,7 @@ typedef struct Plan {
     uint64_t            arena_bytes; /* of slot 0 */
     uint64_t            floor_bytes; /* most bytes alive at once: no plan can need less */
     uint32_t            inputs, outputs;
+    bool                flows; /* some launches are jumps */
     Arena              *arena; /* the plan, its tables, and what back ends bind */
 } Plan;
 
@@ -105,6 +134,13 @@ uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *
 
 /* dims[rank], then row-major strides[rank], of a type at these sizes; returns the elements. */
 int64_t plan_type_sizes(const World *world, TypeId type, const int64_t *dim_values, int64_t *out);
+/* The slot that holds the memory of a slot: itself, but for rows of scans. */
+static inline uint32_t plan_root_slot(const Plan *plan, uint32_t slot) {
+    while (plan->slots.kind[slot] == SLOT_ROW) slot = plan->args.arg[plan->slots.index[slot]].slot;
+    return slot;
+}
+/* Marks the launches that jumps lead to. */
+void plan_mark_entered(Plan *plan);
 /* Puts dim_values into the arguments of all launches; memory stays where it is. Nothing may have
  * become larger. Linear in the sizes table. */
 void plan_resize(Plan *plan);

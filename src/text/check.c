@@ -14,9 +14,12 @@ enum {
     DIM_WEIGHT_MAX = 1 << 22 /* and visit this many rows: an expression shares parts */
 };
 
-uint32_t check_blocks(Opcode opcode) {
-    if (!(op_infos[opcode].flags & OP_BLOCKS)) return 0;
-    return opcode == OP_SCAN ? 1 : 2;
+uint32_t check_blocks(const World *world, Opcode opcode, AttrsId attrs) {
+    static const uint8_t blocks[OP_COUNT] = {
+        [OP_IF] = 2, [OP_WHILE] = 2, [OP_SCAN] = 1, [OP_FUSED] = 1};
+    if (opcode != OP_SWITCH || !attrs_id_some(attrs)) return blocks[opcode];
+    uint64_t cases = attrs_words(&world->attrs, attrs)[ATTR_SWITCH_cases];
+    return cases <= LIST_MAX ? (uint32_t)cases : 0;
 }
 
 uint32_t check_results(Opcode opcode, uint32_t operands, uint32_t given) {

@@ -13,8 +13,8 @@
 /* Adds at most one diagnostic and returns false when something is wrong. Linear in the rows. */
 bool check_world(const World *world, Diags *diags);
 
-/* Blocks that an operator carries. */
-uint32_t check_blocks(Opcode opcode);
+/* Blocks that an operator with these attributes carries. */
+uint32_t check_blocks(const World *world, Opcode opcode, AttrsId attrs);
 /* Results that an operator gives for its operands; `given` where the schema leaves it open. */
 uint32_t check_results(Opcode opcode, uint32_t operands, uint32_t given);
 

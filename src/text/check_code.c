@@ -47,7 +47,9 @@ static bool attrs_good(const World *world, uint32_t row, const OpInfo *info) {
     if (attrs_count(&world->attrs, id) != info->attrs_count) return false;
     const uint64_t *words = attrs_words(&world->attrs, id);
     for (uint32_t i = 0; i < info->attrs_count; i++)
-        if (!word_good(world, info->attrs[i].kind, words[i])) return false;
+        if (!word_good(world, info->attrs[i].kind, words[i]) &&
+            (words[i] != 0 || info->attrs[i].required || info->attrs[i].kind != ATTR_DIM))
+            return false;
     return true;
 }
 
@@ -73,7 +75,7 @@ static bool check_op(const Check *c, uint32_t row) {
         return check_bad(c, &ops->table, row, "the attributes do not fit the operator");
     if (!in_table(ops->block[row].row, &code->blocks.table))
         return check_bad(c, &ops->table, row, "the block is missing");
-    if (ops->blocks_count[row] != check_blocks((Opcode)opcode) ||
+    if (ops->blocks_count[row] != check_blocks(c->world, (Opcode)opcode, ops->attrs[row]) ||
         !check_span(ops->blocks_first[row].row, ops->blocks_count[row], &code->blocks.table))
         return check_bad(c, &ops->table, row, "the nested blocks do not fit the operator");
     if (ops->loc[row].row >= c->world->locs.table.count)

@@ -248,7 +248,7 @@ static bool parse_block(Parser *p, BlockId block) {
     return good;
 }
 static bool parse_blocks(Parser *p, Statement *s) {
-    uint32_t takes = check_blocks(s->opcode);
+    uint32_t takes = check_blocks(p->world, s->opcode, s->attrs);
     if (takes != 0 && p->depth == PARSE_DEPTH_MAX)
         return parse_fail_limit(p, "nested blocks", PARSE_DEPTH_MAX);
     for (uint32_t i = 0; i < takes; i++) {
@@ -272,16 +272,6 @@ static bool types_same(Parser *p, TypeId a, TypeId b) {
             return false;
     return true;
 }
-/* What the last block returns, for operators whose results are that. */
-static void types_of_blocks(Parser *p, OpId op, TypeId *types) {
-    const Code *code = p->code;
-    uint32_t    count = code->ops.results_count[op.row];
-    BlockId     block = {code->ops.blocks_first[op.row].row + code->ops.blocks_count[op.row] - 1};
-    OpId        end = block_return(code, block);
-    bool        fits = code->ops.operands_count[end.row] == count;
-    for (uint32_t i = 0; i < count; i++)
-        types[i] = fits ? code->values.type[op_operand(code, end, i).row] : (TypeId){0};
-}
 static void infer_types(Parser *p, OpId op, const Statement *s) {
     Code    *code = p->code;
     TypeId  *types = code->values.type + code->ops.results_first[op.row].row;
@@ -295,8 +285,8 @@ static void infer_types(Parser *p, OpId op, const Statement *s) {
                     .out_types = types,
                     .code = code};
     bool     control = op_infos[s->opcode].infer == infer_control;
-    if (s->blocks_count != 0 && s->opcode != OP_SCAN)
-        types_of_blocks(p, op, types);
+    if (control) /* the infer system checks them */
+        infer_control_results(&ctx);
     else if (!s->wrong)
         schema_infer(&ctx);
     for (uint32_t i = 0; i < s->types_count; i++) {

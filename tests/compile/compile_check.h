@@ -72,8 +72,8 @@ static inline bool check_diags(Check *c, const char *what, CheckForm form) {
 
 /* --- compiling -------------------------------------------------------------------------------- */
 static inline bool check_plain(Runner *runner) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_differentiate,
-                                       SYSTEM_expand};
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline,
+                                       SYSTEM_differentiate, SYSTEM_expand};
     for (size_t i = 0; i < LENGTH(steps); i++)
         if (!runner_run(runner, steps[i])) return false;
     return true;

@@ -117,7 +117,7 @@ static bool make_tensors(Check *c) {
 /* --- both sides ------------------------------------------------------------------------------- */
 
 static bool interpret(Check *c) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_narrow,
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline, SYSTEM_narrow,
                                        SYSTEM_differentiate, SYSTEM_expand};
     Runner                  runner;
     bool                    good = true;

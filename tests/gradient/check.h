@@ -84,7 +84,7 @@ typedef enum CheckOrder {
 } CheckOrder;
 
 static inline bool check_run_systems(Arena *arena, Runner *runner, CheckOrder order) {
-    static const SystemKind begin[] = {SYSTEM_verify, SYSTEM_infer};
+    static const SystemKind begin[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline};
     static const SystemKind end[] = {SYSTEM_expand, SYSTEM_fold, SYSTEM_dedupe, SYSTEM_dead,
                                      SYSTEM_order};
     for (uint32_t i = 0; i < LENGTH(begin); i++)

@@ -45,7 +45,8 @@ static inline void refusal_check(Arena *arena, const Refusal *refusal) {
     runner_open(&runner, world, NULL);
     if (form_parse(arena, world, source)) {
         uint32_t generation = world->code.generation;
-        EXPECT(runner_run(&runner, SYSTEM_verify) && runner_run(&runner, SYSTEM_infer));
+        EXPECT(runner_run(&runner, SYSTEM_verify) && runner_run(&runner, SYSTEM_infer) &&
+               runner_run(&runner, SYSTEM_inline));
         EXPECT(!runner_run(&runner, SYSTEM_differentiate));
         EXPECT_EQ(world->code.generation, generation);
         refusal_told(world, refusal->opcode);

@@ -574,16 +574,6 @@ TEST(types_collectives) {
     GIVES(OP_RANK_ID, WORDS(mesh), I64, SCALAR); // rank_id-c1
     graph_close(&g);
 }
-// if-c1 while-c1 scan-c1 call-c1 custom_grad-c1
-TEST(types_control) {
-    static const Opcode opcodes[] = {OP_IF, OP_WHILE, OP_SCAN, OP_CALL, OP_CUSTOM_GRAD};
-    g = graph_open(arena);
-    for (size_t i = 0; i < LENGTH(opcodes); i++) {
-        operand(B1, SCALAR);
-        GIVES(opcodes[i], WORDS(0, 0), B1, SCALAR);
-    }
-    graph_close(&g);
-}
 TEST(types_derivatives) {
     g = graph_open(arena);
     operand(F32, SCALAR); // gradient-c1

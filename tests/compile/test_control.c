@@ -1,0 +1,202 @@
+/* Random structured programs: every form of their kernels, and the plan with its jumps on one lane
+ * and on several, give what the interpreter gives for the program as written.
+ *
+ * STOA_SEEDS: how many programs (some by default); STOA_SEED: the first of them. */
+#include "cpu/emit.h"
+#include "random_control.h"
+#include "tables/shape_program.h"
+
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    int64_t     number;
+    return text != NULL && str_to_i64(str_of(text), &number) ? number : otherwise;
+}
+
+/* --- the plan --------------------------------------------------------------------------------- */
+static void **make_slots(Check *c, const Plan *plan) {
+    const Slots *slots = &plan->slots;
+    void       **at = ARENA_ARRAY_ZERO(c->arena, void *, slots->table.count);
+    at[0] = arena_push(c->arena, plan->arena_bytes + 64, 64);
+    memset(at[0], 0x5A, plan->arena_bytes);
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        uint32_t index = slots->index[row];
+        if (slots->kind[row] == SLOT_INPUT) at[row] = c->inputs[index].data;
+        if (slots->kind[row] == SLOT_CONSTANT)
+            at[row] = (void *)(uintptr_t)consts_bytes(&plan->world->consts, (ConstId){index});
+        if (slots->kind[row] != SLOT_OUTPUT) continue;
+        at[row] = c->got[index].data = arena_push(c->arena, slots->bytes[row] + 64, 64);
+        memset(at[row], 0x5A, slots->bytes[row]);
+    }
+    return at;
+}
+/* stops: an assert is to fail. */
+static bool run_lanes(Check *c, const Plan *plan, const EmitModule *module, Workers *workers,
+                      const char *name, bool stops) {
+    CpuPlan *cpu = NULL;
+    Diags   *diags = &c->worlds[FORM_SCHEDULED]->diags;
+    if (cpu_bind(c->arena, plan, module, workers, diags, &cpu) != STATUS_OK)
+        return check_diags(c, name, FORM_SCHEDULED);
+    for (uint32_t turn = 0; turn < 2; turn++) {
+        void **slots = make_slots(c, plan);
+        bool   stopped = cpu_run(cpu, slots, NULL, NULL) != 0;
+        if (stopped != stops) return check_fail(c, name, STR(stops ? "went on" : "stopped"));
+        if (stops) continue;
+        for (uint32_t i = 0; i < c->outputs_count; i++) {
+            void *data = c->got[i].data;
+            c->got[i] = c->wanted[i];
+            c->got[i].data = data;
+            if (!check_same(c, name, i)) return false;
+        }
+    }
+    return true;
+}
+typedef struct Lanes {
+    Workers *one, *three;
+    Jit     *jit;
+} Lanes;
+/* The scheduled world, planned and run. */
+static bool check_plan(Check *c, const Lanes *lanes, Jit *jit, bool stops) {
+    World              *world = c->worlds[FORM_SCHEDULED];
+    Runner             *runner = &c->runners[FORM_SCHEDULED];
+    EmitModule         *module = NULL;
+    ShapeRoots          roots = {.all = true};
+    Plan               *plan = plan_open(world, &runner->loops, (GraphId){1});
+    const ShapeProgram *shapes =
+        shape_program_make(c->arena, world, (GraphId){1}, &roots, &world->diags);
+    bool good = shapes != NULL && shape_program_run(shapes, c->inputs, c->inputs_count,
+                                                    plan->dim_values, &world->diags);
+    if (good && jit != NULL)
+        good = emit_compile(c->arena, jit, &runner->loops, lanes->one, &world->diags, &module) ==
+               STATUS_OK;
+    if (good) good = runner_plan(runner, plan);
+    if (!good) (void)check_diags(c, "planning:", FORM_SCHEDULED);
+    good = good && run_lanes(c, plan, module, lanes->one, "plan on one lane:", stops) &&
+           run_lanes(c, plan, module, lanes->three, "plan on three lanes:", stops);
+    plan_close(plan);
+    return good;
+}
+
+/* --- programs --------------------------------------------------------------------------------- */
+static int64_t random_size(uint64_t seed, uint64_t i) {
+    static const int64_t sizes[] = {0, 1, 2, 3, 7, 4, 2, 5};
+    return sizes[check_draw(seed, i, LENGTH(sizes))];
+}
+static bool check_seed(Arena *arena, uint64_t seed, const Lanes *lanes, bool compiles) {
+    Check     c;
+    CheckSize sizes[] = {{"B", 0}, {"C", 0}, {"D", 0}, {NULL, 0}};
+    check_begin(&c, arena, random_control(arena, seed));
+    if (!compiles) cpu_describe(&c.target, false);
+    if (!compiles) memset(c.target.keep, 0, sizeof c.target.keep);
+    c.rel = 1e-4; /* what is carried takes its differences along */
+    bool good = check_compile_all(&c);
+    for (uint32_t i = 0; i < 2 && good; i++) {
+        ArenaMark mark = arena_mark(arena);
+        for (uint32_t k = 0; k < 3; k++) sizes[k].size = random_size(seed * 8 + i, 1000 + k);
+        c.seed = seed * 8 + i;
+        good = compiles ? check_run(&c, sizes) : check_expect(&c, sizes);
+        if (!compiles) good = good && check_plan(&c, lanes, NULL, false);
+        if (compiles && lanes->jit != NULL && seed % 8 == 0)
+            good = good && check_plan(&c, lanes, lanes->jit, false);
+        if (good) arena_release(arena, mark);
+    }
+    if (!EXPECT(good)) {
+        printf(" seed %llu%s\n", (unsigned long long)seed, compiles ? "" : ", not compiled");
+        check_print(&c, sizes);
+    }
+    check_close(&c);
+    return good;
+}
+static Lanes lanes_open(Arena *arena, Diags *diags) {
+    Lanes      lanes = {0};
+    JitOptions options = {.level = JIT_HOST};
+    diags_open(diags, NULL);
+    EXPECT(workers_open(arena, 1, false, &lanes.one) == STATUS_OK);
+    EXPECT(workers_open(arena, 3, false, &lanes.three) == STATUS_OK);
+    if (jit_open(arena, &options, diags, &lanes.jit) != STATUS_OK) lanes.jit = NULL;
+    return lanes;
+}
+static void lanes_close(Lanes *lanes, Diags *diags) {
+    jit_close(lanes->jit);
+    diags_close(diags);
+    workers_close(lanes->three);
+    workers_close(lanes->one);
+}
+TEST(random_control) {
+    uint64_t first = (uint64_t)setting("STOA_SEED", 1);
+    uint64_t count = (uint64_t)setting("STOA_SEEDS", 100);
+    Diags    diags;
+    Lanes    lanes = lanes_open(arena, &diags);
+    for (uint64_t seed = first; seed < first + count; seed++)
+        for (uint32_t compiles = 0; compiles < 2; compiles++) {
+            ArenaMark mark = arena_mark(arena);
+            (void)check_seed(arena, seed, &lanes, compiles != 0);
+            arena_release(arena, mark);
+        }
+    lanes_close(&lanes, &diags);
+}
+
+/* --- derivatives, and loops that stop --------------------------------------------------------- */
+/* Both targets; sizes are constants. */
+static void check_text(Arena *arena, const Lanes *lanes, const char *text, bool stops) {
+    static const CheckSize none[] = {{NULL, 0}};
+    for (uint32_t compiles = 0; compiles < 2; compiles++) {
+        ArenaMark mark = arena_mark(arena);
+        Check     c;
+        if (compiles != 0 && lanes->jit == NULL) continue;
+        check_begin(&c, arena, str_of(text));
+        if (!compiles) cpu_describe(&c.target, false);
+        bool good = check_compile_all(&c) && check_inputs(&c, none);
+        if (good && !stops) good = check_expect(&c, none);
+        good = good && check_plan(&c, lanes, compiles ? lanes->jit : NULL, stops);
+        if (!EXPECT(good)) check_print(&c, none);
+        check_close(&c);
+        arena_release(arena, mark);
+    }
+}
+#define COUNTED                                                                                    \
+    "  %n0 = constant {value=i64 0}\n  %n1 = constant {value=i64 1}\n"                             \
+    "  %nt = constant {value=i64 3}\n"
+#define RNN                                                                                        \
+    "graph f(%w: f64[24,24], %h: f64[24], %x: f64[9,24]) {\n"                                      \
+    "  %e, %z = scan %h, %x {carries=1} : f64[24], f64[9,24] (%i: i64, %c: f64[24], %r: f64[24])"  \
+    " {\n    %p = dot_general %w, %c {x_contract=[1], y_contract=[0]}\n    %s = add %p, %r\n"      \
+    "    %t = tanh %s\n    %y = mul %t, %r\n    return %t, %y\n  }\n"                              \
+    "  %q = reduce %z {kind=sum, axes=[0, 1]}\n"
+static const char *const derivatives[] = {
+    RNN "  %g, %k, %l = gradient %q, %w, %h, %x\n  return %q, %g, %k, %l\n}\n",
+    RNN "  %g = gradient %q, %w\n  %m = mul %g, %g\n  %n = reduce %m {kind=sum, axes=[0, 1]}\n"
+        "  %k, %l = gradient %n, %h, %x\n  return %k, %l\n}\n",
+    RNN "  %d = jvp %q, %h, %h\n  %k = gradient %d, %w\n  return %d, %k\n}\n",
+    "graph f(%x: f64[40], %v: f64[40]) {\n" COUNTED
+    "  %k, %y = while %n0, %x {limit=300} : i64, f64[40] (%i: i64, %c: f64[40]) {\n"
+    "    %m = compare %i, %nt {direction=lt}\n    return %m\n  } (%i: i64, %c: f64[40]) {\n"
+    "    %j = add %i, %n1\n    %odd = compare %i, %n1 {direction=eq}\n"
+    "    %b = if %odd : f64[40] { %a = mul %c, %v %s = sin %a return %s }"
+    " { %a = add %c, %v return %a }\n    return %j, %b\n  }\n"
+    "  %s = reduce %y {kind=sum, axes=[0]}\n  %g, %h = gradient %s, %x, %v\n"
+    "  %q = mul %g, %h\n  %t = reduce %q {kind=sum, axes=[0]}\n  %u = gradient %t, %x\n"
+    "  return %s, %g, %h, %u\n}\n",
+};
+/* The assert fails in the second of three trips: in a loop of small steps, and in one whose steps
+ * all lanes share, before and after other work. */
+#define STOPS(type)                                                                                \
+    "graph f(%x: " type ") {\n" COUNTED "  %k, %y = while %n0, %x : i64, " type                    \
+    " (%i: i64, %c: " type ") {\n"                                                                 \
+    "    %m = compare %i, %nt {direction=lt}\n    return %m\n  } (%i: i64, %c: " type ") {\n"      \
+    "    %j = add %i, %n1\n    %b = tanh %c\n    %o = compare %i, %n1 {direction=lt}\n"            \
+    "    assert %o {message=\"stop\"}\n    return %j, %b\n  }\n"                                   \
+    "  %z = neg %y\n  return %z\n}\n"
+TEST(derivatives_on_lanes) {
+    Diags diags;
+    Lanes lanes = lanes_open(arena, &diags);
+    for (size_t i = 0; i < LENGTH(derivatives); i++)
+        check_text(arena, &lanes, derivatives[i], false);
+    lanes_close(&lanes, &diags);
+}
+TEST(asserts_stop_loops) {
+    Diags diags;
+    Lanes lanes = lanes_open(arena, &diags);
+    check_text(arena, &lanes, STOPS("f64[3]"), true);
+    check_text(arena, &lanes, STOPS("f64[100,100]"), true);
+    lanes_close(&lanes, &diags);
+}
