@@ -31,7 +31,7 @@ static bool stacks(const Fuse *f, uint32_t row) {
         OpId def = value_op(code, op_operand(code, (OpId){row}, i));
         while (op_id_some(def) && code->ops.opcode[def.row] == OP_RESHAPE)
             def = value_op(code, op_operand(code, def, 0));
-        if (!op_id_some(def) || f->kind[def.row - f->first] == ROW_FREE) return false;
+        if (def.row < f->first || fuse_is_free(f, def)) return false; /* not made in this run */
     }
     return true;
 }

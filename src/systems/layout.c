@@ -411,7 +411,8 @@ static ValueId find_maker(Layout *l, ValueId part, BlockId block) {
         !op_id_some(def) || code->ops.block[def.row].row != block.row)
         return (ValueId){0};
     uint32_t opcode = code->ops.opcode[def.row];
-    if ((info->flags & (OP_VIEW | OP_STATE | OP_INPLACE | OP_LATE | OP_EFFECT)) ||
+    bool     control = code->ops.blocks_count[def.row] != 0 && opcode != OP_FUSED;
+    if ((info->flags & (OP_VIEW | OP_STATE | OP_INPLACE | OP_LATE | OP_EFFECT)) || control ||
         opcode == OP_CONSTANT || opcode == OP_CONCAT ||
         count_elements(world, code->values.type[part.row]).row !=
             count_elements(world, code->values.type[base.row]).row)
