@@ -128,18 +128,11 @@ void launch_result(Launching *l, uint32_t launch, ValueId value, uint32_t buffer
 
 uint32_t launch_begin(Launching *l, OpId op, uint16_t opcode, AttrsId attrs) {
     Launches *launches = &l->plan->launches;
-    uint32_t  row = table_add(&launches->table);
+    uint32_t  row = plan_add_launch(l->plan);
     launches->opcode[row] = opcode;
-    launches->operands[row] = 0;
     launches->args_first[row] = l->plan->args.table.count;
-    launches->args_count[row] = 0;
     launches->attrs[row] = attrs;
     launches->op[row] = op;
-    launches->flow[row] = FLOW_NONE;
-    launches->entered[row] = false;
-    launches->which[row] = 0;
-    launches->target[row] = launches->end[row] = launches->first_slot[row] = 0;
-    launches->live[row] = 0;
     return row;
 }
 static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands,

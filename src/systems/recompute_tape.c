@@ -171,7 +171,7 @@ uint64_t recompute_place(const Recompute *r, const Tape *tape, Plan **out_plan) 
     Plan *plan = open_plan(r, scratch, tape->count, args);
     add_buffers(r, tape, plan);
     for (uint32_t p = 1; p < tape->count; p++) {
-        uint32_t launch = tape->launch[p], row = table_add(&plan->launches.table);
+        uint32_t launch = tape->launch[p], row = plan_add_launch(plan);
         uint32_t count = from->args_count[launch], operands = from->operands[launch];
         plan->launches.opcode[row] = from->opcode[launch];
         plan->launches.operands[row] = from->operands[launch];
@@ -179,6 +179,13 @@ uint64_t recompute_place(const Recompute *r, const Tape *tape, Plan **out_plan) 
         plan->launches.args_count[row] = count;
         plan->launches.attrs[row] = from->attrs[launch];
         plan->launches.op[row] = from->op[launch];
+        /* where there are jumps nothing is split: rows are those of the plan */
+        plan->launches.flow[row] = from->flow[launch];
+        plan->launches.entered[row] = from->entered[launch];
+        plan->launches.which[row] = from->which[launch];
+        plan->launches.target[row] = from->target[launch];
+        plan->launches.end[row] = from->end[launch];
+        plan->launches.first_slot[row] = from->first_slot[launch];
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = plan->launches.args_first[row] + i,
                      buffer = launch_buffers(r->plan, launch)[i];

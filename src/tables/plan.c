@@ -77,6 +77,19 @@ Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph) {
     return plan;
 }
 
+uint32_t plan_add_launch(Plan *plan) {
+    Launches *launches = &plan->launches;
+    uint32_t  row = table_add(&launches->table);
+    launches->opcode[row] = launches->operands[row] = launches->which[row] = 0;
+    launches->args_first[row] = launches->args_count[row] = 0;
+    launches->attrs[row] = (AttrsId){0};
+    launches->op[row] = (OpId){0};
+    launches->flow[row] = FLOW_NONE;
+    launches->entered[row] = false;
+    launches->target[row] = launches->end[row] = launches->first_slot[row] = 0;
+    launches->live[row] = 0;
+    return row;
+}
 void plan_close(Plan *plan) {
     if (plan != NULL) arena_close(plan->arena);
 }

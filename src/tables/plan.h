@@ -146,7 +146,9 @@ void plan_mark_entered(Plan *plan);
 void plan_resize(Plan *plan);
 
 /* NULL when memory is refused. loops may be NULL for code without fused rows. */
-Plan *plan_open(const World *world, const struct Loops *loops, GraphId graph);
-void  plan_close(Plan *plan); /* NULL is allowed */
+/* Appends a launch: nothing is known of it yet, and it is no jump. */
+uint32_t plan_add_launch(Plan *plan);
+Plan    *plan_open(const World *world, const struct Loops *loops, GraphId graph);
+void     plan_close(Plan *plan); /* NULL is allowed */
 
 #endif

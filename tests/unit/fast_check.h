@@ -145,7 +145,7 @@ static inline FastPlan fast_plan(Fast *f, Opcode opcode, OpId op, int layout, co
     Graph   *g = &f->g;
     FastPlan p = {.plan = plan_open(g->world, NULL, g->graph), .outs_count = outs_count};
     Plan    *plan = p.plan;
-    uint32_t row = table_add(&plan->launches.table), args = g->inputs_count + outs_count;
+    uint32_t row = plan_add_launch(plan), args = g->inputs_count + outs_count;
     for (uint32_t i = 0; i < g->world->dims.rows.table.count; i++)
         if (g->world->dims.rows.kind[i] == DIM_CONST)
             plan->dim_values[i] = g->world->dims.rows.imm[i];

@@ -53,7 +53,7 @@ TEST(gpu_says_what_has_no_kernel) {
     OpId op = build_row(&g.build, OP_CHOLESKY, g.args, 1, NULL, 0);
     graph_finish(&g, &(ValueId){op_result(&g.world->code, op, 0).row}, 1);
     Plan    *plan = plan_open(g.world, NULL, g.graph);
-    uint32_t row = table_add(&plan->launches.table);
+    uint32_t row = plan_add_launch(plan);
     uint32_t first = table_add_many(&plan->args.table, 2);
     int64_t  dims[2] = {4, 4}, strides[2] = {4, 1};
     plan->launches.opcode[row] = OP_CHOLESKY;
