@@ -2,6 +2,7 @@
  * everything that a user reads comes from the files tools/stoa*.c. */
 #include "tools/stoa_cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,4 +307,21 @@ const char *cli_amount(double amount) {
     bool whole = unit[0] == 0 || amount >= 99.95;
     snprintf(text, sizeof texts[0], whole ? "%.0f%s" : "%.1f%s", amount, unit);
     return text;
+}
+
+int cli_make_folder(const Cli *cli, const char *path) {
+    char   prefix[CLI_PATH_BYTES];
+    size_t length = strlen(path);
+    if (length == 0 || length >= sizeof prefix) return cli_usage(cli, "--out: not a usable path");
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != 0) continue;
+        memcpy(prefix, path, i);
+        prefix[i] = 0;
+        if (mkdir(prefix, 0777) == 0 || errno == EEXIST) continue;
+        return cli_failed(cli, "cannot create folder %s: %s; choose another with --out", prefix,
+                          strerror(errno));
+    }
+    if (!cli_is_folder(path))
+        return cli_failed(cli, "%s is no folder; choose another with --out", path);
+    return CLI_OK;
 }

@@ -84,6 +84,8 @@ void        cli_help(const CliCommand *command);
 /* --- files ------------------------------------------------------------------------------------ */
 bool cli_exists(const char *path);
 bool cli_is_folder(const char *path);
+/* Makes the folder of a run, and those that it is in; it may be there. Returns an exit code. */
+int cli_make_folder(const Cli *cli, const char *path);
 /* "12.3k", "4.5M"; the text is static and there are four of them in turn. */
 const char *cli_amount(double amount);
 

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "tools/stoa_pinn.h"
@@ -88,19 +87,6 @@ static int read_settings(Pinn *r) {
     snprintf(r->out, sizeof r->out, "%s%s", out ? out : "runs/pinn-", out ? "" : known->name);
     return cli_finish(r->cli);
 }
-static int make_folders(const Pinn *r) {
-    char part[CLI_PATH_BYTES];
-    for (size_t i = 1; i <= strlen(r->out); i++) {
-        if (r->out[i] != '/' && r->out[i] != 0) continue;
-        memcpy(part, r->out, i);
-        part[i] = 0;
-        if (mkdir(part, 0777) != 0 && errno != EEXIST)
-            return cli_failed(r->cli, "cannot create folder %s: %s; choose another with --out",
-                              part, strerror(errno));
-    }
-    return CLI_OK;
-}
-
 /* --- points ----------------------------------------------------------------------------------- */
 /* Numbers in the dtype of the run; NULL without memory. */
 static void *converted(const Pinn *r, const double *numbers, size_t count) {
@@ -259,7 +245,7 @@ int pinn_command(Cli *cli, int count, char **words) {
     const char *rest[1];
     int         rest_count = 0, code = cli_flags(cli, count, words, rest, 0, &rest_count);
     if (code == CLI_OK) code = read_settings(&r);
-    if (code == CLI_OK) code = make_folders(&r);
+    if (code == CLI_OK) code = cli_make_folder(r.cli, r.out);
     if (code == CLI_OK) code = cli_start(cli, r.lanes);
     if (code == CLI_OK) code = draw_points(&r);
     if (code == CLI_OK && !r.quiet && !r.json)

@@ -106,23 +106,6 @@ static void watch_signals(void) {
 
 /* --- the run folder --------------------------------------------------------------------------- */
 
-static int make_folder(const Cli *cli, const char *path) {
-    char   prefix[CLI_PATH_BYTES];
-    size_t length = strlen(path);
-    if (length == 0 || length >= sizeof prefix) return cli_usage(cli, "--out: not a usable path");
-    for (size_t i = 1; i <= length; i++) {
-        if (path[i] != '/' && path[i] != 0) continue;
-        memcpy(prefix, path, i);
-        prefix[i] = 0;
-        if (mkdir(prefix, 0777) == 0 || errno == EEXIST) continue;
-        return cli_failed(cli, "cannot create folder %s: %s; choose another with --out", prefix,
-                          strerror(errno));
-    }
-    if (!cli_is_folder(path))
-        return cli_failed(cli, "%s is no folder; choose another with --out", path);
-    return CLI_OK;
-}
-
 /* Removes the checkpoints of an earlier run, so that a later --resume cannot find them. Only files
  * directly inside checkpoints/step-* are touched. */
 static void remove_checkpoints(const char *run) {
@@ -160,7 +143,7 @@ static int open_folder(Cli *cli, const Settings *settings, char run[CLI_PATH_BYT
                              run);
         remove_checkpoints(run);
     }
-    return make_folder(cli, run);
+    return cli_make_folder(cli, run);
 }
 
 /* --- settings --------------------------------------------------------------------------------- */

@@ -5,10 +5,10 @@
  * launches of a stream (or nodes of a graph), each after the one before.
  *
  * The text of a kernel does not hold how many threads work together on a row, how much of it they
- * keep in registers, whether vectors are aligned or indices fit into 32 bits: these are settings
- * (macros), chosen by sizes alone, so that results do not depend on the device's load. What sizes
- * known beforehand lead to is compiled at once; other settings when they are first needed, through
- * the same cache. */
+ * keep, in registers or shared memory, whether vectors are aligned or indices fit into 32 bits:
+ * these are settings (macros), chosen by sizes alone, so that results do not depend on the
+ * device's load. What sizes known beforehand lead to is compiled at once; other settings when
+ * they are first needed, through the same cache. */
 #ifndef STOA_GPU_EMIT_H
 #define STOA_GPU_EMIT_H
 

@@ -46,6 +46,7 @@ Ran sys_fuse(SystemCtx *ctx) {
     if (ctx->target == NULL || !ctx->target->compiles) return ran;
     Rewrite  rw = rewrite_begin(ctx->world, ctx->scratch);
     uint8_t *escapes = mark_escapes(ctx, code);
+    Placing *placing = place_begin(ctx, code);
     for (uint32_t row = 1; row < code->ops.table.count;) {
         uint32_t last = run_last(code, row);
         if (last == row) { /* it carries blocks */
@@ -58,7 +59,8 @@ Ran sys_fuse(SystemCtx *ctx) {
                        .code = code,
                        .first = row,
                        .last = last,
-                       .escapes = escapes};
+                       .escapes = escapes,
+                       .placing = placing};
         fuse_build(&f);
         ran.changed += fuse_merge_groups(&f);
         ran.changed += fuse_recompute(&f);

@@ -2,7 +2,6 @@
  * them being looked through. Linear. */
 #include "systems/fuse_inner.h"
 #include "systems/lower_inner.h"
-#include "systems/place.h"
 
 static DimId elements_of(Fuse *f, ValueId value) {
     World       *world = f->world;
@@ -136,10 +135,9 @@ void fuse_build(Fuse *f) {
         edges_max += code->ops.operands_count[row] + 1u;
     f->edges = ARENA_ARRAY(scratch, Edge, edges_max + 1);
     f->ins_first = ARENA_ARRAY(scratch, uint32_t, rows + 1);
-    Placing *placing = place_begin(f->ctx, code);
     for (uint32_t row = f->first; row < f->last; row++) {
         bool known = code->ops.results_count[row] == 1 && computes(f, row) &&
-                     !place_joins(placing, (OpId){row});
+                     !place_joins(f->placing, (OpId){row});
         f->ins_first[row - f->first] = f->edges_count;
         f->kind[row - f->first] =
             !known ? ROW_OUTSIDE : (uint8_t)(is_free(f, row) ? ROW_FREE : ROW_CORE);

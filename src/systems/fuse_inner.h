@@ -3,6 +3,7 @@
 #ifndef STOA_SYSTEMS_FUSE_INNER_H
 #define STOA_SYSTEMS_FUSE_INNER_H
 
+#include "systems/place.h"
 #include "systems/rewrite.h"
 #include "systems/system.h"
 
@@ -40,6 +41,7 @@ typedef struct Fuse {
     const Code    *code;
     uint32_t       first, last; /* rows of the run */
     const uint8_t *escapes;     /* by value row: used outside the run */
+    Placing       *placing;     /* of all the code */
     uint8_t       *kind;        /* RowKind, by row - first; likewise below */
     uint32_t      *parent;      /* union-find: row of the group's representative */
     Group         *groups;      /* of representatives */
@@ -83,7 +85,7 @@ uint32_t fuse_merge_groups(Fuse *f);
  * group that needs them; returns how many are. */
 uint32_t fuse_recompute(Fuse *f);
 
-/* The rows that make what a group stores, its own and those it computes again, in their order, and
+/* The rows that make what a group stores, its own and those it computes again, in any order, and
  * the rows outside that it reads (free rows looked through). Lists live in the scratch arena. */
 typedef struct FuseRows {
     uint32_t *rows, *reads;

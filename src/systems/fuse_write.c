@@ -14,9 +14,6 @@ typedef struct Writing {
     uint32_t *stack;
 } Writing;
 
-static bool is_free_row(const Fuse *f, uint32_t row) {
-    return row >= f->first && row < f->last && f->kind[row - f->first] == ROW_FREE;
-}
 static uint32_t free_operands(const Fuse *f, uint32_t row) {
     return f->code->ops.opcode[row] == OP_DIM_SIZE ? 0 : f->code->ops.operands_count[row];
 }
@@ -54,7 +51,7 @@ static ValueId inner_value(Writing *w, ValueId value) {
     w->stack[depth++] = value_op(f->code, value).row;
     while (depth != 0) {
         uint32_t row = w->stack[depth - 1], before = depth, count = free_operands(f, row);
-        ASSERT(is_free_row(f, row) && count <= LENGTH(operands));
+        ASSERT(fuse_is_free(f, (OpId){row}) && count <= LENGTH(operands));
         for (uint32_t i = 0; i < count; i++) {
             ValueId x = op_operand(f->code, (OpId){row}, i);
             if (w->stamp[x.row] != w->group) w->stack[depth++] = value_op(f->code, x).row;
@@ -104,14 +101,14 @@ static void find_inputs(Writing *w, const FuseRows *rows) {
         w->stack[depth++] = rows->rows[member];
         while (depth != 0) {
             uint32_t row = w->stack[--depth];
-            uint32_t count =
-                is_free_row(f, row) ? free_operands(f, row) : f->code->ops.operands_count[row];
+            uint32_t count = fuse_is_free(f, (OpId){row}) ? free_operands(f, row)
+                                                          : f->code->ops.operands_count[row];
             for (uint32_t i = 0; i < count; i++) {
                 ValueId x = op_operand(f->code, (OpId){row}, i);
                 if (w->stamp[x.row] == w->group) continue;
                 w->stamp[x.row] = w->group;
                 OpId def = value_op(f->code, x);
-                if (op_id_some(def) && is_free_row(f, def.row))
+                if (fuse_is_free(f, def))
                     w->stack[depth++] = def.row;
                 else
                     w->inputs[w->inputs_count++] = x;

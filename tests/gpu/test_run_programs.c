@@ -117,8 +117,8 @@ static bool make_tensors(Check *c) {
 /* --- both sides ------------------------------------------------------------------------------- */
 
 static bool interpret(Check *c) {
-    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline, SYSTEM_narrow,
-                                       SYSTEM_differentiate, SYSTEM_expand};
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer,         SYSTEM_inline,
+                                       SYSTEM_narrow, SYSTEM_differentiate, SYSTEM_expand};
     Runner                  runner;
     bool                    good = true;
     runner_open(&runner, c->plain, NULL);
@@ -381,6 +381,29 @@ TEST(gpu_attention_of_every_dtype) {
         check_text(arena, text.data, &(Case){.sizes = {{"B", 2}, {"T", 128}, {"H", 3}}});
         check_text(arena, text.data, &(Case){.sizes = {{"B", 2}, {"T", 100}, {"H", 2}}});
     }
+}
+
+/* Rows that are held in shared memory, two or one at a time, in whole groups and not; and rows that
+ * are not held. */
+TEST(gpu_losses_of_many_classes) {
+    static const char *const dtypes[] = {"bf16", "f32", "f16"};
+    static const int64_t     classes[] = {20000, 30011, 50304, 54000, 131072};
+    for (size_t i = 0; i < LENGTH(dtypes); i++)
+        for (size_t k = 0; k < LENGTH(classes); k++) {
+            const char *t = dtypes[i];
+            long long   n = (long long)classes[k];
+            String      text =
+                str_format(arena,
+                           "graph f(%%x: %s[B,%lld], %%l: i32[B]) {\n"
+                           "  %%e = cross_entropy %%x, %%l\n  %%f = convert %%e {dtype=f32}\n"
+                           "  %%s = reduce %%f {kind=sum, axes=[0]}\n  %%dx = gradient %%s, %%x\n"
+                           "  %%g = convert %%dx {dtype=f32}\n  %%c = constant {value=f32 1000}\n"
+                           "  %%m = broadcast_in_dim %%c {shape=[B,%lld], axes=[]}\n"
+                           "  %%h = mul %%g, %%m\n  return %%e, %%h\n}\n",
+                           t, n, n);
+            double rel = i == 1 ? 1e-5 : 0.02;
+            check_text(arena, text.data, &(Case){.sizes = {{"B", 5}}, .integers = n, .rel = rel});
+        }
 }
 
 /* One tensor of queries, keys and values, and of their gradients: attention reads parts of it, and
