@@ -77,6 +77,14 @@ static const Program programs[] = {
      "graph f(%x: bf16[N,4096]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
     {"column sum 32768x768 bf16", 32768,
      "graph f(%x: bf16[N,768]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
+    {"column sum 32768x2304 bf16", 32768,
+     "graph f(%x: bf16[N,2304]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
+    {"residual layer_norm backward 32768x768", 32768,
+     "graph f(%x: f32[N,768], %w: f32[768], %b: f32[768], %dy: bf16[N,768], %r: f32[N,768]) {\n"
+     "  %z = layer_norm %x, %w, %b\n  %y = convert %z {dtype=bf16}\n" GRADIENT
+     "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  %s = add %dx, %r\n"
+     "  %n = convert %s {dtype=bf16}\n  %e = reduce %n {kind=sum, axes=[0]}\n"
+     "  return %s, %n, %dw, %db, %e\n}\n"},
     {"sum of squares 124M f32", 124000000,
      "graph f(%x: f32[N]) {\n  %s = square %x\n  %y = reduce %s {kind=sum, axes=[0]}\n"
      "  return %y\n}\n"},
