@@ -40,9 +40,10 @@ typedef struct Case {
     uint32_t    first, last; /* lines of the file, from 1; last is one past the end */
     String      steps;       /* "infer,expand" */
     String      graph;       /* to show; empty: all */
-    bool        types, target, narrow;
+    bool        types, target;
+    Dtype       narrow;
     uint64_t    budget; /* bytes of intermediates; 0: any */
-    String      run; /* words of `; run`, no data if there is none */
+    String      run;    /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
     Expected    expected[EXPECTED_MAX];
     uint32_t    expected_count;
@@ -185,7 +186,7 @@ static void read_directive(Case *c, String line) {
     else if (str_same(word, STR("show")))
         c->graph = line;
     if (str_same(word, STR("target"))) c->target = true;
-    if (str_same(word, STR("compute"))) c->narrow = true;
+    if (str_same(word, STR("compute"))) c->narrow = dtype_find(trim(line));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
@@ -349,7 +350,7 @@ static void run_case(Case *c, String source, bool bless) {
     }
     if (c->target) cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
-    runner.ctx.narrow = c->narrow ? DTYPE_BF16 : DTYPE_NIL;
+    runner.ctx.narrow = c->narrow;
     runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);
