@@ -348,8 +348,8 @@ typedef struct StoaOptimizerOptions {
  * loss_scale: gradients are those of the loss times a factor, divided by it again before all else,
  * so that small ones do not vanish in f16. The factor is state ("optimizer.loss_scale"): a gradient
  * that is not finite changes no parameter and halves it (not below 1), scale_interval good steps
- * double it (up to 2^24). Such a step is not stopped; its norm is not finite. Powers of two keep the
- * bits of gradients that were good before.
+ * double it (up to 2^24). Such a step is not stopped; its norm is not finite. The factor is a power
+ * of two if it begins as one: gradients that were good keep their bits.
  *
  * lbfgs: each run of the graph evaluates loss and gradient once, at a point on trial (the
  * parameters), and puts the next one on trial; the batch must stay the same. Momentum, decay, clip

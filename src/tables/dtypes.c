@@ -65,7 +65,7 @@ uint16_t dtype_f16_of_f32(float number) {
     return (uint16_t)(sign | ((bits - 0x38000000u) >> 13));
 }
 
-/* --- 8-bit floats (Micikevicius et al. 2022, "FP8 formats for deep learning") ------------------ */
+/* --- 8-bit floats (Micikevicius et al. 2022, "FP8 formats for deep learning") ----------------- */
 
 typedef struct F8Format {
     uint32_t mantissa, bias; /* bits, and what the exponent is stored with */

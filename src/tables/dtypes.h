@@ -41,8 +41,8 @@ static inline bool dtype_is_complex(Dtype dtype) {
 static inline bool dtype_is_differentiable(Dtype dtype) {
     return dtype_is_float(dtype) || dtype_is_complex(dtype);
 }
-/* 8-bit floats: e4m3 reaches 448 and has no infinity, e5m2 reaches 57344. They are stored, converted
- * and multiplied (dot_general); other arithmetic is refused when types are inferred. */
+/* 8-bit floats: e4m3 reaches 448 and has no infinity, e5m2 reaches 57344. They are stored,
+ * converted and multiplied (dot_general), nothing else. */
 static inline bool dtype_is_f8(Dtype dtype) {
     return dtype == DTYPE_F8E4M3 || dtype == DTYPE_F8E5M2;
 }

@@ -1,4 +1,5 @@
-/* The table of a profile: groups by text, sums, order, and the rest in a last line. */
+/* The table of a profile. Launches are grouped by their text, found by hash, so that the thousand
+ * launches of a step become a few rows; ties keep the order of the plan. */
 #include "text/profile.h"
 
 #include <stdlib.h>

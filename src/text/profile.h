@@ -3,7 +3,7 @@
  *
  *     graph train: 1843.2 us in 212 launches
  *            us  share  count  us each   GB/s  of it  TFLOP/s  of it  launch
- *         610.4 33.1 %     24     25.4    812   24 %    412.0   42 %  dot_general bf16[8192,768] ...
+ *         610.4 33.1 %     24     25.4    812   24 %    412.0   42 %  dot_general bf16[81...
  *
  * GB/s counts each element of each argument once; "of it" is the share of what the machine can do
  * at most, left out where that is not known. */

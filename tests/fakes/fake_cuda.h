@@ -5,8 +5,9 @@
 
 #include "gpu/abi.h"
 
-/* What the stand-in of CUPTI (cupti.c) hears from that of the driver: each call before it acts, each
- * node that is made (before 0) or copied, and what runs, by its node (0: outside graphs). */
+/* What the stand-in of CUPTI (cupti.c) hears from that of the driver: each call before it acts,
+ * each node that is made (before NULL) or copied, and what runs, by its node (0: outside
+ * graphs). */
 typedef enum FakeWork { FAKE_KERNEL, FAKE_COPY, FAKE_FILL } FakeWork;
 typedef struct FakeWatch {
     void (*call)(const char *name);

@@ -45,7 +45,7 @@ static void has(const char *text, const char *part) {
     if (!EXPECT(strstr(text, part) != NULL)) printf("\nno '%s' in\n%s\n", part, text);
 }
 
-// Each product is 2*64*32*32 = 131072 operations on 64*32 + 32*32 + 64*32 floats = 20480 bytes; both
+// Each product is 2*64*32*32 = 131072 operations on 64*32 + 32*32 + 64*32 floats, 20480 bytes; both
 // take 4 us, so 0.0655 TFLOP/s and 10.24 GB/s, of peaks of 0.131072 and 20.48.
 TEST(profiles_group_and_rate) {
     Profiled p;
