@@ -217,9 +217,10 @@ static void tell_launches(Compiled *c) {
         gpu_bench_must(b, gpu_event_record(b->end, b->stream, &b->diags), "event");
         gpu_bench_must(b, gpu_event_sync(b->end, &b->diags), "event");
         gpu_bench_must(b, gpu_event_ms(b->start, b->end, &b->diags, &ms), "event");
-        printf("#   %s: %u x %u threads, %u registers, %u B local, %u B shared: %.1f us\n",
-               l->kernel.name, l->grid[0], l->block[0], l->kernel.registers, l->kernel.local_bytes,
-               l->shared_bytes, (double)ms * 1e3 / RUNS);
+        gpu_bench_note(b,
+                       "#   %s: %u x %u threads, %u registers, %u B local, %u B shared: %.1f us\n",
+                       l->kernel.name, l->grid[0], l->block[0], l->kernel.registers,
+                       l->kernel.local_bytes, l->shared_bytes, (double)ms * 1e3 / RUNS);
     }
 }
 
@@ -268,6 +269,5 @@ int main(int argc, char **argv) {
     int                      status = 0;
     if (!gpu_bench_open(&b, "gpu_kernels", sources, argc, argv, &status)) return status;
     for (const Program *program = programs; program->name != NULL; program++) measure(&b, program);
-    gpu_bench_close(&b);
-    return bench_close(&b.bench, 0);
+    return gpu_bench_close(&b);
 }

@@ -223,7 +223,7 @@ static void measure(GpuBench *b, GpuBlas *blas, const Case *c, uint64_t tokens) 
     gpu_bench_must(b, gpu_fill(b->stream, r.args.d, 0xFF, d_bytes, &b->diags), "poison");
     Status status = gpu_matmul_plan(blas, &p, &b->diags, &r.plan);
     if (status == STATUS_UNSUPPORTED)
-        printf("%s: cuBLASLt has no algorithm\n", c->name);
+        gpu_bench_note(b, "%s: cuBLASLt has no algorithm\n", c->name);
     else
         gpu_bench_must(b, status, c->name);
     diags_clear(&b->diags);
@@ -249,11 +249,10 @@ int main(int argc, char **argv) {
                         &status))
         return status;
     gpu_bench_must(&b, gpu_blas_open(b.gpu, NULL, &b.diags, &blas), "cuBLASLt");
-    printf("# cuBLASLt %s\n",
-           gpu_version_text(b.arena, b.libs->bindings[GPU_LIBRARY_BLASLT].version).data);
+    gpu_bench_note(&b, "# cuBLASLt %s\n",
+                   gpu_version_text(b.arena, b.libs->bindings[GPU_LIBRARY_BLASLT].version).data);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         measure(&b, &blas, &cases[i], b.bench.smoke ? 256 : 32768);
     gpu_blas_close(&blas);
-    gpu_bench_close(&b);
-    return 0;
+    return gpu_bench_close(&b);
 }

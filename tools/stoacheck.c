@@ -41,7 +41,8 @@ typedef struct Case {
     uint32_t    first, last; /* lines of the file, from 1; last is one past the end */
     String      steps;       /* "infer,expand" */
     String      graph;       /* to show; empty: all */
-    bool        types, target, cuda, narrow;
+    bool        types, target, cuda;
+    Dtype       narrow;
     uint64_t    budget; /* bytes of intermediates; 0: any */
     String      run;    /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
@@ -187,7 +188,7 @@ static void read_directive(Case *c, String line) {
         c->graph = line;
     if (str_same(word, STR("target")))
         c->target = true, c->cuda = str_same(trim(line), STR("cuda"));
-    if (str_same(word, STR("compute"))) c->narrow = true;
+    if (str_same(word, STR("compute"))) c->narrow = dtype_find(trim(line));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
@@ -354,7 +355,7 @@ static void run_case(Case *c, String source, bool bless) {
     else if (c->target)
         cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
-    runner.ctx.narrow = c->narrow ? DTYPE_BF16 : DTYPE_NIL;
+    runner.ctx.narrow = c->narrow;
     runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);
