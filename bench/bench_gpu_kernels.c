@@ -97,6 +97,27 @@ static const Program programs[] = {
     {NULL, 0, NULL},
 };
 
+/* Rows that are no multiple of anything, larger than the second-level cache together. %1$lld: the
+ * columns. */
+static const struct {
+    const char *name, *text;
+} odd_forms[] = {
+    {"softmax", "graph f(%%x: bf16[N,%1$lld]) {\n  %%y = softmax %%x {axis=1}\n  return %%y\n}\n"},
+    {"rms_norm", "graph f(%%x: bf16[N,%1$lld], %%w: bf16[%1$lld]) {\n"
+                 "  %%y = rms_norm %%x, %%w\n  return %%y\n}\n"},
+    {"softmax backward", "graph f(%%x: bf16[N,%1$lld], %%dy: bf16[N,%1$lld]) {\n"
+                         "  %%y = softmax %%x {axis=1}\n  %%t = mul %%y, %%dy\n"
+                         "  %%q = reduce %%t {kind=sum, axes=[0,1]}\n  %%dx = gradient %%q, %%x\n"
+                         "  return %%dx\n}\n"},
+    {"rms_norm backward",
+     "graph f(%%x: bf16[N,%1$lld], %%w: bf16[%1$lld], %%dy: bf16[N,%1$lld]) {\n"
+     "  %%y = rms_norm %%x, %%w\n  %%t = mul %%y, %%dy\n"
+     "  %%q = reduce %%t {kind=sum, axes=[0,1]}\n  %%dx, %%dw = gradient %%q, %%x, %%w\n"
+     "  return %%dx, %%dw\n}\n"},
+};
+static const int64_t odd_sizes[][2] = {{1000003, 33},  {65537, 1000}, {1000, 50257},
+                                       {1000, 131072}, {7, 131072},   {1, 131072}};
+
 typedef struct Compiled {
     GpuBench      *b;
     World         *world;
@@ -269,5 +290,14 @@ int main(int argc, char **argv) {
     int                      status = 0;
     if (!gpu_bench_open(&b, "gpu_kernels", sources, argc, argv, &status)) return status;
     for (const Program *program = programs; program->name != NULL; program++) measure(&b, program);
+    for (size_t i = 0; i < LENGTH(odd_forms) * LENGTH(odd_sizes); i++) {
+        const int64_t *size = odd_sizes[i % LENGTH(odd_sizes)];
+        size_t         form = i / LENGTH(odd_sizes);
+        long long      columns = (long long)size[1];
+        String         name = str_format(b.arena, "odd %s %lldx%lld", odd_forms[form].name,
+                                         (long long)size[0], columns);
+        String         text = str_format(b.arena, odd_forms[form].text, columns);
+        measure(&b, &(Program){name.data, size[0], text.data});
+    }
     return gpu_bench_close(&b);
 }
