@@ -356,3 +356,13 @@ bool batch_CONVOLUTION(BatchRow *r, ValueId *out) {
     out[0] = batch_move_axis(build, split(build, y, 1, r->size, outputs), 1, 0);
     return true;
 }
+
+/* Its derivative has been made without it: what still uses it is not used (differentiate.c). */
+bool batch_PULLBACK(BatchRow *r, ValueId *out) {
+    const Code *code = r->e.build->code;
+    for (uint32_t i = 0; i < code->ops.results_count[r->e.op.row]; i++) {
+        ValueId zeros = emit_zeros(&r->e, build_type(r->e.build, op_result(code, r->e.op, i)));
+        out[i] = batch_repeat(r->e.build, zeros, r->size);
+    }
+    return true;
+}

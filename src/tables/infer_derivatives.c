@@ -120,9 +120,12 @@ void infer_vmap(InferCtx *ctx) {
         (void)infer_fail_types(ctx, 0, ctx->operands_count - 1);
         return;
     }
-    if (!infer_list_count(ctx, ATTR_VMAP_axes, n, true) ||
-        !infer_list_count(ctx, ATTR_VMAP_out_axes, results, true))
+    if ((axes.count != 0 && axes.count != n) || (outs.count != 0 && outs.count != results)) {
+        (void)infer_fail_attr(
+            ctx, axes.count != 0 && axes.count != n ? ATTR_VMAP_axes : ATTR_VMAP_out_axes,
+            "needs an entry for each batch, or for each result");
         return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         int64_t axis = axes.count != 0 ? axes.at[i] : 0;
         if (!axis_in(ctx, axis, -1, infer_rank(ctx, results + i) + 1) ||

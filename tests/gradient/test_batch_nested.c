@@ -22,7 +22,7 @@ TEST(jacobian_both_ways) {
         arena,
         "graph f(%x: f64[2], %e: f64[2,2]) {" CUBES
         "%w = reverse %x {axes=[0]}  %dq = jvp %q, %x, %w  %f = vmap %dq, %w, %e {out_axes=[1]}"
-        "  %wq = constant {value=f64[2] 0 0}  %u = mul %q, %wq"
+        "  %wq = constant {value=f64[2] [0, 0]}  %u = mul %q, %wq"
         "  %v = reduce %u {kind=sum, axes=[0]}  %g = gradient %v, %x"
         "  %r = vmap %g, %wq, %e"
         "  %qs = reduce %q {kind=sum, axes=[0]}  %h = gradient %qs, %x"
