@@ -213,8 +213,8 @@ STOA_API StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x
 STOA_API void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t results,
                         const StoaValue *xs, const StoaValue *batches, const int64_t *axes,
                         uint32_t count, const int64_t *out_axes, StoaValue *out);
-/* A stand-in for the samples of a batch, to compute ys from: zeros, which cost nothing once vmap has
- * put the batch in their place. */
+/* A stand-in for the samples of a batch, to compute ys from: zeros, which cost nothing once vmap
+ * has put the batch in their place. */
 STOA_API StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis);
 
 STOA_API void stoa_output(StoaProgram *program, const char *name, StoaValue value);

@@ -1,5 +1,6 @@
 /* The public functions that ask for derivatives and batches, in terms of `gradient`, `jvp`,
- * `taylor`, `derivatives` and `vmap` rows. All rows go through api_op, so that failures are told as for operators. */
+ * `taylor`, `derivatives` and `vmap` rows. All rows go through api_op, so that failures are told as
+ * for operators. */
 #include "api/program.h"
 
 /* y, xs, others as one list, in out[1 + 2 count]. */

@@ -424,8 +424,8 @@ bool batch_derive(SystemCtx *ctx, Rewrite *rw, OpId op) {
     uint32_t    count = (old->ops.operands_count[op.row] - results) / 2;
     ValueId    *ys = ARENA_ARRAY(ctx->scratch, ValueId, results);
     ValueId    *xs = ARENA_ARRAY(ctx->scratch, ValueId, count);
-    Batch       b = {
-              .ctx = ctx, .rw = rw, .build = &rw->build, .op = op, .errors = ctx->world->diags.errors};
+    Batch       b = {.ctx = ctx, .rw = rw, .build = &rw->build, .op = op};
+    b.errors = ctx->world->diags.errors;
     for (uint32_t i = 0; i < results; i++) ys[i] = rw->map[op_operand(old, op, i).row];
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(old, op, results + i).row];
     bool only = stand_ins(code, xs, count);

@@ -7,8 +7,8 @@
  * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
- * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. taylor
- * and derivatives rows go to taylor.c, vmap rows to batch.c, operators with blocks to derive_control.c.
+ * purpose. A placeholder is stop_gradient of its x: no gradient passes through it. taylor and
+ * derivatives rows: taylor.c; vmap rows: batch.c; operators with blocks: derive_control.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
