@@ -204,6 +204,19 @@ STOA_API void stoa_taylor(StoaProgram *program, StoaValue y, const StoaValue *xs
 STOA_API void stoa_derivatives(StoaProgram *program, StoaValue y, StoaValue x, const char *axes,
                                const char *const *of, StoaValue *out, uint32_t count);
 STOA_API StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x);
+/* vmap: what ys, computed from xs, are for every sample of batches: batches[i] stands for xs[i] and
+ * has its type with one more axis, axes[i], along which samples stand; with -1 it is one value for
+ * all samples. The samples of out[i] stand along out_axes[i]. axes and out_axes NULL: all 0. What
+ * does not depend on xs is computed once. Goes through derivatives of any order, and they through
+ * it, and through blocks: where a condition differs between samples, both sides are computed. Sizes
+ * that data decides must be the same for all samples. An assert is one on all samples; other rows
+ * with effects are not repeated. */
+STOA_API void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t results,
+                        const StoaValue *xs, const StoaValue *batches, const int64_t *axes,
+                        uint32_t count, const int64_t *out_axes, StoaValue *out);
+/* A stand-in for the samples of a batch, to compute ys from: zeros, which cost nothing once vmap
+ * has put the batch in their place. */
+STOA_API StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis);
 
 STOA_API void stoa_output(StoaProgram *program, const char *name, StoaValue value);
 STOA_API void stoa_name(StoaProgram *program, StoaValue value, const char *name); /* for reading */

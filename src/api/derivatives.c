@@ -1,5 +1,6 @@
-/* The public functions that ask for derivatives, in terms of `gradient`, `jvp`, `taylor` and
- * `derivatives` rows. All rows go through api_op, so that failures are told as for operators. */
+/* The public functions that ask for derivatives and batches, in terms of `gradient`, `jvp`,
+ * `taylor`, `derivatives` and `vmap` rows. All rows go through api_op, so that failures are told as
+ * for operators. */
 #include "api/program.h"
 
 /* y, xs, others as one list, in out[1 + 2 count]. */
@@ -70,6 +71,43 @@ StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x) {
     StoaValue                out;
     stoa_derivatives(program, y, x, NULL, of, &out, 1);
     return out;
+}
+
+/* --- batches ---------------------------------------------------------------------------------- */
+StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis) {
+    uint32_t rank = stoa_value_rank(program, batch), kept = 0;
+    StoaDim  shape[STOA_RANK_MAX];
+    if (axis < 0 || axis >= (int64_t)rank) {
+        if (batch.id != 0)
+            api_misuse(program->context, "stoa_sample", "the batch has no such axis");
+        return (StoaValue){0};
+    }
+    for (uint32_t i = 0; i < rank; i++)
+        if (i != (uint32_t)axis) shape[kept++] = stoa_value_dim(program, batch, i);
+    StoaValue zero = stoa_scalar(program, stoa_value_dtype(program, batch), 0);
+    return stoa_broadcast_in_dim(program, zero, shape, kept, NULL, 0);
+}
+void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t results, const StoaValue *xs,
+               const StoaValue *batches, const int64_t *axes, uint32_t count,
+               const int64_t *out_axes, StoaValue *out) {
+    ArenaGuard guard;
+    ApiAttr    attrs[] = {{.ints = axes, .count = axes != NULL ? count : 0},
+                          {.ints = out_axes, .count = out_axes != NULL ? results : 0}};
+    for (uint32_t i = 0; i < results; i++) out[i] = (StoaValue){0};
+    if (program->broken) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return;
+    }
+    Scratch    scratch = scratch_begin(NULL, 0);
+    uint32_t   all = results + 2 * count;
+    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, all);
+    memcpy(operands, ys, results * sizeof *ys);
+    memcpy(operands + results, xs, count * sizeof *xs);
+    memcpy(operands + results + count, batches, count * sizeof *batches);
+    api_op_many(program, OP_VMAP, operands, all, attrs, out, results);
+    scratch_end(scratch);
+    arena_guard_end(&guard);
 }
 
 /* --- all directions at once ------------------------------------------------------------------- */

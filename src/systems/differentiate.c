@@ -7,12 +7,13 @@
  * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
- * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. taylor
- * and derivatives rows go to taylor.c, operators with blocks to derive_control.c.
+ * purpose. A placeholder is stop_gradient of its x: no gradient passes through it. taylor and
+ * derivatives rows: taylor.c; vmap rows: batch.c; operators with blocks: derive_control.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
  * derivative row. */
+#include "systems/batch.h"
 #include "systems/derive_inner.h"
 #include "systems/taylor.h"
 
@@ -407,7 +408,8 @@ typedef struct Range {
     const Swap *swap; /* whose rows these are; NULL: the whole code */
     BlockId     home; /* of the rows that are not nested */
 } Range;
-/* A pullback row has served: what tangents still need of it is zero, and they are not used. */
+/* A pullback row has served: what tangents still need of it is zero, and they are not used. So has
+ * the assert on one sample that became one (batch.c). */
 static void drop_pullback(Rewrite *rw, OpId op) {
     Emit e = {.build = &rw->build};
     for (uint32_t i = 0; i < rw->old->ops.results_count[op.row]; i++) {
@@ -476,6 +478,7 @@ static uint32_t count_pending(const Code *code) {
 static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op, Swap **swaps) {
     uint32_t opcode = rw->old->ops.opcode[op.row];
     if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op, swaps);
+    if (opcode == OP_VMAP) return batch_derive(ctx, rw, op);
     return opcode == OP_JVP ? derive_jvp(ctx, rw, op, swaps) : taylor_derive(taylor, op);
 }
 /* Replaces derivative rows, up to the first that asks for swaps. False after a diagnostic; the code
