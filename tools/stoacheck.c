@@ -186,7 +186,7 @@ static void read_directive(Case *c, String line) {
     else if (str_same(word, STR("show")))
         c->graph = line;
     if (str_same(word, STR("target"))) c->target = true;
-    if (str_same(word, STR("compute"))) c->narrow = dtype_find(trim(line));
+    if (str_same(word, STR("compute"))) c->narrow = narrow_find(trim(line));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;

@@ -62,6 +62,7 @@ void gpu_describe(Target *out_target, bool attention) {
     *out_target = (Target){.name = "cuda",
                            .align = 256,
                            .compiles = true,
+                           .multiplies_f8 = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
                            .keeps = attention ? keeps : NULL,
