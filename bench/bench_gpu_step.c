@@ -2,7 +2,7 @@
  * floating-point operations a second, and the launches that take most of it.
  *
  * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, with
- * products in bf16 (systems/narrow.c) and, apart from that, in tf32. What the step computes is
+ * products in bf16 (systems/narrow.c) and, apart from that, in tf32; then GPT-2 1.5B. What the step computes is
  * checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of the
  * vocabulary and the gradient have a norm. Times of single launches are those of each alone, so
  * they add up to more than the step. */
@@ -119,11 +119,11 @@ static void tell_slowest(Step *s) {
 }
 
 /* One training step in an arithmetic: narrow, or f32 with products in tf32. */
-static void measure(GpuBench *b, const GptConfig *config, int64_t rows, Dtype narrow) {
+static void measure(GpuBench *b, const char *name, const GptConfig *config, int64_t rows,
+                    Dtype narrow) {
     Step         s = {.b = b, .vocab = config->vocab, .narrow = narrow};
     StoaContext *context = NULL;
     StoaProgram *program = NULL;
-    const char  *name = narrow == DTYPE_NIL ? "GPT step, tf32" : "GPT step, bf16";
     must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
     must(&s, stoa_program_create(context, &program) == STOA_OK, "a program");
     must(&s, model_gpt_build(program, config) == STOA_OK, "the model");
@@ -171,11 +171,19 @@ int main(int argc, char **argv) {
         config.layers = config.heads = 12;
         config.width = 768;
     }
-    static const Dtype       narrow[] = {DTYPE_BF16, DTYPE_NIL};
-    static const char *const names[] = {"GPT step, bf16", "GPT step, tf32"};
-    for (size_t i = 0; i < LENGTH(narrow); i++) {
-        uint64_t used = b.memory.used;
-        if (bench_wants(&b.bench, names[i])) measure(&b, &config, rows, narrow[i]);
+    static const struct {
+        const char *name;
+        Dtype       narrow;
+        bool        large;
+    } cases[] = {{"GPT step, bf16", DTYPE_BF16, false},
+                 {"GPT step, tf32", DTYPE_NIL, false},
+                 {"GPT 1.5B step", DTYPE_BF16, true}};
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        uint64_t  used = b.memory.used;
+        GptConfig model = config;
+        if (!bench_wants(&b.bench, cases[i].name) || (cases[i].large && b.bench.smoke)) continue;
+        if (cases[i].large) model.layers = 48, model.heads = 25, model.width = 1600;
+        measure(&b, cases[i].name, &model, rows, cases[i].narrow);
         gpu_release(&b.memory, used);
     }
     return gpu_bench_close(&b);
