@@ -519,8 +519,8 @@ TEST(gpu_linear_layers_of_8_bits_exactly) {
         &(Case){
             .sizes = {{"B", 4}, {"T", 16}}, .integers = 5, .narrow = DTYPE_F8E4M3, .rel = 1e-6});
 }
-/* Other numbers: in another order a last bit of bf16 differs, and a number that is rounded to 8 bits
- * next is then an eighth or a quarter larger. */
+/* Other numbers: in another order a last bit of bf16 differs, and a number that is rounded to 8
+ * bits next is then an eighth or a quarter larger. */
 TEST(gpu_linear_layers_of_8_bits) {
     check_text(arena,
                "graph f(%x: f32[B,T,64], %w: f32[96,64], %b: f32[96], %v: f32[32,96], "
