@@ -1,10 +1,10 @@
 /* Values between dtypes, registers and memory, as vector code.
  *
  * 8 and 16-bit floats live in memory only. f16 uses the processor's conversions where it has them,
- * the others always integer arithmetic: AVX-512's own conversion of bf16 takes subnormals for zero. From f64 a
- * 16-bit float is rounded once: first to f32 with the lost part kept in the last bit (rounding to
- * odd), which a second rounding cannot get wrong. Saturation to integers clamps in the type of
- * the float where its numbers are exact there, and selects the end beyond. */
+ * the others always integer arithmetic: AVX-512's own conversion of bf16 takes subnormals for
+ * zero. From f64 a short float is rounded once: first to f32 with the lost part kept in the last
+ * bit (rounding to odd), which a second rounding cannot get wrong. Saturation to integers clamps in
+ * the type of the float where its numbers are exact there, and selects the end beyond. */
 #include <math.h>
 
 #include "cpu/jit_math_inner.h"
