@@ -503,6 +503,20 @@ TEST(gpu_step_of_gpt_mixed) { /* products round to 8 bits, in another order on t
     given.narrow = DTYPE_BF16;
     check_model(arena, true, STOA_F32, STOA_SGD, &given);
 }
+/* Copies of transposed matrices of every width, with edges and a batch. */
+TEST(gpu_transposed_copies) {
+    static const char *const dtypes[] = {"u8", "bf16", "i32", "f64"};
+    for (size_t i = 0; i < LENGTH(dtypes); i++) {
+        String text = str_format(arena,
+                                 "graph f(%%x: %s[B,C], %%y: %s[T,B,C]) {\n"
+                                 "  %%t = transpose %%x {permutation=[1,0]}\n"
+                                 "  %%u = transpose %%y {permutation=[0,2,1]}\n"
+                                 "  %%a = concat %%t, %%t {axis=0}\n  %%b = copy %%u\n"
+                                 "  return %%t, %%u, %%a, %%b\n}\n",
+                                 dtypes[i], dtypes[i]);
+        check_text(arena, text.data, &(Case){.sizes = {{"B", 130}, {"C", 71}, {"T", 3}}});
+    }
+}
 /* Forwards and backwards: each product wants its operands along the sum, so some are copied. Small
  * integers make every sum exact, whatever its order. */
 TEST(gpu_linear_layers_of_8_bits_exactly) {
