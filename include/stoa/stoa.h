@@ -64,7 +64,8 @@ typedef enum StoaDtype { /* numbers are stable */
                          STOA_F16,
                          STOA_BF16,
                          STOA_F32,
-                         STOA_F64
+                         STOA_F64,
+                         STOA_F8E4M3 = 13 /* of compute in StoaCompileOptions only */
 } StoaDtype;
 
 /* --- context ---------------------------------------------------------------------------------- */
@@ -249,7 +250,10 @@ typedef struct StoaCompileOptions {
                              of f32 take their operands in it and add up in f32; parameters,
                              optimizer and all else stay f32. f16 reaches 65504 only: train with
                              loss_scale of StoaOptimizerOptions. STOA_NONE: as the program is
-                             written */
+                             written. STOA_F8E4M3: linear layers, but the last
+                             and those that take inputs, multiply 8-bit floats, each tensor by a
+                             factor of its own (e4m3 forwards, e5m2 for cotangents); other
+                             products bf16 */
     uint64_t    memory_budget; /* bytes; 0: none. What a run of a graph keeps between operators
                                (arena_bytes of StoaMemoryReport) stays within it: values are
                                computed again where that saves most for the least work, with the

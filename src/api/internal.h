@@ -56,5 +56,6 @@ void  api_block_close(StoaContext *context, void *block, size_t bytes);
 
 static_assert((int)STOA_DEVICE_FAILED == (int)STATUS_DEVICE, "ORDER Status");
 static_assert((int)STOA_F64 == (int)DTYPE_F64, "ORDER DTYPES");
+static_assert((int)STOA_F8E4M3 == (int)DTYPE_F8E4M3, "ORDER DTYPES");
 
 #endif

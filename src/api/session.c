@@ -177,8 +177,9 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     if (status != STATUS_OK) return status;
     runner_open(&session->runner, world, target);
     if (options->compute != STOA_NONE && options->compute != STOA_BF16 &&
-        options->compute != STOA_F16) {
-        api_misuse(context, "stoa_compile", "compute must be STOA_NONE, STOA_BF16 or STOA_F16");
+        options->compute != STOA_F16 && options->compute != STOA_F8E4M3) {
+        api_misuse(context, "stoa_compile",
+                   "compute must be STOA_NONE, STOA_BF16, STOA_F16 or STOA_F8E4M3");
         return STATUS_INVALID;
     }
     if (options->memory_budget != 0 && options->interpreter) {

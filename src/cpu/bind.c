@@ -124,7 +124,7 @@ static bool compiles_op(Opcode opcode, Dtype dtype) {
         [OP_ERF_INV] = true,   [OP_LGAMMA] = true, [OP_POLYGAMMA] = true,
         [OP_BESSEL_IE] = true, [OP_IGAMMA] = true, [OP_NEXTAFTER] = true,
     };
-    if (opcode == OP_BITCAST && dtype_is_half(dtype)) return false; /* computed as f32 */
+    if (opcode == OP_BITCAST && dtype_compute(dtype) != dtype) return false; /* as f32 */
     return !left_out[opcode] && dtype != DTYPE_NIL && !dtype_is_complex(dtype);
 }
 

@@ -65,6 +65,7 @@ void gpu_describe(Target *out_target, bool attention) {
     *out_target = (Target){.name = "cuda",
                            .align = 256,
                            .compiles = true,
+                           .multiplies_f8 = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
                            .keeps = attention ? keeps : NULL,
@@ -322,7 +323,9 @@ static Status launch_graph(const GpuPlan *gpu, GpuStream stream, Diags *diags) {
         gpu_range_push(gpu->kit->gpu->libs, str_copy(scratch.arena, name).data);
         scratch_end(scratch);
     }
+    gpu_profile_tag(gpu->kit->profile, gpu_plan_tag(gpu, 0));
     Status status = gpu_graph_launch(&gpu->graph, stream, diags);
+    gpu_profile_tag(gpu->kit->profile, 0);
     if (ranges) gpu_range_pop(gpu->kit->gpu->libs);
     return status;
 }
@@ -401,6 +404,7 @@ static Status make_graph(GpuPlan *gpu, const RunCtx *ctx) {
     CuGraph *captures = ARENA_ARRAY_ZERO(ctx->scratch, CuGraph, gpu->stops + 1);
     uint32_t count = 0;
     gpu_graph_close(&gpu->graph);
+    gpu_profile_record(gpu->kit->profile, gpu_plan_tag(gpu, 0));
     Status status = gpu_graph_begin(gpu->kit->gpu, ctx->diags, &graph);
     if (status == STATUS_OK) status = make_nodes(gpu, &graph, ctx, 0, captures, &count, &nodes);
     if (status == STATUS_OK) status = gpu_graph_add(&graph, ctx->scratch, nodes, ctx->diags);

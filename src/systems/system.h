@@ -23,7 +23,8 @@ typedef struct SystemCtx {
     Views        *views;     /* filled by layout */
     Loops        *loops;     /* filled by lower */
     Plan         *plan;      /* filled by launch and memory */
-    Dtype         narrow;    /* what matrix products compute in (narrow.c); NIL: as written */
+    Dtype         narrow;    /* what matrix products compute in (narrow.c); NIL: as written; f8e4m3:
+                                linear layers in 8-bit floats, other products in bf16 */
     uint64_t      budget;    /* bytes of the planned arena of a graph (recompute.c); 0: any */
     uint32_t      fuel;      /* optional rewrites still allowed */
     Scheduler    *scheduler; /* schedules each kernel for the target; NULL: the rules */
@@ -34,6 +35,9 @@ typedef struct Ran {
     uint32_t errors;  /* diagnostics added with severity error (counted by the runner) */
 } Ran;
 typedef Ran System(SystemCtx *ctx);
+
+/* What users call it: "bf16", "f16", "fp8"; NIL if unknown. */
+Dtype narrow_find(String name);
 
 static inline bool system_burn(SystemCtx *ctx) {
     if (ctx->fuel == 0) return false;
