@@ -368,9 +368,10 @@ static void finish(Planning *p, TaylorPlan *plan) {
     taylor_number_streams(p->out, s);
     plan->parts = ARENA_ARRAY(p->out, TaylorPart, p->single_count + p->summed_count + 1);
     for (uint32_t i = 0; i < p->single_count; i++)
-        plan->parts[plan->parts_count++] = (TaylorPart){
-            p->single[i].request, s->first[p->single[i].direction] + p->single_order[i] - 1,
-            p->single[i].weight * factorial(p->single_order[i])};
+        plan->parts[plan->parts_count++] =
+            (TaylorPart){p->single[i].request,
+                         s->first[p->single[i].direction] + p->single_order[i] - 1,
+                         p->single[i].weight * factorial(p->single_order[i])};
     for (uint32_t i = 0; i < p->summed_count; i++)
         plan->parts[plan->parts_count++] = (TaylorPart){
             p->summed[i].request, s->sum_first + p->summed[i].stream, p->summed[i].weight};
