@@ -1,5 +1,5 @@
 /* The public functions that ask for derivatives and batches, in terms of `gradient`, `jvp`,
- * `taylor`, `derivatives` and `vmap` rows. All rows go through api_op, so that failures are told as
+ * `taylor`, `derivatives`, `jacobian` and `vmap` rows. All rows go through api_op, so that failures are told as
  * for operators. */
 #include "api/program.h"
 
@@ -110,50 +110,10 @@ void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t results, cons
     arena_guard_end(&guard);
 }
 
-/* --- all directions at once ------------------------------------------------------------------- */
-/* Every direction of x, [n] + the shape of x; value 0 where its sizes are not constant. */
-static StoaValue unit_directions(StoaProgram *program, StoaValue x, StoaDim *out_count) {
-    Dims    *dims = &program->world->dims;
-    uint32_t rank = stoa_value_rank(program, x);
-    StoaDim  shape[STOA_RANK_MAX + 1], square[2];
-    int64_t  count = 1;
-    if (x.id == 0) return (StoaValue){0};
-    for (uint32_t i = 0; i < rank; i++) {
-        StoaDim size = stoa_value_dim(program, x, i);
-        if (rank == STOA_RANK_MAX || !dims_is_const(dims, (DimId){size.id})) {
-            api_misuse(program->context, "stoa_jacobian",
-                       "x needs constant sizes and rank at most 7: its elements are directions");
-            return (StoaValue){0};
-        }
-        count *= dims_const_value(dims, (DimId){size.id});
-        shape[i + 1] = size;
-    }
-    shape[0] = square[0] = square[1] = *out_count = stoa_dim(program, count);
-    StoaValue row = stoa_iota(program, STOA_I64, square, 2, 0);
-    StoaValue column = stoa_iota(program, STOA_I64, square, 2, 1);
-    StoaValue same = stoa_compare(program, row, column, STOA_COMPARE_EQ);
-    StoaValue unit = stoa_convert(program, same, stoa_value_dtype(program, x));
-    return stoa_reshape(program, unit, shape, rank + 1);
-}
+/* --- all of them ------------------------------------------------------------------------------ */
 StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x) {
-    StoaDim   count = {0}, shape[2 * STOA_RANK_MAX];
-    int64_t   order[STOA_RANK_MAX + 1];
-    uint32_t  y_rank = stoa_value_rank(program, y), x_rank = stoa_value_rank(program, x);
-    StoaValue directions, by_direction;
-    if (y_rank + x_rank > STOA_RANK_MAX) {
-        api_misuse(program->context, "stoa_jacobian", "y and x have more than 8 axes together");
-        return (StoaValue){0};
-    }
-    directions = unit_directions(program, x, &count);
-    stoa_taylor(program, y, &x, &directions, 1, false, &by_direction, 1);
-    for (uint32_t i = 0; i < y_rank; i++) {
-        order[i] = i + 1;
-        shape[i] = stoa_value_dim(program, y, i);
-    }
-    order[y_rank] = 0;
-    for (uint32_t i = 0; i < x_rank; i++) shape[y_rank + i] = stoa_value_dim(program, x, i);
-    StoaValue last = stoa_transpose(program, by_direction, order, y_rank + 1);
-    return stoa_reshape(program, last, shape, y_rank + x_rank);
+    StoaValue operands[] = {y, x};
+    return api_op(program, OP_JACOBIAN, operands, 2, NULL);
 }
 StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x) {
     StoaValue gradient;
