@@ -217,6 +217,21 @@ STOA_API void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t resu
  * has put the batch in their place. */
 STOA_API StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis);
 
+/* Second derivatives in many coordinates, estimated from a few random directions. Kinds: all
+ * coordinates at once with random signs (Hutchinson 1990), or one coordinate at random, sqrt(d)
+ * long (Hu et al. 2024); the mean of v v^T over the last axis of x is the identity. */
+typedef enum StoaDirections { STOA_DIRECTIONS_SIGNS, STOA_DIRECTIONS_COORDINATES } StoaDirections;
+/* count of them for each point of x, [count] + the shape of x; the last axis of x has a constant
+ * size. The same seed (an i64 scalar) gives the same. */
+STOA_API StoaValue stoa_random_directions(StoaProgram *program, StoaValue x, StoaValue seed,
+                                          StoaDirections kind, uint32_t count);
+/* An estimate without bias of the Laplacian of y in the coordinates of x, of the type of y, where
+ * rows of y depend on their own row of x only: the mean of the second derivatives along directions.
+ * out_error: its standard error, or NULL. R directions take R + 2 streams (see taylor), with the
+ * error 3 R, in a program that does not grow with R. */
+STOA_API StoaValue stoa_laplacian_estimate(StoaProgram *program, StoaValue y, StoaValue x,
+                                           StoaValue directions, StoaValue *out_error);
+
 STOA_API void stoa_output(StoaProgram *program, const char *name, StoaValue value);
 STOA_API void stoa_name(StoaProgram *program, StoaValue value, const char *name); /* for reading */
 /* Shape queries; rank 0 and nil for value 0. */

@@ -2,8 +2,8 @@
  *
  * A Jacobian is a batch of products with unit vectors: forward, one pass with a tangent for each
  * element of x; in reverse, one pass with a cotangent for each element of y, after a pass that keeps
- * what they read. Both take one product where a row has one, so their numbers decide, and then the
- * memory. Estimates are those of dense rows: 2 m n k for a product, one operation an element
+ * what they read. Both take one product where a row has one, so their numbers decide, and then
+ * the memory. Estimates are those of dense rows: 2 m n k for a product, one operation an element
  * otherwise (two for a tangent: its factor), every operand read and result written once.
  *
  * Rows of blocks count once, however often they run: they run as often in both modes. Linear in the
@@ -151,12 +151,16 @@ static ValueId unit_vectors(Build *build, ValueId like) {
     ValueId unit = build_convert(build, same, build_dtype(build, like));
     return build_reshape(build, unit, shape, rank + 1);
 }
-static ValueId map_units(Build *build, ValueId result, ValueId stand_in) {
-    ValueId operands[3] = {result, stand_in, unit_vectors(build, stand_in)};
+/* For a sample; a copy, because derivatives must not look through it. */
+static ValueId stand_in(Build *build, ValueId like) {
+    return build_unary(build, OP_COPY, build_splat(build, like, 0));
+}
+static ValueId map_units(Build *build, ValueId result, ValueId sample) {
+    ValueId operands[3] = {result, sample, unit_vectors(build, sample)};
     return op_result(build->code, build_row(build, OP_VMAP, operands, 3, NULL, 1), 0);
 }
 static ValueId by_forward(Build *build, ValueId y, ValueId x) {
-    ValueId  along = build_splat(build, x, 0), operands[3] = {y, x, along};
+    ValueId  along = stand_in(build, x), operands[3] = {y, x, along};
     ValueId  tangents = map_units(build, build_op(build, OP_JVP, operands, 3, NULL), along);
     uint32_t rank = build_rank(build, y);
     int64_t  last[SHAPE_RANK_MAX]; /* the first axis moves behind those of y */
@@ -165,7 +169,7 @@ static ValueId by_forward(Build *build, ValueId y, ValueId x) {
     return rank == 0 ? tangents : build_transpose(build, tangents, last, rank + 1);
 }
 static ValueId by_reverse(Build *build, ValueId y, ValueId x) {
-    ValueId  weight = build_splat(build, y, 0), product = build_binary(build, OP_MUL, y, weight);
+    ValueId  weight = stand_in(build, y), product = build_binary(build, OP_MUL, y, weight);
     int64_t  axes[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(build, y);
     for (uint32_t i = 0; i < rank; i++) axes[i] = i;
