@@ -63,6 +63,8 @@ struct GpuKit {
     RunModule    *modules;
     RunProduct   *products;
     RunAttention *attentions;
+    GpuProfile   *profile;        /* NULL: none is open */
+    uint32_t      watches, plans; /* calls of gpu_kit_watch; plans bound so far */
 };
 enum { RUN_WORK_AT = 256 }; /* bytes before the workspace of steps: the flag */
 /* The library is there, opened. */

@@ -29,6 +29,9 @@ static int      any_error;
 static size_t   bytes_max = DEVICE_BYTES, bytes_used;
 static int      facts[256];
 
+static const FakeWatch *watch; /* may be NULL */
+static uint64_t         nodes_made;
+
 static Name *name_of(const char *text) {
     for (unsigned i = 0; i < names_count; i++)
         if (strcmp(names[i].text, text) == 0) return &names[i];
@@ -40,6 +43,7 @@ static Name *name_of(const char *text) {
 /* The injected error of this call, or 0. */
 static int enter(const char *text) {
     Name *name = name_of(text);
+    if (watch != NULL) watch->call(text);
     if (++calls_count == any_nth) return any_error;
     return ++name->calls == name->fail_nth ? name->error : 0;
 }
@@ -54,6 +58,7 @@ static int enter(const char *text) {
 typedef enum NodeKind { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } NodeKind;
 struct CUgraphNode_st {
     NodeKind      kind;
+    uint64_t      id;
     unsigned      after[AFTER_MAX], after_count;
     CuFunction    function;
     unsigned char args[256];
@@ -126,6 +131,22 @@ static void run_fill(const CuFillNode *fill) {
                fill->element_bytes); /* little-endian */
 }
 
+static void tell_work(FakeWork work, const char *kernel, size_t bytes, uint64_t node) {
+    if (watch != NULL) watch->work(work, kernel, bytes, node);
+}
+static void tell_node(const struct CUgraphNode_st *node) {
+    switch (node->kind) {
+    case KERNEL: tell_work(FAKE_KERNEL, node->function->name, 0, node->id); break;
+    case COPY: tell_work(FAKE_COPY, NULL, node->copy.width_bytes, node->id); break;
+    case FILL:
+        tell_work(FAKE_FILL, NULL, node->fill.width * node->fill.element_bytes, node->id);
+        break;
+    case CHILD:
+    case EMPTY:
+    case CONDITIONAL: break;
+    }
+}
+
 static void run_graph(const struct CUgraph_st *graph);
 static void run_node(const struct CUgraphNode_st *node) {
     switch (node->kind) {
@@ -154,6 +175,7 @@ static void run_graph(const struct CUgraph_st *graph) {
             if (ready) pick = i;
         }
         done[pick] = true;
+        tell_node(&graph->nodes[pick]);
         run_node(&graph->nodes[pick]);
     }
 }
@@ -161,8 +183,11 @@ static void run_graph(const struct CUgraph_st *graph) {
 static CuGraph copy_graph(const struct CUgraph_st *from) {
     CuGraph into = malloc(sizeof *into);
     memcpy(into, from, sizeof *into);
-    for (unsigned i = 0; i < into->count; i++)
+    for (unsigned i = 0; i < into->count; i++) {
+        into->nodes[i].id = ++nodes_made;
+        if (watch != NULL) watch->node(&into->nodes[i], (CuNode)&from->nodes[i]);
         if (into->nodes[i].child != NULL) into->nodes[i].child = copy_graph(from->nodes[i].child);
+    }
     return into;
 }
 static void free_graph(CuGraph graph) {
@@ -181,8 +206,10 @@ static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, N
     CuNode node = &graph->nodes[graph->count++];
     memset(node, 0, sizeof *node);
     node->kind = kind;
+    node->id = ++nodes_made;
     for (size_t i = 0; i < after_count; i++)
         node->after[node->after_count++] = (unsigned)(after[i] - graph->nodes);
+    if (watch != NULL) watch->node(node, NULL);
     return node;
 }
 /* Into the graph that a stream records, after what it recorded last; NULL if it records none. */
@@ -220,10 +247,12 @@ static void     set_failure(const char *call, unsigned nth, int error) {
         name->fail_nth = name->calls + nth;
         name->error = error;
 }
-static int  has_failed(void) { return calls_count >= any_nth; }
-static void set_failure_any(unsigned nth, int error) {
-    any_nth = calls_count + nth;
-    any_error = error;
+static void     set_watch(const FakeWatch *now) { watch = now; }
+static uint64_t get_node_id(CuNode node) { return node->id; }
+static int      has_failed(void) { return calls_count >= any_nth; }
+static void     set_failure_any(unsigned nth, int error) {
+        any_nth = calls_count + nth;
+        any_error = error;
 }
 extern const FakeCuda                    fake_cuda;
 EXPORT const FakeCuda                    fake_cuda = {.reset = reset,
@@ -233,7 +262,9 @@ EXPORT const FakeCuda                    fake_cuda = {.reset = reset,
                                                       .failed = has_failed,
                                                       .fact = set_fact,
                                                       .live = count_live,
-                                                      .calls = count_calls};
+                                                      .calls = count_calls,
+                                                      .watch = set_watch,
+                                                      .node_id = get_node_id};
 __attribute__((constructor)) static void start(void) { reset(); }
 
 /* --- the driver's functions ------------------------------------------------------------------- */
@@ -439,10 +470,12 @@ static CuResult copy(CuPtr into, CuPtr from, size_t bytes, CuStream stream) {
     node.into.device = into;
     node.from.device = from;
     CuNode recorded = record(stream, COPY);
-    if (recorded != NULL)
+    if (recorded != NULL) {
         recorded->copy = node;
-    else
-        run_copy(&node);
+        return 0;
+    }
+    tell_work(FAKE_COPY, NULL, bytes, 0);
+    run_copy(&node);
     return 0;
 }
 CuResult cuMemcpyHtoDAsync_v2(CuPtr into, const void *from, size_t bytes, CuStream stream) {
@@ -460,10 +493,12 @@ CuResult cuMemcpyDtoDAsync_v2(CuPtr into, CuPtr from, size_t bytes, CuStream str
 static CuResult fill(CuPtr into, unsigned value, unsigned element, size_t count, CuStream stream) {
     CuFillNode node = {.into = into, .value = value, .element_bytes = element, .width = count};
     CuNode     recorded = record(stream, FILL);
-    if (recorded != NULL)
+    if (recorded != NULL) {
         recorded->fill = node;
-    else
-        run_fill(&node);
+        return 0;
+    }
+    tell_work(FAKE_FILL, NULL, count * element, 0);
+    run_fill(&node);
     return 0;
 }
 CuResult cuMemsetD8Async(CuPtr into, unsigned char value, size_t count, CuStream stream) {
@@ -608,6 +643,7 @@ CuResult cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction function, voi
     if (config->grid[0] * config->block[0] == 0) return ABI_CUDA_ERROR_INVALID_VALUE;
     CuNode recorded = record(config->stream, KERNEL);
     if (recorded == NULL) {
+        tell_work(FAKE_KERNEL, function->name, 0, 0);
         function->run(block);
     } else {
         recorded->function = function;
