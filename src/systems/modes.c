@@ -21,7 +21,7 @@ typedef struct Sizes {
     const World *world;
     int64_t     *dims; /* by dim row: at the typical sizes of symbols */
 } Sizes;
-static Sizes sizes_of(Arena *scratch, World *world) {
+static Sizes sizes_of(Arena *scratch, const World *world) {
     const DimRows *rows = &world->dims.rows;
     Sizes          s = {world, ARENA_ARRAY_ZERO(scratch, int64_t, rows->table.count)};
     for (uint32_t row = 1; row < rows->table.count; row++)
@@ -87,7 +87,7 @@ static double row_flops(const Sizes *s, const Code *code, OpId op) {
     }
     return z > 0 ? 2 * z * sqrt(x * y / z) : 0; /* without batch axes x y / z is k squared */
 }
-ModePass modes_pass(Arena *scratch, World *world, const Code *code, ValueId x, ValueId y) {
+ModePass modes_pass(Arena *scratch, const World *world, const Code *code, ValueId x, ValueId y) {
     Sizes    s = sizes_of(scratch, world);
     uint8_t *marks = mark_between(scratch, code, x, y);
     ModePass pass = {.kept = 0};
@@ -122,7 +122,8 @@ ModePass modes_pass(Arena *scratch, World *world, const Code *code, ValueId x, V
 static double time_of(const ModeCost *cost, double times) {
     return times * (cost->flops + FLOPS_PER_BYTE * cost->bytes);
 }
-JacobianModes modes_jacobian(Arena *scratch, World *world, const Code *code, ValueId x, ValueId y) {
+JacobianModes modes_jacobian(Arena *scratch, const World *world, const Code *code, ValueId x,
+                             ValueId y) {
     Sizes         s = sizes_of(scratch, world);
     ModePass      pass = modes_pass(scratch, world, code, x, y);
     JacobianModes modes = {.inputs = elements_of(&s, code->values.type[x.row]),
@@ -193,7 +194,7 @@ void modes_derive(SystemCtx *ctx, Rewrite *rw, OpId op) {
 }
 
 /* --- telling ---------------------------------------------------------------------------------- */
-String modes_explain(Arena *out, World *world) {
+String modes_explain(Arena *out, const World *world) {
     const Code *code = &world->code;
     Scratch     scratch = scratch_begin(&out, 1);
     Text        text = text_begin(out);

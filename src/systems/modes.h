@@ -15,7 +15,7 @@ typedef struct ModePass {
     ModeCost tangent; /* beside it, of one direction; a cotangent goes through the same products */
     double   kept;    /* bytes of values that a pass back reads */
 } ModePass;
-ModePass modes_pass(Arena *scratch, World *world, const Code *code, ValueId x, ValueId y);
+ModePass modes_pass(Arena *scratch, const World *world, const Code *code, ValueId x, ValueId y);
 
 typedef struct JacobianModes {
     double inputs, outputs; /* elements of x, of y: directions forward, and in reverse */
@@ -23,13 +23,14 @@ typedef struct JacobianModes {
     bool   reverse_wins;
 } JacobianModes;
 /* Times in units of one floating-point operation; a byte to memory and back counts as 8 of them. */
-JacobianModes modes_jacobian(Arena *scratch, World *world, const Code *code, ValueId x, ValueId y);
+JacobianModes modes_jacobian(Arena *scratch, const World *world, const Code *code, ValueId x,
+                             ValueId y);
 
 /* Replaces a `jacobian` row by a jvp or gradient row and a vmap row over it, which are left for the
  * next round of differentiate. */
 void modes_derive(SystemCtx *ctx, Rewrite *rw, OpId op);
 
 /* What each `jacobian` row of a program would choose, with the estimates. Rows have types. */
-String modes_explain(Arena *out, World *world);
+String modes_explain(Arena *out, const World *world);
 
 #endif
