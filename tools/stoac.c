@@ -23,6 +23,7 @@
 #include "gpu/run.h"
 #include "systems/fit.h"
 #include "systems/runner.h"
+#include "systems/modes.h"
 #include "systems/taylor.h"
 #include "text/binary.h"
 #include "text/check.h"
@@ -355,7 +356,10 @@ int main(int argc, char **argv) {
         good = transform(&options, world, options.fuel, false, &left, &again);
     }
     good = good && holds(&options, world);
-    if (good && options.streams) put(stdout, taylor_explain(arena, world));
+    if (good && options.streams) {
+        put(stdout, taylor_explain(arena, world));
+        put(stdout, modes_explain(arena, world));
+    }
     uint64_t begin = os_clock_ns();
     status = !good ? 1
              : (options.peak || options.streams) && options.out == NULL

@@ -186,8 +186,8 @@ STOA_API void stoa_vjp(StoaProgram *program, StoaValue y, StoaValue weight, cons
  * reverse, about six passes; no Hessian is built. */
 STOA_API void stoa_hvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
                        const StoaValue *directions, uint32_t count, StoaValue *out_products);
-/* jacobian: d y / d x, of shape y + x; x has constant sizes. hessian: of the scalar y, of shape
- * x + x. As many streams through each row as x has elements: for small x. */
+/* jacobian: d y / d x, of shape y + x. hessian: of the scalar y, of shape x + x. As many passes as x
+ * has elements, or as y has, whichever is estimated to cost less; all of them at once. */
 STOA_API StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x);
 STOA_API StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x);
 /* taylor: coefficients 1..order (at most 12) of y(x + t direction) in t: coefficient k is the k-th
@@ -255,6 +255,20 @@ STOA_API void      stoa_region_end(StoaProgram *program, StoaValue *out_results,
 STOA_API void stoa_call(StoaProgram *program, const char *graph, const char *gradient,
                         const StoaValue *operands, uint32_t count, StoaValue *out_results,
                         uint32_t results);
+/* Second derivatives in many coordinates, estimated from a few random directions. Kinds: all
+ * coordinates at once with random signs (Hutchinson 1990), or one coordinate at random, sqrt(d)
+ * long (Hu et al. 2024); the mean of v v^T over the last axis of x is the identity. */
+typedef enum StoaDirections { STOA_DIRECTIONS_SIGNS, STOA_DIRECTIONS_COORDINATES } StoaDirections;
+/* count of them for each point of x, [count] + the shape of x; the last axis of x has a constant
+ * size. The same seed (an i64 scalar) gives the same. */
+STOA_API StoaValue stoa_random_directions(StoaProgram *program, StoaValue x, StoaValue seed,
+                                          StoaDirections kind, uint32_t count);
+/* An estimate without bias of the Laplacian of y in the coordinates of x, of the type of y, where
+ * rows of y depend on their own row of x only: the mean of the second derivatives along directions.
+ * out_error: its standard error, or NULL. R directions take R + 2 streams (see taylor), with the
+ * error 3 R, in a program that does not grow with R. */
+STOA_API StoaValue stoa_laplacian_estimate(StoaProgram *program, StoaValue y, StoaValue x,
+                                           StoaValue directions, StoaValue *out_error);
 
 STOA_API void stoa_output(StoaProgram *program, const char *name, StoaValue value);
 STOA_API void stoa_name(StoaProgram *program, StoaValue value, const char *name); /* for reading */

@@ -400,6 +400,7 @@ static bool stand_ins(const Code *code, const ValueId *xs, uint32_t count) {
     bool all = true;
     for (uint32_t i = 0; i < count; i++) {
         OpId op = value_op(code, xs[i]);
+        if (code->ops.opcode[op.row] == OP_COPY) op = value_op(code, op_operand(code, op, 0));
         if (code->ops.opcode[op.row] == OP_BROADCAST_IN_DIM)
             op = value_op(code, op_operand(code, op, 0));
         all &= code->ops.opcode[op.row] == OP_CONSTANT;

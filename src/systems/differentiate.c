@@ -15,6 +15,7 @@
  * derivative row. */
 #include "systems/batch.h"
 #include "systems/derive_inner.h"
+#include "systems/modes.h"
 #include "systems/taylor.h"
 
 /* Rules chain over values of nil type after an error, but need not understand them. */
@@ -481,19 +482,24 @@ static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op, Swa
     uint32_t opcode = rw->old->ops.opcode[op.row];
     if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op, swaps);
     if (opcode == OP_VMAP) return batch_derive(ctx, rw, op);
+    if (opcode == OP_JACOBIAN) {
+        modes_derive(ctx, rw, op);
+        return true;
+    }
     return opcode == OP_JVP ? derive_jvp(ctx, rw, op, swaps) : taylor_derive(taylor, op);
 }
-/* Replaces derivative rows, up to the first that asks for swaps. False after a diagnostic; the code
- * then stays as it was. */
+/* Replaces derivative rows, up to the first that asks for swaps or becomes other derivative rows.
+ * False after a diagnostic; the code then stays as it was. */
 static bool run_round(SystemCtx *ctx, Ran *ran) {
     const Code *old = &ctx->world->code;
     Swap       *swaps = NULL;
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
     Taylor     *taylor = taylor_open(ctx, &rw);
+    bool        last = false;
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
         while (row < count && (!(op_info(old, (OpId){row})->flags & OP_DERIVES) ||
-                               (swaps != NULL && !taylor_is_done(taylor, (OpId){row}))))
+                               (last && !taylor_is_done(taylor, (OpId){row}))))
             row++;
         OpId op = {row};
         rewrite_copy_rows(&rw, (OpId){first}, op);
@@ -501,6 +507,7 @@ static bool run_round(SystemCtx *ctx, Ran *ran) {
         rewrite_at(&rw, op);
         bool done = taylor_is_done(taylor, op);
         if (!done && !derive_row(ctx, &rw, taylor, op, &swaps)) return false;
+        last |= swaps != NULL || old->ops.opcode[row] == OP_JACOBIAN;
         ran->changed++;
     }
     rewrite_end(&rw);

@@ -92,6 +92,20 @@ void infer_derivatives(InferCtx *ctx) {
     scratch_end(scratch);
 }
 
+/* --- jacobian --------------------------------------------------------------------------------- */
+void infer_jacobian(InferCtx *ctx) {
+    uint32_t rank = infer_rank(ctx, 0), more = infer_rank(ctx, 1);
+    DimId    dims[SHAPE_RANK_MAX];
+    if (!infer_float_ok(ctx, 0) || !infer_float_ok(ctx, 1)) return;
+    if (rank + more > SHAPE_RANK_MAX || rank == SHAPE_RANK_MAX || more == SHAPE_RANK_MAX) {
+        (void)infer_fail_rank(ctx, 1, "so that y and x have at most 8 axes, and none has them all");
+        return;
+    }
+    for (uint32_t i = 0; i < rank + more; i++)
+        dims[i] = i < rank ? infer_dim(ctx, 0, i) : infer_dim(ctx, 1, i - rank);
+    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank + more);
+}
+
 /* --- vmap ------------------------------------------------------------------------------------- */
 /* An axis, or `least` (-1 or 0) at least. */
 static bool axis_in(InferCtx *ctx, int64_t axis, int64_t least, uint32_t rank) {

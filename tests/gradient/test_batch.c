@@ -503,7 +503,8 @@ static const Exemption exemptions[] = {
     {OP_RETURN, "part of its operator"}, {OP_CALL, "its rows take its place before"},
     {OP_FUSED, "written after"},         {OP_GRADIENT, "replaced before"},
     {OP_JVP, "replaced before"},         {OP_TAYLOR, "replaced before"},
-    {OP_DERIVATIVES, "replaced before"}, {OP_VMAP, "replaced before"},
+    {OP_DERIVATIVES, "replaced before"}, {OP_JACOBIAN, "replaced before"},
+    {OP_VMAP, "replaced before"},
 };
 static const Exemption elsewhere[] = {
     {OP_CUSTOM_GRAD, "test_batch_nested.c"},

@@ -1,5 +1,5 @@
-/* Batches of batches, of derivatives, of loops and of graphs with a gradient of their own, against
- * numbers known otherwise. */
+/* Batches of batches, of derivatives (Jacobians are some), of loops and of graphs with a gradient of
+ * their own, against numbers known otherwise. */
 #include "script.h"
 
 /* Every pair: k[i,j] = exp(-(x_i - y_j)^2). */
@@ -99,5 +99,57 @@ TEST(custom_gradients) {
     (void)script_input(&s, SHAPE(2, 2), NUMBERS(1, 2, 3, 4));
     script_expect(&s, 0, 1e-14, NUMBERS(1, 9, 4, 16));
     script_expect(&s, 1, 1e-14, NUMBERS(7, 7, 7, 7));
+    script_close(&s);
+}
+
+/* --- jacobian --------------------------------------------------------------------------------- */
+/* w sin(x), with more inputs than outputs and the other way. */
+static void jacobian(Arena *arena, bool wide) {
+    Script s = script_open(
+        arena, wide ? "graph f(%x: f64[4], %w: f64[2,4]) { %e = sin %x  %y = dot_general %w, %e"
+                      " {x_contract=[1], y_contract=[0]}  %j = jacobian %y, %x  return %j }"
+                    : "graph f(%x: f64[2], %w: f64[4,2]) { %e = sin %x  %y = dot_general %w, %e"
+                      " {x_contract=[1], y_contract=[0]}  %j = jacobian %y, %x  return %j }");
+    double   x[4] = {0.3, -1, 2, 0.7}, w[8] = {1, 2, 3, 4, 5, 6, 7, 8}, wanted[8];
+    uint32_t n = wide ? 4 : 2;
+    for (uint32_t i = 0; i < 8; i++) wanted[i] = w[i] * cos(x[i % n]);
+    (void)script_input(&s, &(int64_t){n}, 1, x, n);
+    (void)script_input(&s, (int64_t[]){8 / n, n}, 2, w, 8);
+    script_expect(&s, 0, 1e-15, wanted, 8);
+    script_close(&s);
+}
+TEST(jacobian_with_few_inputs) { jacobian(arena, false); }
+TEST(jacobian_with_few_outputs) { jacobian(arena, true); }
+/* A Jacobian of a gradient whose gradient is taken; both ends have no or several axes. */
+TEST(jacobian_nests) {
+    Script s =
+        script_open(arena, "graph f(%x: f64[2,2]) { %q = mul %x, %x  %c = mul %q, %x"
+                           "  %s = reduce %c {kind=sum, axes=[0,1]}  %g = gradient %s, %x"
+                           "  %h = jacobian %g, %x  %t = reduce %h {kind=sum, axes=[0,1,2,3]}"
+                           "  %d = gradient %t, %x  %j = jacobian %s, %x  return %h, %d, %j }");
+    double wanted[16] = {0}, x[4] = {1, 2, 3, 4}, third[4] = {6, 6, 6, 6}, first[4];
+    for (uint32_t i = 0; i < 4; i++) wanted[5 * i] = 6 * x[i];
+    for (uint32_t i = 0; i < 4; i++) first[i] = 3 * x[i] * x[i];
+    (void)script_input(&s, SHAPE(2, 2), x, 4);
+    script_expect(&s, 0, 1e-14, wanted, 16);
+    script_expect(&s, 1, 1e-14, third, 4);
+    script_expect(&s, 2, 1e-14, first, 4);
+    script_close(&s);
+}
+/* Through a loop that the gradient replaces, in reverse. */
+TEST(jacobian_of_a_loop) {
+    Script s = script_open(
+        arena, "graph f(%x: f64[3]) { %z = constant {value=f64 1}"
+               "  %y = scan %z, %x {carries=1} : f64 (%i: i64, %c: f64, %r: f64) {"
+               " %p = mul %c, %r  return %p }  %q = mul %y, %y  %j = jacobian %q, %x"
+               "  %t = reduce %j {kind=sum, axes=[0]}  %g = gradient %t, %x  return %j, %g }");
+    double a = 2, b = 3, c = 0.5;
+    (void)script_input(&s, SHAPE(3), NUMBERS(a, b, c));
+    script_expect(&s, 0, 1e-14,
+                  NUMBERS(2 * a * b * b * c * c, 2 * a * a * b * c * c, 2 * a * a * b * b * c));
+    script_expect(&s, 1, 1e-14,
+                  NUMBERS(2 * b * b * c * c + 4 * a * b * c * (c + b),
+                          2 * a * a * c * c + 4 * a * b * c * (c + a),
+                          2 * a * a * b * b + 4 * a * b * c * (b + a)));
     script_close(&s);
 }

@@ -19,6 +19,7 @@ static const Exemption exemptions[] = {
     {OP_JVP, "every case has one"},
     {OP_TAYLOR, "test_taylor_cases.c gives one to every case"},
     {OP_DERIVATIVES, "test_taylor.c"},
+    {OP_JACOBIAN, "test_batch_nested.c"},
     {OP_VMAP, "test_batch.c gives one to every case"},
     {OP_PARAMETER, "no operands; test_special.c differentiates with respect to one"},
     {OP_DYNAMIC_RESHAPE, "the interpreter has no run-time shapes"},
