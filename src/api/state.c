@@ -181,6 +181,7 @@ void stoa_profile(StoaSession *session, bool on) { session->profile = on; }
 
 StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
     uint64_t   ns[OP_COUNT] = {0}, count[OP_COUNT] = {0};
+    uint32_t   lanes = workers_lanes(session->context->workers);
     ArenaGuard guard;
     if (!ARENA_GUARD(&guard)) return api_unwound(session->context, NULL);
     arena_release(session->texts, (ArenaMark){0});
@@ -188,7 +189,7 @@ StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
         const PlanEntry *entry = &session->plans[i];
         for (uint32_t row = 1;
              entry->plan && entry->launch_ns && row < entry->plan->launches.table.count; row++) {
-            ns[entry->plan->launches.opcode[row]] += entry->launch_ns[row];
+            ns[entry->plan->launches.opcode[row]] += atomic_load(&entry->launch_ns[row]) / lanes;
             count[entry->plan->launches.opcode[row]]++;
         }
     }
