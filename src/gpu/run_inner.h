@@ -1,5 +1,5 @@
 /* What the sources of the executor share: how a launch is bound and recorded, what the kit keeps,
- * and the arguments of kernels of operators without a fused form (ORDER with run_text.c).
+ * and how control flow is laid out.
  *
  * Binding turns a launch into steps; a step is a function and prepared parameters, which puts work
  * into a stream, whether that runs it or captures it. Steps hold slots and offsets, never
@@ -10,6 +10,7 @@
 #include "gpu/blaslt.h"
 #include "gpu/cudnn_attention.h"
 #include "gpu/run.h"
+#include "gpu/run_args.h"
 
 /* --- the kit ---------------------------------------------------------------------------------- */
 
@@ -25,6 +26,7 @@ typedef enum GpuFamily {
     FAMILY_PRODUCT,
     FAMILY_CONVOLUTION, /* after PRODUCT */
     FAMILY_STOP,
+    FAMILY_FLOW,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -64,7 +66,8 @@ struct GpuKit {
     RunProduct   *products;
     RunAttention *attentions;
 };
-enum { RUN_WORK_AT = 256 }; /* bytes before the workspace of steps: the flag */
+/* Before the workspace of steps: the flag of asserts, the ticket of `rows`. */
+enum { RUN_WORK_AT = 256, RUN_TICKET_AT = 128 };
 /* The library is there, opened. */
 MUST_USE Status run_need_blas(GpuKit *kit, Diags *diags);
 MUST_USE Status run_need_cudnn(GpuKit *kit, Diags *diags);
@@ -93,11 +96,68 @@ static inline CuPtr run_at(RunRef ref, const RunCtx *ctx) {
 typedef Status RunStepFn(const void *params, const RunCtx *ctx);
 typedef struct RunStep {
     RunStepFn  *fn;
+    RunStepFn  *prepare; /* compiles, measures: what must not happen while capturing; NULL: none */
     const void *params;
     uint32_t    launch; /* row */
     uint32_t    nodes;  /* most that it launches */
     bool        stops;  /* an assert */
 } RunStep;
+
+/* Steps as a tree: lists of parts, some of which have lists inside. */
+typedef enum RunPartKind {
+    PART_STEPS,  /* steps [first, last) */
+    PART_STOP,   /* one step, an assert */
+    PART_BRANCH, /* the block that the predicate says */
+    PART_WHILE,  /* blocks: test, body */
+    PART_SCAN    /* block: body */
+} RunPartKind;
+typedef struct RunRow { /* an argument of a scan: where its rows are, and a place for some of them */
+    RunRef   at;
+    int64_t  step; /* bytes from row to row */
+    uint64_t bytes, place, place_step; /* place: in the memory of loops */
+    bool     in;                       /* read, else written */
+} RunRow;
+typedef struct RunScan {
+    uint32_t first_slot, rows_count; /* the slot of the index, then one a row */
+    RunRow  *rows;
+    int64_t  length, rounds; /* rounds of `unroll` steps in a loop; the rest stands after it */
+    uint32_t unroll;
+    bool     reverse, counts;     /* counts: the index is read */
+    uint64_t state, index, width; /* places; bytes that are copied at once */
+
+    const RunFunction *function; /* that moves rows */
+} RunScan;
+typedef struct RunParts {
+    struct RunPart *first, *last;
+    uint32_t        nodes;   /* about: of one pass */
+    bool            stops;   /* an assert inside */
+    bool            decides; /* some node has a condition */
+} RunParts;
+typedef struct RunPart {
+    RunPartKind     kind;
+    uint32_t        first, last;
+    RunRef          predicate;
+    int64_t         last_case; /* of a switch; -1: the predicate is a bool */
+    RunParts       *blocks;
+    uint32_t        blocks_count;
+    RunScan        *scan;
+    bool            stops;
+    struct RunPart *next;
+} RunPart;
+/* What runs: steps, and the order they run in. */
+typedef struct RunProgram {
+    const RunStep *steps;
+    RunParts       parts;
+    uint32_t       slots_count;
+    uint64_t       work_bytes;   /* of steps; then the memory of loops */
+    uint64_t       loops_bytes;
+    bool           flows, stops;
+
+    const RunFunction *test, *iota; /* if it flows */
+} RunProgram;
+static inline CuPtr run_place(const RunProgram *program, const GpuKit *kit, uint64_t place) {
+    return kit->work.base + RUN_WORK_AT + program->work_bytes + place;
+}
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
@@ -121,7 +181,15 @@ typedef struct RunBinder {
 /* Adds the steps of the launch. STATUS_UNSUPPORTED if there is no kernel for it. */
 typedef Status RunBindFn(RunBinder *b);
 
-void   run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
+/* Steps become a tree; firsts: by launch, the first step (one more at the end). */
+void run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program);
+/* Addresses of rows and indices as in the first step of every scan, for profiles. */
+void run_flow_slots(const RunProgram *program, const RunCtx *ctx, CuPtr *slots);
+/* The whole program as a graph (not finished). */
+MUST_USE Status run_graph_make(const RunProgram *program, const RunCtx *ctx, Arena *out,
+                               GpuGraph *graph, GpuPlanStats *stats);
+
+RunStep *run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
 RunRef run_work(RunBinder *b, uint64_t bytes); /* for this launch */
 #define RUN_PARAMS(b, T) ARENA_NEW((b)->arena, T)
 
@@ -142,6 +210,9 @@ void       run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref);
 #define RUN_REF(kernel, T, member, ref) run_kernel_ref((kernel), offsetof(T, member), (ref))
 void run_grid(RunKernel *kernel, int64_t threads); /* blocks of 256, for EACH */
 
+const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text);
+/* Of all addresses that an argument will have: or-ed together, with what may be added to them. */
+uint64_t              run_offsets(const RunBinder *b, const LaunchArg *arg);
 static inline RunRef  run_ref(const LaunchArg *arg) { return (RunRef){arg->slot, arg->offset}; }
 static inline int64_t run_elements(const LaunchArg *arg) {
     int64_t count = 1;
@@ -165,10 +236,6 @@ MUST_USE Status run_compile(GpuKit *kit, Diags *diags);
 
 /* --- walking strided memory ------------------------------------------------------------------- */
 
-typedef struct RunNd { /* as Nd in run_text.c; strides in elements of each side */
-    int32_t rank, pad;
-    int64_t dims[8], strides[3][8];
-} RunNd;
 /* Adds an axis inside those there are; merged with the last one where all sides allow it. */
 void run_nd_axis(RunNd *nd, int64_t size, int64_t s0, int64_t s1, int64_t s2);
 

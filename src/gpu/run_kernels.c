@@ -9,7 +9,7 @@ enum { THREADS = 256, BLOCKS_MAX = 132 * 64 };
 
 /* --- functions of the kit --------------------------------------------------------------------- */
 
-static const RunFunction *function_of(GpuKit *kit, GpuFamily family, String text) {
+const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         if (str_same(str_of(f->text), text)) return f;
     RunFunction *f = ARENA_NEW(kit->arena, RunFunction);
@@ -33,7 +33,8 @@ static String args_of(const RunFunction *f) {
     } rows[] = {{"copy<", "CopyArgs"},     {"iota<", "IotaArgs"},    {"gather<", "GatherArgs"},
                 {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"}, {"narrow<", "ScatterArgs"},
                 {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},    {"dot<", "DotArgs"},
-                {"conv<", "ConvArgs"},     {"stop<", "StopArgs"}};
+                {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},    {"test<", "TestArgs"},
+                {"rows<", "RowsArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(f->text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
@@ -110,12 +111,12 @@ RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *a
     RunKernel *k = RUN_PARAMS(b, RunKernel);
     void      *copy = arena_push(b->arena, args_bytes, 16);
     memcpy(copy, args, args_bytes);
-    *k = (RunKernel){.function = function_of(b->kit, family, text),
+    *k = (RunKernel){.function = run_function(b->kit, family, text),
                      .grid = {1, 1, 1},
                      .block = THREADS,
                      .args = copy,
                      .args_bytes = args_bytes};
-    run_step(b, kernel_run, k, 1);
+    (void)run_step(b, kernel_run, k, 1);
     return k;
 }
 void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
@@ -177,15 +178,17 @@ static int64_t nd_count(const RunNd *nd) {
     return count;
 }
 
-/* --- copies ----------------------------------------------------------------------------------- */
+uint64_t run_offsets(const RunBinder *b, const LaunchArg *arg) {
+    const Plan *plan = b->plan;
+    uint64_t    offsets = arg->offset;
+    while (plan->flows && arg->slot != RUN_SLOT_WORK && plan->slots.kind[arg->slot] == SLOT_ROW) {
+        arg = &plan->args.arg[plan->slots.index[arg->slot]];
+        offsets |= arg->offset | (uint64_t)arg->strides[0] * dtype_bytes((Dtype)arg->dtype);
+    }
+    return offsets;
+}
 
-typedef struct CopyArgs {
-    CuPtr   y, x, starts;
-    RunNd   nd;
-    int64_t count, start_step;
-    int32_t side, starts_count;
-    int64_t most[8], step[8];
-} CopyArgs;
+/* --- copies ----------------------------------------------------------------------------------- */
 
 /* y = x, of equal sizes; starts moves the place in y (side 0) or x (side 1), within whole. */
 static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const LaunchArg *starts,
@@ -193,8 +196,8 @@ static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     CopyArgs args = {.nd = nd_of(y, x), .side = side};
     int64_t  width = dtype_bytes((Dtype)x->dtype);
     if (run_elements(y) == 0) return;
-    for (; starts == NULL && can_double(width, y->offset | x->offset) && can_halve(&args.nd, true);
-         width *= 2)
+    uint64_t offsets = run_offsets(b, y) | run_offsets(b, x);
+    for (; starts == NULL && can_double(width, offsets) && can_halve(&args.nd, true); width *= 2)
         halve(&args.nd, true);
     if (starts != NULL) {
         args.start_step = starts->strides[0];
@@ -259,10 +262,6 @@ Status run_bind_dynamic_update(RunBinder *b) {
     return STATUS_OK;
 }
 
-typedef struct IotaArgs {
-    CuPtr   y;
-    int64_t count, inner, size, base, step;
-} IotaArgs;
 static Status add_iota(RunBinder *b, IotaArgs args) {
     const LaunchArg *y = &b->outs[0];
     if (!run_takes(y)) return STATUS_UNSUPPORTED;
@@ -349,7 +348,8 @@ Status run_bind_gather(RunBinder *b) {
         args.most[c] = x->dims[g.map[c]] - g.window[g.map[c]];
         args.step[c] = x->strides[g.map[c]];
     }
-    while (can_double(width, y->offset | x->offset) && can_halve(&args.slice, true) &&
+    while (can_double(width, run_offsets(b, y) | run_offsets(b, x)) &&
+           can_halve(&args.slice, true) &&
            can_halve(&args.rows, false)) {
         for (uint32_t c = 0; c < g.maps; c++) even &= args.step[c] % 2 == 0;
         if (!even) break;
@@ -590,13 +590,6 @@ Status run_bind_window(RunBinder *b) {
 
 /* --- asserts ---------------------------------------------------------------------------------- */
 
-typedef struct StopArgs {
-    CuPtr    flag, holds;
-    RunNd    nd;
-    int64_t  count;
-    uint64_t condition;
-    uint32_t launch, pad;
-} StopArgs;
 typedef struct StopStep {
     const RunFunction *alone, *conditional;
     RunRef             holds;
@@ -624,13 +617,13 @@ static Status stop_run(const void *params, const RunCtx *ctx) {
 Status run_bind_assert(RunBinder *b) {
     const LaunchArg *x = &b->args[0];
     StopStep        *step = RUN_PARAMS(b, StopStep);
+    String conditional = str_format(b->arena, "stop<%d>", (int)b->kit->gpu->info.conditions);
     if (x->dtype != DTYPE_BOOL) return STATUS_UNSUPPORTED;
-    *step = (StopStep){.alone = function_of(b->kit, FAMILY_STOP, STR("stop<false>")),
-                       .conditional = function_of(b->kit, FAMILY_STOP, STR("stop<true>")),
+    *step = (StopStep){.alone = run_function(b->kit, FAMILY_STOP, STR("stop<ALONE>")),
+                       .conditional = run_function(b->kit, FAMILY_STOP, conditional),
                        .holds = run_ref(x),
                        .args = {.nd = nd_of(x, x), .launch = b->launch}};
     step->args.count = nd_count(&step->args.nd);
-    run_step(b, stop_run, step, 1);
-    b->steps[b->steps_count - 1].stops = true;
+    run_step(b, stop_run, step, 1)->stops = true;
     return STATUS_OK;
 }

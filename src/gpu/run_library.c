@@ -186,19 +186,25 @@ typedef struct ProductStep {
     uint64_t    work_bytes;
 } ProductStep;
 
+static GpuMatmulArgs product_args(const ProductStep *step, const RunCtx *ctx) {
+    return (GpuMatmulArgs){.a = run_at(step->x, ctx),
+                           .b = run_at(step->y, ctx),
+                           .d = run_at(step->z, ctx),
+                           .workspace = run_at(step->work, ctx),
+                           .workspace_bytes = step->work_bytes};
+}
+static Status product_tune(const void *params, const RunCtx *ctx) {
+    const ProductStep *step = params;
+    GpuMatmulArgs      args = product_args(step, ctx);
+    if (!ctx->tune || step->product->plan.us != 0) return STATUS_OK;
+    return gpu_matmul_tune(&ctx->kit->blas, &step->product->plan, &args, ctx->stream, ctx->diags);
+}
 static Status product_run(const void *params, const RunCtx *ctx) {
     const ProductStep *step = params;
-    GpuMatmulPlan     *plan = &step->product->plan;
-    GpuMatmulArgs      args = {.a = run_at(step->x, ctx),
-                               .b = run_at(step->y, ctx),
-                               .d = run_at(step->z, ctx),
-                               .workspace = run_at(step->work, ctx),
-                               .workspace_bytes = step->work_bytes};
-    Status             status = STATUS_OK;
-    if (ctx->tune && plan->us == 0)
-        status = gpu_matmul_tune(&ctx->kit->blas, plan, &args, ctx->stream, ctx->diags);
+    GpuMatmulArgs      args = product_args(step, ctx);
+    Status             status = product_tune(params, ctx);
     if (status != STATUS_OK) return status;
-    return gpu_matmul_run(&ctx->kit->blas, plan, &args, ctx->stream, ctx->diags);
+    return gpu_matmul_run(&ctx->kit->blas, &step->product->plan, &args, ctx->stream, ctx->diags);
 }
 
 static Status find_product(RunBinder *b, const GpuMatmul *problem, RunProduct **out_product) {
@@ -294,7 +300,7 @@ Status run_bind_dot(RunBinder *b) {
         *sides[side] = in_order(b, &axes, side, false);
         *sides[side] = run_dense(b, sides[side]);
     }
-    problem.align = alignment(x.offset | y.offset | z->offset);
+    problem.align = alignment(run_offsets(b, &x) | run_offsets(b, &y) | run_offsets(b, z));
     ProductStep *step = RUN_PARAMS(b, ProductStep);
     *step = (ProductStep){.x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z)};
     Status status = find_product(b, &problem, &step->product);
@@ -303,7 +309,9 @@ Status run_bind_dot(RunBinder *b) {
     if (b->kit->options.tune && step->work_bytes < b->kit->blas.workspace_max)
         step->work_bytes = b->kit->blas.workspace_max;
     step->work = run_work(b, step->work_bytes);
-    run_step(b, product_run, step, 1);
+    RunStep *added = run_step(b, product_run, step, 1);
+    if (b->plan->slots.kind[plan_root_slot(b->plan, z->slot)] != SLOT_PARAMETER)
+        added->prepare = product_tune; /* it writes the result */
     b->stats.products++;
     return STATUS_OK;
 }
@@ -346,18 +354,18 @@ static Status attention_run(const void *params, const RunCtx *ctx) {
     return gpu_attention_run(&step->shared->plan, &args, ctx->stream, ctx->diags);
 }
 
-static bool cudnn_takes(const LaunchArg *arg) {
+static bool cudnn_takes(const RunBinder *b, const LaunchArg *arg) {
     uint32_t       last = arg->rank - 1u;
     const int64_t *s = arg->strides, *dims = arg->dims;
     bool           good = s[last] == 1 || dims[last] == 1;
     for (uint32_t i = 0; i < last; i++) good &= s[i] % 8 == 0 && (s[i] > 0 || dims[i] == 1);
     for (uint32_t i = 0; i + 3 < last; i++) good &= s[i] == s[i + 1] * dims[i + 1];
-    return good && arg->offset / dtype_bytes((Dtype)arg->dtype) % 8 == 0;
+    return good && run_offsets(b, arg) / dtype_bytes((Dtype)arg->dtype) % 8 == 0;
 }
 /* Strides of [..., heads, rows, width]; an operand that cuDNN cannot take becomes a dense copy. */
 static GpuHeads heads_of(RunBinder *b, LaunchArg *arg) {
     uint32_t last = arg->rank - 1u;
-    if (!cudnn_takes(arg)) *arg = run_dense(b, arg);
+    if (!cudnn_takes(b, arg)) *arg = run_dense(b, arg);
     const int64_t *s = arg->strides;
     return (GpuHeads){last >= 3 ? s[last - 3] : s[last - 2] * arg->dims[last - 2], s[last - 2],
                       s[last - 1]};
@@ -395,7 +403,7 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     for (uint32_t i = 0; i < count; i++) {
         arg[order[backward][i]] = b->args[i];
         if (b->args[i].rank < 2 + (order[backward][i] != LSE)) return STATUS_UNSUPPORTED;
-        if (i >= b->operands && order[backward][i] != LSE && !cudnn_takes(&b->args[i]))
+        if (i >= b->operands && order[backward][i] != LSE && !cudnn_takes(b, &b->args[i]))
             return STATUS_UNSUPPORTED;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -426,7 +434,7 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     for (uint32_t i = 0; i < count; i++) step->at[i] = run_ref(&arg[i]);
     if (p.lengths) step->lengths = run_work(b, (uint64_t)p.batch * 8);
     step->work = run_work(b, step->shared->plan.workspace_bytes);
-    run_step(b, attention_run, step, backward ? 4 : 1);
+    (void)run_step(b, attention_run, step, backward ? 4 : 1);
     b->stats.attentions++;
     return STATUS_OK;
 }

@@ -162,7 +162,7 @@ static Status bench_open(Bench *b, Arena *arena) {
     if (status == STATUS_OK) status = gpu_module_kernel(&b->module, "add", diags, &b->add);
     if (status == STATUS_OK)
         status = gpu_module_kernel(&b->module, "count_down", diags, &b->count_down);
-    if (status == STATUS_OK) status = gpu_module_kernel(&b->module, "test", diags, &b->test);
+    if (status == STATUS_OK) status = gpu_module_kernel(&b->module, "word", diags, &b->test);
     if (status == STATUS_OK) status = gpu_fill(b->stream, b->words, 0, 64, diags);
     return status;
 }
