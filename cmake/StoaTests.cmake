@@ -72,6 +72,7 @@ function(stoa_program_tests kind)
     get_filename_component(stem ${source} NAME_WE)
     string(REGEX REPLACE "^test_" "" stem ${stem})
     stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
+    target_compile_definitions(${kind}_${stem} PRIVATE STOA_SOURCE_DIR="${STOA_SOURCE_DIR}")
     if(kind STREQUAL gpu) # carried to a machine with a GPU: no more than they need
       stoa_link_all(gpu_${stem})
       target_link_options(gpu_${stem} PRIVATE -Wl,--as-needed)

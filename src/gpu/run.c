@@ -305,8 +305,7 @@ static uint32_t segment_end(const GpuPlan *gpu, uint32_t first) {
 
 static Status run_directly(GpuPlan *gpu, RunCtx *ctx) {
     Status status = STATUS_OK;
-    if (gpu->program.stops)
-        status = gpu_fill32(ctx->stream, gpu->kit->work.base, 0, 1, ctx->diags);
+    if (gpu->program.stops) status = gpu_fill32(ctx->stream, gpu->kit->work.base, 0, 1, ctx->diags);
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK;) {
         uint32_t end = segment_end(gpu, i), failed = 0;
         bool     stop = end < gpu->steps_count;
@@ -408,7 +407,7 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
     memcpy(own, slots, sizeof *own * gpu->program.slots_count);
     ctx.slots = own;
     run_flow_slots(&gpu->program, &ctx, own);
-    Status   status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
+    Status status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
     if (status == STATUS_OK) status = gpu_event_open(gpu->kit->gpu, true, diags, &events[1]);
     for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->program.steps[i].launch] = 0;
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK; i++) {

@@ -136,8 +136,8 @@ static void add_scan(Flow *f, RunParts *parts, uint32_t head) {
     RunPart        *part = add_part(f, parts, PART_SCAN);
     RunScan        *scan = part->scan = ARENA_NEW(f->b->arena, RunScan);
     *scan = (RunScan){.first_slot = l->first_slot[head], .reverse = attrs[ATTR_SCAN_reverse] != 0};
-    scan->length = length != 0 ? f->b->plan->dim_values[length]
-                               : launch_args(f->b->plan, head)[0].dims[0];
+    scan->length =
+        length != 0 ? f->b->plan->dim_values[length] : launch_args(f->b->plan, head)[0].dims[0];
     bind_rows(f, scan, head);
     part->blocks = ARENA_ARRAY(f->b->arena, RunParts, 1);
     part->blocks[0] = parts_of(f, head + 1, l->end[head] - 1);
@@ -146,7 +146,8 @@ static void add_scan(Flow *f, RunParts *parts, uint32_t head) {
     choose_rounds(f->b->kit, scan, &part->blocks[0]);
     scan->function = rows_function(f->b, scan->width);
     int64_t  written = scan->length - scan->rounds * scan->unroll;
-    uint32_t nodes = part->blocks[0].nodes * (scan->unroll * (scan->rounds > 0) + (uint32_t)written);
+    uint32_t nodes =
+        part->blocks[0].nodes * (scan->unroll * (scan->rounds > 0) + (uint32_t)written);
     parts->decides |= scan->rounds > 0 || part->blocks[0].decides;
     close_part(parts, part, nodes + (scan->rounds > 0 ? 6 : 1));
 }
@@ -219,17 +220,15 @@ static uint64_t place_parts(const RunParts *parts, uint64_t at) {
 
 void run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program) {
     Flow f = {b, firsts};
-    *out_program = (RunProgram){.steps = b->steps,
-                                .slots_count = b->plan->slots.table.count,
-                                .flows = b->plan->flows};
+    *out_program = (RunProgram){
+        .steps = b->steps, .slots_count = b->plan->slots.table.count, .flows = b->plan->flows};
     out_program->parts = parts_of(&f, 1, b->plan->launches.table.count);
     out_program->work_bytes = b->work_bytes;
     out_program->loops_bytes = place_parts(&out_program->parts, 0);
     out_program->stops = out_program->parts.stops;
     if (!b->plan->flows) return;
     out_program->test = run_function(
-        b->kit, FAMILY_FLOW,
-        str_format(b->arena, "test<%d>", (int)b->kit->gpu->info.conditions));
+        b->kit, FAMILY_FLOW, str_format(b->arena, "test<%d>", (int)b->kit->gpu->info.conditions));
     out_program->iota = run_function(b->kit, FAMILY_COPY, STR("iota<i64>"));
 }
 
@@ -241,8 +240,7 @@ static void first_rows(const RunProgram *program, const RunParts *parts, const R
             const RunRow  *row = &scan->rows[i];
             slots[scan->first_slot] = run_place(program, ctx->kit, scan->index);
             slots[scan->first_slot + 1 + i] =
-                scan->rounds > 0 ? run_place(program, ctx->kit, row->place)
-                                 : run_at(row->at, ctx);
+                scan->rounds > 0 ? run_place(program, ctx->kit, row->place) : run_at(row->at, ctx);
         }
         for (uint32_t i = 0; i < part->blocks_count; i++)
             first_rows(program, &part->blocks[i], ctx, slots);

@@ -13,9 +13,9 @@ typedef struct Placed { /* a step at these addresses */
     const CuPtr *slots;
 } Placed;
 typedef struct List {
-    GpuNode  *nodes;
-    Placed   *steps; /* not captured yet: since the last node */
-    uint32_t  count, max, steps_count, steps_max;
+    GpuNode *nodes;
+    Placed  *steps; /* not captured yet: since the last node */
+    uint32_t count, max, steps_count, steps_max;
 } List;
 typedef struct Run { /* steps that become a child graph */
     const Placed *steps;
@@ -48,8 +48,7 @@ static List *list_open(Maker *m) {
     return list;
 }
 static GpuNode *add_raw(Maker *m, List *list) {
-    list->nodes =
-        more(m->ctx->scratch, list->nodes, list->count, &list->max, sizeof *list->nodes);
+    list->nodes = more(m->ctx->scratch, list->nodes, list->count, &list->max, sizeof *list->nodes);
     list->nodes[list->count] = (GpuNode){.kind = GPU_NODE_CHILD};
     m->stats->nodes++;
     return &list->nodes[list->count++];
@@ -300,8 +299,7 @@ static Status emit_rounds(Maker *m, List *list, const RunPart *part, const CuPtr
         status = emit(m, body, part->blocks[0].first, step_slots(m, scan, slots, 0, u, true));
     add_rows(m, body, part, slots, false, condition);
     GpuNodes nodes = list_close(m, body);
-    add_conditional(m, list, GPU_NODE_WHILE, condition, &nodes, 1,
-                    part->stops ? 0 : scan->rounds);
+    add_conditional(m, list, GPU_NODE_WHILE, condition, &nodes, 1, part->stops ? 0 : scan->rounds);
     m->stats->loops++;
     return status;
 }

@@ -111,9 +111,10 @@ typedef enum RunPartKind {
     PART_WHILE,  /* blocks: test, body */
     PART_SCAN    /* block: body */
 } RunPartKind;
-typedef struct RunRow { /* an argument of a scan: where its rows are, and a place for some of them */
+typedef struct
+    RunRow { /* an argument of a scan: where its rows are, and a place for some of them */
     RunRef   at;
-    int64_t  step; /* bytes from row to row */
+    int64_t  step;                     /* bytes from row to row */
     uint64_t bytes, place, place_step; /* place: in the memory of loops */
     bool     in;                       /* read, else written */
 } RunRow;
@@ -149,7 +150,7 @@ typedef struct RunProgram {
     const RunStep *steps;
     RunParts       parts;
     uint32_t       slots_count;
-    uint64_t       work_bytes;   /* of steps; then the memory of loops */
+    uint64_t       work_bytes; /* of steps; then the memory of loops */
     uint64_t       loops_bytes;
     bool           flows, stops;
 
@@ -190,7 +191,7 @@ MUST_USE Status run_graph_make(const RunProgram *program, const RunCtx *ctx, Are
                                GpuGraph *graph, GpuPlanStats *stats);
 
 RunStep *run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
-RunRef run_work(RunBinder *b, uint64_t bytes); /* for this launch */
+RunRef   run_work(RunBinder *b, uint64_t bytes); /* for this launch */
 #define RUN_PARAMS(b, T) ARENA_NEW((b)->arena, T)
 
 /* One launch of a function, whose arguments are a struct with addresses put in when it runs. */

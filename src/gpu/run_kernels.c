@@ -349,8 +349,7 @@ Status run_bind_gather(RunBinder *b) {
         args.step[c] = x->strides[g.map[c]];
     }
     while (can_double(width, run_offsets(b, y) | run_offsets(b, x)) &&
-           can_halve(&args.slice, true) &&
-           can_halve(&args.rows, false)) {
+           can_halve(&args.slice, true) && can_halve(&args.rows, false)) {
         for (uint32_t c = 0; c < g.maps; c++) even &= args.step[c] % 2 == 0;
         if (!even) break;
         for (uint32_t c = 0; c < g.maps; c++) args.step[c] /= 2;

@@ -439,7 +439,7 @@ static const char flow[] =
     "    set_condition<conditions>(a.condition, more); }\n";
 
 /* ORDER GpuFamily. */
-const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_narrow,
-                                 lines, window, product, convolution, stop, flow};
+const char *const run_texts[] = {copy,    gather,      key,  scatter, scatter_narrow, lines, window,
+                                 product, convolution, stop, flow};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");

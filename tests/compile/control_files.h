@@ -1,4 +1,5 @@
-/* Programs of a file of golden runs (tests/run): their text, sizes and inputs as given there. */
+/* Programs of a file of golden runs (tests/run): their text, sizes and inputs as given there. The
+ * file becomes part of the test, which may be carried to another machine. */
 #ifndef STOA_TESTS_CONTROL_FILES_H
 #define STOA_TESTS_CONTROL_FILES_H
 
@@ -6,8 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arena/os.h"
 #include "arena/str.h"
+#include "tables/consts.h"
+#include "tables/tensor.h"
+
+#define FILE_EMBED(name, path)                                                                     \
+    extern const char file_##name[], file_##name##_end[];                                          \
+    __asm__(".section .rodata\nfile_" #name ": .incbin \"" STOA_SOURCE_DIR "/" path                \
+            "\"\nfile_" #name "_end: .byte 0\n.text\n")
+#define FILE_TEXT(name) ((String){file_##name, (size_t)(file_##name##_end - file_##name)})
 
 enum { FILE_PROGRAMS_MAX = 64, FILE_INPUTS_MAX = 8, FILE_NUMBERS_MAX = 32 };
 typedef struct FileInput {
@@ -51,13 +59,9 @@ static inline void file_read_line(FileProgram *program, String line) {
         program->size = strtoll(is + 1, NULL, 10);
     }
 }
-/* How many there are; strings lie in arena. */
-static inline uint32_t file_programs(Arena *arena, const char *path, FileProgram *out) {
-    OsMap    map;
+/* How many there are; they point into the text. */
+static inline uint32_t file_programs(String rest, FileProgram *out) {
     uint32_t count = 0, line_number = 0;
-    if (os_map(path, &map) != 0) return 0;
-    String rest = str_copy(arena, (String){(const char *)map.data, map.bytes});
-    os_unmap(&map);
     while (rest.count > 0) {
         const char *newline = memchr(rest.data, '\n', rest.count);
         size_t      bytes = newline != NULL ? (size_t)(newline - rest.data) : rest.count;
@@ -74,6 +78,18 @@ static inline uint32_t file_programs(Arena *arena, const char *path, FileProgram
         rest = (String){rest.data + bytes, rest.count - bytes};
     }
     return count;
+}
+/* Fills an input that the file has numbers for. */
+static inline bool file_fill(const FileProgram *program, String name, Tensor *x) {
+    for (uint32_t k = 0; k < program->inputs_count; k++) {
+        const FileInput *input = &program->inputs[k];
+        if (!str_same(name, input->name) || input->count == 0) continue;
+        for (int64_t i = 0; i < tensor_elements(x); i++)
+            (void)const_encode(x->dtype, input->numbers[i % input->count],
+                               (char *)x->data + i * (int64_t)dtype_bytes(x->dtype));
+        return true;
+    }
+    return false;
 }
 
 #endif

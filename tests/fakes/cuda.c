@@ -144,10 +144,10 @@ static CuNode  copy_node(const struct CUgraphNode_st *from) {
      *into = *from;
      into->args = malloc(from->args_bytes + 1);
      if (from->args_bytes > 0) memcpy(into->args, from->args, from->args_bytes);
-     into->children = calloc(from->children_count + 1, sizeof *into->children);
+    into->children = calloc(from->children_count + 1, sizeof *into->children);
      for (unsigned i = 0; i < from->children_count; i++)
         into->children[i] = copy_graph(from->children[i]);
-     return into;
+    return into;
 }
 static CuGraph copy_graph(const struct CUgraph_st *from) {
     CuGraph into = calloc(1, sizeof *into);
@@ -218,12 +218,12 @@ static void reset(void) {
     bytes_max = DEVICE_BYTES;
     bytes_used = 0;
 }
-static void     set_limit(size_t bytes) { bytes_max = bytes; }
-static void     set_fact(int attribute, int value) { facts[attribute] = value; }
-static void     set_version(int version) { driver_version = version; }
-static void     set_fused(FusedRun *run, void *context) {
-        fused_run = run;
-        fused_context = context;
+static void set_limit(size_t bytes) { bytes_max = bytes; }
+static void set_fact(int attribute, int value) { facts[attribute] = value; }
+static void set_version(int version) { driver_version = version; }
+static void set_fused(FusedRun *run, void *context) {
+    fused_run = run;
+    fused_context = context;
 }
 static unsigned count_live(void) { return live; }
 static unsigned count_calls(const char *call) { return name_of(call)->calls; }
@@ -738,13 +738,11 @@ CuResult cuGraphInstantiateWithParams(CuGraphExec *exec, CuGraph graph, CuInstan
     return 0;
 }
 /* The node of the instance that stands for a node of the graph it was made from. */
-static CuNode instance_of(CuGraphExec exec, CuNode node) {
-    return exec->graph->nodes[node->index];
-}
-CuResult cuGraphExecKernelNodeSetParams_v2(CuGraphExec exec, CuNode node,
-                                           const CuKernelNode *params) {
-    ENTER();
-    return set_kernel(instance_of(exec, node), params) ? 0 : ABI_CUDA_ERROR_INVALID_VALUE;
+static CuNode instance_of(CuGraphExec exec, CuNode node) { return exec->graph->nodes[node->index]; }
+CuResult      cuGraphExecKernelNodeSetParams_v2(CuGraphExec exec, CuNode node,
+                                                const CuKernelNode *params) {
+         ENTER();
+         return set_kernel(instance_of(exec, node), params) ? 0 : ABI_CUDA_ERROR_INVALID_VALUE;
 }
 CuResult cuGraphExecMemcpyNodeSetParams(CuGraphExec exec, CuNode node, const CuCopyNode *params,
                                         CuContext context) {

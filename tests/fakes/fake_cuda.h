@@ -12,7 +12,7 @@ typedef struct FakeCuda {
     void (*fail_any)(unsigned nth, int error);               /* the nth call that can fail */
     int (*failed)(void);                                     /* that call came */
     void (*fact)(int attribute, int value);                  /* a device attribute */
-    void (*version)(int version);        /* of the driver, 12030 is 12.3 */
+    void (*version)(int version);                            /* of the driver, 12030 is 12.3 */
     /* Runs fused kernels ("k<kernel>_<phase>_<n>"); those of operators it knows (kernels.h). */
     void (*fused)(void (*run)(void *context, const char *name, const void *args), void *context);
     unsigned (*live)(void);              /* objects and mappings that are open */

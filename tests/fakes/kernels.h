@@ -57,7 +57,8 @@ static void run_word(const void *args, CuFunction function) {
 /* --- of plans --------------------------------------------------------------------------------- */
 static int64_t walk(const RunNd *nd, int64_t i, int side) {
     int64_t offset = 0;
-    for (int k = nd->rank; k-- > 0; i /= nd->dims[k]) offset += i % nd->dims[k] * nd->strides[side][k];
+    for (int k = nd->rank; k-- > 0; i /= nd->dims[k])
+        offset += i % nd->dims[k] * nd->strides[side][k];
     return offset;
 }
 /* Of the word in a name: "copy_u32_". */
@@ -88,7 +89,9 @@ static void run_iota(const void *args, CuFunction function) {
         float   f32 = (float)number;
         double  f64 = (double)number;
         memcpy(at(a.y) + i * width,
-               !real ? (const void *)&number : width == 4 ? (const void *)&f32 : &f64,
+               !real        ? (const void *)&number
+               : width == 4 ? (const void *)&f32
+                            : &f64,
                (size_t)width);
     }
 }
@@ -146,9 +149,9 @@ static void run_fused(const void *args, CuFunction function) {
 static const struct {
     const char *begin;
     void (*run)(const void *args, CuFunction function);
-} families[] = {{"set", run_set},      {"add", run_add},   {"count_down", run_count_down},
-                {"word", run_word},    {"copy_", run_elements}, {"iota_", run_iota},
-                {"stop_", run_stop},   {"test_", run_test}, {"rows_", run_rows},
+} families[] = {{"set", run_set},    {"add", run_add},        {"count_down", run_count_down},
+                {"word", run_word},  {"copy_", run_elements}, {"iota_", run_iota},
+                {"stop_", run_stop}, {"test_", run_test},     {"rows_", run_rows},
                 {"k", run_fused}};
 enum { FUNCTIONS_MAX = 4096 };
 static struct CUfunc_st functions[FUNCTIONS_MAX];
