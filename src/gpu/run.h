@@ -63,14 +63,13 @@ typedef struct GpuPlanStats {
     uint32_t launches, products, attentions; /* of the plan: all, through cuBLASLt, through cuDNN */
     uint32_t nodes;                          /* kernels and copies that one run launches */
     uint32_t graphs;                         /* made so far */
-    uint32_t conditions, loops;              /* nodes of the last graph that have one; of these
-                                                WHILE nodes */
+    uint32_t conditions, loops;              /* nodes of the last graph with one; WHILE nodes */
     uint64_t workspace_bytes;                /* that this plan needs */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);
 /* Runs each launch alone on these slots between events: microseconds by launch row (out_us: as many
- * as the plan has rows). For profiles; takes the median of `rounds` after one run to warm up. Launches inside loops run on
- * their first rows. */
+ * as the plan has rows). For profiles; takes the median of `rounds` after one run to warm up. What
+ * is inside loops runs on their first rows. */
 MUST_USE Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream,
                                  uint32_t rounds, Diags *diags, double *out_us);
 

@@ -293,7 +293,7 @@ TEST(gpu_flow_of_gradients) {
     check_file(arena, "tests/run/control_grad.ir", FILE_TEXT(control_grad));
 }
 
-/* --- random programs, and loops that stop ------------------------------------------------------ */
+/* --- random programs, and loops that stop ----------------------------------------------------- */
 static int64_t setting(const char *name, int64_t otherwise) {
     const char *text = getenv(name);
     int64_t     number;
@@ -349,16 +349,15 @@ static void check_text(Arena *arena, const char *text, bool stops) {
     "  %nt = constant {value=i64 3}\n"
 #define LESS(of, than) "    %m = compare " of ", " than " {direction=lt}\n"
 TEST(gpu_flow_stops_at_asserts) {
-    check_text(
-        arena,
-        "graph f(%x: f64[3]) {\n" COUNTED "  %k, %y = while %n0, %x : i64, f64[3] (%i: i64, "
-        "%c: f64[3]) {\n" LESS(
-            "%i",
-            "%nt") "    return %m\n  } (%i: i64, %c: f64[3]) {\n"
-                   "    %j = add %i, %n1\n    %b = neg %c\n    %o = compare %i, %n1 {direction=lt}\n"
-                   "    assert %o {message=\"stop\"}\n    return %j, %b\n  }\n"
-                   "  %z = neg %y\n  return %z\n}\n",
-        true);
+    check_text(arena,
+               "graph f(%x: f64[3]) {\n" COUNTED "  %k, %y = while %n0, %x : i64, f64[3] (%i: i64, "
+               "%c: f64[3]) {\n" LESS(
+                   "%i", "%nt") "    return %m\n  } (%i: i64, %c: f64[3]) {\n"
+                                "    %j = add %i, %n1\n    %b = neg %c\n"
+                                "    %o = compare %i, %n1 {direction=lt}\n"
+                                "    assert %o {message=\"stop\"}\n    return %j, %b\n  }\n"
+                                "  %z = neg %y\n  return %z\n}\n",
+               true);
     check_text(
         arena,
         "graph f(%x: f64[3,2]) {\n" COUNTED
@@ -389,7 +388,7 @@ TEST(gpu_flow_stops_at_asserts) {
         false);
 }
 
-/* --- what graphs are made of ------------------------------------------------------------------- */
+/* --- what graphs are made of ------------------------------------------------------------------ */
 typedef struct Wanted {
     int         version;
     const char *text;

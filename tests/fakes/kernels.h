@@ -1,6 +1,6 @@
-/* The kernels that the stand-in driver runs: those of the runtime's tests, copies, numbers in a row,
- * asserts and control flow as gpu/run_text.c has them, and, by a function of the test, fused ones.
- * Included by cuda.c. */
+/* The kernels that the stand-in driver runs: those of the runtime's tests, copies, numbers in a
+ * row, asserts and control flow as gpu/run_text.c has them, and, by a function of the test, fused
+ * ones. Included by cuda.c. */
 #ifndef STOA_TESTS_FAKES_KERNELS_H
 #define STOA_TESTS_FAKES_KERNELS_H
 
