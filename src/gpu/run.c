@@ -180,6 +180,25 @@ static Status fused_run(const void *params, const RunCtx *ctx) {
     return status;
 }
 
+static void fused_text(RunBlock *block, const void *params) {
+    const FusedStep *step = params;
+    String          *addresses = ARENA_ARRAY(block->arena, String, step->args_count);
+    CuPtr           *aligns = ARENA_ARRAY(block->arena, CuPtr, step->args_count);
+    for (uint32_t i = 0; i < step->args_count; i++) {
+        addresses[i] = run_block_address(block, step->args[i]);
+        aligns[i] = run_block_align(block, step->args[i]);
+    }
+    GpuEmitCall call = {.kernel = step->kernel,
+                        .params = step->params,
+                        .aligns = aligns,
+                        .addresses = addresses,
+                        .work = step->works ? run_block_address(block, step->work) : STR("0"),
+                        .threads = block->threads,
+                        .number = block->calls++};
+    gpu_emit_call(step->module, &call, &block->kernels, &block->body, &block->shared_bytes,
+                  &block->static_bytes);
+}
+
 Status run_bind_fused(RunBinder *b) {
     const Loops *loops = b->plan->loops;
     KernelId     kernel = loops_of_op(loops, b->plan->launches.op[b->launch]);
@@ -202,7 +221,10 @@ Status run_bind_fused(RunBinder *b) {
     uint64_t work = gpu_emit_work_bytes(b->module, kernel, params);
     step->works = work > 0;
     if (step->works) step->work = run_work(b, work);
-    run_step(b, fused_run, step, step->launches_max)->prepare = fused_prepare;
+    RunStep *added = run_step(b, fused_run, step, step->launches_max);
+    added->prepare = fused_prepare;
+    added->text = fused_text;
+    added->elements = gpu_emit_elements(b->module, kernel, params);
     return STATUS_OK;
 }
 
@@ -264,7 +286,10 @@ Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *k
     if (status != STATUS_OK) return status;
     GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
     *gpu = (GpuPlan){.kit = kit, .arena = arena, .steps_count = b.steps_count, .stats = b.stats};
-    run_flow_bind(&b, firsts, &gpu->program);
+    status = run_flow_bind(&b, firsts, &gpu->program);
+    if (status != STATUS_OK) return status;
+    gpu->steps_count = b.steps_count;
+    gpu->stats.blocks = b.stats.blocks;
     gpu->slots = ARENA_ARRAY_ZERO(arena, CuPtr, gpu->program.slots_count);
     gpu->stats.workspace_bytes = gpu->program.work_bytes + gpu->program.loops_bytes;
     status = run_compile(kit, diags);
@@ -411,6 +436,7 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
     if (status == STATUS_OK) status = gpu_event_open(gpu->kit->gpu, true, diags, &events[1]);
     for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->program.steps[i].launch] = 0;
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK; i++) {
+        if (gpu->program.steps[i].absorbed) continue;
         status = profile_step(gpu, &ctx, i, rounds, events, times);
         out_us[gpu->program.steps[i].launch] += median(times, rounds);
     }

@@ -19,11 +19,18 @@
 void gpu_describe(Target *out_target, bool attention);
 
 typedef struct GpuKit GpuKit;
+/* How loops run. */
+typedef enum GpuLoops {
+    GPU_LOOPS_AUTO,  /* by cost: as one kernel of one block, or as nodes of a graph */
+    GPU_LOOPS_GRAPH, /* as nodes */
+    GPU_LOOPS_BLOCK  /* in one block wherever that is possible (tests) */
+} GpuLoops;
 typedef struct GpuKitOptions {
     GpuCache *cache; /* of machine code and measured choices; NULL: none. Outlives the kit */
     bool      tf32;  /* f32 products may round their operands to tf32: faster, 1e-3 */
     bool      tune;  /* the first run of a plan measures algorithms of its products, see gpu_run */
 
+    GpuLoops loops;
     uint32_t written_nodes; /* a scan of at most so many kernels in all is written out, longer ones
                                are loops; 0: 1024 */
 } GpuKitOptions;
@@ -64,6 +71,7 @@ typedef struct GpuPlanStats {
     uint32_t nodes;                          /* kernels and copies that one run launches */
     uint32_t graphs;                         /* made so far */
     uint32_t conditions, loops;              /* nodes of the last graph with one; WHILE nodes */
+    uint32_t blocks;                         /* loops that are one kernel */
     uint64_t workspace_bytes;                /* that this plan needs */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);

@@ -20,9 +20,9 @@ typedef struct Flow {
     const uint32_t *firsts;
 } Flow;
 
-static RunPart *add_part(Flow *f, RunParts *parts, RunPartKind kind) {
+static RunPart *add_part(Flow *f, RunParts *parts, RunPartKind kind, uint32_t launch) {
     RunPart *part = ARENA_NEW(f->b->arena, RunPart);
-    *part = (RunPart){.kind = kind, .last_case = -1};
+    *part = (RunPart){.kind = kind, .last_case = -1, .launch = launch};
     if (parts->last != NULL)
         parts->last->next = part;
     else
@@ -31,21 +31,14 @@ static RunPart *add_part(Flow *f, RunParts *parts, RunPartKind kind) {
 }
 static RunParts parts_of(Flow *f, uint32_t first, uint32_t last);
 
-/* What encloses it has asserts and conditions too. */
-static void close_part(RunParts *parts, RunPart *part, uint32_t nodes) {
-    for (uint32_t i = 0; i < part->blocks_count; i++) part->stops |= part->blocks[i].stops;
-    parts->stops |= part->stops;
-    parts->nodes += nodes;
-}
-
 /* --- branches and loops ----------------------------------------------------------------------- */
 static RunRef predicate_of(const Flow *f, uint32_t launch) {
     return run_ref(&launch_args(f->b->plan, launch)[0]);
 }
 static void add_branch(Flow *f, RunParts *parts, uint32_t head) {
     const Launches *l = &f->b->plan->launches;
-    uint32_t        end = l->end[head], at = head, nodes = 0;
-    RunPart        *part = add_part(f, parts, PART_BRANCH);
+    uint32_t        end = l->end[head], at = head;
+    RunPart        *part = add_part(f, parts, PART_BRANCH, head);
     const Code     *code = &f->b->plan->world->code;
     part->blocks = ARENA_ARRAY(f->b->arena, RunParts, code->ops.blocks_count[l->op[head].row]);
     part->predicate = predicate_of(f, head);
@@ -53,26 +46,21 @@ static void add_branch(Flow *f, RunParts *parts, uint32_t head) {
         bool     tests = l->flow[at] == FLOW_UNLESS && l->op[at].row == l->op[head].row;
         uint32_t first = at + tests, last = tests ? l->target[at] - 1 : end; /* without its JUMP */
         part->blocks[part->blocks_count++] = parts_of(f, first, last);
-        nodes += 2 + part->blocks[part->blocks_count - 1].nodes;
         at = tests ? l->target[at] : end;
         if (tests && at == end) part->blocks[part->blocks_count++] = (RunParts){0};
     }
     if (l->opcode[head] == OP_SWITCH) part->last_case = part->blocks_count - 1;
-    parts->decides = true;
-    close_part(parts, part, nodes);
 }
 static void add_while(Flow *f, RunParts *parts, uint32_t head) {
     const Launches *l = &f->b->plan->launches;
     uint32_t        unless = head + 1, end = l->end[head];
-    RunPart        *part = add_part(f, parts, PART_WHILE);
+    RunPart        *part = add_part(f, parts, PART_WHILE, head);
     while (l->flow[unless] != FLOW_UNLESS || l->op[unless].row != l->op[head].row) unless++;
     part->blocks = ARENA_ARRAY(f->b->arena, RunParts, 2);
     part->blocks[0] = parts_of(f, head + 1, unless);
     part->blocks[1] = parts_of(f, unless + 1, end - 1);
     part->blocks_count = 2;
     part->predicate = predicate_of(f, unless);
-    parts->decides = true;
-    close_part(parts, part, 5 + 2 * part->blocks[0].nodes + part->blocks[1].nodes);
 }
 
 /* --- scans ------------------------------------------------------------------------------------ */
@@ -133,7 +121,7 @@ static void add_scan(Flow *f, RunParts *parts, uint32_t head) {
     const Launches *l = &f->b->plan->launches;
     const uint64_t *attrs = launch_attrs(f->b->plan, head);
     uint64_t        length = attrs[ATTR_SCAN_length];
-    RunPart        *part = add_part(f, parts, PART_SCAN);
+    RunPart        *part = add_part(f, parts, PART_SCAN, head);
     RunScan        *scan = part->scan = ARENA_NEW(f->b->arena, RunScan);
     *scan = (RunScan){.first_slot = l->first_slot[head], .reverse = attrs[ATTR_SCAN_reverse] != 0};
     scan->length =
@@ -143,13 +131,7 @@ static void add_scan(Flow *f, RunParts *parts, uint32_t head) {
     part->blocks[0] = parts_of(f, head + 1, l->end[head] - 1);
     part->blocks_count = 1;
     scan->counts = reads_slot(f, head + 1, l->end[head] - 1, scan->first_slot);
-    choose_rounds(f->b->kit, scan, &part->blocks[0]);
     scan->function = rows_function(f->b, scan->width);
-    int64_t  written = scan->length - scan->rounds * scan->unroll;
-    uint32_t nodes =
-        part->blocks[0].nodes * (scan->unroll * (scan->rounds > 0) + (uint32_t)written);
-    parts->decides |= scan->rounds > 0 || part->blocks[0].decides;
-    close_part(parts, part, nodes + (scan->rounds > 0 ? 6 : 1));
 }
 
 /* --- the tree --------------------------------------------------------------------------------- */
@@ -157,19 +139,17 @@ static void add_steps(Flow *f, RunParts *parts, RunPart **open, uint32_t launch)
     uint32_t first = f->firsts[launch], last = f->firsts[launch + 1];
     if (first == last) return;
     if (f->b->steps[first].stops) {
-        RunPart *part = add_part(f, parts, PART_STOP);
-        *part = (RunPart){.kind = PART_STOP, .first = first, .last = last, .stops = true};
-        parts->decides = true;
-        close_part(parts, part, 2);
+        RunPart *part = add_part(f, parts, PART_STOP, launch);
+        part->first = first;
+        part->last = last;
         *open = NULL;
         return;
     }
     if (*open == NULL) {
-        *open = add_part(f, parts, PART_STEPS);
+        *open = add_part(f, parts, PART_STEPS, launch);
         (*open)->first = first;
     }
     (*open)->last = last;
-    for (uint32_t i = first; i < last; i++) parts->nodes += f->b->steps[i].nodes;
 }
 static RunParts parts_of(Flow *f, uint32_t first, uint32_t last) {
     const Launches *l = &f->b->plan->launches;
@@ -189,6 +169,41 @@ static RunParts parts_of(Flow *f, uint32_t first, uint32_t last) {
             add_scan(f, &parts, row);
     }
     return parts;
+}
+
+/* Sizes of the lists, and rounds of their scans. */
+static void measure(Flow *f, RunParts *parts) {
+    parts->nodes = 0;
+    parts->stops = parts->decides = false;
+    for (RunPart *part = parts->first; part != NULL; part = part->next) {
+        RunScan *scan = part->scan;
+        part->stops = part->kind == PART_STOP;
+        parts->decides |= part->kind != PART_STEPS && part->kind != PART_SCAN;
+        for (uint32_t i = part->first; i < part->last; i++) parts->nodes += f->b->steps[i].nodes;
+        for (uint32_t i = 0; i < part->blocks_count; i++) {
+            measure(f, &part->blocks[i]);
+            part->stops |= part->blocks[i].stops;
+            if (part->kind != PART_SCAN) parts->nodes += part->blocks[i].nodes + 3;
+        }
+        parts->stops |= part->stops;
+        if (part->kind != PART_SCAN) continue;
+        choose_rounds(f->b->kit, scan, &part->blocks[0]);
+        bool    loops = scan->rounds > 0;
+        int64_t written = scan->length - scan->rounds * scan->unroll;
+        parts->decides |= loops || part->blocks[0].decides;
+        parts->nodes += (loops ? scan->unroll * part->blocks[0].nodes + 5 : 0) + 1;
+        if (written > 0) parts->nodes += (uint32_t)written * part->blocks[0].nodes;
+    }
+}
+/* The outermost loops that one block does faster. */
+static Status try_blocks(Flow *f, RunParts *parts) {
+    Status status = STATUS_OK;
+    for (RunPart *part = parts->first; part != NULL && status == STATUS_OK; part = part->next) {
+        if (part->kind == PART_WHILE || part->kind == PART_SCAN) status = run_block_try(f->b, part);
+        for (uint32_t i = 0; i < part->blocks_count && status == STATUS_OK; i++)
+            status = try_blocks(f, &part->blocks[i]);
+    }
+    return status;
 }
 
 /* --- memory of loops -------------------------------------------------------------------------- */
@@ -218,18 +233,23 @@ static uint64_t place_parts(const RunParts *parts, uint64_t at) {
     return end;
 }
 
-void run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program) {
+Status run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program) {
     Flow f = {b, firsts};
-    *out_program = (RunProgram){
-        .steps = b->steps, .slots_count = b->plan->slots.table.count, .flows = b->plan->flows};
+    *out_program = (RunProgram){.slots_count = b->plan->slots.table.count, .flows = b->plan->flows};
     out_program->parts = parts_of(&f, 1, b->plan->launches.table.count);
+    measure(&f, &out_program->parts);
+    Status status = try_blocks(&f, &out_program->parts);
+    if (status != STATUS_OK) return status;
+    measure(&f, &out_program->parts);
+    out_program->steps = b->steps;
     out_program->work_bytes = b->work_bytes;
     out_program->loops_bytes = place_parts(&out_program->parts, 0);
     out_program->stops = out_program->parts.stops;
-    if (!b->plan->flows) return;
+    if (!b->plan->flows) return STATUS_OK;
     out_program->test = run_function(
         b->kit, FAMILY_FLOW, str_format(b->arena, "test<%d>", (int)b->kit->gpu->info.conditions));
     out_program->iota = run_function(b->kit, FAMILY_COPY, STR("iota<i64>"));
+    return STATUS_OK;
 }
 
 static void first_rows(const RunProgram *program, const RunParts *parts, const RunCtx *ctx,

@@ -27,6 +27,7 @@ typedef enum GpuFamily {
     FAMILY_CONVOLUTION, /* after PRODUCT */
     FAMILY_STOP,
     FAMILY_FLOW,
+    FAMILY_SMALL, /* after PRODUCT */
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -94,13 +95,19 @@ static inline CuPtr run_at(RunRef ref, const RunCtx *ctx) {
     return base + ref.offset;
 }
 typedef Status RunStepFn(const void *params, const RunCtx *ctx);
+/* Adds what a step does to the text of a block (run_block.c). */
+typedef struct RunBlock RunBlock;
+typedef void            RunTextFn(RunBlock *block, const void *params);
 typedef struct RunStep {
     RunStepFn  *fn;
     RunStepFn  *prepare; /* compiles, measures: what must not happen while capturing; NULL: none */
     const void *params;
-    uint32_t    launch; /* row */
-    uint32_t    nodes;  /* most that it launches */
-    bool        stops;  /* an assert */
+    uint32_t    launch;   /* row */
+    uint32_t    nodes;    /* most that it launches */
+    bool        stops;    /* an assert */
+    RunTextFn  *text;     /* NULL: it cannot be part of a block */
+    double      elements; /* that it visits */
+    bool        absorbed; /* part of a block, which is a step of its own */
 } RunStep;
 
 /* Steps as a tree: lists of parts, some of which have lists inside. */
@@ -142,6 +149,7 @@ typedef struct RunPart {
     RunParts       *blocks;
     uint32_t        blocks_count;
     RunScan        *scan;
+    uint32_t        launch; /* of the head */
     bool            stops;
     struct RunPart *next;
 } RunPart;
@@ -183,7 +191,34 @@ typedef struct RunBinder {
 typedef Status RunBindFn(RunBinder *b);
 
 /* Steps become a tree; firsts: by launch, the first step (one more at the end). */
-void run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program);
+MUST_USE Status run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program);
+/* --- loops in one block ----------------------------------------------------------------------- */
+
+struct RunBlock {
+    RunBinder *b;
+    Arena     *arena;           /* of strings; texts grow in arenas of their own */
+    Text       functions, body; /* functions: in namespace ops, then those of kernels */
+    Text       kernels;
+    uint32_t   threads, calls, addresses_count;
+    uint32_t   shared_bytes, static_bytes; /* of shared memory: at most at once; in all */
+    RunRef    *addresses;                  /* of the arguments: slots, with offset 0 */
+    uint8_t   *inside;                     /* by slot: a row or index of a scan of this block */
+    bool       families[FAMILY_COUNT];
+};
+/* An expression for an address, and what every value of it is a multiple of (as run_offsets). */
+String run_block_address(RunBlock *block, RunRef ref);
+CuPtr  run_block_align(const RunBlock *block, RunRef ref);
+/* A call of a function of run_texts: its arguments are words with addresses put in. */
+void run_block_call(RunBlock *block, GpuFamily family, const char *text, const void *args,
+                    uint32_t bytes, const RunRef *refs, const uint32_t *refs_at,
+                    uint32_t refs_count);
+/* Makes one step of a loop whose kernels are so small that one block does them faster than a graph
+ * launches them, if it is one. part: a WHILE or SCAN; becomes STEPS. */
+MUST_USE Status run_block_try(RunBinder *b, RunPart *part);
+/* About what a pass takes, in ns: as nodes of a graph. */
+double run_block_graph_ns(const RunStep *steps, const RunParts *parts);
+String run_args_of(const char *text); /* the struct that a template takes: "copy<u32>" */
+
 /* Addresses of rows and indices as in the first step of every scan, for profiles. */
 void run_flow_slots(const RunProgram *program, const RunCtx *ctx, CuPtr *slots);
 /* The whole program as a graph (not finished). */
@@ -200,8 +235,8 @@ typedef struct RunKernel {
     const RunFunction *function;
     uint32_t           grid[3], block;
     RunRef             refs[RUN_REFS_MAX];
-    uint32_t           refs_at[RUN_REFS_MAX]; /* bytes into args */
-    uint32_t           refs_count, args_bytes;
+    uint32_t           refs_at[RUN_REFS_MAX];        /* bytes into args */
+    uint32_t           refs_count, args_bytes, step; /* step: its number */
     const void        *args;
 } RunKernel;
 /* Adds the step; args is copied. template: "copy<%s>" filled in, static or in the arena. */
@@ -209,7 +244,7 @@ RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *a
                       uint32_t args_bytes);
 void       run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref);
 #define RUN_REF(kernel, T, member, ref) run_kernel_ref((kernel), offsetof(T, member), (ref))
-void run_grid(RunKernel *kernel, int64_t threads); /* blocks of 256, for EACH */
+void run_grid(RunBinder *b, RunKernel *kernel, int64_t threads); /* blocks of 256, for EACH */
 
 const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text);
 /* Of all addresses that an argument will have: or-ed together, with what may be added to them. */

@@ -26,17 +26,16 @@ const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
     return kit->functions = f;
 }
 
-/* The struct that the templates of a function take: by the first word of its text. */
-static String args_of(const RunFunction *f) {
+String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
     } rows[] = {{"copy<", "CopyArgs"},     {"iota<", "IotaArgs"},    {"gather<", "GatherArgs"},
                 {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"}, {"narrow<", "ScatterArgs"},
                 {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},    {"dot<", "DotArgs"},
                 {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},    {"test<", "TestArgs"},
-                {"rows<", "RowsArgs"}};
+                {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
-        if (strncmp(f->text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
+        if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
 }
 
@@ -55,7 +54,7 @@ static String module_text(Arena *out, const GpuKit *kit) {
         text_addf(&text,
                   "extern \"C\" __global__ void __launch_bounds__(256)\n"
                   "%s(const __grid_constant__ %.*s args) { %s(args); }\n",
-                  f->name, STR_ARGS(args_of(f)), f->text);
+                  f->name, STR_ARGS(run_args_of(f->text)), f->text);
     }
     return text_done(&text);
 }
@@ -106,6 +105,12 @@ static Status kernel_run(const void *params, const RunCtx *ctx) {
     return status;
 }
 
+/* Kernels that go over elements by EACH work in any grid. */
+static void kernel_text(RunBlock *block, const void *params) {
+    const RunKernel *k = params;
+    run_block_call(block, k->function->family, k->function->text, k->args, k->args_bytes, k->refs,
+                   k->refs_at, k->refs_count);
+}
 RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *args,
                       uint32_t args_bytes) {
     RunKernel *k = RUN_PARAMS(b, RunKernel);
@@ -116,7 +121,9 @@ RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *a
                      .block = THREADS,
                      .args = copy,
                      .args_bytes = args_bytes};
-    (void)run_step(b, kernel_run, k, 1);
+    k->step = b->steps_count;
+    RunStep *step = run_step(b, kernel_run, k, 1);
+    if (family == FAMILY_COPY || family == FAMILY_GATHER) step->text = kernel_text;
     return k;
 }
 void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
@@ -124,7 +131,8 @@ void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
     kernel->refs[kernel->refs_count] = ref;
     kernel->refs_at[kernel->refs_count++] = at;
 }
-void run_grid(RunKernel *kernel, int64_t threads) {
+void run_grid(RunBinder *b, RunKernel *kernel, int64_t threads) {
+    b->steps[kernel->step].elements = (double)threads;
     int64_t blocks = (threads + THREADS - 1) / THREADS;
     kernel->grid[0] = (uint32_t)(blocks < 1 ? 1 : blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX);
 }
@@ -213,7 +221,7 @@ static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     RUN_REF(k, CopyArgs, y, run_ref(y));
     RUN_REF(k, CopyArgs, x, run_ref(x));
     if (starts != NULL) RUN_REF(k, CopyArgs, starts, run_ref(starts));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
 }
 
 Status run_bind_copy(RunBinder *b) {
@@ -268,7 +276,7 @@ static Status add_iota(RunBinder *b, IotaArgs args) {
     args.count = run_elements(y);
     RunKernel *k = run_kernel(b, FAMILY_COPY, text_of(b, "iota", run_dtype(y)), &args, sizeof args);
     RUN_REF(k, IotaArgs, y, run_ref(y));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
     return STATUS_OK;
 }
 Status run_bind_iota(RunBinder *b) {
@@ -366,7 +374,7 @@ Status run_bind_gather(RunBinder *b) {
     RUN_REF(k, GatherArgs, y, run_ref(y));
     RUN_REF(k, GatherArgs, x, run_ref(x));
     RUN_REF(k, GatherArgs, indices, run_ref(indices));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
     return STATUS_OK;
 }
 
@@ -440,7 +448,7 @@ Status run_bind_scatter(RunBinder *b) {
         run_kernel(b, FAMILY_KEY, text_of(b, "key", run_dtype(indices)), &key, sizeof key);
     RUN_REF(k, KeyArgs, keys, keys);
     RUN_REF(k, KeyArgs, indices, run_ref(indices));
-    run_grid(k, key.count);
+    run_grid(b, k, key.count);
     bool wide = args.slice_count >= WIDE_MIN;
     k = run_kernel(b, wide ? FAMILY_SCATTER : FAMILY_SCATTER_NARROW,
                    str_format(b->arena, "%s<%s, %d>", wide ? "wide" : "narrow", run_dtype(y),
@@ -480,7 +488,7 @@ static RunKernel *add_lines(RunBinder *b, String text, const LineArgs *args, Run
     RunKernel *k = run_kernel(b, FAMILY_LINES, text, args, sizeof *args);
     RUN_REF(k, LineArgs, y, y);
     RUN_REF(k, LineArgs, x, x);
-    run_grid(k, args->count * args->n);
+    run_grid(b, k, args->count * args->n);
     return k;
 }
 
@@ -505,7 +513,7 @@ Status run_bind_cumulative(RunBinder *b) {
                                         (int)b->attrs[ATTR_CUMULATIVE_kind],
                                         b->attrs[ATTR_CUMULATIVE_reverse] ? "true" : "false"),
                              &args, run_ref(&b->outs[0]), run_ref(x));
-    run_grid(k, args.count * THREADS);
+    run_grid(b, k, args.count * THREADS);
     return STATUS_OK;
 }
 /* Places by comparing each element with all of its line: quadratic, but each on its own. */
@@ -583,7 +591,7 @@ Status run_bind_window(RunBinder *b) {
                               &args, sizeof args);
     RUN_REF(k, WindowArgs, y, run_ref(y));
     RUN_REF(k, WindowArgs, x, run_ref(x));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
     return STATUS_OK;
 }
 

@@ -60,7 +60,7 @@ static Status add_tiles(RunBinder *b, GpuFamily family, const char *name, const 
                    sizeof fold);
     RUN_REF(k, FoldArgs, y, run_ref(y));
     RUN_REF(k, FoldArgs, parts, parts);
-    run_grid(k, t->total);
+    run_grid(b, k, t->total);
     return STATUS_OK;
 }
 
@@ -184,6 +184,8 @@ typedef struct ProductStep {
     RunProduct *product;
     RunRef      x, y, z, work;
     uint64_t    work_bytes;
+    DotArgs     dot; /* the same without a library */
+    const char *dtype;
 } ProductStep;
 
 static GpuMatmulArgs product_args(const ProductStep *step, const RunCtx *ctx) {
@@ -207,6 +209,14 @@ static Status product_run(const void *params, const RunCtx *ctx) {
     return gpu_matmul_run(&ctx->kit->blas, &step->product->plan, &args, ctx->stream, ctx->diags);
 }
 
+static void product_text(RunBlock *block, const void *params) {
+    const ProductStep *step = params;
+    const RunRef       refs[] = {step->x, step->y, step->z};
+    const uint32_t     at[] = {offsetof(DotArgs, x), offsetof(DotArgs, y), offsetof(DotArgs, t.c)};
+    block->families[FAMILY_PRODUCT] = true;
+    run_block_call(block, FAMILY_SMALL, str_format(block->arena, "small<%s>", step->dtype).data,
+                   &step->dot, sizeof step->dot, refs, at, 3);
+}
 static Status find_product(RunBinder *b, const GpuMatmul *problem, RunProduct **out_product) {
     GpuKit       *kit = b->kit;
     GpuMatmulPlan plan;
@@ -302,7 +312,9 @@ Status run_bind_dot(RunBinder *b) {
     }
     problem.align = alignment(run_offsets(b, &x) | run_offsets(b, &y) | run_offsets(b, z));
     ProductStep *step = RUN_PARAMS(b, ProductStep);
-    *step = (ProductStep){.x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z)};
+    args.t.total = walk_count(&args.batch) * args.t.m * args.t.n;
+    *step = (ProductStep){
+        .x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z), .dot = args, .dtype = run_dtype(z)};
     Status status = find_product(b, &problem, &step->product);
     if (status != STATUS_OK) return status;
     step->work_bytes = step->product->plan.workspace_bytes;
@@ -310,6 +322,8 @@ Status run_bind_dot(RunBinder *b) {
         step->work_bytes = b->kit->blas.workspace_max;
     step->work = run_work(b, step->work_bytes);
     RunStep *added = run_step(b, product_run, step, 1);
+    added->text = product_text;
+    added->elements = (double)args.t.total * (double)args.t.k;
     if (b->plan->slots.kind[plan_root_slot(b->plan, z->slot)] != SLOT_PARAMETER)
         added->prepare = product_tune; /* it writes the result */
     b->stats.products++;

@@ -438,8 +438,21 @@ static const char flow[] =
     "    if (a.flag != 0 && *a.flag != 0) more = false;\n"
     "    set_condition<conditions>(a.condition, more); }\n";
 
+/* A product in one block: a warp an element where sums are long. */
+static const char small[] =
+    "template <class T> D void small(const DotArgs &a) {\n"
+    "    const Dot<T> d = {a};\n"
+    "    const int lanes = a.t.k >= 32 ? 32 : 1;\n"
+    "    for (i64 i = threadIdx.x / lanes; i < a.t.total; i += blockDim.x / lanes) {\n"
+    "        i64 rest = i, n = cut(rest, a.t.n), m = cut(rest, a.t.m);\n"
+    "        typename Sum<T>::type sum = 0;\n"
+    "        for (i64 k = threadIdx.x % lanes; k < a.t.k; k += lanes)\n"
+    "            sum += d.a(rest, m, k) * d.b(rest, k, n);\n"
+    "        for (int to = lanes / 2; to > 0; to /= 2) sum += __shfl_xor_sync(~0u, sum, to);\n"
+    "        if (threadIdx.x % lanes == 0) put((T *)a.t.c + i, sum); } }\n";
+
 /* ORDER GpuFamily. */
-const char *const run_texts[] = {copy,    gather,      key,  scatter, scatter_narrow, lines, window,
-                                 product, convolution, stop, flow};
+const char *const run_texts[] = {copy,   gather,  key,         scatter, scatter_narrow, lines,
+                                 window, product, convolution, stop,    flow,           small};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");

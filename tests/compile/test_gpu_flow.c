@@ -79,20 +79,22 @@ static bool fake_told(Fake *f, Status status) {
     printf("\n%.*s", STR_ARGS(text));
     return false;
 }
-static bool fake_open(Fake *f, int version) {
+static bool fake_open(Fake *f, int version, bool compiles) {
     *f = (Fake){.rows = arena_open("fake", 0, 0), .scratch = arena_open("fake kernels", 0, 0)};
     diags_open(&f->diags, NULL);
-    f->libs = gpu_libs_open(f->rows, str_of(FOLDERS));
+    (void)setenv("STOA_CUDA_PATH", STOA_FAKES "/driver", 1); /* and where NVRTC is */
+    f->libs = gpu_libs_open(f->rows, compiles ? STR("") : str_of(FOLDERS));
     if (!fake_told(f, gpu_libs_need(f->libs, GPU_LIBRARY_NVRTC, &f->diags))) return false;
     void *handle = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW);
     f->fake = handle != NULL ? dlsym(handle, FAKE_CUDA_SYMBOL) : NULL;
     if (f->fake == NULL) return false;
     f->fake->reset();
     f->fake->version(version);
+    f->fake->limit(8 << 20); /* reserved memory is poisoned, which takes time */
     f->fake->fused(run_fused, f);
     return fake_told(f, gpu_open(f->rows, f->libs, 0, &f->diags, &f->gpu)) &&
            fake_told(f, gpu_stream_open(f->gpu, &f->diags, &f->stream)) &&
-           fake_told(f, gpu_arena_open(f->gpu, "test", 0, 48 << 20, &f->diags, &f->memory));
+           fake_told(f, gpu_arena_open(f->gpu, "test", 0, 4 << 20, &f->diags, &f->memory));
 }
 static void fake_close(Fake *f) {
     gpu_arena_close(&f->memory);
@@ -107,8 +109,10 @@ static void fake_close(Fake *f) {
 
 /* --- a program on it -------------------------------------------------------------------------- */
 typedef struct Options {
+    GpuLoops loops;
     uint32_t written_nodes;
     bool     stops; /* an assert fails */
+    bool     binds; /* only: with the real compiler */
 } Options;
 typedef struct Result { /* what there is to ask afterwards */
     GpuPlanStats stats;
@@ -129,7 +133,7 @@ typedef struct Bound {
 static bool bind(Bound *b, const Options *options) {
     Fake         *f = b->f;
     Diags        *diags = &b->world->diags;
-    GpuKitOptions kit = {.written_nodes = options->written_nodes};
+    GpuKitOptions kit = {.written_nodes = options->written_nodes, .loops = options->loops};
     ShapeRoots    roots = {.all = true};
     b->plan = plan_open(b->world, &b->runner->loops, (GraphId){1});
     const ShapeProgram *shapes =
@@ -208,18 +212,18 @@ static bool run(Bound *b, const Options *options, Result *out_ran) {
             return check_fail(b->c, "asserts:", STR("the wrong launch"));
         if (!options->stops && !compare(b)) return false;
     }
-    out_ran->stats = gpu_plan_stats(b->gpu);
     return true;
 }
 /* c: with the plain form compiled, and its inputs. */
 static bool check_device(Check *c, int version, const Options *options, Result *out_ran) {
     Fake f;
-    bool good = EXPECT(fake_open(&f, version));
+    bool good = EXPECT(fake_open(&f, version, options->binds));
     gpu_describe(&c->threads, false);
     good = good && check_compile(c, FORM_THREADS);
     Bound b = {
         .f = &f, .c = c, .runner = &c->runners[FORM_THREADS], .world = c->worlds[FORM_THREADS]};
-    good = good && bind(&b, options) && run(&b, options, out_ran);
+    good = good && bind(&b, options) && (options->binds || run(&b, options, out_ran));
+    if (good) out_ran->stats = gpu_plan_stats(b.gpu);
     gpu_plan_close(b.gpu);
     gpu_emit_unload(b.module);
     plan_close(b.plan);
@@ -242,7 +246,8 @@ static bool check_ways(Check *c, bool stops) {
         for (uint32_t loops = 0; loops < 2 && good; loops++) {
             ArenaMark mark = arena_mark(c->arena);
             Result    ran;
-            good = check_device(c, versions[i], &(Options){loops, stops}, &ran);
+            good = check_device(c, versions[i], &(Options){GPU_LOOPS_GRAPH, loops, stops, false},
+                                &ran);
             if (!good) printf("\n  driver %d, %s:", versions[i], loops ? "loops" : "written out");
             if (good) arena_release(c->arena, mark);
         }
@@ -422,7 +427,7 @@ TEST(gpu_flow_makes_one_graph) {
         Result    ran = {0};
         check_begin(&c, arena, str_of(wanted[i].text));
         bool good = check_compile(&c, FORM_PLAIN) && check_expect(&c, none) &&
-                    check_device(&c, wanted[i].version, &(Options){0}, &ran);
+                    check_device(&c, wanted[i].version, &(Options){.loops = GPU_LOOPS_GRAPH}, &ran);
         if (!EXPECT(good)) check_print(&c, none);
         EXPECT_EQ(ran.stats.conditions, wanted[i].conditions);
         EXPECT_EQ(ran.stats.loops, wanted[i].loops);
@@ -431,4 +436,48 @@ TEST(gpu_flow_makes_one_graph) {
         check_close(&c);
         arena_release(arena, mark);
     }
+}
+
+/* --- loops in one block ----------------------------------------------------------------------- */
+static bool has_compiler(Arena *arena) {
+    Diags    diags;
+    GpuLibs *libs = gpu_libs_open(arena, STR(""));
+    diags_open(&diags, NULL);
+    bool has = gpu_libs_need(libs, GPU_LIBRARY_NVRTC, &diags) == STATUS_OK;
+    gpu_libs_close(libs);
+    diags_close(&diags);
+    return has;
+}
+static bool check_block(Check *c, uint32_t *blocks) {
+    static const CheckSize sizes[] = {{"B", 3}, {"C", 2}, {"D", 7}, {"N", 5}, {"M", 4}, {NULL, 0}};
+    Result                 result = {0};
+    bool                   good =
+        check_compile(c, FORM_PLAIN) && check_inputs(c, sizes) &&
+        check_device(c, 13000, &(Options){.loops = GPU_LOOPS_BLOCK, .binds = true}, &result);
+    *blocks += result.stats.blocks;
+    if (!good && strstr(c->problem, "GPU_NO_KERNEL") != NULL) good = true; /* see above */
+    if (!EXPECT(good)) check_print(c, sizes);
+    check_close(c);
+    return good;
+}
+/* The text of loops compiles; what they compute, tests/gpu shows. */
+TEST(gpu_flow_loops_in_one_block_compile) {
+    FileProgram programs[FILE_PROGRAMS_MAX];
+    uint32_t    count = file_programs(FILE_TEXT(control), programs), blocks = 0;
+    if (!has_compiler(arena)) SKIP("there is no NVRTC");
+    for (uint32_t i = 0; i < count; i++) {
+        Check c;
+        if (has_product(programs[i].text) ||
+            memmem(programs[i].text.data, programs[i].text.count, "compact", 7) != NULL)
+            continue;
+        check_begin(&c, arena, programs[i].text);
+        (void)check_block(&c, &blocks);
+    }
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        Check c;
+        check_begin(&c, arena, random_control(arena, seed));
+        if (!has_product(c.text)) (void)check_block(&c, &blocks);
+    }
+    EXPECT(blocks >= 10);
+    printf(" (%u loops)", blocks);
 }

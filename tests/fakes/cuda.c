@@ -560,7 +560,8 @@ CuResult cuEventElapsedTime(float *ms, CuEvent begin, CuEvent end) {
 
 CuResult cuModuleLoadData(CuModule *module, const void *image) {
     ENTER();
-    if (strcmp(image, FAKE_IMAGE) != 0) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (strcmp(image, FAKE_IMAGE) != 0 && memcmp(image, "\177ELF", 4) != 0)
+        return ABI_CUDA_ERROR_INVALID_VALUE;
     *module = calloc(1, sizeof **module);
     live++;
     return 0;

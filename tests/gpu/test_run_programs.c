@@ -31,7 +31,8 @@ typedef struct Case {
     bool        stops;    /* an assert must fail */
 
     const FileProgram *file;          /* inputs from there */
-    uint32_t           written_nodes; /* as GpuKitOptions */
+    GpuLoops           loops;         /* as GpuKitOptions */
+    uint32_t           written_nodes; /* likewise */
     bool               by_host;       /* conditions */
 } Case;
 typedef struct Subject {
@@ -295,10 +296,13 @@ static bool check(Device *d, Arena *arena, World *world, const Case *given) {
     if (c->gpu != NULL) {
         GpuPlanStats stats = gpu_plan_stats(c->gpu);
         EXPECT(!ok || stats.graphs == (c->plan->flows ? 2 : 1)); /* one for each place */
-        printf(" (%u launches, %u nodes, %u loops, %u products, %u attentions, %.2f of the "
-               "tolerance)",
-               stats.launches, stats.nodes, stats.loops, stats.products, stats.attentions,
-               c->worst);
+        if (given->file == NULL && given->loops == GPU_LOOPS_AUTO)
+            printf(" (%u launches, %u nodes, %u loops, %u products, %u attentions, %.2f of the "
+                   "tolerance)",
+                   stats.launches, stats.nodes, stats.loops, stats.products, stats.attentions,
+                   c->worst);
+        else
+            printf(" %u/%u/%u", stats.nodes, stats.loops, stats.blocks);
     }
     gpu_plan_close(c->gpu);
     gpu_emit_unload(c->module);
@@ -497,14 +501,15 @@ TEST(gpu_step_of_lenet_float64) { check_model(arena, false, STOA_F64, STOA_SGD, 
 
 /* --- control flow ----------------------------------------------------------------------------- */
 
-/* By the device and by the host, scans written out and as loops. */
+/* By the device and by the host, scans written out and as loops; loops in one block. */
 static void check_flow(Arena *arena, String text, Case given) {
-    for (uint32_t way = 0; way < 4; way++) {
+    for (uint32_t way = 0; way < 5; way++) {
         ArenaMark mark = arena_mark(arena);
         char     *copy = arena_push_zero(arena, text.count + 1, 1);
         memcpy(copy, text.data, text.count);
         given.by_host = way & 1;
-        given.written_nodes = way >> 1;
+        given.written_nodes = way >> 1 & 1;
+        given.loops = way < 4 ? GPU_LOOPS_GRAPH : GPU_LOOPS_BLOCK;
         check_text(arena, copy, &given);
         arena_release(arena, mark);
     }
