@@ -438,17 +438,23 @@ static const char flow[] =
     "    if (a.flag != 0 && *a.flag != 0) more = false;\n"
     "    set_condition<conditions>(a.condition, more); }\n";
 
-/* A product in one block: a warp an element where sums are long. */
+/* A product in one block: few threads an element, so that all have one. */
 static const char small[] =
     "template <class T> D void small(const DotArgs &a) {\n"
-    "    const Dot<T> d = {a};\n"
-    "    const int lanes = a.t.k >= 32 ? 32 : 1;\n"
+    "    const int lanes = a.t.k < 8 ? 1 : a.t.total * 8 >= blockDim.x ? 8 : 32;\n"
+    "    const u32 first = threadIdx.x & 31 & ~(lanes - 1);\n"
+    "    const u32 mask = lanes == 32 ? ~0u : ((1u << lanes) - 1) << first;\n"
     "    for (i64 i = threadIdx.x / lanes; i < a.t.total; i += blockDim.x / lanes) {\n"
     "        i64 rest = i, n = cut(rest, a.t.n), m = cut(rest, a.t.m);\n"
+    "        At batch = walk(a.batch, rest);\n"
+    "        const T *x = (const T *)a.x + batch.at[0] + walk(a.m, m).at[0];\n"
+    "        const T *y = (const T *)a.y + batch.at[1] + walk(a.n, n).at[1];\n"
     "        typename Sum<T>::type sum = 0;\n"
-    "        for (i64 k = threadIdx.x % lanes; k < a.t.k; k += lanes)\n"
-    "            sum += d.a(rest, m, k) * d.b(rest, k, n);\n"
-    "        for (int to = lanes / 2; to > 0; to /= 2) sum += __shfl_xor_sync(~0u, sum, to);\n"
+    "#pragma unroll 8\n"
+    "        for (i64 k = threadIdx.x % lanes; k < a.t.k; k += lanes) {\n"
+    "            At at = walk(a.k, k);\n"
+    "            sum += get(x[at.at[0]]) * get(y[at.at[1]]); }\n"
+    "        for (int to = lanes / 2; to > 0; to /= 2) sum += __shfl_xor_sync(mask, sum, to);\n"
     "        if (threadIdx.x % lanes == 0) put((T *)a.t.c + i, sum); } }\n";
 
 /* ORDER GpuFamily. */

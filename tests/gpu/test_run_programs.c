@@ -281,7 +281,10 @@ static bool check(Device *d, Arena *arena, World *world, const Case *given) {
     Subject      *c = ARENA_NEW(arena, Subject);
     GpuCache      cache = gpu_cache_open(arena, STR(""));
     Target        target;
-    GpuKitOptions options = {.cache = &cache, .tune = true, .written_nodes = given->written_nodes};
+    GpuKitOptions options = {.cache = &cache,
+                             .tune = true,
+                             .loops = given->loops,
+                             .written_nodes = given->written_nodes};
     uint64_t      used = d->memory.used;
     *c = (Subject){.d = d, .arena = arena, .given = given, .graph = {1}};
     c->plain = world_clone(world);
