@@ -133,9 +133,9 @@ static void put_scan(RunBlock *w, const RunPart *part) {
 static void put_predicate(RunBlock *w, const RunPart *part) {
     const char *at = run_block_address(w, part->predicate).data;
     if (part->last_case < 0)
-        text_addf(&w->body, "const bool p = *(const volatile bool *)%s;\n__syncthreads();\n", at);
+        text_addf(&w->body, "const bool p = *(const bool *)%s;\n__syncthreads();\n", at);
     else
-        text_addf(&w->body, "const i64 p = *(const volatile i64 *)%s;\n__syncthreads();\n", at);
+        text_addf(&w->body, "const i64 p = *(const i64 *)%s;\n__syncthreads();\n", at);
 }
 static void put_branch(RunBlock *w, const RunPart *part) {
     text_add(&w->body, STR("{\n"));

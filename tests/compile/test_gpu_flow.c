@@ -9,6 +9,7 @@
 
 #include "control_files.h"
 #include "cpu/interp_loops.h"
+#include "gpu/doctor.h"
 #include "gpu/run.h"
 #include "random_control.h"
 #include "tables/shape_program.h"
@@ -84,7 +85,8 @@ static bool fake_open(Fake *f, int version, bool compiles) {
     diags_open(&f->diags, NULL);
     (void)setenv("STOA_CUDA_PATH", STOA_FAKES "/driver", 1); /* and where NVRTC is */
     f->libs = gpu_libs_open(f->rows, compiles ? STR("") : str_of(FOLDERS));
-    if (!fake_told(f, gpu_libs_need(f->libs, GPU_LIBRARY_NVRTC, &f->diags))) return false;
+    if (!compiles && !fake_told(f, gpu_libs_need(f->libs, GPU_LIBRARY_NVRTC, &f->diags)))
+        return false;
     void *handle = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW);
     f->fake = handle != NULL ? dlsym(handle, FAKE_CUDA_SYMBOL) : NULL;
     if (f->fake == NULL) return false;
@@ -435,6 +437,23 @@ TEST(gpu_flow_makes_one_graph) {
         EXPECT_EQ(ran.stats.graphs, 2); /* one for each place */
         check_close(&c);
         arena_release(arena, mark);
+    }
+}
+
+/* Who decides is told by `stoa doctor`. */
+TEST(gpu_flow_is_told_by_doctor) {
+    static const char *const by[] = {"by the device", "by the device", "by the host"};
+    for (size_t i = 0; i < LENGTH(versions); i++) {
+        Fake       f;
+        GpuFinding findings[GPU_FINDINGS_MAX];
+        bool       told = false;
+        if (!EXPECT(fake_open(&f, versions[i], true))) return;
+        uint32_t count = gpu_findings(arena, findings); /* finds the stand-in too */
+        for (uint32_t k = 0; k < count; k++)
+            told |= memmem(findings[k].value.data, findings[k].value.count, by[i], strlen(by[i])) !=
+                    NULL;
+        EXPECT(told);
+        fake_close(&f);
     }
 }
 
