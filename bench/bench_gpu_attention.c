@@ -353,11 +353,10 @@ int main(int argc, char **argv) {
         return status;
     gpu_bench_must(&b, gpu_cudnn_open(b.gpu, &b.cache, &b.diags, &cudnn), "cuDNN");
     const GpuBinding *binding = &b.libs->bindings[GPU_LIBRARY_CUDNN];
-    printf("# cuDNN %s, %s\n", gpu_version_text(b.arena, binding->version).data,
-           binding->path.data);
+    gpu_bench_note(&b, "# cuDNN %s, %s\n", gpu_version_text(b.arena, binding->version).data,
+                   binding->path.data);
     measure(&b, &cudnn, "gpt2", b.bench.smoke ? 2 : 32, 12, 12, 1024, 64);
     if (!b.bench.smoke) measure(&b, &cudnn, "grouped", 4, 32, 8, 4096, 128);
     gpu_cudnn_close(&cudnn);
-    gpu_bench_close(&b);
-    return 0;
+    return gpu_bench_close(&b);
 }

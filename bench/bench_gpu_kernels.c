@@ -77,6 +77,14 @@ static const Program programs[] = {
      "graph f(%x: bf16[N,4096]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
     {"column sum 32768x768 bf16", 32768,
      "graph f(%x: bf16[N,768]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
+    {"column sum 32768x2304 bf16", 32768,
+     "graph f(%x: bf16[N,2304]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
+    {"residual layer_norm backward 32768x768", 32768,
+     "graph f(%x: f32[N,768], %w: f32[768], %b: f32[768], %dy: bf16[N,768], %r: f32[N,768]) {\n"
+     "  %z = layer_norm %x, %w, %b\n  %y = convert %z {dtype=bf16}\n" GRADIENT
+     "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  %s = add %dx, %r\n"
+     "  %n = convert %s {dtype=bf16}\n  %e = reduce %n {kind=sum, axes=[0]}\n"
+     "  return %s, %n, %dw, %db, %e\n}\n"},
     {"sum of squares 124M f32", 124000000,
      "graph f(%x: f32[N]) {\n  %s = square %x\n  %y = reduce %s {kind=sum, axes=[0]}\n"
      "  return %y\n}\n"},
@@ -88,6 +96,27 @@ static const Program programs[] = {
      "  %q, %n, %w = adamw %p, %g, %m, %v, %r, %t {decay=0.1}\n  return %q, %n, %w\n}\n"},
     {NULL, 0, NULL},
 };
+
+/* Rows that are no multiple of anything, larger than the second-level cache together. %1$lld: the
+ * columns. */
+static const struct {
+    const char *name, *text;
+} odd_forms[] = {
+    {"softmax", "graph f(%%x: bf16[N,%1$lld]) {\n  %%y = softmax %%x {axis=1}\n  return %%y\n}\n"},
+    {"rms_norm", "graph f(%%x: bf16[N,%1$lld], %%w: bf16[%1$lld]) {\n"
+                 "  %%y = rms_norm %%x, %%w\n  return %%y\n}\n"},
+    {"softmax backward", "graph f(%%x: bf16[N,%1$lld], %%dy: bf16[N,%1$lld]) {\n"
+                         "  %%y = softmax %%x {axis=1}\n  %%t = mul %%y, %%dy\n"
+                         "  %%q = reduce %%t {kind=sum, axes=[0,1]}\n  %%dx = gradient %%q, %%x\n"
+                         "  return %%dx\n}\n"},
+    {"rms_norm backward",
+     "graph f(%%x: bf16[N,%1$lld], %%w: bf16[%1$lld], %%dy: bf16[N,%1$lld]) {\n"
+     "  %%y = rms_norm %%x, %%w\n  %%t = mul %%y, %%dy\n"
+     "  %%q = reduce %%t {kind=sum, axes=[0,1]}\n  %%dx, %%dw = gradient %%q, %%x, %%w\n"
+     "  return %%dx, %%dw\n}\n"},
+};
+static const int64_t odd_sizes[][2] = {{1000003, 33},  {65537, 1000}, {1000, 50257},
+                                       {1000, 131072}, {7, 131072},   {1, 131072}};
 
 typedef struct Compiled {
     GpuBench      *b;
@@ -209,9 +238,10 @@ static void tell_launches(Compiled *c) {
         gpu_bench_must(b, gpu_event_record(b->end, b->stream, &b->diags), "event");
         gpu_bench_must(b, gpu_event_sync(b->end, &b->diags), "event");
         gpu_bench_must(b, gpu_event_ms(b->start, b->end, &b->diags, &ms), "event");
-        printf("#   %s: %u x %u threads, %u registers, %u B local, %u B shared: %.1f us\n",
-               l->kernel.name, l->grid[0], l->block[0], l->kernel.registers, l->kernel.local_bytes,
-               l->shared_bytes, (double)ms * 1e3 / RUNS);
+        gpu_bench_note(b,
+                       "#   %s: %u x %u threads, %u registers, %u B local, %u B shared: %.1f us\n",
+                       l->kernel.name, l->grid[0], l->block[0], l->kernel.registers,
+                       l->kernel.local_bytes, l->shared_bytes, (double)ms * 1e3 / RUNS);
     }
 }
 
@@ -260,6 +290,14 @@ int main(int argc, char **argv) {
     int                      status = 0;
     if (!gpu_bench_open(&b, "gpu_kernels", sources, argc, argv, &status)) return status;
     for (const Program *program = programs; program->name != NULL; program++) measure(&b, program);
-    gpu_bench_close(&b);
-    return bench_close(&b.bench, 0);
+    for (size_t i = 0; i < LENGTH(odd_forms) * LENGTH(odd_sizes); i++) {
+        const int64_t *size = odd_sizes[i % LENGTH(odd_sizes)];
+        size_t         form = i / LENGTH(odd_sizes);
+        long long      columns = (long long)size[1];
+        String         name = str_format(b.arena, "odd %s %lldx%lld", odd_forms[form].name,
+                                         (long long)size[0], columns);
+        String         text = str_format(b.arena, odd_forms[form].text, columns);
+        measure(&b, &(Program){name.data, size[0], text.data});
+    }
+    return gpu_bench_close(&b);
 }

@@ -106,16 +106,22 @@ static const Case cases[] = {
     {"qkv forward, bias", 0, 2304, 768, false, false, BIAS, BF16},
     {"qkv d_input", 0, 768, 2304, false, true, 0, BF16},
     {"qkv d_weight, d_bias", 768, 2304, 0, true, false, SUM_B, BF16},
+    {"qkv d_weight across, d_bias", 2304, 768, 0, true, false, GPU_EPILOGUE_SUM_A, BF16},
+    {"qkv d_weight across", 2304, 768, 0, true, false, 0, BF16},
     {"proj forward, bias", 0, 768, 768, false, false, BIAS, BF16},
     {"proj d_input", 0, 768, 768, false, true, 0, BF16},
     {"proj d_weight, d_bias", 768, 768, 0, true, false, SUM_B, BF16},
     {"fc forward, bias gelu aux", 0, 3072, 768, false, false, GELU, BF16},
+    {"fc forward", 0, 3072, 768, false, true, 0, BF16},
+    {"fc forward across, bias", 0, 3072, 768, false, true, BIAS, BF16},
+    {"fc forward across, bias gelu aux", 0, 3072, 768, false, true, GELU, BF16},
     {"fc forward, bias", 0, 3072, 768, false, false, BIAS, BF16},
     {"fc d_input", 0, 768, 3072, false, true, 0, BF16},
     {"fc d_weight", 768, 3072, 0, true, false, 0, BF16},
     {"fc d_weight, d_bias", 768, 3072, 0, true, false, SUM_B, BF16},
     {"fc2 forward, bias", 0, 768, 3072, false, false, BIAS, BF16},
     {"fc2 d_input, dgelu d_bias", 0, 3072, 768, false, true, DGELU, BF16},
+    {"fc2 d_input, dgelu", 0, 3072, 768, false, true, GPU_EPILOGUE_DGELU, BF16},
     {"fc2 d_input", 0, 3072, 768, false, true, 0, BF16},
     {"fc2 d_weight, d_bias", 3072, 768, 0, true, false, SUM_B, BF16},
     {"head forward", 0, 50304, 768, false, true, 0, BF16},
@@ -217,7 +223,7 @@ static void measure(GpuBench *b, GpuBlas *blas, const Case *c, uint64_t tokens) 
     gpu_bench_must(b, gpu_fill(b->stream, r.args.d, 0xFF, d_bytes, &b->diags), "poison");
     Status status = gpu_matmul_plan(blas, &p, &b->diags, &r.plan);
     if (status == STATUS_UNSUPPORTED)
-        printf("%s: cuBLASLt has no algorithm\n", c->name);
+        gpu_bench_note(b, "%s: cuBLASLt has no algorithm\n", c->name);
     else
         gpu_bench_must(b, status, c->name);
     diags_clear(&b->diags);
@@ -243,11 +249,10 @@ int main(int argc, char **argv) {
                         &status))
         return status;
     gpu_bench_must(&b, gpu_blas_open(b.gpu, NULL, &b.diags, &blas), "cuBLASLt");
-    printf("# cuBLASLt %s\n",
-           gpu_version_text(b.arena, b.libs->bindings[GPU_LIBRARY_BLASLT].version).data);
+    gpu_bench_note(&b, "# cuBLASLt %s\n",
+                   gpu_version_text(b.arena, b.libs->bindings[GPU_LIBRARY_BLASLT].version).data);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         measure(&b, &blas, &cases[i], b.bench.smoke ? 256 : 32768);
     gpu_blas_close(&blas);
-    gpu_bench_close(&b);
-    return 0;
+    return gpu_bench_close(&b);
 }

@@ -313,6 +313,5 @@ int main(int argc, char **argv) {
     bench_memory(&b);
     bench_copies(&b);
     bench_compile(&b);
-    gpu_bench_close(&b);
-    return 0;
+    return gpu_bench_close(&b);
 }

@@ -2,7 +2,7 @@
  * floating-point operations a second, and the launches that take most of it.
  *
  * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, with
- * products in bf16 (systems/narrow.c) and, apart from that, in tf32. What the step computes is
+ * products in bf16 (systems/narrow.c) and, apart from that, in tf32; then GPT-2 1.5B. What the step computes is
  * checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of the
  * vocabulary and the gradient have a norm. Times of single launches are those of each alone, so
  * they add up to more than the step. */
@@ -17,6 +17,7 @@
 #include "models/gpt.h"
 #include "systems/runner.h"
 #include "tables/bind.h"
+#include "text/profile.h"
 
 enum { SLOWEST = 32, INPUTS = 8 };
 
@@ -104,56 +105,25 @@ static double output(Step *s, const char *name) {
     return (double)NAN;
 }
 
-static String describe(Step *s, uint32_t row) {
-    const Launches  *launches = &s->plan->launches;
-    const LaunchArg *args = launch_args(s->plan, row);
-    Text             text = text_begin(s->b->arena);
-    text_addf(&text, "%-14s", op_infos[launches->opcode[row]].name);
-    for (uint32_t k = 0; k < launches->args_count[row] && k < 9; k++) {
-        text_addf(&text, "%s%s[", k == launches->operands[row] ? " -> " : " ",
-                  dtype_infos[args[k].dtype].name);
-        for (uint32_t d = 0; d < args[k].rank; d++)
-            text_addf(&text, "%s%lld", d ? "," : "", (long long)args[k].dims[d]);
-        text_add(&text, STR("]"));
-    }
-    return text_done(&text);
-}
-/* Launches that look alike are told together, by the time that they take together. */
+/* Each launch alone. */
 static void tell_slowest(Step *s) {
-    uint32_t  rows = s->plan->launches.table.count, kinds = 0;
-    double   *us = ARENA_ARRAY_ZERO(s->b->arena, double, rows), all = 0;
-    double   *sums = ARENA_ARRAY_ZERO(s->b->arena, double, rows);
-    uint32_t *counts = ARENA_ARRAY_ZERO(s->b->arena, uint32_t, rows);
-    String   *names = ARENA_ARRAY(s->b->arena, String, rows);
+    uint32_t     rows = s->plan->launches.table.count;
+    double      *us = ARENA_ARRAY_ZERO(s->b->arena, double, rows);
+    ProfilePeaks peaks = {.gb_s = (double)s->b->gpu->info.bandwidth * 1e-9};
+    for (int dtype = 0; dtype < DTYPE_COUNT; dtype++)
+        peaks.gflop_s[dtype] = gpu_peak_gflop_s(&s->b->gpu->info, (Dtype)dtype, true);
     gpu_bench_must(s->b, gpu_plan_profile(s->gpu, s->slots, s->b->stream, 5, &s->b->diags, us),
                    "the profile");
-    for (uint32_t row = 1; row < rows; row++) {
-        String   name = describe(s, row);
-        uint32_t kind = 0;
-        while (kind < kinds && !str_same(names[kind], name)) kind++;
-        if (kind == kinds) names[kinds++] = name;
-        sums[kind] += us[row];
-        counts[kind]++;
-        all += us[row];
-    }
-    printf("# launches alone, us: all, how many, each (together %.0f)\n", all);
-    for (int i = 0; i < SLOWEST; i++) {
-        uint32_t most = 0;
-        for (uint32_t kind = 0; kind < kinds; kind++)
-            if (sums[kind] > sums[most]) most = kind;
-        if (kinds == 0 || sums[most] == 0) return;
-        printf("# %9.1f %4u %8.1f  %.*s\n", sums[most], counts[most], sums[most] / counts[most],
-               STR_ARGS(names[most]));
-        sums[most] = 0;
-    }
+    gpu_bench_note(s->b, "each launch alone; %s",
+                   text_profile(s->b->arena, s->plan, us, &peaks, SLOWEST).data);
 }
 
 /* One training step in an arithmetic: narrow, or f32 with products in tf32. */
-static void measure(GpuBench *b, const GptConfig *config, int64_t rows, Dtype narrow) {
+static void measure(GpuBench *b, const char *name, const GptConfig *config, int64_t rows,
+                    Dtype narrow) {
     Step         s = {.b = b, .vocab = config->vocab, .narrow = narrow};
     StoaContext *context = NULL;
     StoaProgram *program = NULL;
-    const char  *name = narrow == DTYPE_NIL ? "GPT step, tf32" : "GPT step, bf16";
     must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
     must(&s, stoa_program_create(context, &program) == STOA_OK, "a program");
     must(&s, model_gpt_build(program, config) == STOA_OK, "the model");
@@ -161,7 +131,8 @@ static void measure(GpuBench *b, const GptConfig *config, int64_t rows, Dtype na
     fill(&s);
     gpu_bench_must(b, run(&s, b->stream, &b->diags), "the first step");
     double loss = output(&s, "loss"), norm = output(&s, "norm"), wanted = log(config->vocab);
-    printf("# loss %.4f (log of the vocabulary %.4f), gradient norm %.4f\n", loss, wanted, norm);
+    gpu_bench_note(b, "# loss %.4f (log of the vocabulary %.4f), gradient norm %.4f\n", loss,
+                   wanted, norm);
     must(&s, fabs(loss - wanted) < 0.5 && norm > 0 && norm < 1e6, "the loss of random weights");
     double tokens = (double)(rows * config->context);
     double parameters = (double)model_gpt_parameters(config);
@@ -171,7 +142,8 @@ static void measure(GpuBench *b, const GptConfig *config, int64_t rows, Dtype na
     GpuPlanStats stats = gpu_plan_stats(s.gpu);
     bench_tell_number(&b->bench, "tokens", (uint64_t)tokens, tokens / timed.median_us * 1e6,
                       "tokens/s", 0);
-    printf(
+    gpu_bench_note(
+        b,
         "# %u launches, %u nodes, %u products, %u attentions, %.1f MB workspace, %.2f GB arena\n",
         stats.launches, stats.nodes, stats.products, stats.attentions,
         (double)stats.workspace_bytes / 1e6, (double)s.plan->arena_bytes / 1e9);
@@ -199,13 +171,20 @@ int main(int argc, char **argv) {
         config.layers = config.heads = 12;
         config.width = 768;
     }
-    static const Dtype       narrow[] = {DTYPE_BF16, DTYPE_NIL};
-    static const char *const names[] = {"GPT step, bf16", "GPT step, tf32"};
-    for (size_t i = 0; i < LENGTH(narrow); i++) {
-        uint64_t used = b.memory.used;
-        if (bench_wants(&b.bench, names[i])) measure(&b, &config, rows, narrow[i]);
+    static const struct {
+        const char *name;
+        Dtype       narrow;
+        bool        large;
+    } cases[] = {{"GPT step, bf16", DTYPE_BF16, false},
+                 {"GPT step, tf32", DTYPE_NIL, false},
+                 {"GPT 1.5B step", DTYPE_BF16, true}};
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        uint64_t  used = b.memory.used;
+        GptConfig model = config;
+        if (!bench_wants(&b.bench, cases[i].name) || (cases[i].large && b.bench.smoke)) continue;
+        if (cases[i].large) model.layers = 48, model.heads = 25, model.width = 1600;
+        measure(&b, cases[i].name, &model, rows, cases[i].narrow);
         gpu_release(&b.memory, used);
     }
-    gpu_bench_close(&b);
-    return 0;
+    return gpu_bench_close(&b);
 }

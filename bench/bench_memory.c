@@ -12,7 +12,6 @@
 #include "api/session.h"
 #include "bench/bench.h"
 #include "bench/trainee.h"
-#include "systems/recompute_inner.h"
 
 enum { VOCAB = 2048, BATCH = 8, LENGTH = 128, ROUNDS = 12 };
 
@@ -28,7 +27,7 @@ static Memory memory_of(const Trainee *t) {
     const Runner      *runner = &session->runner;
     memory.arena = entry->plan->arena_bytes;
     for (uint32_t launch = 1; launch < entry->plan->launches.table.count; launch++)
-        memory.flops += recompute_flops(entry->plan, launch);
+        memory.flops += launch_flops(entry->plan, launch);
     for (uint32_t i = 0; i < runner->runs_count; i++)
         if (runner->runs[i].kind == SYSTEM_recompute)
             memory.choosing_ms += (double)(runner->runs[i].end_ns - runner->runs[i].begin_ns) / 1e6;

@@ -2,6 +2,7 @@
 #include "bench/gpu_bench.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -86,13 +87,13 @@ bool gpu_bench_open(GpuBench *b, const char *suite, const char *const *sources, 
     b->libs = gpu_libs_open(b->arena, STR(""));
     if (gpu_open(b->arena, b->libs, 0, &b->diags, &b->gpu) != STATUS_OK) {
         String text = text_diags(b->arena, NULL, &b->diags);
-        printf("skipped: %.*s", (int)text.count, text.data);
+        gpu_bench_note(b, "skipped: %.*s", (int)text.count, text.data);
         *out_exit = 77;
         return false;
     }
     const GpuInfo *info = &b->gpu->info;
-    printf("# %s, %s, %u multiprocessors, driver %s, seed %u\n", info->name, info->arch,
-           info->multiprocessors, gpu_version_text(b->arena, info->driver).data, b->seed);
+    gpu_bench_note(b, "# %s, %s, %u multiprocessors, driver %s, seed %u\n", info->name, info->arch,
+                   info->multiprocessors, gpu_version_text(b->arena, info->driver).data, b->seed);
     b->cache = gpu_cache_open(b->arena, STR(""));
     gpu_bench_must(b, workers_open(b->arena, 0, false, &b->workers), "workers");
     gpu_bench_must(b, gpu_stream_open(b->gpu, &b->diags, &b->stream), "stream");
@@ -105,7 +106,14 @@ bool gpu_bench_open(GpuBench *b, const char *suite, const char *const *sources, 
     return true;
 }
 
-void gpu_bench_close(GpuBench *b) {
+void gpu_bench_note(const GpuBench *b, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    (void)vfprintf(b->bench.json ? stderr : stdout, format, args);
+    va_end(args);
+}
+
+int gpu_bench_close(GpuBench *b) {
     gpu_module_close(&b->module);
     gpu_arena_close(&b->memory);
     gpu_event_close(&b->start);
@@ -114,6 +122,7 @@ void gpu_bench_close(GpuBench *b) {
     gpu_close(b->gpu);
     gpu_libs_close(b->libs);
     workers_close(b->workers);
+    return bench_close(&b->bench, 0);
 }
 
 CuPtr gpu_bench_take(GpuBench *b, uint64_t bytes) {

@@ -32,7 +32,10 @@ typedef struct GpuBench {
  * sources: further kernels of the benchmark, NULL at the end. */
 bool gpu_bench_open(GpuBench *b, const char *suite, const char *const *sources, int argc,
                     char **argv, int *out_exit);
-void gpu_bench_close(GpuBench *b);
+/* Tells what changed, if that was asked for, and gives the exit status of the program. */
+int gpu_bench_close(GpuBench *b);
+/* A line beside the results: on stderr when those are JSON. */
+void gpu_bench_note(const GpuBench *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Ends the program with the diagnostics unless status is STATUS_OK. */
 void gpu_bench_must(GpuBench *b, Status status, const char *what);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/stoa_cli.h"
@@ -65,7 +66,32 @@ static void find_suites(Suites *suites) {
 static void print_suites(const Suites *suites, FILE *file) {
     fprintf(file, "suites:");
     for (int i = 0; i < suites->count; i++) fprintf(file, " %s", suites->sorted[i]);
-    fputc('\n', file);
+    fprintf(file, "\ngpu: all that begin with gpu_, in turn\n");
+}
+
+/* All suites of a family in turn: 0 if each ends with 0, else the first other status. */
+static int run_family(Cli *cli, const Suites *suites, const char *family, char **words) {
+    char   program[CLI_PATH_BYTES + 80];
+    size_t length = strlen(family);
+    int    code = CLI_OK;
+    for (int i = 0; i < suites->count; i++) {
+        const char *name = suites->sorted[i];
+        int         status = 0;
+        if (strncmp(name, family, length) != 0 || name[length] != '_') continue;
+        snprintf(program, sizeof program, "%s/bench_%s", suites->folder, name);
+        words[0] = program;
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            execv(program, words);
+            _exit(127);
+        }
+        if (child < 0 || waitpid(child, &status, 0) < 0)
+            return cli_failed(cli, "cannot run %s: %s", program, strerror(errno));
+        int ended = WIFEXITED(status) ? WEXITSTATUS(status) : CLI_FAILED;
+        if (code == CLI_OK) code = ended;
+    }
+    return code;
 }
 
 int bench_command(Cli *cli, int count, char **words) {
@@ -87,6 +113,7 @@ int bench_command(Cli *cli, int count, char **words) {
         execv(program, words);
         return cli_failed(cli, "cannot run %s: %s", program, strerror(errno));
     }
+    if (strcmp(words[0], "gpu") == 0) return run_family(cli, &suites, "gpu", words);
     const char *near = cli_suggest(words[0], (const char *const *)suites.sorted);
     print_suites(&suites, stderr);
     return near ? cli_usage(cli, "no suite '%s'; did you mean '%s'?", words[0], near)

@@ -144,11 +144,14 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->overwrite = stoa_config_bool(config, "overwrite", false);
     settings->json = stoa_config_bool(config, "json", false);
     settings->quiet = stoa_config_bool(config, "quiet", false);
+    settings->profile = stoa_config_bool(config, "profile", false);
     (void)stoa_config_text(config, "config", NULL);
-    static const char *const computes[] = {"as-written", "bf16", NULL};
+    static const char *const computes[] = {"as-written", "bf16", "f16", NULL};
+    static const StoaDtype   dtypes[] = {STOA_NONE, STOA_BF16, STOA_F16};
     settings->device = stoa_config_text(config, "device", "cpu");
-    settings->compute =
-        stoa_config_choice(config, "compute", computes, 0) == 1 ? STOA_BF16 : STOA_NONE;
+    settings->compute = dtypes[stoa_config_choice(config, "compute", computes, 0)];
+    settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(
+        config, "loss_scale", 0, 1 << 24, settings->compute == STOA_F16 ? 1 << 16 : 0);
     settings->memory_budget = stoa_config_bytes(config, "memory_budget", 0);
     if (settings->memory_budget != 0) { /* hints say what it is judged by */
         settings->gpt.likely_batch = settings->text.batch;
@@ -176,8 +179,8 @@ StoaStatus settings_build(const Settings *settings, StoaProgram *program) {
 /* --- the text to keep ------------------------------------------------------------------------- */
 
 static bool is_of_one_call(const char *line) {
-    static const char *const keys[] = {"resume", "out",    "overwrite", "json",
-                                       "quiet",  "config", "trace",     "lanes"};
+    static const char *const keys[] = {"resume", "out",   "overwrite", "json",   "quiet",
+                                       "config", "trace", "lanes",     "profile"};
     size_t                   length = strcspn(line, " =");
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strlen(keys[i]) == length && strncmp(keys[i], line, length) == 0) return true;

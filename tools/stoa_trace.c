@@ -15,7 +15,7 @@ const CliOption trace_options[] = {
     {NULL, NULL, NULL, NULL},
 };
 
-enum { NAME_BYTES = 96, SLOTS = 1 << 14, LINE_BYTES = 4096 };
+enum { NAME_BYTES = 96, SLOTS = 1 << 14, LINE_BYTES = 4096, STREAMS = 256, GAP_MAX_US = 50 };
 
 typedef struct Row {
     char     name[NAME_BYTES], kind[24];
@@ -31,6 +31,9 @@ typedef struct Summary {
     double   step_microseconds, launch_microseconds, system_microseconds;
     uint64_t launches, lanes; /* lanes: bits */
     double   peak_bytes;
+    uint64_t kernels, gaps; /* of a GPU; gaps: between kernels of a stream, shorter than a step */
+    double   kernel_microseconds, copy_microseconds, gap_microseconds;
+    double   last_end[STREAMS]; /* by lane */
 } Summary;
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -78,6 +81,28 @@ static Row *row_of(Summary *summary, const char *name, const char *kind) {
     return NULL;
 }
 
+/* Kernels of a stream come in order of their start. A longer gap waits for the host. */
+static void add_kernel(Summary *summary, double start, double duration, double lane) {
+    summary->kernels++;
+    summary->kernel_microseconds += duration;
+    if (!(lane >= 0 && lane < STREAMS)) return;
+    double *last = &summary->last_end[(unsigned)lane], gap = start - *last;
+    if (*last > 0 && gap < GAP_MAX_US) {
+        summary->gaps++;
+        summary->gap_microseconds += gap > 0 ? gap : 0;
+    }
+    if (start + duration > *last) *last = start + duration;
+}
+
+/* "dot_general %y | sm90_gemm": the operator, or that and its result, or the kernel if there is no
+ * operator. */
+static void shorten(char *name, bool by_name) {
+    char *bar = strstr(name, " | ");
+    if (bar == NULL) return;
+    *bar = 0;
+    if (!by_name) name[strcspn(name, " ")] = 0;
+}
+
 static void add_span(Summary *summary, const char *line) {
     char   name[NAME_BYTES], kind[24];
     double duration = number_of(line, "dur"), lane = number_of(line, "tid");
@@ -95,7 +120,12 @@ static void add_span(Summary *summary, const char *line) {
         if (lane >= 0 && lane < 64) summary->lanes |= (uint64_t)1 << (unsigned)lane;
         if (!summary->by_name) name[strcspn(name, " ")] = 0;
     }
-    Row *row = row_of(summary, name, kind);
+    bool kernel = strcmp(kind, "kernel") == 0;
+    bool moves = strcmp(kind, "copy") == 0 || strcmp(kind, "fill") == 0;
+    if (kernel) add_kernel(summary, number_of(line, "ts"), duration, lane);
+    if (moves) summary->copy_microseconds += duration;
+    if (kernel || moves) shorten(name, summary->by_name);
+    Row *row = row_of(summary, name, moves ? "kernel" : kind); /* one table for both */
     if (row == NULL) return;
     row->calls++;
     row->microseconds += duration;
@@ -155,6 +185,17 @@ static unsigned lanes_of(const Summary *summary) {
     return lanes;
 }
 
+static void print_device(const Summary *summary, uint32_t top) {
+    double all = summary->kernel_microseconds + summary->copy_microseconds;
+    printf("\nGPU: %llu kernels, busy %.1f %% of the steps", (unsigned long long)summary->kernels,
+           summary->step_microseconds > 0 ? 100 * all / summary->step_microseconds : 0);
+    if (summary->gaps > 0)
+        printf(", %.2f us between kernels", summary->gap_microseconds / (double)summary->gaps);
+    printf("\n          ms   share     calls     us each  %s, or the kernel of none\n",
+           summary->by_name ? "operator and result" : "operator");
+    print_rows(summary, "kernel", all, top);
+}
+
 static void print_summary(const Summary *summary, const char *path, uint32_t top) {
     printf("%s: %llu steps", path, (unsigned long long)summary->steps);
     if (summary->steps > 0)
@@ -165,6 +206,7 @@ static void print_summary(const Summary *summary, const char *path, uint32_t top
     printf("          ms   share     calls     us each  %s\n",
            summary->by_name ? "operator and result" : "operator");
     print_rows(summary, "launch", summary->launch_microseconds, top);
+    if (summary->kernels > 0) print_device(summary, top);
     printf("\nSystems: what compiling and planning took\n");
     printf("          ms   share     calls     us each  system\n");
     print_rows(summary, "system", summary->system_microseconds, top);

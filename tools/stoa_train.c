@@ -69,9 +69,11 @@ const CliOption train_options[] = {
     {"checkpoint-keep", "N", "2", "how many checkpoints stay"},
     {"trace", NULL, NULL, "write trace.json, for `stoa trace` and ui.perfetto.dev"},
     {"trace-steps", "N", "20", "how many steps it covers, from the first"},
+    {"profile", NULL, NULL, "tell at the end which operators the time went to"},
     {NULL, NULL, NULL, "Machine and output"},
     {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
-    {"compute", "as-written|bf16", "as-written", "what matrix products of f32 compute in"},
+    {"compute", "as-written|bf16|f16", "as-written", "what matrix products of f32 compute in"},
+    {"loss-scale", "X", "f16 65536, else 0", "first factor of the loss, which adapts; 0: none"},
     {"memory-budget", "BYTES", "0: any", "most that intermediates may take: 96MiB, 1.5GiB"},
     {"lanes", "N", "0: one per core", "worker threads"},
     {"config", "FILE", NULL, "settings as TOML, with the names above"},
@@ -79,6 +81,8 @@ const CliOption train_options[] = {
     {"quiet", NULL, NULL, "print errors and warnings only"},
     {NULL, NULL, NULL, NULL},
 };
+
+enum { PROFILE_ROWS = 24 };
 
 /* --- stopping --------------------------------------------------------------------------------- */
 
@@ -273,6 +277,13 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     return status == STOA_OK ? CLI_OK : cli_refused(cli, cli->context, CLI_FAILED);
 }
 
+static StoaStatus tell_profile(const Settings *settings, StoaSession *session) {
+    const char *text = NULL;
+    StoaStatus  status = stoa_profile_text(session, PROFILE_ROWS, &text);
+    if (status == STOA_OK) fprintf(settings->json ? stderr : stdout, "\n%s", text);
+    return status;
+}
+
 static int train(Cli *cli, Settings *settings, const char *run, StoaSession *session,
                  StoaData *data) {
     char            *text = settings_text(cli);
@@ -289,12 +300,15 @@ static int train(Cli *cli, Settings *settings, const char *run, StoaSession *ses
     options.user = &progress;
     progress_begin(&progress, cli, settings, run, session, data);
     watch_signals();
+    if (settings->profile) stoa_profile(session, true);
     StoaStatus status = stoa_train(session, data, &options, &result);
     free(text);
     progress_end(&progress);
     if (status != STOA_OK) return cli_refused(cli, cli->context, CLI_FAILED);
     bool stopped = result.stopped && result.steps < options.steps;
     progress_summary(&progress, &result, stopped);
+    if (settings->profile) status = tell_profile(settings, session);
+    if (status != STOA_OK) return cli_refused(cli, cli->context, CLI_FAILED);
     return stopped ? CLI_STOPPED : CLI_OK;
 }
 

@@ -36,7 +36,8 @@ typedef struct Options {
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
     uint64_t       budget;
-    bool           types, binary, check, mem, time, cpu, cuda, bisect, narrow, peak, streams;
+    Dtype          narrow;
+    bool           types, binary, check, mem, time, cpu, cuda, bisect, peak, streams;
     StoacSchedules schedules;
 } Options;
 
@@ -129,7 +130,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--memory-budget")))
         *out_good = value != NULL && str_to_bytes(str_of(value), &o->budget);
     else if (str_same(name, STR("--compute")))
-        o->narrow = *out_good = value != NULL && str_same(str_of(value), STR("bf16"));
+        *out_good = value != NULL && dtype_is_half(o->narrow = dtype_find(str_of(value)));
     else if (str_same(name, STR("--target")))
         *out_good = value != NULL && read_target(o, str_of(value));
     else {
@@ -251,7 +252,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     if (o->cpu) cpu_describe(&target, true);
     if (o->cuda) gpu_describe(&target, true);
     runner_open(&runner, world, known);
-    runner.ctx.narrow = o->narrow ? DTYPE_BF16 : DTYPE_NIL;
+    runner.ctx.narrow = o->narrow;
     runner.ctx.budget = o->budget;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;

@@ -7,8 +7,8 @@
  *     ;~ text        must appear in it;  ;~! text must not
  *     ;! KIND words  a diagnostic expected on this line, or anywhere when the line holds only this;
  *                    the words appear in its message in this order
- *     ; show types   annotate results; `; show NAME` prints one graph; `; target cpu` sets a target
- *     ; compute bf16 what matrix products compute in; `; budget 96KiB` bounds the intermediates
+ *     ; show types   annotate results; `; show NAME` prints one graph
+ *     ; target cpu   or cuda; `; compute bf16`: what products compute in; `; budget 96KiB`: bound
  *     ; run ...      computes it; then `;=` lines are values (stoacheck_run.c)
  * Every other diagnostic fails. STOA_BLESS=1 rewrites the exact lines; with CI set that is
  * refused. */
@@ -18,6 +18,7 @@
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
+#include "gpu/run.h"
 #include "systems/runner.h"
 #include "text/messages.h"
 #include "text/parse.h"
@@ -40,9 +41,10 @@ typedef struct Case {
     uint32_t    first, last; /* lines of the file, from 1; last is one past the end */
     String      steps;       /* "infer,expand" */
     String      graph;       /* to show; empty: all */
-    bool        types, target, narrow;
+    bool        types, target, cuda;
+    Dtype       narrow;
     uint64_t    budget; /* bytes of intermediates; 0: any */
-    String      run; /* words of `; run`, no data if there is none */
+    String      run;    /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
     Expected    expected[EXPECTED_MAX];
     uint32_t    expected_count;
@@ -184,8 +186,9 @@ static void read_directive(Case *c, String line) {
         c->types = true;
     else if (str_same(word, STR("show")))
         c->graph = line;
-    if (str_same(word, STR("target"))) c->target = true;
-    if (str_same(word, STR("compute"))) c->narrow = true;
+    if (str_same(word, STR("target")))
+        c->target = true, c->cuda = str_same(trim(line), STR("cuda"));
+    if (str_same(word, STR("compute"))) c->narrow = dtype_find(trim(line));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
@@ -347,9 +350,12 @@ static void run_case(Case *c, String source, bool bless) {
         fail_with(c, "out of memory: ", str_of(arena_guard_failure().arena));
         return;
     }
-    if (c->target) cpu_describe(&target, false);
+    if (c->cuda)
+        gpu_describe(&target, false);
+    else if (c->target)
+        cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
-    runner.ctx.narrow = c->narrow ? DTYPE_BF16 : DTYPE_NIL;
+    runner.ctx.narrow = c->narrow;
     runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);

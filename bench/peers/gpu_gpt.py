@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The training step of bench_gpu_step in PyTorch: GPT-2 124M, AdamW, clip 1.0, autocast to bf16.
+"""The training step of bench_gpu_step in PyTorch: GPT-2 124M (or 1.5B), AdamW, clip 1.0, autocast to bf16.
 
 Eager and compiled; medians of event times. Prints a line a measurement: name, milliseconds, tokens
-a second, peak memory, seconds to the end of the first step. Usage: gpu_gpt.py BATCH [eager]
+a second, peak memory, seconds to the end of the first step. Usage: gpu_gpt.py BATCH [eager] [1.5b]
 """
 import statistics
 import sys
@@ -14,7 +14,8 @@ import torch.nn.functional as F
 
 BATCH = int(sys.argv[1]) if len(sys.argv) > 1 else 8
 WAYS = [False] if "eager" in sys.argv else [True]
-VOCAB, TOKENS, LAYERS, HEADS, WIDTH = 50304, 1024, 12, 12, 768
+VOCAB, TOKENS = 50304, 1024
+LAYERS, HEADS, WIDTH = (48, 25, 1600) if "1.5b" in sys.argv else (12, 12, 768)
 
 
 class Block(nn.Module):

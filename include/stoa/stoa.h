@@ -151,10 +151,11 @@ typedef enum StoaInit {
     STOA_INIT_ZEROS,
     STOA_INIT_ONES,
     STOA_INIT_NORMAL,
-    STOA_INIT_UNIFORM
+    STOA_INIT_UNIFORM,
+    STOA_INIT_FILL
 } StoaInit;
 /* Persistent state of constant sizes. scale: standard deviation or half-width of the initial
- * values. The same name gives the same tensor in every graph. */
+ * values, or the number itself (fill). The same name gives the same tensor in every graph. */
 STOA_API StoaValue stoa_parameter(StoaProgram *program, const char *name, StoaDtype dtype,
                                   const int64_t *sizes, uint32_t rank, StoaInit init, double scale);
 /* The same, skipped by stoa_optimize: running statistics, counters. */
@@ -231,9 +232,11 @@ typedef struct StoaCompileOptions {
     const char *device;      /* "cpu" (the same as NULL), "cuda" or "cuda:N": a GPU, where state and
                              intermediates then live. STOA_DEVICE_FAILED or STOA_UNSUPPORTED if
                              there is none, or its libraries are missing */
-    StoaDtype   compute;     /* STOA_BF16: matrix products, convolutions and attention of f32 take
-                             their operands in it and add up in f32; parameters, optimizer and
-                             all else stay f32. STOA_NONE: as the program is written */
+    StoaDtype   compute;     /* STOA_BF16 or STOA_F16: matrix products, convolutions and attention
+                             of f32 take their operands in it and add up in f32; parameters,
+                             optimizer and all else stay f32. f16 reaches 65504 only: train with
+                             loss_scale of StoaOptimizerOptions. STOA_NONE: as the program is
+                             written */
     uint64_t    memory_budget; /* bytes; 0: none. What a run of a graph keeps between operators
                                (arena_bytes of StoaMemoryReport) stays within it: values are
                                computed again where that saves most for the least work, with the
@@ -300,6 +303,12 @@ STOA_API STOA_MUST_USE StoaStatus stoa_memory_peak(StoaSession *session, const c
  * report. Collected only after stoa_profile(session, true). */
 STOA_API void                     stoa_profile(StoaSession *session, bool on);
 STOA_API STOA_MUST_USE StoaStatus stoa_profile_report(StoaSession *session, const char **out_json);
+/* The same as tables, one for each graph at its sizes: launches that look alike, with bytes and
+ * arithmetic a second and, on a GPU, their share of what it can do and the gaps between kernels.
+ * rows_max: of each table; 0: all. A GPU times what it replays, from the second run on; where
+ * NVIDIA's CUPTI cannot be used, launches are run once more, alone (the state is kept). */
+STOA_API STOA_MUST_USE StoaStatus stoa_profile_text(StoaSession *session, uint32_t rows_max,
+                                                    const char **out_text);
 
 /* --- optimizers ------------------------------------------------------------------------------- */
 
@@ -322,17 +331,25 @@ typedef struct StoaOptimizerOptions {
     uint32_t          accumulate;     /* micro-batches a step, for ACCUMULATE; 0: 1 */
     bool              keep_nonfinite; /* update even when loss or gradients are not finite */
     uint32_t          pairs;          /* lbfgs: remembered steps, at most 64; 0: 10 */
+    double            loss_scale;     /* adamw, sgd: first factor of the loss; 0: none. See below */
+    uint32_t          scale_interval; /* good steps until it doubles; 0: 2000 */
 } StoaOptimizerOptions;
 #define STOA_OPTIMIZER_OPTIONS                                                                     \
     {                                                                                              \
         sizeof(StoaOptimizerOptions), STOA_ADAMW, 0, 0, 0, 0, false, 0, 0, 0, STOA_OPTIMIZE_STEP,  \
-            0, false, 0                                                                            \
+            0, false, 0, 0, 0                                                                      \
     }
 
 /* Adds the update of every stoa_parameter of the open graph for the scalar loss. rate and step:
  * scalar inputs of the loss dtype (step counts from 1; unused by sgd). Gives the gradient norm
  * before clipping (APPLY takes no loss: pass value 0 and build the same parameters in the graph).
  * The step is stopped before any assignment when loss or norm is not finite.
+ *
+ * loss_scale: gradients are those of the loss times a factor, divided by it again before all else,
+ * so that small ones do not vanish in f16. The factor is state ("optimizer.loss_scale"): a gradient
+ * that is not finite changes no parameter and halves it (not below 1), scale_interval good steps
+ * double it (up to 2^24). Such a step is not stopped; its norm is not finite. The factor is a power
+ * of two if it begins as one: gradients that were good keep their bits.
  *
  * lbfgs: each run of the graph evaluates loss and gradient once, at a point on trial (the
  * parameters), and puts the next one on trial; the batch must stay the same. Momentum, decay, clip

@@ -2,6 +2,8 @@
  * a run waits only for outputs that the caller takes, and for the verdict of asserts. */
 #include "api/device.h"
 
+#include "arena/os.h"
+
 /* Leaves with the first failure. */
 #define TRY(call)                                                                                  \
     do {                                                                                           \
@@ -25,6 +27,11 @@ struct SessionGpu {
     GpuArena       state, memory; /* memory: slot 0 of every plan */
     CuPtr         *places;        /* of the state, by row */
     bool           mirrored;      /* the host has what the device has */
+    GpuProfile    *profile;       /* NULL: not recording */
+    bool           alone;         /* profiles are of launches alone: there is no CUPTI */
+    uint64_t       gaps_ns, gaps, longest_ns, kernels_ns; /* inside launches of graphs */
+    uint64_t       last_end_ns;
+    uint32_t       last_correlation;
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -38,7 +45,8 @@ Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_ta
                    ? gpu_cache_open(session->arena, str_of(context->kernel_cache))
                    : (GpuCache){0};
     TRY(gpu_open(session->arena, g->libs, ordinal, diags, &g->gpu));
-    GpuKitOptions options = {.cache = &g->cache, .tune = true};
+    const char   *ranges = os_environment("STOA_NVTX");
+    GpuKitOptions options = {.cache = &g->cache, .tune = true, .ranges = ranges && *ranges == '1'};
     uint64_t      most = g->gpu->info.memory_bytes;
     TRY(gpu_kit_open(session->arena, g->gpu, &options, diags, &g->kit));
     TRY(gpu_stream_open(g->gpu, diags, &g->stream));
@@ -57,6 +65,7 @@ void device_close(StoaSession *session) {
     if (g->gpu != NULL) {
         Diags *diags = &session->context->diags;
         if (gpu_attach(g->gpu, diags) != STATUS_OK) diags_clear(diags); /* lost: closing is local */
+        gpu_profile_close(g->profile);
         gpu_staging_close(&g->staging);
         gpu_event_close(&g->done);
         gpu_stream_close(&g->stream);
@@ -178,6 +187,7 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
     g->mirrored = false;
     TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
     TRY(gpu_event_record(g->done, g->stream, diags));
+    if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
     g->ran = true;
     TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     *out_stopped = failed != 0;
@@ -190,3 +200,125 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
     }
     return STATUS_OK;
 }
+
+/* --- profiles --------------------------------------------------------------------------------- */
+
+/* Why there is no recording: what the first row says. */
+static void warn_alone(StoaContext *context, const Diags *heard) {
+    bool   library = heard->rows.kind[1] == DIAG_GPU_LIBRARY;
+    String why = diags_str_get(heard, library ? heard->rows.arg1[1] : heard->rows.arg2[1]);
+    Diags *diags = &context->diags;
+    (void)diags_add(diags, DIAG_GPU_UNPROFILED, 0, diags_str(diags, why), 0, 0, 0);
+}
+
+Status device_watch(StoaSession *session, bool on) {
+    SessionGpu *g = session->gpu;
+    if (on == (g->profile != NULL) || (on && g->alone)) return STATUS_OK;
+    if (!on) { /* pushes nothing: also after an unwind */
+        gpu_kit_watch(g->kit, NULL);
+        gpu_profile_close(g->profile);
+        g->profile = NULL;
+        return STATUS_OK;
+    }
+    TRY(gpu_attach(g->gpu, &session->context->diags));
+    Diags heard;
+    diags_open(&heard, NULL);
+    g->alone = gpu_profile_open(session->arena, g->libs, &heard, &g->profile) != STATUS_OK;
+    if (g->alone) warn_alone(session->context, &heard);
+    diags_close(&heard);
+    gpu_kit_watch(g->kit, g->profile);
+    return g->alone ? STATUS_UNSUPPORTED : STATUS_OK;
+}
+
+static PlanEntry *find_entry(StoaSession *session, uint64_t tag, uint32_t *out_launch) {
+    for (uint32_t i = 0; tag != 0 && i < session->plans_count; i++) {
+        PlanEntry *entry = &session->plans[i];
+        if (entry->plan == NULL || entry->places == NULL || entry->places->plan == NULL) continue;
+        *out_launch = gpu_plan_tagged(entry->places->plan, tag);
+        if (*out_launch != 0) return entry;
+    }
+    return NULL;
+}
+/* Time between the kernels of one launch of a graph. */
+static void add_gap(SessionGpu *g, const GpuWork *work) {
+    if (work->correlation == g->last_correlation) {
+        uint64_t gap = work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+        g->gaps_ns += gap;
+        g->gaps++;
+        if (gap > g->longest_ns) g->longest_ns = gap;
+    } else {
+        g->last_end_ns = 0;
+    }
+    g->last_correlation = work->correlation;
+    g->kernels_ns += work->end_ns - work->start_ns;
+    if (work->end_ns > g->last_end_ns) g->last_end_ns = work->end_ns;
+}
+static void add_work(StoaSession *session, const GpuWork *work) {
+    uint32_t   launch = 0;
+    PlanEntry *entry = find_entry(session, work->tag, &launch);
+    if (session->work != NULL) session->work(session->span_context, entry, launch, work);
+    if (!work->graph || work->kind == GPU_WORK_CALL) return;
+    add_gap(session->gpu, work);
+    if (entry == NULL) return;
+    entry->timed_runs += entry->correlation != work->correlation;
+    entry->correlation = work->correlation;
+    entry->launch_ns[launch] += work->end_ns - work->start_ns;
+}
+/* Launches change the state: it is put back. */
+static Status collect_alone(StoaSession *session) {
+    SessionGpu *g = session->gpu;
+    Diags      *diags = &session->context->diags;
+    enum { ROUNDS = 5 };
+    TRY(device_read_state(session));
+    for (uint32_t i = 0; i < session->plans_count; i++) {
+        PlanEntry *entry = &session->plans[i];
+        if (entry->plan == NULL || entry->places == NULL || entry->used == 0) continue;
+        if (entry->places->addresses[0] == 0) continue; /* it never ran */
+        Scratch  scratch = scratch_begin(NULL, 0);
+        uint32_t rows = entry->plan->launches.table.count;
+        double  *us = ARENA_ARRAY_ZERO(scratch.arena, double, rows);
+        Status   status = gpu_plan_profile(entry->places->plan, entry->places->addresses, g->stream,
+                                           ROUNDS, diags, us);
+        for (uint32_t row = 1; row < rows; row++) entry->launch_ns[row] = (uint64_t)(us[row] * 1e3);
+        entry->timed_runs = 1;
+        scratch_end(scratch);
+        TRY(status);
+    }
+    return device_write_state(session);
+}
+Status device_collect(StoaSession *session) {
+    SessionGpu *g = session->gpu;
+    Diags      *diags = &session->context->diags;
+    GpuWorkList list;
+    TRY(gpu_attach(g->gpu, diags));
+    if (g->alone && session->work == NULL) return collect_alone(session);
+    if (g->profile == NULL) return STATUS_OK;
+    TRY(gpu_sync(g->gpu, diags));
+    TRY(gpu_profile_collect(g->profile, diags, &list));
+    for (uint32_t i = 0; i < list.count; i++) add_work(session, &list.works[i]);
+    return STATUS_OK;
+}
+
+ProfilePeaks device_peaks(const StoaSession *session) {
+    ProfilePeaks peaks = {0};
+    if (session->gpu == NULL) return peaks;
+    const GpuInfo *info = &session->gpu->gpu->info;
+    peaks.gb_s = (double)info->bandwidth * 1e-9;
+    for (int dtype = 0; dtype < DTYPE_COUNT; dtype++)
+        peaks.gflop_s[dtype] = gpu_peak_gflop_s(info, (Dtype)dtype, false);
+    return peaks;
+}
+void device_add_gaps(Text *text, const StoaSession *session) {
+    const SessionGpu *g = session->gpu;
+    if (g->alone) text_add(text, STR("each launch ran alone, on its own operands\n"));
+    if (g->gaps == 0) return;
+    text_addf(text,
+              "gaps between kernels of a step: %.2f us on average, %.1f us at most, %.1f %% of the "
+              "time of the device\n",
+              (double)g->gaps_ns / (double)g->gaps * 1e-3, (double)g->longest_ns * 1e-3,
+              100 * (double)g->gaps_ns / (double)(g->gaps_ns + g->kernels_ns));
+    if (g->profile != NULL && gpu_profile_lost(g->profile) > 0)
+        text_addf(text, "%llu records were lost: times are too small\n",
+                  (unsigned long long)gpu_profile_lost(g->profile));
+}
+uint64_t device_memory(const StoaSession *session) { return session->gpu->gpu->bytes; }

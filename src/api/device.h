@@ -10,6 +10,7 @@
 #include "api/session.h"
 #include "gpu/gpu.h"
 #include "gpu/run.h"
+#include "text/profile.h"
 
 typedef struct PlanPlaces { /* a plan on the device */
     GpuPlan *plan;
@@ -27,6 +28,16 @@ void            device_unbind(PlanEntry *entry);
 /* Inputs to the device, the plan, wanted outputs back: waits for these. */
 MUST_USE Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                            const StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped);
+
+/* Begins or ends recording what the device does. Without CUPTI it warns (GPU_UNPROFILED), and
+ * device_collect times each launch alone. */
+MUST_USE Status device_watch(StoaSession *session, bool on);
+/* Waits, and adds what was done since to launch_ns and timed_runs of the plans; session->work is
+ * called for each piece. */
+MUST_USE Status device_collect(StoaSession *session);
+ProfilePeaks    device_peaks(const StoaSession *session); /* all 0 on the CPU */
+void            device_add_gaps(Text *text, const StoaSession *session);
+uint64_t        device_memory(const StoaSession *session); /* bytes held on it */
 
 /* Nothing happens in sessions on the CPU. */
 MUST_USE Status device_read_state(StoaSession *session);

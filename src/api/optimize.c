@@ -10,6 +10,8 @@ typedef struct Optimizing {
     ValueId                    *parameters, *gradients;
     uint32_t                    count;
     ValueId                     rate, step;
+    ValueId                     good;               /* assign only where it is true; nil: always */
+    ValueId                     scale, scale_steps; /* of the loss, and good steps since it grew */
 } Optimizing;
 
 static bool is_trainable(const World *world, uint32_t row, BlockId block) {
@@ -37,9 +39,15 @@ static ValueId state_like(Optimizing *o, ValueId parameter, const char *prefix) 
     scratch_end(scratch);
     return state;
 }
-static void assign(Optimizing *o, ValueId parameter, ValueId value) {
+static void assign_always(Optimizing *o, ValueId parameter, ValueId value) {
     ValueId operands[2] = {parameter, value};
     (void)build_row(o->build, OP_ASSIGN, operands, 2, NULL, 0);
+}
+static void assign(Optimizing *o, ValueId parameter, ValueId value) {
+    if (value_id_some(o->good))
+        value =
+            build_select(o->build, build_scalar_over(o->build, o->good, value), value, parameter);
+    assign_always(o, parameter, value);
 }
 static ValueId scalar(Optimizing *o, ValueId like, double number) {
     return build_scalar(o->build, build_dtype(o->build, like), number);
@@ -93,11 +101,57 @@ static void accumulate(Optimizing *o) {
     }
 }
 
-/* Stops the step unless loss and norm are finite. */
-static void check_finite(Optimizing *o, ValueId loss, ValueId norm) {
-    ValueId good = build_unary(o->build, OP_IS_FINITE, norm);
-    if (value_id_some(loss))
-        good = build_binary(o->build, OP_AND, good, build_unary(o->build, OP_IS_FINITE, loss));
+/* --- the scale of the loss -------------------------------------------------------------------- */
+
+static ValueId scalar_state(Optimizing *o, const char *name, ValueId like, double number) {
+    World   *world = o->program->world;
+    uint64_t words[5] = {0};
+    words[ATTR_PARAMETER_name] = strings_add(&world->strings, str_of(name)).row;
+    words[ATTR_PARAMETER_type] =
+        types_type(&world->types, build_dtype(o->build, like), types_shape(&world->types, NULL, 0))
+            .row;
+    words[ATTR_PARAMETER_init] = INIT_FILL;
+    words[ATTR_PARAMETER_scale] = word_of_f64(number);
+    ValueId state = build_op(o->build, OP_PARAMETER, NULL, 0, words);
+    world->code.values.name[state.row] = (StrId){(uint32_t)words[ATTR_PARAMETER_name]};
+    return state;
+}
+static void open_scale(Optimizing *o, ValueId like) {
+    o->scale = scalar_state(o, "optimizer.loss_scale", like, o->options->loss_scale);
+    o->scale_steps = scalar_state(o, "optimizer.loss_scale.steps", like, 0);
+}
+static void unscale(Optimizing *o) {
+    ValueId inverse = build_binary(o->build, OP_DIV, scalar(o, o->scale, 1), o->scale);
+    for (uint32_t i = 0; i < o->count; i++) {
+        ValueId g = o->gradients[i],
+                factor = build_convert(o->build, inverse, build_dtype(o->build, g));
+        o->gradients[i] = build_binary(o->build, OP_MUL, g, build_scalar_over(o->build, factor, g));
+    }
+}
+/* Half after a step that was not good, twice after enough good ones. */
+static void next_scale(Optimizing *o) {
+    enum { INTERVAL = 2000, EXPONENT_MAX = 24 };
+    Build   *b = o->build;
+    uint32_t wanted = o->options->scale_interval != 0 ? o->options->scale_interval : INTERVAL;
+    ValueId  zero = scalar(o, o->scale, 0), one = scalar(o, o->scale, 1),
+            two = scalar(o, o->scale, 2);
+    ValueId steps = build_binary(b, OP_ADD, o->scale_steps, one);
+    ValueId full = build_compare(b, COMPARE_GE, steps, scalar(o, o->scale, wanted));
+    ValueId grown = build_binary(b, OP_MUL, o->scale, build_select(b, full, two, one));
+    ValueId shrunk = build_binary(b, OP_MUL, o->scale, scalar(o, o->scale, 0.5));
+    ValueId most = scalar(o, o->scale, 1 << EXPONENT_MAX);
+    assign_always(o, o->scale_steps,
+                  build_select(b, o->good, build_select(b, full, zero, steps), zero));
+    assign_always(o, o->scale,
+                  build_select(b, o->good, build_binary(b, OP_MIN, grown, most),
+                               build_binary(b, OP_MAX, shrunk, one)));
+}
+
+/* Stops the step unless both are finite; the second may be nil. */
+static void check_finite(Optimizing *o, ValueId first, ValueId second) {
+    ValueId good = build_unary(o->build, OP_IS_FINITE, first);
+    if (value_id_some(second))
+        good = build_binary(o->build, OP_AND, good, build_unary(o->build, OP_IS_FINITE, second));
     uint64_t message =
         strings_add(&o->program->world->strings, STR("loss or gradient is not finite")).row;
     (void)build_row(o->build, OP_ASSERT, &good, 1, &message, 0);
@@ -139,42 +193,61 @@ static void update_together(Optimizing *o, ValueId loss) {
     }
 }
 
-static ValueId optimize(Optimizing *o, ValueId loss) {
-    const StoaOptimizerOptions *options = o->options;
-    World                      *world = o->program->world;
-    Scratch                     scratch = scratch_begin(NULL, 0);
-    uint32_t                    rows = world->code.ops.table.count;
-    o->parameters = ARENA_ARRAY(scratch.arena, ValueId, rows + 1);
-    o->gradients = ARENA_ARRAY(scratch.arena, ValueId, rows);
+/* Finds the parameters, gives each its gradient. */
+static void differentiate(Optimizing *o, ValueId loss, Arena *scratch) {
+    World   *world = o->program->world;
+    uint32_t rows = world->code.ops.table.count;
+    o->parameters = ARENA_ARRAY(scratch, ValueId, rows + 1);
+    o->gradients = ARENA_ARRAY(scratch, ValueId, rows);
     for (uint32_t row = 1; row < rows; row++)
         if (is_trainable(world, row, o->build->block))
             o->parameters[++o->count] = world->code.ops.results_first[row];
-    o->parameters[0] = loss;
-    if (options->part == STOA_OPTIMIZE_APPLY) {
+    if (o->options->loss_scale != 0) open_scale(o, value_id_some(loss) ? loss : o->parameters[1]);
+    if (o->options->part == STOA_OPTIMIZE_APPLY) {
         for (uint32_t i = 0; i < o->count; i++)
             o->gradients[i] = state_like(o, o->parameters[i + 1], "optimizer.sum.");
     } else {
+        o->parameters[0] = loss;
+        if (value_id_some(o->scale))
+            o->parameters[0] = build_binary(o->build, OP_MUL, loss, o->scale);
         OpId op = build_row(o->build, OP_GRADIENT, o->parameters, o->count + 1, NULL, o->count);
         for (uint32_t i = 0; i < o->count; i++) o->gradients[i] = op_result(&world->code, op, i);
+        if (value_id_some(o->scale)) unscale(o);
     }
     o->parameters++;
+}
+
+static void apply(Optimizing *o, ValueId norm, Arena *scratch) {
+    ValueId *sums = ARENA_ARRAY(scratch, ValueId, o->count);
+    memcpy(sums, o->gradients, o->count * sizeof *sums);
+    if (o->options->clip > 0) clip_gradients(o, norm);
+    for (uint32_t i = 0; i < o->count; i++) update(o, i);
+    for (uint32_t i = 0; o->options->part == STOA_OPTIMIZE_APPLY && i < o->count; i++)
+        assign_always(o, sums[i], build_splat(o->build, sums[i], 0));
+    if (value_id_some(o->scale)) next_scale(o);
+}
+
+/* With a scale, a gradient that is not finite is an ordinary step, but for its assignments: the
+ * scale must change. What the forward pass overflows stops the step as ever. */
+static ValueId optimize(Optimizing *o, ValueId loss) {
+    Scratch scratch = scratch_begin(NULL, 0);
+    differentiate(o, loss, scratch.arena);
     ValueId norm = build_op(o->build, OP_GLOBAL_NORM, o->gradients, o->count, NULL);
-    if (options->kind == STOA_LBFGS) { /* a trial that is not finite is a step too long */
+    bool    scaled = value_id_some(o->scale),
+         accumulates = o->options->part == STOA_OPTIMIZE_ACCUMULATE;
+    if (o->options->kind == STOA_LBFGS) { /* a trial that is not finite is a step too long */
         update_together(o, loss);
         scratch_end(scratch);
         return norm;
     }
-    if (!options->keep_nonfinite) check_finite(o, loss, norm);
-    if (options->part == STOA_OPTIMIZE_ACCUMULATE) {
+    if (!o->options->keep_nonfinite && !scaled) check_finite(o, norm, loss);
+    if (!o->options->keep_nonfinite && scaled && value_id_some(loss))
+        check_finite(o, loss, (ValueId){0});
+    if (scaled && !accumulates) o->good = build_unary(o->build, OP_IS_FINITE, norm);
+    if (accumulates)
         accumulate(o);
-    } else {
-        ValueId *sums = ARENA_ARRAY(scratch.arena, ValueId, o->count);
-        memcpy(sums, o->gradients, o->count * sizeof *sums);
-        if (options->clip > 0) clip_gradients(o, norm);
-        for (uint32_t i = 0; i < o->count; i++) update(o, i);
-        for (uint32_t i = 0; options->part == STOA_OPTIMIZE_APPLY && i < o->count; i++)
-            assign(o, sums[i], build_splat(o->build, sums[i], 0));
-    }
+    else
+        apply(o, norm, scratch.arena);
     scratch_end(scratch);
     return norm;
 }
@@ -198,6 +271,12 @@ StoaValue stoa_optimize(StoaProgram *program, StoaValue loss, StoaValue rate, St
     if (given.kind == STOA_LBFGS && (given.part != STOA_OPTIMIZE_STEP || given.pairs > 64)) {
         api_misuse(program->context, "stoa_optimize",
                    "lbfgs takes whole steps, without accumulation, and at most 64 pairs");
+        return (StoaValue){0};
+    }
+    if (!(given.loss_scale >= 0 && given.loss_scale <= 0x1p24) ||
+        (given.loss_scale != 0 && given.kind == STOA_LBFGS)) {
+        api_misuse(program->context, "stoa_optimize",
+                   "loss_scale is at most 2^24, and of adamw and sgd");
         return (StoaValue){0};
     }
     for (uint32_t row = 1; row < program->world->code.ops.table.count; row++)

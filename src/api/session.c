@@ -35,8 +35,8 @@ static void draw_pairs(void *context, uint32_t lane, size_t first, size_t last) 
     uint32_t           width = dtype_bytes(tensor->dtype);
     (void)lane;
     for (uint64_t pair = first; pair < last; pair++) {
-        double numbers[2] = {1, 1};
-        if (state->init != INIT_ONES) {
+        double number = state->init == INIT_FILL ? state->scale : 1, numbers[2] = {number, number};
+        if (state->init != INIT_ONES && state->init != INIT_FILL) {
             Philox drawn = philox_draw(drawing->key, pair, 1);
             double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
                    v = ((double)drawn.word[1] + 0.5) * 0x1p-32;
@@ -176,8 +176,9 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     Status        status = choose_target(session, options, &target);
     if (status != STATUS_OK) return status;
     runner_open(&session->runner, world, target);
-    if (options->compute != STOA_NONE && options->compute != STOA_BF16) {
-        api_misuse(context, "stoa_compile", "compute must be STOA_NONE or STOA_BF16");
+    if (options->compute != STOA_NONE && options->compute != STOA_BF16 &&
+        options->compute != STOA_F16) {
+        api_misuse(context, "stoa_compile", "compute must be STOA_NONE, STOA_BF16 or STOA_F16");
         return STATUS_INVALID;
     }
     if (options->memory_budget != 0 && options->interpreter) {
@@ -382,6 +383,8 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
     if (!within_budget(session, entry->plan)) return false;
+    entry->launch_ns = ARENA_ARRAY_ZERO(arena, uint64_t, entry->plan->launches.table.count);
+    entry->trace_names = ARENA_ARRAY_ZERO(arena, uint32_t, entry->plan->launches.table.count);
     if (session->gpu != NULL) return device_bind(session, entry, program) == STATUS_OK;
     Status status =
         program->late
@@ -391,8 +394,6 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
                             context->workers, session->room, &context->diags, &entry->cpu);
     if (status != STATUS_OK) return false;
     entry->slots = ARENA_ARRAY_ZERO(arena, void *, entry->plan->slots.table.count);
-    entry->launch_ns = ARENA_ARRAY_ZERO(arena, uint64_t, entry->plan->launches.table.count);
-    entry->trace_names = ARENA_ARRAY_ZERO(arena, uint32_t, entry->plan->launches.table.count);
     set_fixed_slots(session, entry);
     return true;
 }
@@ -464,7 +465,7 @@ typedef struct RunHook {
 static void on_launch(void *context, uint32_t lane, uint32_t launch, uint64_t start_ns,
                       uint64_t end_ns) {
     RunHook *hook = context;
-    if (lane == 0) hook->entry->launch_ns[launch] += end_ns - start_ns;
+    if (lane == 0 && hook->session->profile) hook->entry->launch_ns[launch] += end_ns - start_ns;
     if (hook->session->span != NULL)
         hook->session->span(hook->session->span_context, hook->entry, lane, launch, start_ns,
                             end_ns);
@@ -521,6 +522,7 @@ static Status run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inp
     bool        watched = session->profile || session->span != NULL;
     CpuTraceFn *on = watched ? on_launch : NULL;
     uint32_t    failed = 0;
+    entry->timed_runs += session->profile;
     if (entry->late == NULL) {
         failed = cpu_run(entry->cpu, entry->slots, on, &hook);
     } else {

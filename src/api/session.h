@@ -45,12 +45,19 @@ typedef struct PlanEntry {            /* one graph at one combination of input s
     size_t             bytes;         /* all of it, for the bound of the session */
     uint64_t           used;          /* run number, for replacement */
     uint64_t          *launch_ns;     /* by launch, when profiling; summed over runs */
+    uint64_t           timed_runs;    /* in launch_ns */
+    uint32_t           correlation;   /* on a GPU: of the last of them */
     uint32_t          *trace_names;   /* by launch, while tracing */
 } PlanEntry;
 
 /* Spans of launches go to a trace while one is attached (train.c). */
 typedef void SessionSpanFn(void *context, PlanEntry *entry, uint32_t lane, uint32_t launch,
                            uint64_t start_ns, uint64_t end_ns);
+
+/* Likewise what a GPU did (gpu/profile.h); entry NULL: for no plan that is known. */
+struct GpuWork;
+typedef void SessionWorkFn(void *context, PlanEntry *entry, uint32_t launch,
+                           const struct GpuWork *work);
 
 struct StoaSession {
     StoaContext         *context;
@@ -72,7 +79,8 @@ struct StoaSession {
     uint64_t             runs, run_ns;
     bool                 interpreter, fuses, profile;
     SessionSpanFn       *span;
-    void                *span_context;
+    SessionWorkFn       *work;
+    void                *span_context; /* of both */
 };
 
 /* The graph of this name, or nil with a diagnostic. */

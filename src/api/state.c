@@ -1,4 +1,4 @@
-/* State by name: reading, writing, weights files, the memory report and the profile. Payloads
+/* State by name: reading, writing, weights files and the memory report. Payloads
  * stream between the file and the state without a copy in between.
  *
  * Float dtypes are converted when weights are loaded; shapes must agree. */
@@ -174,38 +174,4 @@ StoaMemoryReport stoa_session_memory(const StoaSession *session) {
         report.launches = plan->launches.table.count - 1;
     }
     return report;
-}
-
-/* --- profile ---------------------------------------------------------------------------------- */
-void stoa_profile(StoaSession *session, bool on) { session->profile = on; }
-
-StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
-    uint64_t   ns[OP_COUNT] = {0}, count[OP_COUNT] = {0};
-    ArenaGuard guard;
-    if (!ARENA_GUARD(&guard)) return api_unwound(session->context, NULL);
-    arena_release(session->texts, (ArenaMark){0});
-    for (uint32_t i = 0; i < session->plans_count; i++) {
-        const PlanEntry *entry = &session->plans[i];
-        for (uint32_t row = 1;
-             entry->plan && entry->launch_ns && row < entry->plan->launches.table.count; row++) {
-            ns[entry->plan->launches.opcode[row]] += entry->launch_ns[row];
-            count[entry->plan->launches.opcode[row]]++;
-        }
-    }
-    Text text = text_begin(session->texts);
-    text_addf(&text, "{\"run_ns\":%llu,\"operators\":[", (unsigned long long)session->run_ns);
-    for (bool first = true;; first = false) {
-        uint32_t best = 0;
-        for (uint32_t op = 1; op < OP_COUNT; op++)
-            if (ns[op] > ns[best]) best = op;
-        if (ns[best] == 0) break;
-        text_addf(&text, "%s{\"operator\":\"%s\",\"launches\":%llu,\"ns\":%llu}", first ? "" : ",",
-                  op_infos[best].name, (unsigned long long)count[best],
-                  (unsigned long long)ns[best]);
-        ns[best] = 0;
-    }
-    text_add(&text, STR("]}"));
-    *out_json = text_done(&text).data;
-    arena_guard_end(&guard);
-    return STOA_OK;
 }

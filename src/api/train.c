@@ -14,7 +14,7 @@
 #include "train/schedule.h"
 #include "train/trace.h"
 
-enum { TRAIN_INPUTS_MAX = 8, TRAIN_RING = 4, TRAIN_FULL_MAX = 3 };
+enum { TRAIN_INPUTS_MAX = 8, TRAIN_RING = 4, TRAIN_FULL_MAX = 3, TRAIN_STREAMS_MAX = 7 };
 
 typedef struct Training {
     StoaSession     *session;
@@ -28,6 +28,7 @@ typedef struct Training {
     Metrics          metrics;
     Trace           *trace;
     uint32_t         system_lane, runs_traced;
+    uint32_t         streams[TRAIN_STREAMS_MAX], streams_count; /* of a GPU: lanes of the trace */
     FeedBatch        validation;
     uint32_t         micro; /* micro-batch of the step */
     uint64_t         step, begin_ns, log_ns, log_step, first_step;
@@ -156,10 +157,14 @@ static StoaStatus train_step(Training *t) {
     }
     if (status != STOA_OK) return status;
     t->step++;
-    t->nonfinite_row = stopped ? t->nonfinite_row + 1 : 0;
-    if (!stopped) return STOA_OK;
+    /* overflows are how the scale of a loss finds its size: no failure, unless they do not end */
+    bool overflow =
+        !stopped && !isfinite(t->norm) && session_state(t->session, "optimizer.loss_scale") != NULL;
+    t->nonfinite_row = stopped || overflow ? t->nonfinite_row + 1 : 0;
+    if (!stopped && !overflow) return STOA_OK;
     t->result.skipped++;
-    if (t->options.nonfinite == STOA_FAIL || t->nonfinite_row >= t->options.nonfinite_max) {
+    if ((t->options.nonfinite == STOA_FAIL && stopped) ||
+        t->nonfinite_row >= t->options.nonfinite_max) {
         (void)diags_add(&t->context->diags, DIAG_NOT_FINITE, 0, t->step, t->nonfinite_row, 0, 0);
         return api_fail(t->context, NULL, STATUS_INVALID);
     }
@@ -268,21 +273,10 @@ static Status resume(Training *t) {
 }
 
 /* --- trace ------------------------------------------------------------------------------------ */
-static String launch_label(Arena *out, const World *world, const Plan *plan, uint32_t launch) {
-    OpId     op = plan->launches.op[launch];
-    String   name = STR("");
-    uint32_t results = world->code.ops.results_count[op.row];
-    if (results != 0)
-        name = strings_get(&world->strings,
-                           world->code.values.name[world->code.ops.results_first[op.row].row]);
-    const char *text = op_infos[plan->launches.opcode[launch]].name;
-    return name.count ? str_format(out, "%s %%%.*s", text, STR_ARGS(name)) : str_of(text);
-}
-
 static void name_launches(Training *t, PlanEntry *entry) {
     if (entry->plan == NULL || entry->trace_names == NULL) return; /* failed, or interpreted */
     for (uint32_t row = 1; row < entry->plan->launches.table.count; row++) {
-        String label = launch_label(t->arena, t->session->world, entry->plan, row);
+        String label = plan_launch_label(t->arena, entry->plan, row);
         entry->trace_names[row] = trace_span_name(t->trace, label, "launch", "row").row;
     }
 }
@@ -303,15 +297,61 @@ static void trace_systems(Training *t) {
         trace_span(t->trace, t->system_lane, name, run->begin_ns, run->end_ns, run->rows_out);
     }
 }
+/* A lane a stream, after those of the host: calls of the driver first, then in order of use. */
+static uint32_t work_lane(Training *t, const GpuWork *work) {
+    uint32_t first = t->system_lane + 1, at = 0;
+    if (work->kind == GPU_WORK_CALL) return first;
+    while (at < t->streams_count && t->streams[at] != work->stream) at++;
+    if (at == t->streams_count && at < TRAIN_STREAMS_MAX) {
+        t->streams[t->streams_count++] = work->stream;
+        trace_label(t->trace, first + 1 + at, str_format(t->line, "GPU, stream %u", work->stream));
+    }
+    return first + 1 + (at < TRAIN_STREAMS_MAX ? at : TRAIN_STREAMS_MAX - 1);
+}
+static void work(void *context, PlanEntry *entry, uint32_t launch, const GpuWork *work) {
+    static const char *const categories[] = {"kernel", "copy", "fill", "call"};
+    Training                *t = context;
+    bool                     moves = work->kind == GPU_WORK_COPY || work->kind == GPU_WORK_FILL;
+    Scratch                  scratch = scratch_begin(&t->arena, 1);
+    String                   label = str_of(work->name);
+    if (entry != NULL)
+        label = str_format(scratch.arena, "%s | %s",
+                           plan_launch_label(scratch.arena, entry->plan, launch).data, work->name);
+    TraceName name = trace_span_name(t->trace, label, categories[work->kind],
+                                     moves           ? "bytes"
+                                     : entry != NULL ? "row"
+                                                     : NULL);
+    scratch_end(scratch);
+    trace_span(t->trace, work_lane(t, work), name, work->start_ns, work->end_ns,
+               moves           ? work->bytes
+               : entry != NULL ? entry->plan->launches.op[launch].row
+                               : 0);
+}
 static void trace_begin(Training *t) {
     uint32_t     lanes = workers_lanes(t->context->workers);
-    TraceOptions options = {.lanes = lanes + 1, .rows_max = 1 << 17};
+    bool         gpu = t->session->gpu != NULL;
+    TraceOptions options = {.lanes = lanes + 1 + (gpu ? 1 + TRAIN_STREAMS_MAX : 0),
+                            .rows_max = 1 << 17,
+                            .names_max = gpu ? 1 << 15 : 0};
     t->trace = trace_open(t->arena, &options);
     t->system_lane = lanes;
     trace_label(t->trace, lanes, STR("training loop"));
+    if (gpu) {
+        trace_label(t->trace, lanes + 1, STR("calls of the driver"));
+        if (device_watch(t->session, true) != STATUS_OK) api_warn(t->context);
+        t->session->work = work;
+        t->session->span_context = t;
+    }
     if (t->session->runner.runs_count != 0 &&
         t->session->runner.runs[0].begin_ns < t->trace->opened_ns)
         t->trace->opened_ns = t->session->runner.runs[0].begin_ns;
+}
+static void trace_end(Training *t) {
+    StoaSession *session = t->session;
+    session->span = NULL;
+    session->work = NULL;
+    if (session->gpu != NULL && !session->profile && device_watch(session, false) != STATUS_OK)
+        api_warn(t->context);
 }
 /* Plans are made before their first traced step, so that naming stays out of it. */
 static Status trace_step(Training *t, uint64_t start_ns) {
@@ -325,12 +365,19 @@ static Status trace_step(Training *t, uint64_t start_ns) {
     trace_counter(t->trace, t->system_lane,
                   trace_counter_name(t->trace, STR("tensor storage"), "bytes"), os_clock_ns(),
                   (double)t->context->tensors.bytes);
+    if (session->gpu != NULL) {
+        Status collected = device_collect(session);
+        if (collected != STATUS_OK) return collected;
+        trace_counter(t->trace, t->system_lane,
+                      trace_counter_name(t->trace, STR("device memory"), "bytes"), os_clock_ns(),
+                      (double)device_memory(session));
+    }
     for (uint32_t i = 0; session->span == NULL && i < session->plans_count; i++)
         name_launches(t, &session->plans[i]);
     session->span = span;
     session->span_context = t;
     if (t->step - t->first_step < t->options.trace_steps) return STATUS_OK;
-    session->span = NULL;
+    trace_end(t);
     Status status = trace_write(t->trace, run_path(t, "trace.json"), &t->context->diags);
     t->trace = NULL;
     return status;
@@ -483,7 +530,7 @@ static Status open_training(Training *t) {
 }
 
 static void close_training(Training *t) {
-    t->session->span = NULL;
+    trace_end(t);
     feed_close(t->feed);
     metrics_close(&t->metrics);
     arena_close(t->line);

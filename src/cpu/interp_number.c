@@ -27,6 +27,8 @@ Num interp_load(const Tensor *x, int64_t at) {
     case DTYPE_I64: return (Num){.i = u.i64};
     case DTYPE_F16: return (Num){.f = (double)dtype_f32_of_f16(u.u16)};
     case DTYPE_BF16: return (Num){.f = (double)dtype_f32_of_bf16(u.u16)};
+    case DTYPE_F8E4M3:
+    case DTYPE_F8E5M2: return (Num){.f = (double)dtype_f32_of_f8(x->dtype, u.u8)};
     case DTYPE_F32: return (Num){.f = (double)u.f32};
     default: return (Num){.f = u.f64};
     }
@@ -38,8 +40,7 @@ void interp_store(Tensor *x, int64_t at, Num number) {
     char    *to = (char *)x->data + (size_t)at * dtype_bytes(x->dtype);
     uint64_t bits = (uint64_t)number.i;
     float    single = 0;
-    if (x->dtype == DTYPE_F16 || x->dtype == DTYPE_BF16 || x->dtype == DTYPE_F32)
-        single = (float)number.f;
+    if (dtype_compute(x->dtype) == DTYPE_F32) single = (float)number.f;
     switch (x->dtype) {
     case DTYPE_BOOL: memcpy(to, &(uint8_t){number.i != 0}, 1); break;
     case DTYPE_U8:
@@ -49,6 +50,8 @@ void interp_store(Tensor *x, int64_t at, Num number) {
     case DTYPE_I64: memcpy(to, &bits, 8); break;
     case DTYPE_F16: memcpy(to, &(uint16_t){dtype_f16_of_f32(single)}, 2); break;
     case DTYPE_BF16: memcpy(to, &(uint16_t){dtype_bf16_of_f32(single)}, 2); break;
+    case DTYPE_F8E4M3:
+    case DTYPE_F8E5M2: memcpy(to, &(uint8_t){dtype_f8_of_f32(x->dtype, single)}, 1); break;
     case DTYPE_F32: memcpy(to, &single, 4); break;
     case DTYPE_F64: memcpy(to, &number.f, 8); break;
     default: NEVER(true); break;

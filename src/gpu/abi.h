@@ -152,13 +152,74 @@ typedef struct cudnnContext *CudnnHandle;
 typedef void                *CudnnDescriptor;
 
 /* --- CUPTI ------------------------------------------------------------------------------------ */
-typedef int                  CuptiResult, CuptiKind;
-typedef struct CuptiActivity CuptiActivity;
-typedef void                 CuptiRequest(uint8_t **buffer, size_t *bytes, size_t *records_max);
+typedef int                         CuptiResult, CuptiKind, CuptiDomain, CuptiExternalKind;
+typedef struct CUpti_Subscriber_st *CuptiSubscriber;
+typedef struct CuptiActivity        CuptiActivity;
+
+typedef void CuptiRequest(uint8_t **buffer, size_t *bytes, size_t *records_max);
 typedef void CuptiComplete(CuContext context, uint32_t stream, uint8_t *buffer, size_t bytes,
                            size_t valid_bytes);
+typedef void CuptiCallback(void *user, CuptiDomain domain, uint32_t id, const void *data);
 typedef CuptiRequest  *CuptiRequestFn;
 typedef CuptiComplete *CuptiCompleteFn;
+typedef CuptiCallback *CuptiCallbackFn;
+
+/* Records as far as they are read: newer versions of CUPTI only append to them. */
+struct CuptiActivity {
+    int kind;
+};
+typedef struct CuptiKernel {
+    int         kind;
+    uint8_t     before[12];
+    uint64_t    start_ns, end_ns, completed_ns;
+    uint32_t    device, context, stream;
+    int32_t     grid[3], block[3], shared[2];
+    uint32_t    local[2], correlation;
+    int64_t     grid_id;
+    const char *name; /* as long as the kernel is loaded */
+    void       *reserved;
+    uint64_t    queued_ns, submitted_ns;
+    uint8_t     launch[8];
+    uint64_t    node;
+} CuptiKernel;
+typedef struct CuptiCopy {
+    int      kind;
+    uint8_t  copy_kind, from, into, flags;
+    uint64_t bytes, start_ns, end_ns;
+    uint32_t device, context, stream, correlation, runtime_correlation, pad;
+    void    *reserved;
+    uint64_t node;
+} CuptiCopy;
+typedef struct CuptiFill {
+    int      kind;
+    uint32_t value;
+    uint64_t bytes, start_ns, end_ns;
+    uint32_t device, context, stream, correlation;
+    uint16_t flags, memory;
+    uint32_t pad;
+    void    *reserved;
+    uint64_t node;
+} CuptiFill;
+typedef struct CuptiCall {
+    int      kind;
+    uint32_t id;
+    uint64_t start_ns, end_ns;
+    uint32_t process, thread, correlation, result;
+} CuptiCall;
+typedef struct CuptiExternal {
+    int      kind, external_kind;
+    uint64_t external;
+    uint32_t correlation, reserved;
+} CuptiExternal;
+typedef struct CuptiResource { /* what a callback of CUPTI_CB_DOMAIN_RESOURCE gets */
+    CuContext   context;
+    void       *handle;
+    const void *descriptor;
+} CuptiResource;
+typedef struct CuptiGraphData { /* its descriptor, of graph nodes */
+    CuGraph graph, graph_before;
+    CuNode  node, node_before;
+} CuptiGraphData;
 
 /* --- NCCL ------------------------------------------------------------------------------------- */
 typedef int              NcclResult, NcclType, NcclOp;

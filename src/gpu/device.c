@@ -163,6 +163,28 @@ void gpu_close(Gpu *gpu) {
     gpu->context = NULL;
 }
 
+/* Operations a clock of one multiprocessor, from NVIDIA's white papers: dense products on tensor
+ * cores; of f32 those of ordinary units. */
+double gpu_peak_gflop_s(const GpuInfo *info, Dtype dtype, bool tf32) {
+    static const struct {
+        int   major, minor;
+        short f8, half, tf32, f32, f64;
+    } rows[] = {{8, 0, 0, 2048, 1024, 128, 128},
+                {8, 6, 0, 512, 256, 256, 4},
+                {8, 9, 2048, 1024, 512, 256, 4},
+                {9, 0, 8192, 4096, 2048, 256, 256}};
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        if (rows[i].major != info->major || rows[i].minor != info->minor) continue;
+        short rate = dtype == DTYPE_F8E4M3 || dtype == DTYPE_F8E5M2 ? rows[i].f8
+                     : dtype_is_half(dtype)                         ? rows[i].half
+                     : dtype == DTYPE_F32 ? (tf32 ? rows[i].tf32 : rows[i].f32)
+                     : dtype == DTYPE_F64 ? rows[i].f64
+                                          : (short)0;
+        return (double)rate * info->multiprocessors * info->clock_khz * 1e-6;
+    }
+    return 0;
+}
+
 Status gpu_attach(Gpu *gpu, Diags *diags) {
     return GPU_CALL(gpu->libs, diags, "attaching a thread to a GPU", cuCtxSetCurrent, gpu->context);
 }

@@ -72,15 +72,16 @@ static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *pha
 }
 
 /* --- settings --------------------------------------------------------------------------------- */
-/* Few sizes of teams, so that few settings are compiled. */
+/* Few sizes of teams, so that few settings are compiled; teams that go over many rows have just the
+ * warps that a row needs. */
 static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
 /* Groups of a row that a thread holds, at most: of one row, and of many. Measured on an H100: wide
  * teams hide what waits between the sums of a row; many rows need registers for the next one. */
 static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
 enum { SHARED_BYTES = 220 * 1024 }; /* of a multiprocessor, for held rows */
-/* Words that a thread with 64 registers holds without moving others to memory. */
-enum { WORDS_WELL = 48 };
+/* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
+enum { WORDS_FEW = 16, WORDS_WELL = 48 };
 static uint16_t team_of(int64_t groups, uint32_t most) {
     uint16_t team = 1;
     for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
@@ -158,6 +159,8 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
             if (held > held_most[phase->rows][i] || words > (team < 1024 ? 64 : 40)) continue;
             s->team = (uint16_t)team;
             s->held = (uint8_t)held;
+            if (phase->rows && team > 32)
+                s->team = (uint16_t)(((row_groups + held - 1) / held + 31) / 32 * 32);
             break;
         }
         if (s->held == 0) s->team = team_of(groups, 512);
@@ -171,7 +174,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
     if (phase->rows && s->held != 0) {
         uint32_t words = s->held * s->vector * (phase->held_bytes + phase->next_bytes) / 4;
-        uint32_t threads = words > WORDS_WELL ? 512 : 1024; /* of 128 or 64 registers */
+        uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
         s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
     }
 }

@@ -7,8 +7,8 @@
  * rather than where it is used. COHERENT: kernels run as functions of one block, so that what one
  * only reads another has written.
  *
- * A team is the threads that work on one iteration of a parallel loop: a power of two, up to 32
- * within one warp, else the whole block; what it reduces is combined in the same order at every
+ * A team is the threads that work on one iteration of a parallel loop: a power of two within one
+ * warp, else some warps, the whole block; what it reduces is combined in the same order at every
  * run. */
 #include "gpu/emit_inner.h"
 
@@ -280,31 +280,38 @@ static const char teams[] = TEXT(
         return (T)__shfl_xor_sync(mask, (int)x, k);
     } FN f32 exchange(f32 x, int k, u32 mask) {
         return __shfl_xor_sync(mask, x, k);
-    } FN f64 exchange(f64 x, int k, u32 mask) { return __shfl_xor_sync(mask, x, k); } FN i64
-        exchange(i64 x, int k, u32 mask) { return __shfl_xor_sync(mask, x, k); } template <int TEAM>
-        FN u32 team_mask() {
-            return TEAM >= 32 ? ~0u : ((1u << (TEAM & 31)) - 1) << (threadIdx.x & 31 & ~(TEAM - 1));
-        } template <int TEAM>
-        FN void team_sync() {
-            if (TEAM > 32)
-                __syncthreads();
-            else if (TEAM > 1)
-                __syncwarp(team_mask<TEAM>());
-        } template <int K, int W, class T>
-        FN T lanes_all(T x, u32 mask) {
-            for (int k = W / 2; k > 0; k >>= 1) x = comb<K>(x, exchange(x, k, mask));
-            return x;
-        } template <int K, int TEAM, class T>
-        FN T team_put(T x, u64 *slot) {
-            x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
-            if (TEAM > 32 && (threadIdx.x & 31) == 0) memcpy(slot + threadIdx.x / 32, &x, sizeof x);
-            return x;
-        } template <int K, int TEAM, class T>
-        FN T team_get(T x, const u64 *slot) {
-            if (TEAM <= 32) return x;
-            memcpy(&x, slot + (threadIdx.x & (TEAM / 32 - 1)), sizeof x);
-            return lanes_all<K, TEAM / 32>(x, ~0u);
-        });
+    } FN f64 exchange(f64 x, int k, u32 mask) {
+        return __shfl_xor_sync(mask, x, k);
+    } FN i64 exchange(i64 x, int k, u32 mask) {
+        return __shfl_xor_sync(mask, x, k);
+    } template <int TEAM>
+    FN u32 team_mask() {
+        return TEAM >= 32 ? ~0u : ((1u << (TEAM & 31)) - 1) << (threadIdx.x & 31 & ~(TEAM - 1));
+    } template <int TEAM>
+    FN void team_sync() {
+        if (TEAM > 32)
+            __syncthreads();
+        else if (TEAM > 1)
+            __syncwarp(team_mask<TEAM>());
+    } template <int K, int W, class T>
+    FN T lanes_all(T x, u32 mask) {
+        for (int k = W / 2; k > 0; k >>= 1) x = comb<K>(x, exchange(x, k, mask));
+        return x;
+    } template <int K, int TEAM, class T>
+    FN T team_put(T x, u64 *slot) {
+        x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
+        if (TEAM > 32 && (threadIdx.x & 31) == 0) memcpy(slot + threadIdx.x / 32, &x, sizeof x);
+        return x;
+    } template <int K, int TEAM, class T>
+    FN T team_get(T x, const u64 *slot) {
+        if (TEAM <= 32) return x;
+        const int warps = TEAM / 32;
+        const int lanes = warps <= 2 ? 2 : warps <= 4 ? 4 : warps <= 8 ? 8 : warps <= 16 ? 16 : 32;
+        const int lane = threadIdx.x & (lanes - 1);
+        memcpy(&x, slot + (lane < warps ? lane : 0), sizeof x);
+        if (K < 2 && lane >= warps) x = (T)K;
+        return lanes_all<K, lanes>(x, ~0u);
+    });
 
 static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream) {
     u32 k0 = (u32)key, k1 = (u32)((u64)key >> 32);

@@ -471,7 +471,7 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
-        put(e, "#pragma unroll 8\n");
+        put(e, "#pragma unroll 32\n");
     text_addf(&e->text,
               dealt ? "for (I v%u = t; v%u < n_loop; v%u += TEAM) {\n"
                     : "for (I v%u = 0; v%u < n_loop; v%u++) {\n",
@@ -614,7 +614,7 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.packs_max = 256;
     e.packs = ARENA_ARRAY(rows.arena, EmitPack, e.packs_max);
     e.text = text_begin(texts.arena);
-    put(&e, "int turn = 0;\nconst I t = (I)threadIdx.x & (TEAM - 1);\n");
+    put(&e, "int turn = 0;\nconst I t = (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
     put_prologue(&e);
     put_body(&e);
     String body = text_done(&e.text);

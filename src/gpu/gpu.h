@@ -13,6 +13,7 @@
 #define STOA_GPU_GPU_H
 
 #include "gpu/driver.h"
+#include "tables/dtypes.h"
 
 /* --- the device ------------------------------------------------------------------------------- */
 
@@ -52,6 +53,9 @@ typedef struct Gpu {
     uint64_t  bytes_max;         /* refuses to hold more; 0: what the device has */
 } Gpu;
 
+/* Billions of multiplications and additions a second that products with operands of a dtype can do
+ * at most, at the highest clock; 0 for architectures that are not known. */
+double gpu_peak_gflop_s(const GpuInfo *info, Dtype dtype, bool tf32);
 /* How many GPUs there are; 0 without a driver (not an error, nothing is added). */
 uint32_t gpu_count(GpuLibs *libs);
 /* Opens a device and makes it current for the calling thread. Lives in arena until gpu_close.

@@ -28,6 +28,9 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_SORT] = {run_bind_sort, VIEW_ANY},
     [OP_REDUCE_WINDOW] = {run_bind_window, VIEW_DENSE},
     [OP_DOT_GENERAL] = {run_bind_dot, VIEW_ANY},
+    [OP_DOT_BIAS] = {run_bind_dot, VIEW_ANY},
+    [OP_DOT_GELU] = {run_bind_dot, VIEW_ANY},
+    [OP_DOT_GELU_GRAD] = {run_bind_dot, VIEW_ANY},
     [OP_CONVOLUTION] = {run_bind_convolution, VIEW_DENSE},
     [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
@@ -89,8 +92,10 @@ Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags 
     uint64_t bytes = gpu->info.can_map ? RUN_WORK_AT : (uint64_t)1 << 28; /* cannot grow then */
     *kit = (GpuKit){.arena = arena, .gpu = gpu, .options = *options};
     *out_kit = NULL;
-    Status status = gpu_arena_open(gpu, "workspace of kernels", bytes, gpu->info.memory_bytes,
-                                   diags, &kit->work);
+    Status status = options->ranges ? gpu_range_need(gpu->libs, diags) : STATUS_OK;
+    if (status != STATUS_OK) return status;
+    status = gpu_arena_open(gpu, "workspace of kernels", bytes, gpu->info.memory_bytes, diags,
+                            &kit->work);
     if (status == STATUS_OK) *out_kit = kit;
     return status;
 }
@@ -104,6 +109,11 @@ void gpu_kit_close(GpuKit *kit) {
     gpu_arena_close(&kit->work);
     kit->attentions = NULL;
     kit->modules = NULL;
+}
+
+void gpu_kit_watch(GpuKit *kit, GpuProfile *profile) {
+    kit->profile = profile;
+    kit->watches++;
 }
 
 Status run_need_blas(GpuKit *kit, Diags *diags) {
@@ -257,6 +267,7 @@ static Status bind_launch(RunBinder *b, uint32_t row) {
 
 struct GpuPlan {
     GpuKit      *kit;
+    uint32_t     watched; /* the watches of the kit when graph was made */
     Arena       *arena;
     RunProgram   program;
     uint32_t     steps_count;
@@ -312,14 +323,39 @@ static Status read_flag(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *
     return status == STATUS_OK ? gpu_stream_sync(stream, diags) : status;
 }
 
+/* With what profiles and profilers want to know around it. */
+Status run_launch_step(const RunProgram *program, const RunCtx *ctx, const RunStep *step) {
+    GpuKit        *kit = ctx->kit;
+    const GpuLibs *libs = kit->gpu->libs;
+    ArenaMark      mark = arena_mark(ctx->scratch);
+    gpu_profile_tag(kit->profile, (uint64_t)program->number << 32 | step->launch);
+    if (kit->options.ranges)
+        gpu_range_push(libs, plan_launch_label(ctx->scratch, program->plan, step->launch).data);
+    Status status = step->fn(step->params, ctx);
+    if (kit->options.ranges) gpu_range_pop(libs);
+    gpu_profile_tag(kit->profile, 0);
+    arena_release(ctx->scratch, mark);
+    return status;
+}
 static Status launch_steps(const GpuPlan *gpu, const RunCtx *ctx, uint32_t first, uint32_t last) {
     const RunStep *steps = gpu->program.steps;
     Status         status = STATUS_OK;
-    for (uint32_t i = first; i < last && status == STATUS_OK; i++) {
-        ArenaMark mark = arena_mark(ctx->scratch);
-        status = steps[i].fn(steps[i].params, ctx);
-        arena_release(ctx->scratch, mark);
+    for (uint32_t i = first; i < last && status == STATUS_OK; i++)
+        status = run_launch_step(&gpu->program, ctx, &steps[i]);
+    return status;
+}
+static Status launch_graph(const GpuPlan *gpu, GpuStream stream, Diags *diags) {
+    const Plan  *plan = gpu->program.plan;
+    const World *world = plan->world;
+    bool         ranges = gpu->kit->options.ranges;
+    if (ranges) {
+        Scratch scratch = scratch_begin(&gpu->arena, 1);
+        String  name = strings_get(&world->strings, world->code.graphs.name[plan->graph.row]);
+        gpu_range_push(gpu->kit->gpu->libs, str_copy(scratch.arena, name).data);
+        scratch_end(scratch);
     }
+    Status status = gpu_graph_launch(&gpu->graph, stream, diags);
+    if (ranges) gpu_range_pop(gpu->kit->gpu->libs);
     return status;
 }
 /* The steps before the next assert, from first on. */
@@ -362,7 +398,8 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
     ASSERT(gpu && slots && stream.handle);
     size_t bytes = sizeof *slots * gpu->program.slots_count;
     bool   same = memcmp(slots, gpu->slots, bytes) == 0;
-    if (gpu->recorded && same) return gpu_graph_launch(&gpu->graph, stream, diags);
+    if (gpu->recorded && same && gpu->watched == gpu->kit->watches)
+        return launch_graph(gpu, stream, diags);
     Scratch scratch = scratch_begin(&gpu->arena, 1);
     RunCtx  ctx = {.kit = gpu->kit,
                    .slots = slots,
@@ -375,7 +412,8 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
     gpu->recorded = false;
     if (gpu->program.flows || (gpu->ran && same)) {
         status = make_graph(gpu, &ctx);
-        if (status == STATUS_OK) status = gpu_graph_launch(&gpu->graph, stream, diags);
+        gpu->watched = gpu->kit->watches;
+        if (status == STATUS_OK) status = launch_graph(gpu, stream, diags);
     } else { /* kernels may have to be compiled for these addresses: not while capturing */
         status = run_directly(gpu, &ctx);
     }
@@ -391,6 +429,13 @@ Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *ou
 }
 
 /* --- profiles --------------------------------------------------------------------------------- */
+
+uint64_t gpu_plan_tag(const GpuPlan *gpu, uint32_t launch) {
+    return (uint64_t)gpu->program.number << 32 | launch;
+}
+uint32_t gpu_plan_tagged(const GpuPlan *gpu, uint64_t tag) {
+    return tag >> 32 == gpu->program.number ? (uint32_t)tag : 0;
+}
 
 static double median(double *times, uint32_t count) {
     for (uint32_t i = 1; i < count; i++)

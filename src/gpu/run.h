@@ -11,6 +11,7 @@
 
 #include "gpu/cache.h"
 #include "gpu/emit.h"
+#include "gpu/profile.h"
 #include "tables/plan.h"
 #include "tables/target.h"
 
@@ -26,9 +27,10 @@ typedef enum GpuLoops {
     GPU_LOOPS_BLOCK  /* in one block wherever that is possible (tests) */
 } GpuLoops;
 typedef struct GpuKitOptions {
-    GpuCache *cache; /* of machine code and measured choices; NULL: none. Outlives the kit */
-    bool      tf32;  /* f32 products may round their operands to tf32: faster, 1e-3 */
-    bool      tune;  /* the first run of a plan measures algorithms of its products, see gpu_run */
+    GpuCache *cache;  /* of machine code and measured choices; NULL: none. Outlives the kit */
+    bool      tf32;   /* f32 products may round their operands to tf32: faster, 1e-3 */
+    bool      tune;   /* the first run of a plan measures algorithms of its products, see gpu_run */
+    bool      ranges; /* launches and graphs are ranges for profilers (profile.h) */
 
     GpuLoops loops;
     uint32_t written_nodes; /* a scan of at most so many kernels in all is written out, longer ones
@@ -39,6 +41,9 @@ typedef struct GpuKitOptions {
 MUST_USE Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags *diags,
                              GpuKit **out_kit);
 void            gpu_kit_close(GpuKit *kit); /* NULL is allowed */
+/* Work of plans is tagged (gpu_plan_tag) in this profile from now on; NULL: no longer. Graphs that
+ * were made before are made anew. */
+void gpu_kit_watch(GpuKit *kit, GpuProfile *profile);
 /* Whether cuDNN is here and usable; adds no rows. About 1 s where it is, the first time. */
 bool gpu_kit_attends(GpuKit *kit);
 
@@ -75,6 +80,10 @@ typedef struct GpuPlanStats {
     uint64_t workspace_bytes;                /* that this plan needs */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);
+/* The tag of a launch of a plan: no other plan of the kit has it, and it is not 0. */
+uint64_t gpu_plan_tag(const GpuPlan *gpu, uint32_t launch);
+/* The launch that has a tag; 0: it is not of this plan. */
+uint32_t gpu_plan_tagged(const GpuPlan *gpu, uint64_t tag);
 /* Runs each launch alone on these slots between events: microseconds by launch row (out_us: as many
  * as the plan has rows). For profiles; takes the median of `rounds` after one run to warm up. What
  * is inside loops runs on their first rows. */

@@ -235,7 +235,10 @@ static uint64_t place_parts(const RunParts *parts, uint64_t at) {
 
 Status run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program) {
     Flow f = {b, firsts};
-    *out_program = (RunProgram){.slots_count = b->plan->slots.table.count, .flows = b->plan->flows};
+    *out_program = (RunProgram){.plan = b->plan,
+                                .number = ++b->kit->plans,
+                                .slots_count = b->plan->slots.table.count,
+                                .flows = b->plan->flows};
     out_program->parts = parts_of(&f, 1, b->plan->launches.table.count);
     measure(&f, &out_program->parts);
     Status status = try_blocks(&f, &out_program->parts);

@@ -376,11 +376,8 @@ static Status record_run(void *context, GpuStream stream, Diags *diags) {
     ctx.diags = diags;
     ctx.tune = false;
     for (uint32_t i = 0; i < r->run->count && status == STATUS_OK; i++) {
-        const RunStep *step = &r->m->program->steps[r->run->steps[i].step];
-        ArenaMark      mark = arena_mark(ctx.scratch);
         ctx.slots = r->run->steps[i].slots;
-        status = step->fn(step->params, &ctx);
-        arena_release(ctx.scratch, mark);
+        status = run_launch_step(r->m->program, &ctx, &r->m->program->steps[r->run->steps[i].step]);
     }
     return status;
 }

@@ -66,6 +66,8 @@ struct GpuKit {
     RunModule    *modules;
     RunProduct   *products;
     RunAttention *attentions;
+    GpuProfile   *profile;        /* NULL: none is open */
+    uint32_t      watches, plans; /* calls of gpu_kit_watch; plans bound so far */
 };
 /* Before the workspace of steps: the flag of asserts, the ticket of `rows`. */
 enum { RUN_WORK_AT = 256, RUN_TICKET_AT = 128 };
@@ -155,6 +157,8 @@ typedef struct RunPart {
 } RunPart;
 /* What runs: steps, and the order they run in. */
 typedef struct RunProgram {
+    const Plan    *plan;
+    uint32_t       number; /* of the plan among those of the kit */
     const RunStep *steps;
     RunParts       parts;
     uint32_t       slots_count;
@@ -221,6 +225,8 @@ String run_args_of(const char *text); /* the struct that a template takes: "copy
 
 /* Addresses of rows and indices as in the first step of every scan, for profiles. */
 void run_flow_slots(const RunProgram *program, const RunCtx *ctx, CuPtr *slots);
+/* With what profiles and profilers want to know around it. */
+MUST_USE Status run_launch_step(const RunProgram *program, const RunCtx *ctx, const RunStep *step);
 /* The whole program as a graph (not finished). */
 MUST_USE Status run_graph_make(const RunProgram *program, const RunCtx *ctx, Arena *out,
                                GpuGraph *graph, GpuPlanStats *stats);

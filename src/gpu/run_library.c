@@ -109,17 +109,19 @@ Status run_bind_convolution(RunBinder *b) {
 
 /* --- matrix products -------------------------------------------------------------------------- */
 
-/* The axes of dot_general: of each operand batch, free, summed. */
+/* The axes of a product: of each operand batch, free, summed. */
 typedef struct DotAxes {
     int64_t  batch[2][LIST_MAX], sum[2][LIST_MAX], free[2][SHAPE_RANK_MAX];
     uint32_t batches, sums, frees[2];
 } DotAxes;
 static DotAxes dot_axes(const RunBinder *b) {
-    DotAxes axes = {0};
-    axes.batches = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_batch, axes.batch[0]);
-    (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_batch, axes.batch[1]);
-    axes.sums = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_contract, axes.sum[0]);
-    (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_contract, axes.sum[1]);
+    DotAxes axes = {.sums = 1, .sum = {{b->args[0].rank - 1}, {b->attrs[0] != 0}}};
+    if (b->opcode == OP_DOT_GENERAL) {
+        axes.batches = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_batch, axes.batch[0]);
+        (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_batch, axes.batch[1]);
+        axes.sums = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_contract, axes.sum[0]);
+        (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_contract, axes.sum[1]);
+    }
     for (uint32_t side = 0; side < 2; side++)
         for (uint32_t i = 0; i < b->args[side].rank; i++) {
             bool used = false;
@@ -182,7 +184,7 @@ static uint32_t alignment(uint64_t offsets) {
 
 typedef struct ProductStep {
     RunProduct *product;
-    RunRef      x, y, z, work;
+    RunRef      x, y, z, bias, aux, work;
     uint64_t    work_bytes;
     DotArgs     dot; /* the same without a library */
     const char *dtype;
@@ -192,6 +194,8 @@ static GpuMatmulArgs product_args(const ProductStep *step, const RunCtx *ctx) {
     return (GpuMatmulArgs){.a = run_at(step->x, ctx),
                            .b = run_at(step->y, ctx),
                            .d = run_at(step->z, ctx),
+                           .bias = run_at(step->bias, ctx),
+                           .aux = run_at(step->aux, ctx),
                            .workspace = run_at(step->work, ctx),
                            .workspace_bytes = step->work_bytes};
 }
@@ -282,6 +286,22 @@ static Status bind_own_dot(RunBinder *b, DotArgs *args, const LaunchArg *x, cons
     return STATUS_OK;
 }
 
+/* What cuBLASLt does to the elements that it writes: of dot_bias, dot_gelu and dot_gelu_grad. */
+static void bind_epilogue(RunBinder *b, GpuMatmul *problem, ProductStep *step) {
+    bool slope = b->opcode == OP_DOT_GELU_GRAD;
+    step->bias = step->aux = step->z;
+    if (b->opcode == OP_DOT_GENERAL) return;
+    if (slope) problem->epilogue = GPU_EPILOGUE_DGELU;
+    if (b->opcode == OP_DOT_GELU) {
+        problem->epilogue = GPU_EPILOGUE_GELU | GPU_EPILOGUE_AUX;
+        step->aux = run_ref(&b->outs[1]);
+    }
+    if (b->operands < 3) return;
+    LaunchArg third = b->args[2];
+    if (!third.dense || run_offsets(b, &third) % 16 != 0) third = run_dense(b, &third);
+    if (!slope) problem->epilogue |= GPU_EPILOGUE_BIAS;
+    *(slope ? &step->aux : &step->bias) = run_ref(&third);
+}
 Status run_bind_dot(RunBinder *b) {
     const LaunchArg *z = &b->outs[0];
     LaunchArg        x = b->args[0], y = b->args[1];
@@ -290,6 +310,8 @@ Status run_bind_dot(RunBinder *b) {
     GpuMatmul        problem;
     set_sizes(&args);
     if (!run_takes(z)) return STATUS_UNSUPPORTED;
+    if (b->opcode == OP_DOT_GELU && run_offsets(b, &b->outs[1]) % 16 != 0)
+        return STATUS_UNSUPPORTED; /* rows of a scan that lie unevenly */
     if (!dtype_is_float((Dtype)z->dtype) || args.t.k == 0) return bind_own_dot(b, &args, &x, &y);
     /* Copies of the operands that do not lie as it wants them: x, y or both. */
     uint32_t copies = 0;
@@ -315,6 +337,7 @@ Status run_bind_dot(RunBinder *b) {
     args.t.total = walk_count(&args.batch) * args.t.m * args.t.n;
     *step = (ProductStep){
         .x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z), .dot = args, .dtype = run_dtype(z)};
+    bind_epilogue(b, &problem, step);
     Status status = find_product(b, &problem, &step->product);
     if (status != STATUS_OK) return status;
     step->work_bytes = step->product->plan.workspace_bytes;
@@ -322,7 +345,7 @@ Status run_bind_dot(RunBinder *b) {
         step->work_bytes = b->kit->blas.workspace_max;
     step->work = run_work(b, step->work_bytes);
     RunStep *added = run_step(b, product_run, step, 1);
-    added->text = product_text;
+    if (b->opcode == OP_DOT_GENERAL) added->text = product_text;
     added->elements = (double)args.t.total * (double)args.t.k;
     if (b->plan->slots.kind[plan_root_slot(b->plan, z->slot)] != SLOT_PARAMETER)
         added->prepare = product_tune; /* it writes the result */

@@ -13,10 +13,10 @@ static bool run_all(Runner *runner, const SystemKind *kinds, uint32_t count) {
 
 bool runner_compile(Runner *runner) {
     static const SystemKind steps[] = {
-        SYSTEM_verify,        SYSTEM_infer,  SYSTEM_inline, SYSTEM_narrow, SYSTEM_combine,
-        SYSTEM_differentiate, SYSTEM_inline, SYSTEM_dead,   SYSTEM_expand, SYSTEM_fold,
-        SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_hoist,  SYSTEM_dead,   SYSTEM_fuse,
-        SYSTEM_order,         SYSTEM_layout, SYSTEM_lower,
+        SYSTEM_verify,        SYSTEM_infer,  SYSTEM_inline, SYSTEM_narrow,   SYSTEM_combine,
+        SYSTEM_differentiate, SYSTEM_inline, SYSTEM_dead,   SYSTEM_expand,   SYSTEM_fold,
+        SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_hoist,  SYSTEM_epilogue, SYSTEM_dead,
+        SYSTEM_fuse,          SYSTEM_order,  SYSTEM_layout, SYSTEM_lower,
     };
     return run_all(runner, steps, LENGTH(steps)) && (runner->ctx.budget == 0 || fit_budget(runner));
 }

@@ -54,8 +54,6 @@ typedef struct Tape {
 
 /* recompute_cost.c: microseconds of a launch, from bytes moved and arithmetic. */
 double recompute_cost(const SystemCtx *ctx, const Plan *plan, uint32_t launch);
-/* Arithmetic of products, convolutions and attention; 0 for all else. */
-double recompute_flops(const Plan *plan, uint32_t launch);
 
 /* recompute_tape.c */
 Tape recompute_tape(const Recompute *r, Arena *out);

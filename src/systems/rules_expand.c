@@ -35,6 +35,32 @@ bool expand_GELU(Emit *e, ValueId *out) {
     out[0] = MUL(MUL(NUM(0.5), x), ADD(NUM(1), inner));
     return true;
 }
+/* x y, and with a bias along its last axis. */
+static ValueId biased_dot(Emit *e, bool across) {
+    ValueId z = (across ? emit_linear_dot : emit_matmul_dot)(e, X(0), X(1));
+    if (e->count < 3) return z;
+    return ADD(z, build_along(e->build, X(2), z, (int64_t)build_rank(e->build, z) - 1));
+}
+static OpId gelu_of(Emit *e, ValueId a) {
+    uint64_t tanh = 1;
+    return build_row(e->build, OP_GELU, &a, 1, &tanh, 1);
+}
+bool expand_DOT_BIAS(Emit *e, ValueId *out) {
+    out[0] = biased_dot(e, INT_ATTR(DOT_BIAS, across) != 0);
+    return true;
+}
+bool expand_DOT_GELU(Emit *e, ValueId *out) {
+    out[1] = biased_dot(e, INT_ATTR(DOT_GELU, across) != 0);
+    out[0] = op_result(e->build->code, gelu_of(e, out[1]), 0);
+    return true;
+}
+bool expand_DOT_GELU_GRAD(Emit *e, ValueId *out) {
+    Emit    of_gelu = emit_at(e->build, gelu_of(e, X(2)));
+    ValueId z =
+        (INT_ATTR(DOT_GELU_GRAD, across) ? emit_linear_dot : emit_matmul_dot)(e, X(0), X(1));
+    of_gelu.d = &z;
+    return emit_jvp(&of_gelu, out);
+}
 bool expand_MEAN(Emit *e, ValueId *out) {
     ListId list = {(uint32_t)INT_ATTR(MEAN, axes)};
     out[0] = emit_mean(e, X(0), list_numbers(&e->build->world->attrs, list),

@@ -9,9 +9,11 @@
 #include "systems/schedule_inner.h"
 
 enum {
-    GROUP_ROWS = 4,       /* least rows of a partial column sum */
-    THREADS = 132 * 1024, /* that groups of rows keep busy, with eight elements each */
-    GROUPS_MAX = 1056,
+    GROUP_ROWS = 4,        /* least rows of a partial column sum */
+    PROCESSORS = 132,      /* that groups of rows keep busy, with eight elements a thread */
+    THREADS = 1024,        /* on each of them */
+    SUM_THREADS = 1344,    /* likewise, that do nothing but add */
+    GROUPS_MAX = 8,        /* likewise, groups */
     GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
@@ -20,7 +22,14 @@ enum {
     PARTS_MAX = 16
 };
 
-/* Groups of a phase whose rows have the extent of its innermost loops. */
+/* Whether a phase writes nothing but sums: its threads need few registers. */
+static bool only_sums(Schedule *s, uint32_t at) {
+    for (uint32_t i = at + 1; i < at + size_at(s, at); i++)
+        if (kind_at(s, i) == NODE_STORE) return false;
+    return true;
+}
+/* Groups of a phase whose rows have the extent of its innermost loops: of the same number on each
+ * multiprocessor of the largest devices. */
 static uint32_t groups_of(Schedule *s, uint32_t at) {
     const LoopNodes *nodes = nodes_of(s);
     const Dims      *dims = &s->loops->dims;
@@ -31,9 +40,9 @@ static uint32_t groups_of(Schedule *s, uint32_t at) {
             if (dims_const_value(dims, nodes->extent[row]) > longest)
                 longest = dims_const_value(dims, nodes->extent[row]);
         }
-    uint32_t team = 32;
-    while (team < 1024 && team * 8 < longest) team *= 2;
-    return THREADS / team < GROUPS_MAX ? THREADS / team : GROUPS_MAX;
+    uint32_t team = longest > 8192 ? 1024 : (uint32_t)(longest + 255) / 256 * 32;
+    uint32_t each = (only_sums(s, at) ? SUM_THREADS : THREADS) / team;
+    return PROCESSORS * (each > GROUPS_MAX ? GROUPS_MAX : each > 0 ? each : 1);
 }
 /* Whether a loop may run over more iterations. */
 static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {

@@ -75,6 +75,8 @@ uint32_t const_encode(Dtype dtype, double number, void *out) {
     case DTYPE_I64: memcpy(out, &(int64_t){(int64_t)number}, 8); break;
     case DTYPE_F16: memcpy(out, &(uint16_t){dtype_f16_of_f32((float)number)}, 2); break;
     case DTYPE_BF16: memcpy(out, &(uint16_t){dtype_bf16_of_f32((float)number)}, 2); break;
+    case DTYPE_F8E4M3:
+    case DTYPE_F8E5M2: memcpy(out, &(uint8_t){dtype_f8_of_f32(dtype, (float)number)}, 1); break;
     case DTYPE_F32: memcpy(out, &(float){(float)number}, 4); break;
     case DTYPE_F64: memcpy(out, &number, 8); break;
     default: return 0;
@@ -103,6 +105,8 @@ double const_decode(Dtype dtype, const void *element) {
     case DTYPE_I64: return (double)u.i64;
     case DTYPE_F16: return (double)dtype_f32_of_f16(u.u16);
     case DTYPE_BF16: return (double)dtype_f32_of_bf16(u.u16);
+    case DTYPE_F8E4M3:
+    case DTYPE_F8E5M2: return (double)dtype_f32_of_f8(dtype, u.u8);
     case DTYPE_F32: return (double)u.f32;
     case DTYPE_F64: return u.f64;
     default: return 0;

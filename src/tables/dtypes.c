@@ -64,3 +64,44 @@ uint16_t dtype_f16_of_f32(float number) {
     bits += 0xFFFu + odd;
     return (uint16_t)(sign | ((bits - 0x38000000u) >> 13));
 }
+
+/* --- 8-bit floats (Micikevicius et al. 2022, "FP8 formats for deep learning") ----------------- */
+
+typedef struct F8Format {
+    uint32_t mantissa, bias; /* bits, and what the exponent is stored with */
+    uint32_t largest;        /* magnitude of the largest number */
+} F8Format;
+static F8Format f8_format(Dtype dtype) {
+    ASSERT(dtype_is_f8(dtype));
+    return dtype == DTYPE_F8E4M3 ? (F8Format){3, 7, 0x7E} : (F8Format){2, 15, 0x7B};
+}
+
+float dtype_f32_of_f8(Dtype dtype, uint8_t bits) {
+    F8Format f = f8_format(dtype);
+    uint32_t sign = (uint32_t)(bits & 0x80u) << 24, magnitude = bits & 0x7Fu,
+             shift = 23 - f.mantissa;
+    bool is_e5m2 = dtype == DTYPE_F8E5M2;
+    if (is_e5m2 && magnitude == 0x7C) return float_of_bits(sign | 0x7F800000u);
+    if (magnitude > f.largest) return float_of_bits(sign | 0x7FC00000u);
+    if (magnitude >> f.mantissa != 0)
+        return float_of_bits(sign | ((magnitude << shift) + ((127 - f.bias) << 23)));
+    /* subnormal: times 2^(1 - bias - mantissa), exact in f32 */
+    float number = (float)magnitude * float_of_bits((127 + 1 - f.bias - f.mantissa) << 23);
+    return sign ? -number : number;
+}
+
+uint8_t dtype_f8_of_f32(Dtype dtype, float number) {
+    F8Format f = f8_format(dtype);
+    uint32_t bits = bits_of_float(number), shift = 23 - f.mantissa, magnitude;
+    uint8_t  sign = (uint8_t)(bits >> 24 & 0x80u);
+    bits &= 0x7FFFFFFFu;
+    if (bits > 0x7F800000u) return (uint8_t)(sign | 0x7Fu);
+    if (bits < (127 + 1 - f.bias) << 23) { /* subnormal: let the float adder do the rounding */
+        float unit = float_of_bits((127 + 24 - f.bias - f.mantissa) << 23);
+        magnitude = bits_of_float(float_of_bits(bits) + unit) - bits_of_float(unit);
+    } else {
+        bits += (1u << (shift - 1)) - 1 + (bits >> shift & 1u);
+        magnitude = (bits >> shift) - ((127 - f.bias) << f.mantissa);
+    }
+    return (uint8_t)(sign | (magnitude < f.largest ? magnitude : f.largest));
+}

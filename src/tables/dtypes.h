@@ -41,16 +41,27 @@ static inline bool dtype_is_complex(Dtype dtype) {
 static inline bool dtype_is_differentiable(Dtype dtype) {
     return dtype_is_float(dtype) || dtype_is_complex(dtype);
 }
+/* 8-bit floats: e4m3 reaches 448 and has no infinity, e5m2 reaches 57344. They are stored,
+ * converted and multiplied (dot_general), nothing else. */
+static inline bool dtype_is_f8(Dtype dtype) {
+    return dtype == DTYPE_F8E4M3 || dtype == DTYPE_F8E5M2;
+}
 static inline bool dtype_is_half(Dtype dtype) { return dtype == DTYPE_F16 || dtype == DTYPE_BF16; }
-/* What 16-bit floats are computed in: f32; other dtypes in themselves. */
-static inline Dtype dtype_compute(Dtype dtype) { return dtype_is_half(dtype) ? DTYPE_F32 : dtype; }
-Dtype               dtype_find(String name); /* "f32"; DTYPE_NIL if unknown */
-Dtype dtype_find_file_name(String name);     /* "F32" (safetensors); DTYPE_NIL if unknown */
+/* What 8 and 16-bit floats are computed in: f32; other dtypes in themselves. */
+static inline Dtype dtype_compute(Dtype dtype) {
+    return dtype_is_half(dtype) || dtype_is_f8(dtype) ? DTYPE_F32 : dtype;
+}
+Dtype dtype_find(String name);           /* "f32"; DTYPE_NIL if unknown */
+Dtype dtype_find_file_name(String name); /* "F32" (safetensors); DTYPE_NIL if unknown */
 
 /* Storage conversions, round to nearest even; NaN stays NaN. */
 float    dtype_f32_of_bf16(uint16_t bits);
 uint16_t dtype_bf16_of_f32(float number);
 float    dtype_f32_of_f16(uint16_t bits);
 uint16_t dtype_f16_of_f32(float number);
+/* Of the two 8-bit floats. What is too large, infinity included, becomes the largest number, as the
+ * conversions of GPUs do. */
+float   dtype_f32_of_f8(Dtype dtype, uint8_t bits);
+uint8_t dtype_f8_of_f32(Dtype dtype, float number);
 
 #endif

@@ -20,9 +20,9 @@
     R(typed) R(assign) R(resized) R(typed_result) R(rank_id) R(gradient) R(jvp) \
     R(taylor) R(derivatives) R(unstack) R(mean) \
     R(axis_float) R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) \
-    R(embedding) R(attention) R(attention_tangent) R(attention_grad) R(linear_cross_entropy) \
-    R(linear_cross_entropy_tangent) R(linear_cross_entropy_grad) R(dropout) R(pool) \
-    R(global_norm) R(optimizer)
+    R(dot_epilogue) R(embedding) R(attention) R(attention_tangent) R(attention_grad) \
+    R(linear_cross_entropy) R(linear_cross_entropy_tangent) R(linear_cross_entropy_grad) \
+    R(dropout) R(pool) R(global_norm) R(optimizer)
 /* clang-format on */
 #define INFER_DECLARE_(rule) InferFn infer_##rule;
 INFER_RULES(INFER_DECLARE_)

@@ -117,6 +117,34 @@ void infer_matmul(InferCtx *ctx) {
     dims[rank - 1] = infer_dim(ctx, 1, y_rank - 1);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
+/* x y and, third, what is done to each element of their product: a vector along its last axis, or
+ * a value of its type. All results are of that type. */
+void infer_dot_epilogue(InferCtx *ctx) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank = copy_dims(ctx, 0, dims), across = ctx->attrs[0] != 0;
+    if (!infer_float_ok(ctx, 0) || !infer_dtypes_same(ctx, 0, 1)) return;
+    if (rank == 0 || infer_rank(ctx, 1) != 2) {
+        (void)infer_fail_rank(ctx, rank == 0 ? 0 : 1, rank == 0 ? "at least 1" : "2");
+        return;
+    }
+    if (!infer_sizes_same(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, across)))
+        return;
+    dims[rank - 1] = infer_dim(ctx, 1, !across);
+    if (ctx->operands_count == 3) {
+        bool vector = ctx->opcode != OP_DOT_GELU_GRAD;
+        if (!infer_dtypes_same(ctx, 0, 2)) return;
+        if (vector && !vector_of(ctx, 2, dims[rank - 1])) return;
+        if (!vector && infer_rank(ctx, 2) != rank) {
+            (void)infer_fail_rank(ctx, 2, "that of the product");
+            return;
+        }
+        for (uint32_t i = 0; !vector && i < rank; i++)
+            if (!infer_sizes_same(ctx, "a and the product differ", infer_dim(ctx, 2, i), dims[i]))
+                return;
+    }
+    for (uint32_t i = 0; i < op_infos[ctx->opcode].results; i++)
+        infer_set(ctx, i, infer_dtype(ctx, 0), dims, rank);
+}
 void infer_embedding(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 1, dims);

@@ -105,6 +105,18 @@ uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *
     return list_count(attrs, list);
 }
 
+String plan_launch_label(Arena *out, const Plan *plan, uint32_t launch) {
+    const World *world = plan->world;
+    OpId         op = plan->launches.op[launch];
+    const char  *text = op_infos[plan->launches.opcode[launch]].name;
+    String       name = {0};
+    if (world->code.ops.results_count[op.row] != 0)
+        name = strings_get(&world->strings,
+                           world->code.values.name[world->code.ops.results_first[op.row].row]);
+    return name.count ? str_format(out, "%s %%%.*s", text, STR_ARGS(name))
+                      : str_copy(out, str_of(text));
+}
+
 void plan_mark_entered(Plan *plan) {
     Launches *launches = &plan->launches;
     for (uint32_t row = 1; row < launches->table.count; row++) launches->entered[row] = false;

@@ -128,6 +128,12 @@ static inline const uint32_t *launch_buffers(const Plan *plan, uint32_t launch) 
 static inline const uint64_t *launch_attrs(const Plan *plan, uint32_t launch) {
     return attrs_words(&plan->world->attrs, plan->launches.attrs[launch]);
 }
+/* "dot_general %h.3": its operator and, if it is named, its first result; ends in a zero byte. */
+String plan_launch_label(Arena *out, const Plan *plan, uint32_t launch);
+/* Multiplications and additions of a launch that makes products (causal attention in full); 0 for
+ * others. Bytes of its arguments, each element once. plan_cost.c. */
+double   launch_flops(const Plan *plan, uint32_t launch);
+uint64_t launch_bytes(const Plan *plan, uint32_t launch);
 /* The numbers of an INTS attribute, or the evaluated sizes of a DIMS attribute. out: LIST_MAX
  * long. */
 uint32_t launch_ints(const Plan *plan, uint32_t launch, uint32_t attr, int64_t *out);

@@ -63,7 +63,8 @@ const char *const *attr_enum_names(AttrKind kind) {
     static const char *const scatter[SCATTER_KIND_COUNT + 1] = {"set", "add", "mul", "min", "max"};
     static const char *const fft[FFT_KIND_COUNT + 1] = {"forward", "inverse", "real_forward",
                                                         "real_inverse"};
-    static const char *const init[INIT_KIND_COUNT + 1] = {"zeros", "ones", "normal", "uniform"};
+    static const char *const init[INIT_KIND_COUNT + 1] = {"zeros", "ones", "normal", "uniform",
+                                                          "fill"};
     switch (kind) {
     case ATTR_REDUCE: return reduce;
     case ATTR_COMPARE: return compare;

@@ -105,6 +105,7 @@ typedef enum InitKind {
     INIT_ONES,
     INIT_NORMAL,
     INIT_UNIFORM,
+    INIT_FILL, /* scale in every element */
     INIT_KIND_COUNT
 } InitKind;
 

@@ -4,6 +4,7 @@
 #include <cublas_v2.h>
 #include <cuda.h>
 #include <cudnn.h>
+#include <cupti.h>
 #include <nccl.h>
 #include <nvrtc.h>
 
@@ -79,3 +80,28 @@ SAME_SIZE(CuCondition, CUgraphConditionalHandle);
 SAME_SIZE(CuMemHandle, CUmemGenericAllocationHandle);
 SAME_SIZE(CudnnAttribute, cudnnBackendAttributeName_t);
 SAME_SIZE(CudaDataType, cudaDataType_t);
+SAME_PLACE(CuptiKernel, start_ns, CUpti_ActivityKernel10, start);
+SAME_PLACE(CuptiKernel, stream, CUpti_ActivityKernel10, streamId);
+SAME_PLACE(CuptiKernel, block, CUpti_ActivityKernel10, blockX);
+SAME_PLACE(CuptiKernel, correlation, CUpti_ActivityKernel10, correlationId);
+SAME_PLACE(CuptiKernel, name, CUpti_ActivityKernel10, name);
+SAME_PLACE(CuptiKernel, node, CUpti_ActivityKernel10, graphNodeId);
+SAME_PLACE(CuptiCopy, copy_kind, CUpti_ActivityMemcpy6, copyKind);
+SAME_PLACE(CuptiCopy, bytes, CUpti_ActivityMemcpy6, bytes);
+SAME_PLACE(CuptiCopy, end_ns, CUpti_ActivityMemcpy6, end);
+SAME_PLACE(CuptiCopy, correlation, CUpti_ActivityMemcpy6, correlationId);
+SAME_PLACE(CuptiCopy, node, CUpti_ActivityMemcpy6, graphNodeId);
+SAME_PLACE(CuptiFill, bytes, CUpti_ActivityMemset4, bytes);
+SAME_PLACE(CuptiFill, end_ns, CUpti_ActivityMemset4, end);
+SAME_PLACE(CuptiFill, correlation, CUpti_ActivityMemset4, correlationId);
+SAME_PLACE(CuptiFill, node, CUpti_ActivityMemset4, graphNodeId);
+SAME_SIZE(CuptiCall, CUpti_ActivityAPI);
+SAME_PLACE(CuptiCall, id, CUpti_ActivityAPI, cbid);
+SAME_PLACE(CuptiCall, end_ns, CUpti_ActivityAPI, end);
+SAME_PLACE(CuptiCall, correlation, CUpti_ActivityAPI, correlationId);
+SAME_SIZE(CuptiExternal, CUpti_ActivityExternalCorrelation);
+SAME_PLACE(CuptiExternal, external, CUpti_ActivityExternalCorrelation, externalId);
+SAME_PLACE(CuptiExternal, correlation, CUpti_ActivityExternalCorrelation, correlationId);
+SAME_PLACE(CuptiResource, descriptor, CUpti_ResourceData, resourceDescriptor);
+SAME_PLACE(CuptiGraphData, node, CUpti_GraphData, node);
+SAME_PLACE(CuptiGraphData, node_before, CUpti_GraphData, originalNode);

@@ -29,6 +29,9 @@ static int      any_error;
 static size_t   bytes_max = DEVICE_BYTES, bytes_used;
 static int      facts[256], driver_version;
 
+static const FakeWatch *watch; /* may be NULL */
+static uint64_t         nodes_made;
+
 static Name *name_of(const char *text) {
     for (unsigned i = 0; i < names_count; i++)
         if (strcmp(names[i].text, text) == 0) return &names[i];
@@ -40,6 +43,7 @@ static Name *name_of(const char *text) {
 /* The injected error of this call, or 0. */
 static int enter(const char *text) {
     Name *name = name_of(text);
+    if (watch != NULL) watch->call(text);
     if (++calls_count == any_nth) return any_error;
     return ++name->calls == name->fail_nth ? name->error : 0;
 }
@@ -54,6 +58,7 @@ static int enter(const char *text) {
 typedef enum NodeKind { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } NodeKind;
 struct CUgraphNode_st {
     NodeKind       kind;
+    uint64_t       id;
     unsigned       index, after[AFTER_MAX], after_count;
     CuFunction     function;
     unsigned char *args;
@@ -104,6 +109,22 @@ static void run_fill(const CuFillNode *fill) {
                fill->element_bytes); /* little-endian */
 }
 
+static void tell_work(FakeWork work, const char *kernel, size_t bytes, uint64_t node) {
+    if (watch != NULL) watch->work(work, kernel, bytes, node);
+}
+static void tell_node(const struct CUgraphNode_st *node) {
+    switch (node->kind) {
+    case KERNEL: tell_work(FAKE_KERNEL, node->function->name, 0, node->id); break;
+    case COPY: tell_work(FAKE_COPY, NULL, node->copy.width_bytes, node->id); break;
+    case FILL:
+        tell_work(FAKE_FILL, NULL, node->fill.width * node->fill.element_bytes, node->id);
+        break;
+    case CHILD:
+    case EMPTY:
+    case CONDITIONAL: break;
+    }
+}
+
 static void run_graph(const struct CUgraph_st *graph);
 static void run_conditional(const struct CUgraphNode_st *node, const unsigned *value) {
     unsigned number = node->type == ABI_CU_GRAPH_COND_TYPE_IF ? *value == 0 : *value;
@@ -133,6 +154,7 @@ static void run_graph(const struct CUgraph_st *graph) {
             if (ready) pick = i;
         }
         done[pick] = true;
+        tell_node(graph->nodes[pick]);
         run_node(graph->nodes[pick]);
     }
     free(done);
@@ -142,7 +164,9 @@ static CuGraph copy_graph(const struct CUgraph_st *from);
 static CuNode  copy_node(const struct CUgraphNode_st *from) {
      CuNode into = malloc(sizeof *into);
      *into = *from;
-     into->args = malloc(from->args_bytes + 1);
+     into->id = ++nodes_made;
+     if (watch != NULL) watch->node(into, (CuNode)(uintptr_t)from);
+    into->args = malloc(from->args_bytes + 1);
      if (from->args_bytes > 0) memcpy(into->args, from->args, from->args_bytes);
     into->children = calloc(from->children_count + 1, sizeof *into->children);
      for (unsigned i = 0; i < from->children_count; i++)
@@ -182,7 +206,9 @@ static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, N
     CuNode node = graph->nodes[graph->count] = calloc(1, sizeof *node);
     node->index = graph->count++;
     node->kind = kind;
+    node->id = ++nodes_made;
     for (size_t i = 0; i < after_count; i++) node->after[node->after_count++] = after[i]->index;
+    if (watch != NULL) watch->node(node, NULL);
     return node;
 }
 static void add_children(CuNode node, unsigned count) {
@@ -232,10 +258,12 @@ static void     set_failure(const char *call, unsigned nth, int error) {
         name->fail_nth = name->calls + nth;
         name->error = error;
 }
-static int  has_failed(void) { return calls_count >= any_nth; }
-static void set_failure_any(unsigned nth, int error) {
-    any_nth = calls_count + nth;
-    any_error = error;
+static void     set_watch(const FakeWatch *now) { watch = now; }
+static uint64_t get_node_id(CuNode node) { return node->id; }
+static int      has_failed(void) { return calls_count >= any_nth; }
+static void     set_failure_any(unsigned nth, int error) {
+        any_nth = calls_count + nth;
+        any_error = error;
 }
 extern const FakeCuda                    fake_cuda;
 EXPORT const FakeCuda                    fake_cuda = {.reset = reset,
@@ -247,7 +275,9 @@ EXPORT const FakeCuda                    fake_cuda = {.reset = reset,
                                                       .version = set_version,
                                                       .fused = set_fused,
                                                       .live = count_live,
-                                                      .calls = count_calls};
+                                                      .calls = count_calls,
+                                                      .watch = set_watch,
+                                                      .node_id = get_node_id};
 __attribute__((constructor)) static void start(void) { reset(); }
 
 /* --- the driver's functions ------------------------------------------------------------------- */
@@ -453,10 +483,12 @@ static CuResult copy(CuPtr into, CuPtr from, size_t bytes, CuStream stream) {
     node.into.device = into;
     node.from.device = from;
     CuNode recorded = record(stream, COPY);
-    if (recorded != NULL)
+    if (recorded != NULL) {
         recorded->copy = node;
-    else
-        run_copy(&node);
+        return 0;
+    }
+    tell_work(FAKE_COPY, NULL, bytes, 0);
+    run_copy(&node);
     return 0;
 }
 CuResult cuMemcpyHtoDAsync_v2(CuPtr into, const void *from, size_t bytes, CuStream stream) {
@@ -474,10 +506,12 @@ CuResult cuMemcpyDtoDAsync_v2(CuPtr into, CuPtr from, size_t bytes, CuStream str
 static CuResult fill(CuPtr into, unsigned value, unsigned element, size_t count, CuStream stream) {
     CuFillNode node = {.into = into, .value = value, .element_bytes = element, .width = count};
     CuNode     recorded = record(stream, FILL);
-    if (recorded != NULL)
+    if (recorded != NULL) {
         recorded->fill = node;
-    else
-        run_fill(&node);
+        return 0;
+    }
+    tell_work(FAKE_FILL, NULL, count * element, 0);
+    run_fill(&node);
     return 0;
 }
 CuResult cuMemsetD8Async(CuPtr into, unsigned char value, size_t count, CuStream stream) {
@@ -633,6 +667,7 @@ CuResult cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction function, voi
     if (config->grid[0] * config->block[0] == 0) return ABI_CUDA_ERROR_INVALID_VALUE;
     CuNode recorded = record(config->stream, KERNEL);
     if (recorded == NULL) {
+        tell_work(FAKE_KERNEL, function->name, 0, 0);
         function->run(block, function);
     } else {
         recorded->function = function;

@@ -454,6 +454,34 @@ TEST(gpu_attention_of_packed_heads) {
     check_text(arena, text, &(Case){.sizes = {{"B", 3}, {"T", 100}}, .rel = 0.02});
 }
 
+/* Products that add a bias, apply gelu and its derivative as they write; matrices either way round,
+ * no bias, and a product that something else needs. */
+TEST(gpu_products_with_epilogues) {
+    static const char *const layers[] = {
+        "  %h = linear %x, %w, %b\n  %g = gelu %h {tanh=true}\n  %y = matmul %g, %v\n",
+        "  %h = matmul %x, %u\n  %g = gelu %h {tanh=true}\n  %y = matmul %g, %v\n",
+        "  %h = linear %x, %w, %b\n  %g = gelu %h {tanh=true}\n  %m = mul %g, %h\n"
+        "  %y = matmul %m, %v\n",
+        "  %h = linear %x, %w, %b\n  %g = gelu %h\n  %y = matmul %g, %v\n"};
+    static const Dtype   narrow[] = {DTYPE_BF16, DTYPE_F16};
+    static const int64_t sizes[] = {1, 77, 256};
+    for (size_t i = 0; i < LENGTH(layers); i++)
+        for (size_t k = 0; k < LENGTH(narrow) * LENGTH(sizes); k++) {
+            String text = str_format(
+                arena,
+                "graph f(%%x: f32[N,64], %%w: f32[96,64], %%u: f32[64,96], %%b: f32[96],\n"
+                "        %%v: f32[96,64], %%d: f32[N,64]) {\n%s  %%p = mul %%y, %%d\n"
+                "  %%s = reduce %%p {kind=sum, axes=[0,1]}\n"
+                "  %%dx, %%dw, %%du, %%db, %%dv = gradient %%s, %%x, %%w, %%u, %%b, %%v\n"
+                "  return %%y, %%dx, %%dw, %%du, %%db, %%dv\n}\n",
+                layers[i]);
+            check_text(arena, text.data,
+                       &(Case){.sizes = {{"N", sizes[k / LENGTH(narrow)]}},
+                               .narrow = narrow[k % LENGTH(narrow)],
+                               .rel = 0.02});
+        }
+}
+
 /* --- models ----------------------------------------------------------------------------------- */
 
 static void check_model(Arena *arena, bool gpt, StoaDtype dtype, StoaOptimizerKind kind,

@@ -53,6 +53,11 @@ CASE(batch_norm_inference_variance, "%x: f64[N,2], %w: f64[2], %b: f64[2], %m: f
 
 /* --- products --------------------------------------------------------------------------------- */
 CASE(linear, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]", "%z = linear %x, %w, %b")
+CASE(dot_bias, "%x: f64[B,3], %w: f64[3,C], %b: f64[C]", "%y = dot_bias %x, %w, %b  %z = sin %y")
+CASE(dot_gelu, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]",
+     "%z, %a = dot_gelu %x, %w, %b {across=true}", .outs = "z a")
+CASE(dot_gelu_plain, "%x: f64[3], %w: f64[3,2]", "%z, %a = dot_gelu %x, %w", .outs = "z a")
+CASE(dot_gelu_grad, "%x: f64[B,3], %w: f64[3,2], %a: f64[B,2]", "%z = dot_gelu_grad %x, %w, %a")
 CASE(linear_plain, "%x: f64[B,3], %w: f64[2,3]", "%z = linear %x, %w")
 CASE(linear_vector, "%x: f64[C], %w: f64[2,C], %b: f64[2]", "%z = linear %x, %w, %b")
 CASE(linear_deep, "%x: f64[B,T,3], %w: f64[O,3], %b: f64[O]",

@@ -271,7 +271,7 @@ TEST(gpu_graphs_run_nodes_after_their_dependencies) {
     fake_gpu_close(&b.f);
 }
 
-/* while (--n) { sum += step; if (flag) marks += one }; calls: graphs that the first run launches. */
+/* while (--n) { sum += step; if (flag) marks += one }; calls: graphs that one run launches. */
 static void branch_and_loop(Arena *arena, int driver, GpuConditions conditions, unsigned calls) {
     Bench       b = {0};
     GpuGraph    graph = {0};

@@ -1,0 +1,102 @@
+// Sessions on a GPU, on the stand-ins of the driver and of CUPTI: profiles begin and end, and what
+// is said where a profile cannot be had (DIAG_GPU_UNPROFILED). Tensors are empty, so that there is
+// nothing to compile; what is computed, the tests with the label `gpu` show on a device.
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/device.h"
+#include "tests/fakes/fake_cuda.h"
+
+#include "harness.h"
+#include "stoa/stoa.h"
+
+typedef struct OnDevice {
+    StoaContext     *context;
+    StoaProgram     *program;
+    StoaSession     *session;
+    const FakeCuda  *cuda;
+    const FakeCupti *cupti;
+    char             said[2048];
+} OnDevice;
+
+static void keep(void *user, StoaLogLevel level, const char *text) {
+    OnDevice *d = user;
+    (void)level;
+    snprintf(d->said + strlen(d->said), sizeof d->said - strlen(d->said), "%s", text);
+}
+// The stand-ins are loaded before the library looks for them, so both hold the same.
+static bool fakes_open(OnDevice *d) {
+    void *cuda = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    void *cupti = dlopen(STOA_FAKES "/driver/libcupti.so.13", RTLD_NOW | RTLD_LOCAL);
+    if (!EXPECT(cuda != NULL && cupti != NULL)) return false;
+    d->cuda = dlsym(cuda, FAKE_CUDA_SYMBOL);
+    d->cupti = dlsym(cupti, FAKE_CUPTI_SYMBOL);
+    d->cuda->reset();
+    d->cupti->attach(d->cuda);
+    return EXPECT(setenv("STOA_CUDA_PATH", STOA_FAKES "/driver", 1) == 0);
+}
+static bool on_device_open(OnDevice *d) {
+    static const char  text[] = "graph pass(%x: f32[B]) {\n  return %x\n}\n";
+    StoaContextOptions context = STOA_CONTEXT_OPTIONS;
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    memset(d, 0, sizeof *d);
+    context.lanes = 1;
+    context.log = keep;
+    context.user = d;
+    options.device = "cuda";
+    if (!fakes_open(d)) return false;
+    bool good = stoa_context_create(&context, &d->context) == STOA_OK &&
+                stoa_program_parse(d->context, text, strlen(text), "t", &d->program) == STOA_OK &&
+                stoa_compile(d->program, &options, &d->session) == STOA_OK;
+    if (!good) printf("\n%s\n", stoa_message(d->context));
+    return EXPECT(good);
+}
+static void run(OnDevice *d) {
+    StoaTensor input = {STOA_F32, 1, {0}, NULL}, output = {.data = NULL};
+    EXPECT(stoa_run(d->session, "pass", &input, 1, &output, 1, NULL) == STOA_OK);
+}
+static void on_device_close(OnDevice *d) {
+    stoa_session_destroy(d->session);
+    stoa_program_destroy(d->program);
+    stoa_context_destroy(d->context);
+    EXPECT_EQ(d->cupti->live(), 0);
+    EXPECT_EQ(d->cuda->live(), 0);
+    d->cuda->watch(NULL);
+    (void)unsetenv("STOA_CUDA_PATH");
+}
+
+TEST(device_profiles_begin_and_end) {
+    OnDevice    d;
+    const char *text = NULL;
+    REQUIRE(on_device_open(&d));
+    stoa_profile(d.session, true);
+    EXPECT(d.cupti->live() > 0);
+    for (int i = 0; i < 4; i++) run(&d);
+    EXPECT(stoa_profile_text(d.session, 0, &text) == STOA_OK);
+    EXPECT(strstr(text, "nothing was timed") != NULL);
+    stoa_profile(d.session, false);
+    EXPECT_EQ(d.cupti->live(), 0);
+    stoa_profile(d.session, true); // left on: the session ends it
+    EXPECT_STR(d.said, "");
+    on_device_close(&d);
+}
+
+TEST(device_profiles_say_when_launches_are_timed_alone) {
+    OnDevice    d;
+    const char *text = NULL;
+    REQUIRE(on_device_open(&d));
+    d.cupti->fail("cuptiSubscribe", 39);
+    run(&d);
+    stoa_profile(d.session, true);
+    EXPECT(strstr(d.said, "kernels cannot be timed as they run") != NULL);
+    EXPECT(strstr(d.said, "MULTIPLE_SUBSCRIBERS") != NULL);
+    d.said[0] = 0;
+    run(&d);
+    EXPECT(stoa_profile_text(d.session, 0, &text) == STOA_OK);
+    EXPECT(strstr(text, "graph pass: 0.0 us in 0 launches") != NULL);
+    EXPECT(strstr(text, "ran alone") != NULL);
+    EXPECT_STR(d.said, "");
+    on_device_close(&d);
+}
