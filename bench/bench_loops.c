@@ -2,7 +2,8 @@
  *
  * Programs in the text form run through the public functions on one lane. `ns/iteration` is the
  * time of a run over its iterations; `bytes` is planned memory over iterations, which for gradients
- * is what is kept of each step. Beside the loops stands the same work without one: the body of the
+ * is what is kept of each step; `..._100`, `_10` and `_1` bound it by so many percent of what
+ * keeping all states takes. Beside the loops stands the same work without one: the body of the
  * LSTM run once from the host for every step (`lstm_host`). A gradient's `times forward` compares
  * it with the run of the loop alone. With --device cuda the loops run there, times are of the wall
  * clock, and `setup` is the first run, which makes the graph. */
@@ -25,6 +26,7 @@ typedef struct Case {
     int64_t     iterations, smoke; /* of a run; of a smoke run */
     const char *text;              /* @N: iterations; @R: their third root */
     double      goal;              /* ns an iteration; 0: none */
+    uint32_t    percent;           /* budget, of the bytes without one; 0: none */
 } Case;
 
 #define SCALARS                                                                                    \
@@ -84,6 +86,10 @@ typedef struct Case {
     "    return %yn\n  }\n"
 #define ODE_LOSS "  %l = reduce %ye {kind=sum, axes=[0]}\n"
 
+#define ODE_GRADIENT                                                                               \
+    "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS                                                  \
+    "  %g, %d = gradient %l, %y0, %s28\n  return %l, %g, %d\n}\n"
+
 static const Case cases[] = {
     {"scalar_while", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n" SCALARS
@@ -91,34 +97,35 @@ static const Case cases[] = {
      "    %m = compare %i, %nt {direction=lt}\n    return %m\n  } (%i: i64, %c: f64) {\n"
      "    %j = add %i, %n1\n    %p = mul %c, %b\n    %q = add %p, %a\n    return %j, %q\n  }\n"
      "  return %y\n}\n",
-     60},
+     60, 0},
     {"scalar_scan", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n"
      "  %y = scan %a {carries=1, length=@N} : f64 (%i: i64, %c: f64) {\n"
      "    %p = mul %c, %b\n    %q = add %p, %a\n    return %q\n  }\n  return %y\n}\n",
-     30},
+     30, 0},
     {"scalar_scan_gradient", 100000, 1000,
      "graph f(%a: f64, %b: f64) {\n"
      "  %y = scan %a {carries=1, length=@N} : f64 (%i: i64, %c: f64) {\n"
      "    %p = mul %c, %b\n    %q = add %p, %a\n    return %q\n  }\n"
      "  %g = gradient %y, %b\n  return %g\n}\n",
+     0, 0},
+    {"lstm_scan", 1000, 10, "graph f(" LSTM_ARGS ") {\n" LSTM_SCAN LSTM_LOSS "  return %l\n}\n", 0,
      0},
-    {"lstm_scan", 1000, 10, "graph f(" LSTM_ARGS ") {\n" LSTM_SCAN LSTM_LOSS "  return %l\n}\n", 0},
     {"lstm_while", 1000, 10, "graph f(" LSTM_ARGS ") {\n" LSTM_WHILE LSTM_LOSS "  return %l\n}\n",
-     0},
+     0, 0},
     {"lstm_scan_gradient", 1000, 10,
      "graph f(" LSTM_ARGS ") {\n" LSTM_SCAN LSTM_LOSS
      "  %g, %d = gradient %l, %w, %x\n  return %l, %g, %d\n}\n",
-     0},
+     0, 0},
     {"lstm_while_gradient", 1000, 10,
      "graph f(" LSTM_ARGS ") {\n" LSTM_WHILE LSTM_LOSS
      "  %g = gradient %l, %w\n  return %l, %g\n}\n",
-     0},
-    {"ode_scan", 1000, 10, "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS "  return %l\n}\n", 0},
-    {"ode_scan_gradient", 1000, 10,
-     "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS
-     "  %g, %d = gradient %l, %y0, %s28\n  return %l, %g, %d\n}\n",
-     0},
+     0, 0},
+    {"ode_scan", 1000, 10, "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS "  return %l\n}\n", 0, 0},
+    {"ode_scan_gradient", 1000, 10, ODE_GRADIENT, 0, 0},
+    {"ode_gradient_100", 10000, 100, ODE_GRADIENT, 0, 100},
+    {"ode_gradient_10", 10000, 1000, ODE_GRADIENT, 0, 10},
+    {"ode_gradient_1", 10000, 10000, ODE_GRADIENT, 0, 1},
     {"nested_three", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n"
      "  %y = scan %a {carries=1, length=@R} : f64 (%i: i64, %c: f64) {\n"
@@ -126,7 +133,7 @@ static const Case cases[] = {
      "      %e = scan %c2 {carries=1, length=@R} : f64 (%i3: i64, %c3: f64) {\n"
      "        %p = mul %c3, %b\n        %q = add %p, %a\n        return %q\n      }\n"
      "      return %e\n    }\n    return %d\n  }\n  return %y\n}\n",
-     40},
+     40, 0},
 };
 
 static void must(Suite *s, StoaStatus status, const char *what) {
@@ -189,6 +196,13 @@ static Loaded load(Suite *s, const Case *c, int64_t iterations) {
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
     options.device = s->device;
     must(s, stoa_compile(program, &options, &l.session), c->name);
+    if (c->percent != 0) {
+        StoaMemoryPeak peak;
+        must(s, stoa_memory_peak(l.session, "f", NULL, 0, &peak), c->name);
+        stoa_session_destroy(l.session);
+        options.memory_budget = peak.arena_bytes * c->percent / 100;
+        must(s, stoa_compile(program, &options, &l.session), c->name);
+    }
     stoa_program_destroy(program);
     read_inputs(&l, text);
     l.outputs_count = 1;

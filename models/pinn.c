@@ -1,6 +1,7 @@
 /* The network and its losses. Coordinates are moved to [-1, 1] first; weights are drawn normal with
- * variance 2 / (in + out) (Glorot and Bengio 2010), times 3 in the first layer of a network of
- * sines, so that it starts with waves (Sitzmann et al. 2020). Derivatives are those of
+ * variance 2 / (in + out) (Glorot and Bengio 2010). A network of sines (Sitzmann et al. 2020) starts
+ * with waves of any phase in its first layer, no faster than points can tell: see `waves`; deeper
+ * layers with twice that variance fit points and err between them. Derivatives are those of
  * stoa_derivatives; one row asks for all that a residual needs. */
 #include "models/pinn.h"
 
@@ -61,23 +62,34 @@ void      pinn_derivatives(PinnBuild *b, uint32_t output, const char *const *of,
 }
 
 /* --- the network ------------------------------------------------------------------------------ */
-static void add_layer(PinnBuild *b, uint32_t layer, int64_t in, int64_t out, double gain) {
+/* 0: tanh */
+static double waves_of(const PinnConfig *config) {
+    double waves = config->waves != 0 ? config->waves : config->the_case->waves;
+    return waves > 0 ? waves : 0;
+}
+/* turn: half the range of the biases at first */
+static void add_layer(PinnBuild *b, uint32_t layer, int64_t in, int64_t out, double scale,
+                      double turn) {
     char    name[32];
     int64_t sizes[] = {out, in};
-    double  scale = gain * sqrt(2.0 / (double)(in + out));
     snprintf(name, sizeof name, "layer%u.weight", layer);
     b->weights[layer] =
         stoa_parameter(b->program, name, b->config->dtype, sizes, 2, STOA_INIT_NORMAL, scale);
     snprintf(name, sizeof name, "layer%u.bias", layer);
-    b->biases[layer] =
-        stoa_parameter(b->program, name, b->config->dtype, &out, 1, STOA_INIT_ZEROS, 0);
+    b->biases[layer] = stoa_parameter(b->program, name, b->config->dtype, &out, 1,
+                                      turn == 0 ? STOA_INIT_ZEROS : STOA_INIT_UNIFORM, turn);
 }
 static void add_parameters(PinnBuild *b) {
     const PinnCase *c = b->config->the_case;
     uint32_t        width = width_of(b->config), layers = layers_of(b->config);
-    for (uint32_t i = 0; i < layers; i++)
-        add_layer(b, i, i == 0 ? dims_of(c) : width, width, i == 0 && c->sine ? 3 : 1);
-    add_layer(b, layers, width, c->outputs, 1);
+    double          waves = waves_of(b->config);
+    for (uint32_t i = 0; i < layers; i++) {
+        uint32_t in = i == 0 ? dims_of(c) : width;
+        double   scale = sqrt(2.0 / (in + width));
+        bool     first = i == 0 && waves > 0;
+        add_layer(b, i, in, width, first ? waves : scale, first ? 3.14159265358979 : 0);
+    }
+    add_layer(b, layers, width, c->outputs, sqrt(2.0 / (width + c->outputs)), 0);
 }
 static StoaValue centred(PinnBuild *b, StoaValue x) {
     const PinnCase *c = b->config->the_case;
@@ -103,7 +115,7 @@ static StoaValue network(PinnBuild *b, StoaValue x) {
     StoaValue h = centred(b, x);
     for (uint32_t i = 0; i < layers; i++) {
         h = stoa_linear(b->program, h, b->weights[i], b->biases[i]);
-        h = b->config->the_case->sine ? stoa_sin(b->program, h) : stoa_tanh(b->program, h);
+        h = waves_of(b->config) > 0 ? stoa_sin(b->program, h) : stoa_tanh(b->program, h);
     }
     return stoa_linear(b->program, h, b->weights[layers], b->biases[layers]);
 }
@@ -179,7 +191,8 @@ StoaStatus model_pinn_build(StoaProgram *program, const PinnConfig *config) {
 }
 
 /* --- the border ------------------------------------------------------------------------------- */
-/* Points of the box moved to one of its sides, in turn; time has only its beginning. */
+/* Points of the box moved to its sides; time has only its beginning. Runs of them, since every fourth
+ * point of a Sobol sequence lies in one quarter of the box, and would leave most of a side out. */
 StoaStatus model_pinn_border(StoaContext *context, const PinnCase *c, uint64_t seed, size_t count,
                              double *out) {
     uint32_t   d = dims_of(c), sides = 0, axis[2 * PINN_DIMS_MAX];
@@ -192,7 +205,7 @@ StoaStatus model_pinn_border(StoaContext *context, const PinnCase *c, uint64_t s
             end[sides++] = k == 1;
         }
     for (size_t i = 0; status == STOA_OK && i < count; i++) {
-        uint32_t side = (uint32_t)(i % sides);
+        size_t side = i * sides / count;
         out[i * d + axis[side]] = (end[side] ? c->high : c->low)[axis[side]];
     }
     return status;

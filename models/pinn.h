@@ -20,7 +20,8 @@ typedef struct PinnCase {
     uint32_t    outputs;
     double      low[PINN_DIMS_MAX], high[PINN_DIMS_MAX];
     uint32_t    width, layers; /* hidden */
-    bool        sine;          /* activation: sin instead of tanh */
+    double      waves;         /* activations: 0: tanh; else sines, and how far the frequencies of
+                                  the first layer spread at first, in radians a half-width */
     double      border_weight;
     uint64_t    points, border; /* numbers of them */
     uint64_t    adam_steps, lbfgs_steps;
@@ -39,6 +40,7 @@ typedef struct PinnConfig {
     StoaDtype       dtype;         /* f32 or f64 */
     uint32_t        width, layers; /* 0: those of the case */
     double          border_weight; /* likewise */
+    double          waves;         /* likewise; below 0: tanh */
 } PinnConfig;
 
 extern const PinnCase pinn_cases[];                      /* the last has no name */

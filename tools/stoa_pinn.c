@@ -21,6 +21,8 @@ const CliOption pinn_options[] = {
     {"sampler", "uniform|latin|sobol", "sobol", "how they are drawn"},
     {"width", "N", "of the case", "units of a hidden layer"},
     {"layers", "N", "of the case", "hidden layers"},
+    {"waves", "X", "of the case",
+     "0: tanh; else sines, with first frequencies spread so far, in radians a half-width"},
     {"weight", "X", "of the case", "of the conditions in the loss"},
     {"lr", "RATE", "of the case", "of Adam; falls to a tenth by a cosine"},
     {"dtype", "f32|f64", "f64", "of parameters and arithmetic"},
@@ -69,6 +71,8 @@ static int read_settings(Pinn *r) {
     r->config.width = (uint32_t)stoa_config_int(c, "width", 1, 4096, known->width);
     r->config.layers = (uint32_t)stoa_config_int(c, "layers", 1, 64, known->layers);
     r->config.border_weight = stoa_config_float(c, "weight", 1e-6, 1e9, known->border_weight);
+    r->config.waves = stoa_config_float(c, "waves", 0, 1e3, known->waves);
+    if (r->config.waves == 0) r->config.waves = -1; /* of the configuration: tanh */
     r->config.dtype = stoa_config_choice(c, "dtype", dtypes, 1) == 1 ? STOA_F64 : STOA_F32;
     r->sampler = (StoaPointsKind)stoa_config_choice(c, "sampler", samplers, 2);
     int64_t most = 100000000;

@@ -23,6 +23,7 @@
 #include "gpu/run.h"
 #include "systems/fit.h"
 #include "systems/runner.h"
+#include "systems/modes.h"
 #include "systems/taylor.h"
 #include "text/binary.h"
 #include "text/check.h"
@@ -130,7 +131,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--memory-budget")))
         *out_good = value != NULL && str_to_bytes(str_of(value), &o->budget);
     else if (str_same(name, STR("--compute")))
-        *out_good = value != NULL && dtype_is_half(o->narrow = dtype_find(str_of(value)));
+        *out_good = value != NULL && (o->narrow = narrow_find(str_of(value))) != DTYPE_NIL;
     else if (str_same(name, STR("--target")))
         *out_good = value != NULL && read_target(o, str_of(value));
     else {
@@ -355,7 +356,10 @@ int main(int argc, char **argv) {
         good = transform(&options, world, options.fuel, false, &left, &again);
     }
     good = good && holds(&options, world);
-    if (good && options.streams) put(stdout, taylor_explain(arena, world));
+    if (good && options.streams) {
+        put(stdout, taylor_explain(arena, world));
+        put(stdout, modes_explain(arena, world));
+    }
     uint64_t begin = os_clock_ns();
     status = !good ? 1
              : (options.peak || options.streams) && options.out == NULL

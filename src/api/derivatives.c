@@ -1,6 +1,9 @@
-/* The public functions that ask for derivatives, in terms of `gradient`, `jvp`, `taylor` and
- * `derivatives` rows. All rows go through api_op, so that failures are told as for operators. */
+/* The public functions that ask for derivatives and batches, in terms of `gradient`, `jvp`,
+ * `taylor`, `derivatives`, `jacobian` and `vmap` rows. All rows go through api_op, so that failures are told as
+ * for operators. */
 #include "api/program.h"
+
+#include <math.h>
 
 /* y, xs, others as one list, in out[1 + 2 count]. */
 static uint32_t list_operands(StoaValue y, const StoaValue *xs, const StoaValue *others,
@@ -72,53 +75,122 @@ StoaValue stoa_laplacian(StoaProgram *program, StoaValue y, StoaValue x) {
     return out;
 }
 
-/* --- all directions at once ------------------------------------------------------------------- */
-/* Every direction of x, [n] + the shape of x; value 0 where its sizes are not constant. */
-static StoaValue unit_directions(StoaProgram *program, StoaValue x, StoaDim *out_count) {
-    Dims    *dims = &program->world->dims;
-    uint32_t rank = stoa_value_rank(program, x);
-    StoaDim  shape[STOA_RANK_MAX + 1], square[2];
-    int64_t  count = 1;
-    if (x.id == 0) return (StoaValue){0};
-    for (uint32_t i = 0; i < rank; i++) {
-        StoaDim size = stoa_value_dim(program, x, i);
-        if (rank == STOA_RANK_MAX || !dims_is_const(dims, (DimId){size.id})) {
-            api_misuse(program->context, "stoa_jacobian",
-                       "x needs constant sizes and rank at most 7: its elements are directions");
-            return (StoaValue){0};
-        }
-        count *= dims_const_value(dims, (DimId){size.id});
-        shape[i + 1] = size;
-    }
-    shape[0] = square[0] = square[1] = *out_count = stoa_dim(program, count);
-    StoaValue row = stoa_iota(program, STOA_I64, square, 2, 0);
-    StoaValue column = stoa_iota(program, STOA_I64, square, 2, 1);
-    StoaValue same = stoa_compare(program, row, column, STOA_COMPARE_EQ);
-    StoaValue unit = stoa_convert(program, same, stoa_value_dtype(program, x));
-    return stoa_reshape(program, unit, shape, rank + 1);
-}
-StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x) {
-    StoaDim   count = {0}, shape[2 * STOA_RANK_MAX];
-    int64_t   order[STOA_RANK_MAX + 1];
-    uint32_t  y_rank = stoa_value_rank(program, y), x_rank = stoa_value_rank(program, x);
-    StoaValue directions, by_direction;
-    if (y_rank + x_rank > STOA_RANK_MAX) {
-        api_misuse(program->context, "stoa_jacobian", "y and x have more than 8 axes together");
+/* --- batches ---------------------------------------------------------------------------------- */
+StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis) {
+    uint32_t rank = stoa_value_rank(program, batch), kept = 0;
+    StoaDim  shape[STOA_RANK_MAX];
+    if (axis < 0 || axis >= (int64_t)rank) {
+        if (batch.id != 0)
+            api_misuse(program->context, "stoa_sample", "the batch has no such axis");
         return (StoaValue){0};
     }
-    directions = unit_directions(program, x, &count);
-    stoa_taylor(program, y, &x, &directions, 1, false, &by_direction, 1);
-    for (uint32_t i = 0; i < y_rank; i++) {
-        order[i] = i + 1;
-        shape[i] = stoa_value_dim(program, y, i);
+    for (uint32_t i = 0; i < rank; i++)
+        if (i != (uint32_t)axis) shape[kept++] = stoa_value_dim(program, batch, i);
+    StoaValue zero = stoa_scalar(program, stoa_value_dtype(program, batch), 0);
+    /* a copy: derivatives must not look through it */
+    return stoa_copy(program, stoa_broadcast_in_dim(program, zero, shape, kept, NULL, 0));
+}
+void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t results, const StoaValue *xs,
+               const StoaValue *batches, const int64_t *axes, uint32_t count,
+               const int64_t *out_axes, StoaValue *out) {
+    ArenaGuard guard;
+    ApiAttr    attrs[] = {{.ints = axes, .count = axes != NULL ? count : 0},
+                          {.ints = out_axes, .count = out_axes != NULL ? results : 0}};
+    for (uint32_t i = 0; i < results; i++) out[i] = (StoaValue){0};
+    if (program->broken) return;
+    if (!ARENA_GUARD(&guard)) {
+        api_broken(program);
+        return;
     }
-    order[y_rank] = 0;
-    for (uint32_t i = 0; i < x_rank; i++) shape[y_rank + i] = stoa_value_dim(program, x, i);
-    StoaValue last = stoa_transpose(program, by_direction, order, y_rank + 1);
-    return stoa_reshape(program, last, shape, y_rank + x_rank);
+    Scratch    scratch = scratch_begin(NULL, 0);
+    uint32_t   all = results + 2 * count;
+    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, all);
+    memcpy(operands, ys, results * sizeof *ys);
+    memcpy(operands + results, xs, count * sizeof *xs);
+    memcpy(operands + results + count, batches, count * sizeof *batches);
+    api_op_many(program, OP_VMAP, operands, all, attrs, out, results);
+    scratch_end(scratch);
+    arena_guard_end(&guard);
+}
+
+/* --- all of them ------------------------------------------------------------------------------ */
+StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x) {
+    StoaValue operands[] = {y, x};
+    return api_op(program, OP_JACOBIAN, operands, 2, NULL);
 }
 StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x) {
     StoaValue gradient;
     stoa_gradients(program, y, &x, 1, &gradient);
     return stoa_jacobian(program, gradient, x);
+}
+
+/* --- estimates -------------------------------------------------------------------------------- */
+StoaValue stoa_random_directions(StoaProgram *program, StoaValue x, StoaValue seed,
+                                 StoaDirections kind, uint32_t count) {
+    const Dims *dims = &program->world->dims;
+    uint32_t    rank = stoa_value_rank(program, x);
+    StoaDtype   dtype = stoa_value_dtype(program, x);
+    StoaDim     shape[STOA_RANK_MAX], d = {0};
+    if (x.id == 0 || seed.id == 0) return (StoaValue){0};
+    if (rank > 0) d = stoa_value_dim(program, x, rank - 1);
+    if (rank == 0 || rank == STOA_RANK_MAX || !dims_is_const(dims, (DimId){d.id})) {
+        api_misuse(program->context, "stoa_random_directions",
+                   "x needs 1 to 7 axes, the last of constant size: the coordinates");
+        return (StoaValue){0};
+    }
+    shape[0] = stoa_dim(program, count);
+    for (uint32_t i = 0; i < rank; i++) shape[i + 1] = stoa_value_dim(program, x, i);
+    bool      signs = kind == STOA_DIRECTIONS_SIGNS;
+    StoaValue bits = stoa_rng_bits(program, seed, shape, signs ? rank + 1 : rank, kind);
+    StoaValue one = stoa_fill_like(program, bits, 1);
+    if (signs) {
+        StoaValue sign = stoa_convert(program, stoa_and(program, bits, one), dtype);
+        StoaValue unit = stoa_fill_like(program, sign, 1);
+        return stoa_sub(program, stoa_add(program, sign, sign), unit);
+    }
+    double    size = (double)dims_const_value(dims, (DimId){d.id});
+    StoaValue whole = stoa_fill_like(program, bits, size);
+    StoaValue at = stoa_rem(program, stoa_shr_logical(program, bits, one), whole);
+    StoaValue hot = stoa_one_hot(program, at, d, dtype);
+    return stoa_mul(program, hot, stoa_fill_like(program, hot, sqrt(size)));
+}
+static StoaValue scaled(StoaProgram *program, StoaValue v, double by) {
+    return stoa_mul(program, v, stoa_fill_like(program, v, by));
+}
+StoaValue stoa_laplacian_estimate(StoaProgram *program, StoaValue y, StoaValue x,
+                                  StoaValue directions, StoaValue *out_error) {
+    const Dims *dims = &program->world->dims;
+    StoaValue   c[2], along, all, mean, rest;
+    int64_t     first = 0, axes[STOA_RANK_MAX];
+    StoaDim     count = {0}, shape[STOA_RANK_MAX];
+    uint32_t    rank = stoa_value_rank(program, y);
+    if (out_error != NULL) *out_error = (StoaValue){0};
+    if (y.id == 0 || x.id == 0 || directions.id == 0) return (StoaValue){0};
+    if (stoa_value_rank(program, directions) > 0) count = stoa_value_dim(program, directions, 0);
+    if (stoa_value_rank(program, directions) != stoa_value_rank(program, x) + 1 ||
+        rank == STOA_RANK_MAX || !dims_is_const(dims, (DimId){count.id})) {
+        api_misuse(program->context, "stoa_laplacian_estimate",
+                   "directions need the shape of x after a first axis of constant size");
+        return (StoaValue){0};
+    }
+    double n = (double)dims_const_value(dims, (DimId){count.id});
+    if (out_error == NULL) {
+        stoa_taylor(program, y, &x, &directions, 1, true, c, 2);
+        return scaled(program, c[1], 2 / n);
+    }
+    along = stoa_sample(program, directions, 0);
+    stoa_taylor(program, y, &x, &along, 1, false, c, 2);
+    stoa_vmap(program, &c[1], 1, &along, &directions, NULL, 1, NULL, &all);
+    all = scaled(program, all, 2);
+    mean = stoa_mean(program, all, &first, 1);
+    shape[0] = count;
+    for (uint32_t i = 0; i < rank; i++) {
+        shape[i + 1] = stoa_value_dim(program, y, i);
+        axes[i] = i + 1;
+    }
+    rest =
+        stoa_sub(program, all, stoa_broadcast_in_dim(program, mean, shape, rank + 1, axes, rank));
+    rest = stoa_reduce(program, stoa_square(program, rest), STOA_REDUCE_SUM, &first, 1);
+    *out_error = stoa_sqrt(program, scaled(program, rest, 1 / (n * fmax(n - 1, 1))));
+    return mean;
 }

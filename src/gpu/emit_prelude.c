@@ -47,6 +47,42 @@ template <class T> struct Pk<f16, T> {
         return y;
     }
 };
+struct e4m3 {
+    u8 b;
+};
+struct e5m2 {
+    u8 b;
+};
+FN f32 wide8(u32 x, u32 shift, u32 bias, u32 largest, u32 high) {
+    f32 y = __uint_as_float((x & 0x7f) << shift) * __uint_as_float((254 - bias) << 23);
+    u32 bits = __float_as_uint(y) | ((x & 0x7f) > largest ? high : 0);
+    return __uint_as_float(bits | (x & 0x80) << 24);
+}
+FN f32 up(e4m3 x) { return wide8(x.b, 20, 7, 0x7e, 0x7fc00000); }
+FN f32 up(e5m2 x) { return wide8(x.b, 21, 15, 0x7b, 0x7f800000); }
+FN u8 narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
+    u32 bits = __float_as_uint(x); u32 a = bits & 0x7fffffff;
+    f32 unit = __uint_as_float((128 - bias + shift) << 23);
+    u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
+    if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
+    if (y > largest) y = largest;
+    if (a > 0x7f800000) y = 0x7f;
+    return (u8)(y | (bits >> 24 & 0x80));
+}
+template <class T> struct Pk<e4m3, T> {
+    FN e4m3 of(f32 x) {
+        e4m3 y;
+        y.b = narrow8(x, 20, 7, 0x7e);
+        return y;
+    }
+};
+template <class T> struct Pk<e5m2, T> {
+    FN e5m2 of(f32 x) {
+        e5m2 y;
+        y.b = narrow8(x, 21, 15, 0x7b);
+        return y;
+    }
+};
 template <class S, class T> FN S pk(T x) { return Pk<S, T>::of(x); });
 
 static const char floats[] = TEXT(

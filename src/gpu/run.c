@@ -64,6 +64,7 @@ void gpu_describe(Target *out_target, bool attention) {
     *out_target = (Target){.name = "cuda",
                            .align = 256,
                            .compiles = true,
+                           .multiplies_f8 = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
                            .keeps = attention ? keeps : NULL,
@@ -354,7 +355,9 @@ static Status launch_graph(const GpuPlan *gpu, GpuStream stream, Diags *diags) {
         gpu_range_push(gpu->kit->gpu->libs, str_copy(scratch.arena, name).data);
         scratch_end(scratch);
     }
+    gpu_profile_tag(gpu->kit->profile, gpu_plan_tag(gpu, 0));
     Status status = gpu_graph_launch(&gpu->graph, stream, diags);
+    gpu_profile_tag(gpu->kit->profile, 0);
     if (ranges) gpu_range_pop(gpu->kit->gpu->libs);
     return status;
 }
@@ -381,6 +384,7 @@ static Status run_directly(GpuPlan *gpu, RunCtx *ctx) {
 static Status make_graph(GpuPlan *gpu, const RunCtx *ctx) {
     GpuGraph graph = {0};
     Status   status = STATUS_OK;
+    gpu_profile_record(gpu->kit->profile, gpu_plan_tag(gpu, 0));
     if (gpu->program.flows) /* others may have used the memory of the ticket */
         status = gpu_fill32(ctx->stream, gpu->kit->work.base + RUN_TICKET_AT, 0, 1, ctx->diags);
     if (status == STATUS_OK) status = gpu_graph_begin(gpu->kit->gpu, ctx->diags, &graph);

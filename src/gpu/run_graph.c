@@ -30,7 +30,7 @@ typedef struct Maker {
     const RunCtx     *ctx;
     GpuGraph         *graph;
     GpuConditions     conditions;
-    Run              *runs;
+    Run              *runs, **last; /* in the order in which they first run, as profiles want it */
     GpuPlanStats     *stats;
 } Maker;
 
@@ -57,8 +57,9 @@ static GpuNode *add_raw(Maker *m, List *list) {
 static void close_steps(Maker *m, List *list) {
     if (list->steps_count == 0) return;
     Run *run = ARENA_NEW(m->ctx->scratch, Run);
-    *run = (Run){list->steps, list->steps_count, list, list->count, NULL, m->runs};
-    m->runs = run;
+    *run = (Run){list->steps, list->steps_count, list, list->count, NULL, NULL};
+    *m->last = run;
+    m->last = &run->next;
     for (uint32_t i = 0; i < run->count; i++)
         m->stats->nodes += m->program->steps[run->steps[i].step].nodes;
     m->stats->nodes--; /* for the node itself */
@@ -394,9 +395,10 @@ static Status capture(Maker *m) {
 Status run_graph_make(const RunProgram *program, const RunCtx *ctx, Arena *out, GpuGraph *graph,
                       GpuPlanStats *stats) {
     Gpu     *gpu = ctx->kit->gpu;
-    Maker    m = {program, ctx, graph, gpu->info.conditions, NULL, stats};
+    Maker    m = {program, ctx, graph, gpu->info.conditions, NULL, NULL, stats};
     List    *list = list_open(&m);
     GpuNodes nodes;
+    m.last = &m.runs;
     stats->nodes = stats->loops = stats->conditions = 0;
     if (program->stops) {
         *add_node(&m, list) = (GpuNode){

@@ -29,11 +29,11 @@ const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
 String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
-    } rows[] = {{"copy<", "CopyArgs"},     {"iota<", "IotaArgs"},    {"gather<", "GatherArgs"},
-                {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"}, {"narrow<", "ScatterArgs"},
-                {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},    {"dot<", "DotArgs"},
-                {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},    {"test<", "TestArgs"},
-                {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
+    } rows[] = {{"copy<", "CopyArgs"},      {"turn<", "TurnArgs"},     {"iota<", "IotaArgs"},
+                {"gather<", "GatherArgs"},  {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
+                {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
+                {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
+                {"test<", "TestArgs"},      {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
@@ -123,7 +123,8 @@ RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *a
                      .args_bytes = args_bytes};
     k->step = b->steps_count;
     RunStep *step = run_step(b, kernel_run, k, 1);
-    if (family == FAMILY_COPY || family == FAMILY_GATHER) step->text = kernel_text;
+    bool     each = family == FAMILY_COPY || family == FAMILY_GATHER;
+    if (each && !str_starts(text, STR("turn<"))) step->text = kernel_text;
     return k;
 }
 void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
@@ -198,12 +199,47 @@ uint64_t run_offsets(const RunBinder *b, const LaunchArg *arg) {
 
 /* --- copies ----------------------------------------------------------------------------------- */
 
+typedef struct TurnArgs {
+    CuPtr   y, x;
+    int64_t rows, cols, y_row, x_col, y_batch, x_batch;
+} TurnArgs;
+
+/* A transposed matrix, or a batch of them; false: it is none, or small. */
+static bool add_turn(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const RunNd *nd,
+                     int64_t width) {
+    enum { TILE_SIZE = 64, GRID_MAX = 65535 };
+    int32_t  j = nd->rank - 1, i = j - 1;
+    bool     batch = nd->rank == 3;
+    TurnArgs args = {0};
+    if (nd->rank < 2 || nd->rank > 3 || width > 4) return false;
+    if (nd->strides[0][j] != 1 || nd->strides[1][i] != 1) return false;
+    if (nd->dims[i] < TILE_SIZE / 2 || nd->dims[j] < TILE_SIZE / 2) return false;
+    int64_t down = (nd->dims[i] + TILE_SIZE - 1) / TILE_SIZE;
+    int64_t across = (nd->dims[j] + TILE_SIZE - 1) / TILE_SIZE, deep = batch ? nd->dims[0] : 1;
+    if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
+    args.rows = nd->dims[i];
+    args.cols = nd->dims[j];
+    args.y_row = nd->strides[0][i];
+    args.x_col = nd->strides[1][j];
+    args.y_batch = batch ? nd->strides[0][0] : 0;
+    args.x_batch = batch ? nd->strides[1][0] : 0;
+    RunKernel *k =
+        run_kernel(b, FAMILY_COPY, text_of(b, "turn", word_of(width)), &args, sizeof args);
+    RUN_REF(k, TurnArgs, y, run_ref(y));
+    RUN_REF(k, TurnArgs, x, run_ref(x));
+    k->grid[0] = (uint32_t)across;
+    k->grid[1] = (uint32_t)down;
+    k->grid[2] = (uint32_t)deep;
+    return true;
+}
+
 /* y = x, of equal sizes; starts moves the place in y (side 0) or x (side 1), within whole. */
 static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const LaunchArg *starts,
                      int32_t side, const LaunchArg *whole) {
     CopyArgs args = {.nd = nd_of(y, x), .side = side};
     int64_t  width = dtype_bytes((Dtype)x->dtype);
     if (run_elements(y) == 0) return;
+    if (starts == NULL && add_turn(b, y, x, &args.nd, width)) return;
     uint64_t offsets = run_offsets(b, y) | run_offsets(b, x);
     for (; starts == NULL && can_double(width, offsets) && can_halve(&args.nd, true); width *= 2)
         halve(&args.nd, true);

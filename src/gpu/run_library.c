@@ -156,16 +156,18 @@ static bool as_matrix(int64_t rows, int64_t row_step, int64_t cols, int64_t col_
     return !*out_across || ((rows == 1 || row_step == 1) && (cols == 1 || col_step >= rows));
 }
 /* False where cuBLASLt cannot take the operands as they lie. */
-static bool as_problem(const DotArgs *d, const GpuKit *kit, const LaunchArg *z, GpuMatmul *out) {
-    GpuMatmul p = {.m = (uint64_t)d->t.m,
-                   .n = (uint64_t)d->t.n,
-                   .k = (uint64_t)d->t.k,
-                   .batch = (uint64_t)walk_count(&d->batch),
-                   .tf32 = kit->options.tf32 && z->dtype == DTYPE_F32,
-                   .a = z->dtype,
-                   .b = z->dtype,
-                   .d = z->dtype};
-    bool      good = d->batch.rank <= 1 && d->m.rank <= 1 && d->n.rank <= 1 && d->k.rank <= 1;
+static bool as_problem(const DotArgs *d, const RunBinder *b, GpuMatmul *out) {
+    const GpuKit    *kit = b->kit;
+    const LaunchArg *x = &b->args[0], *y = &b->args[1], *z = &b->outs[0];
+    GpuMatmul        p = {.m = (uint64_t)d->t.m,
+                          .n = (uint64_t)d->t.n,
+                          .k = (uint64_t)d->t.k,
+                          .batch = (uint64_t)walk_count(&d->batch),
+                          .tf32 = kit->options.tf32 && z->dtype == DTYPE_F32,
+                          .a = x->dtype,
+                          .b = y->dtype,
+                          .d = z->dtype};
+    bool good = d->batch.rank <= 1 && d->m.rank <= 1 && d->n.rank <= 1 && d->k.rank <= 1;
     if (d->batch.rank == 1) { /* 0 would mean dense */
         p.a_step = (uint64_t)d->batch.strides[0][0];
         p.b_step = (uint64_t)d->batch.strides[1][0];
@@ -173,6 +175,10 @@ static bool as_problem(const DotArgs *d, const GpuKit *kit, const LaunchArg *z, 
     }
     good &= as_matrix(d->t.m, d->m.strides[0][0], d->t.k, d->k.strides[0][0], &p.a_across, &p.lda);
     good &= as_matrix(d->t.k, d->k.strides[1][0], d->t.n, d->n.strides[1][0], &p.b_across, &p.ldb);
+    if (dtype_is_f8((Dtype)p.a)) { /* rows along the sum, both; forward products may be fast */
+        good &= !p.a_across && p.b_across;
+        p.fast = p.a == DTYPE_F8E4M3 && p.b == DTYPE_F8E4M3;
+    }
     *out = p;
     return good;
 }
@@ -315,7 +321,7 @@ Status run_bind_dot(RunBinder *b) {
     if (!dtype_is_float((Dtype)z->dtype) || args.t.k == 0) return bind_own_dot(b, &args, &x, &y);
     /* Copies of the operands that do not lie as it wants them: x, y or both. */
     uint32_t copies = 0;
-    while (!as_problem(&args, b->kit, z, &problem)) {
+    while (!as_problem(&args, b, &problem)) {
         DotAxes moved = axes;
         ASSERT(copies < 3);
         copies++;

@@ -7,13 +7,15 @@
  * contributions. There is no table of backward operators. The tangent rows of a gradient are unused
  * afterwards, for `dead` to drop; their coefficients are what the backward program uses. A
  * composite without a derivative rule takes that of its expansion, whose rows are appended for the
- * purpose. A placeholder is stop_gradient of its x: no further gradient passes through it. taylor
- * and derivatives rows go to taylor.c, operators with blocks to derive_control.c.
+ * purpose. A placeholder is stop_gradient of its x: no gradient passes through it. taylor and
+ * derivatives rows: taylor.c; vmap rows: batch.c; operators with blocks: derive_control.c.
  *
  * Needs types; gives a program without derivative rows, or after an error the program as it was,
  * which is what diagnostics refer to. Cost: rows between xs and y, a small factor each, per
  * derivative row. */
+#include "systems/batch.h"
 #include "systems/derive_inner.h"
+#include "systems/modes.h"
 #include "systems/taylor.h"
 
 /* Rules chain over values of nil type after an error, but need not understand them. */
@@ -240,7 +242,8 @@ static Derive begin_row(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
                  .build = &rw->build,
                  .op = op,
                  .errors = ctx->world->diags.errors,
-                 .swaps = swaps};
+                 .swaps = swaps,
+                 .states = system_states(ctx)};
     Derive d = derive_begin(&of, 1, rw->build.block);
     for (BlockId block = rw->build.block; op_id_some(rw->old->blocks.parent[block.row]);) {
         block = rw->old->ops.block[rw->old->blocks.parent[block.row].row];
@@ -271,6 +274,8 @@ void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys
     uint8_t *is_tangent = mark_tangents(d, first, seeds, count);
     ValueId *cotangents = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, code->values.table.count);
     bool     any = false;
+    for (uint32_t i = 0; i < count; i++)
+        if (value_id_some(out_grads[i])) cotangents[seeds[i].row] = out_grads[i];
     for (uint32_t i = 0; i < ys_count && !d->failed; i++) {
         ValueId dy = derive_tangent(d, ys[i]);
         if (!value_id_some(dy) || (cts != NULL && !value_id_some(cts[i]))) continue;
@@ -287,7 +292,7 @@ static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) 
     uint32_t count = rw->old->ops.operands_count[op.row] - 1;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count),
-            *grads = ARENA_ARRAY(ctx->scratch, ValueId, count);
+            *grads = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, count);
     Derive d = begin_row(ctx, rw, op, swaps);
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
     derive_pull(&d, xs, count, &y, NULL, 1, grads);
@@ -407,7 +412,8 @@ typedef struct Range {
     const Swap *swap; /* whose rows these are; NULL: the whole code */
     BlockId     home; /* of the rows that are not nested */
 } Range;
-/* A pullback row has served: what tangents still need of it is zero, and they are not used. */
+/* A pullback row has served: what tangents still need of it is zero, and they are not used. So has
+ * the assert on one sample that became one (batch.c). */
 static void drop_pullback(Rewrite *rw, OpId op) {
     Emit e = {.build = &rw->build};
     for (uint32_t i = 0; i < rw->old->ops.results_count[op.row]; i++) {
@@ -418,14 +424,13 @@ static void drop_pullback(Rewrite *rw, OpId op) {
 /* Rows that take the place of an operator go where it stands; its own rows go, and so do theirs
  * where they stood. */
 static void apply_swaps(SystemCtx *ctx, const Swap *swaps) {
-    enum { NESTED_MAX = 64 };
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
     const Code *old = rw.old;
-    Range       stack[NESTED_MAX];
-    uint32_t    depth = 0;
+    uint32_t    depth = 0, most = 1; /* a swap lies in others, never in itself */
     uint8_t    *moved = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->ops.table.count);
-    for (const Swap *swap = swaps; swap != NULL; swap = swap->next)
+    for (const Swap *swap = swaps; swap != NULL; swap = swap->next, most++)
         for (uint32_t row = swap->first; row < swap->last; row++) moved[row] = 1;
+    Range *stack = ARENA_ARRAY(ctx->scratch, Range, most);
     stack[depth++] = (Range){1, old->ops.table.count, NULL, {0}};
     while (depth != 0) {
         Range *top = &stack[depth - 1];
@@ -443,7 +448,7 @@ static void apply_swaps(SystemCtx *ctx, const Swap *swaps) {
             if (top->swap != NULL && home.row == old->ops.block[top->last - 1].row)
                 home = top->home;
             top->row = swap->op.row + 1;
-            ASSERT(depth < NESTED_MAX);
+            ASSERT(depth < most);
             stack[depth++] = (Range){swap->first, swap->last, swap, home};
             continue;
         }
@@ -476,19 +481,25 @@ static uint32_t count_pending(const Code *code) {
 static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op, Swap **swaps) {
     uint32_t opcode = rw->old->ops.opcode[op.row];
     if (opcode == OP_GRADIENT) return derive_gradient(ctx, rw, op, swaps);
+    if (opcode == OP_VMAP) return batch_derive(ctx, rw, op);
+    if (opcode == OP_JACOBIAN) {
+        modes_derive(ctx, rw, op);
+        return true;
+    }
     return opcode == OP_JVP ? derive_jvp(ctx, rw, op, swaps) : taylor_derive(taylor, op);
 }
-/* Replaces derivative rows, up to the first that asks for swaps. False after a diagnostic; the code
- * then stays as it was. */
+/* Replaces derivative rows, up to the first that asks for swaps or becomes other derivative rows.
+ * False after a diagnostic; the code then stays as it was. */
 static bool run_round(SystemCtx *ctx, Ran *ran) {
     const Code *old = &ctx->world->code;
     Swap       *swaps = NULL;
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
     Taylor     *taylor = taylor_open(ctx, &rw);
+    bool        last = false;
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
         while (row < count && (!(op_info(old, (OpId){row})->flags & OP_DERIVES) ||
-                               (swaps != NULL && !taylor_is_done(taylor, (OpId){row}))))
+                               (last && !taylor_is_done(taylor, (OpId){row}))))
             row++;
         OpId op = {row};
         rewrite_copy_rows(&rw, (OpId){first}, op);
@@ -496,6 +507,7 @@ static bool run_round(SystemCtx *ctx, Ran *ran) {
         rewrite_at(&rw, op);
         bool done = taylor_is_done(taylor, op);
         if (!done && !derive_row(ctx, &rw, taylor, op, &swaps)) return false;
+        last |= swaps != NULL || old->ops.opcode[row] == OP_JACOBIAN;
         ran->changed++;
     }
     rewrite_end(&rw);

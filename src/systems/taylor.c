@@ -16,6 +16,8 @@
 
 #include <math.h>
 
+#include "systems/modes.h"
+
 struct Taylor {
     SystemCtx *ctx;
     Rewrite   *rw;
@@ -663,7 +665,21 @@ static double count_below(const DerivativeTerm *term) {
     }
     return product;
 }
-static void tell_plan(Text *text, const TaylorPlan *plan, const DerivativeTerms *terms) {
+/* What modes would cost in operations, in passes with a tangent: a gradient is one, and forward mode
+ * over it doubles with each order. */
+static void tell_modes(Text *text, const ModePass *pass, const DerivativeTerms *terms,
+                       double streams, double nested, double reverse) {
+    double over = 1, value = pass->value.flops, tangent = pass->tangent.flops;
+    for (uint32_t i = 0; i < terms->count; i++)
+        if (terms->rows[i].order > 1) over += pow(2, terms->rows[i].order - 1.0);
+    text_addf(text,
+              "  operations: Taylor %.3g, forward repeated %.3g, forward over reverse %.3g, reverse"
+              " nested %.3g\n",
+              value + (streams - 1) * tangent, value + (nested - 1) * tangent,
+              value + over * tangent, value + reverse * tangent);
+}
+static void tell_plan(Text *text, const TaylorPlan *plan, const DerivativeTerms *terms,
+                      const ModePass *pass) {
     uint32_t single = 1; /* streams without sums */
     double   nested = 1, reverse = 0;
     for (uint32_t r = 0; r < plan->streams.directions; r++) single += plan->streams.top[r];
@@ -675,6 +691,7 @@ static void tell_plan(Text *text, const TaylorPlan *plan, const DerivativeTerms 
               "  %u streams, %u of them sums; %u without sums; forward mode repeated: at most %.0f;"
               " reverse mode nested: about %.0f passes\n",
               plan->streams.count, plan->streams.sums, single, nested, reverse);
+    tell_modes(text, pass, terms, plan->streams.count, nested, reverse);
     for (uint32_t r = 0; r < plan->streams.directions; r++) tell_direction(text, plan, r);
 }
 String taylor_explain(Arena *out, const World *world) {
@@ -694,7 +711,9 @@ String taylor_explain(Arena *out, const World *world) {
         }
         TaylorPlan plan = taylor_plan(scratch.arena, &terms);
         text_addf(&text, "derivatives: %u in one walk, from %u rows\n", requests, count);
-        tell_plan(&text, &plan, &terms);
+        ModePass pass = modes_pass(scratch.arena, world, code, op_operand(code, rows[0], 1),
+                                   op_operand(code, rows[0], 0));
+        tell_plan(&text, &plan, &terms, &pass);
     }
     scratch_end(scratch);
     return text_done(&text);

@@ -18,11 +18,11 @@
     R(reduce) R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution) R(reduce_window) \
     R(fft) R(square) R(triangular_solve) R(lu) R(qr) R(eigh) R(svd) R(eig) R(control) R(each) \
     R(typed) R(assign) R(resized) R(typed_result) R(rank_id) R(gradient) R(jvp) \
-    R(taylor) R(derivatives) R(unstack) R(mean) \
+    R(taylor) R(derivatives) R(jacobian) R(vmap) R(unstack) R(mean) \
     R(axis_float) R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) \
     R(dot_epilogue) R(embedding) R(attention) R(attention_tangent) R(attention_grad) \
     R(linear_cross_entropy) R(linear_cross_entropy_tangent) R(linear_cross_entropy_grad) \
-    R(dropout) R(pool) R(global_norm) R(optimizer)
+    R(dropout) R(pool) R(global_norm) R(optimizer) R(narrow_dot)
 /* clang-format on */
 #define INFER_DECLARE_(rule) InferFn infer_##rule;
 INFER_RULES(INFER_DECLARE_)

@@ -92,6 +92,77 @@ void infer_derivatives(InferCtx *ctx) {
     scratch_end(scratch);
 }
 
+/* --- jacobian --------------------------------------------------------------------------------- */
+void infer_jacobian(InferCtx *ctx) {
+    uint32_t rank = infer_rank(ctx, 0), more = infer_rank(ctx, 1);
+    DimId    dims[SHAPE_RANK_MAX];
+    if (!infer_float_ok(ctx, 0) || !infer_float_ok(ctx, 1)) return;
+    if (rank + more > SHAPE_RANK_MAX || rank == SHAPE_RANK_MAX || more == SHAPE_RANK_MAX) {
+        (void)infer_fail_rank(ctx, 1, "so that y and x have at most 8 axes, and none has them all");
+        return;
+    }
+    for (uint32_t i = 0; i < rank + more; i++)
+        dims[i] = i < rank ? infer_dim(ctx, 0, i) : infer_dim(ctx, 1, i - rank);
+    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank + more);
+}
+
+/* --- vmap ------------------------------------------------------------------------------------- */
+/* An axis, or `least` (-1 or 0) at least. */
+static bool axis_in(InferCtx *ctx, int64_t axis, int64_t least, uint32_t rank) {
+    return (axis >= least && axis < (int64_t)rank) || infer_fail_axis(ctx, axis, rank);
+}
+/* X[.., size, ..] of x; a batch without samples has the type of x. */
+static bool batch_ok(InferCtx *ctx, uint32_t x, uint32_t batch, int64_t axis, DimId *size) {
+    uint32_t rank = infer_rank(ctx, x);
+    if (axis < 0) return infer_types_same(ctx, x, batch);
+    if (infer_dtype(ctx, x) != infer_dtype(ctx, batch) || infer_rank(ctx, batch) != rank + 1)
+        return infer_fail_types(ctx, x, batch);
+    for (uint32_t i = 0; i < rank; i++)
+        if (!infer_sizes_same(ctx, "x and a sample of its batch", infer_dim(ctx, x, i),
+                              infer_dim(ctx, batch, i + (i >= axis))))
+            return false;
+    DimId of = infer_dim(ctx, batch, (uint32_t)axis);
+    if (dim_id_some(*size) && !infer_sizes_same(ctx, "numbers of samples", *size, of)) return false;
+    *size = of;
+    return true;
+}
+void infer_vmap(InferCtx *ctx) {
+    uint32_t results = ctx->results_count, n = (ctx->operands_count - results) / 2;
+    IntList  axes = infer_list(ctx, ATTR_VMAP_axes), outs = infer_list(ctx, ATTR_VMAP_out_axes);
+    DimId    size = {0}, dims[SHAPE_RANK_MAX];
+    if (ctx->operands_count < results + 2 || (ctx->operands_count - results) % 2 != 0) {
+        (void)infer_fail_types(ctx, 0, ctx->operands_count - 1);
+        return;
+    }
+    if ((axes.count != 0 && axes.count != n) || (outs.count != 0 && outs.count != results)) {
+        (void)infer_fail_attr(
+            ctx, axes.count != 0 && axes.count != n ? ATTR_VMAP_axes : ATTR_VMAP_out_axes,
+            "needs an entry for each batch, or for each result");
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t axis = axes.count != 0 ? axes.at[i] : 0;
+        if (!axis_in(ctx, axis, -1, infer_rank(ctx, results + i) + 1) ||
+            !batch_ok(ctx, results + i, results + n + i, axis, &size))
+            return;
+    }
+    if (!dim_id_some(size)) {
+        (void)infer_fail_attr(ctx, ATTR_VMAP_axes, "has no batch: one entry must not be -1");
+        return;
+    }
+    for (uint32_t i = 0; i < results; i++) {
+        uint32_t rank = infer_rank(ctx, i), next = 0;
+        int64_t  axis = outs.count != 0 ? outs.at[i] : 0;
+        if (rank == SHAPE_RANK_MAX) {
+            (void)infer_fail_rank(ctx, i, "at most 7: samples take an axis");
+            return;
+        }
+        if (!axis_in(ctx, axis, 0, rank + 1)) return;
+        for (uint32_t k = 0; k <= rank; k++) dims[k] = k == axis ? size : infer_dim(ctx, i, next++);
+        infer_set(ctx, i, infer_dtype(ctx, i), dims, rank + 1);
+    }
+}
+
 /* --- unstack ---------------------------------------------------------------------------------- */
 void infer_unstack(InferCtx *ctx) {
     int64_t  axis = (int64_t)ctx->attrs[ATTR_UNSTACK_axis];

@@ -53,6 +53,18 @@ class Schedules(unittest.TestCase):
         self.assertEqual(self.stoac("--schedule", self.path("book"), "--steps"), steps)
         self.assertNotIn("vector", self.stoac("--schedule", "none", "--kernels"))
 
+    def test_modes_are_told(self):
+        self.write("j.ir", """graph f(%x: f32[300], %w: f32[2,300]) {
+  %e = sin %x
+  %y = dot_general %w, %e {x_contract=[1], y_contract=[0]}
+  %j = jacobian %y, %x
+  return %j
+}
+""")
+        done = subprocess.run([STOAC, self.path("j.ir"), "--streams"], capture_output=True,
+                              text=True, timeout=60, check=True)
+        self.assertIn("jacobian of 2 in 300 elements: reverse", done.stdout)
+
     def test_streams_are_told(self):
         self.write("f.ir", """graph f(%x: f64[B,2], %w: f64[3,2]) {
   %y = linear %x, %w
@@ -66,6 +78,7 @@ class Schedules(unittest.TestCase):
         self.assertIn("derivatives: 3 in one walk, from 2 rows", done.stdout)
         self.assertIn("14 streams, 1 of them sums; 17 without sums", done.stdout)
         self.assertIn("order 3 (and a summed top) along 1 e0 + -1 e1", done.stdout)
+        self.assertRegex(done.stdout, "operations: Taylor .*, forward over reverse .*, reverse")
 
     def test_every_step_is_explained(self):
         told, loops = self.stoac("--explain"), self.stoac("--kernels")

@@ -527,6 +527,55 @@ TEST(gpu_step_of_gpt_mixed) { /* products round to 8 bits, in another order on t
     given.narrow = DTYPE_BF16;
     check_model(arena, true, STOA_F32, STOA_SGD, &given);
 }
+/* Copies of transposed matrices of every width, with edges and a batch. */
+TEST(gpu_transposed_copies) {
+    static const char *const dtypes[] = {"u8", "bf16", "i32", "f64"};
+    for (size_t i = 0; i < LENGTH(dtypes); i++) {
+        String text = str_format(arena,
+                                 "graph f(%%x: %s[B,C], %%y: %s[T,B,C]) {\n"
+                                 "  %%t = transpose %%x {permutation=[1,0]}\n"
+                                 "  %%u = transpose %%y {permutation=[0,2,1]}\n"
+                                 "  %%a = concat %%t, %%t {axis=0}\n  %%b = copy %%u\n"
+                                 "  return %%t, %%u, %%a, %%b\n}\n",
+                                 dtypes[i], dtypes[i]);
+        check_text(arena, text.data, &(Case){.sizes = {{"B", 130}, {"C", 71}, {"T", 3}}});
+    }
+}
+/* Forwards and backwards: each product wants its operands along the sum, so some are copied. Small
+ * integers make every sum exact, whatever its order. */
+TEST(gpu_linear_layers_of_8_bits_exactly) {
+    check_text(
+        arena,
+        "graph f(%i: i32[B,T,64], %j: i32[96,64], %k: i32[32,96]) {\n"
+        "  %c = constant {value=i32 2}\n  %ci = broadcast_in_dim %c {shape=[B,T,64]}\n"
+        "  %cj = broadcast_in_dim %c {shape=[96,64]}\n"
+        "  %si = sub %i, %ci\n  %sj = sub %j, %cj\n  %x = convert %si {dtype=f32}\n"
+        "  %w = convert %sj {dtype=f32}\n  %v = convert %k {dtype=f32}\n"
+        "  %h = linear %x, %w\n  %y = linear %h, %v\n"
+        "  %s = reduce %y {kind=sum, axes=[0,1,2]}\n  %dx, %dw = gradient %s, %x, %w\n"
+        "  return %h, %dx, %dw\n}\n",
+        &(Case){
+            .sizes = {{"B", 4}, {"T", 16}}, .integers = 5, .narrow = DTYPE_F8E4M3, .rel = 1e-6});
+}
+/* Other numbers: in another order a last bit of bf16 differs, and a number that is rounded to 8
+ * bits next is then an eighth or a quarter larger. */
+TEST(gpu_linear_layers_of_8_bits) {
+    check_text(arena,
+               "graph f(%x: f32[B,T,64], %w: f32[96,64], %b: f32[96], %v: f32[32,96], "
+               "%u: f32[16,32]) {\n"
+               "  %t = tanh %x\n  %h = linear %t, %w, %b\n  %a = gelu %h\n  %z = linear %a, %v\n"
+               "  %y = linear %z, %u\n  %q = square %y\n"
+               "  %s = reduce %q {kind=sum, axes=[0,1,2]}\n"
+               "  %dx, %dw, %db, %dv = gradient %s, %x, %w, %b, %v\n"
+               "  return %s, %dx, %dw, %db, %dv\n}\n",
+               &(Case){.sizes = {{"B", 4}, {"T", 16}}, .narrow = DTYPE_F8E4M3, .rel = 0.1});
+}
+TEST(gpu_step_of_gpt_8_bits) {
+    Case given = gpt_case;
+    given.rel = 5e-2;
+    given.narrow = DTYPE_F8E4M3;
+    check_model(arena, true, STOA_F32, STOA_SGD, &given);
+}
 TEST(gpu_step_of_lenet_float32) { check_model(arena, false, STOA_F32, STOA_SGD, &lenet_case); }
 TEST(gpu_step_of_lenet_float64) { check_model(arena, false, STOA_F64, STOA_SGD, &lenet_case); }
 

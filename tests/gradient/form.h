@@ -31,7 +31,7 @@ typedef struct Case {
     bool        no_f32;     /* the text means f64 */
 } Case;
 
-enum { FORM_ARGS_MAX = 8, FORM_OUTS_MAX = 4, FORM_SYMBOLS_MAX = 8 };
+enum { FORM_ARGS_MAX = 8, FORM_OUTS_MAX = 8, FORM_SYMBOLS_MAX = 8 };
 enum { FORM_INPUTS_MAX = 3 * FORM_ARGS_MAX + FORM_OUTS_MAX };
 
 typedef struct FormSize {
