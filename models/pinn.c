@@ -53,7 +53,7 @@ static StoaValue column(PinnBuild *b, StoaValue v, uint32_t i) {
     StoaDim      start[] = {stoa_dim(p, 0), stoa_dim(p, i)}, limit[] = {rows, stoa_dim(p, i + 1)};
     return stoa_reshape(p, stoa_slice(p, v, start, 2, limit, 2, NULL, 0), &rows, 1);
 }
-StoaValue pinn_output(PinnBuild *b, uint32_t output) { return column(b, b->u, output); }
+StoaValue pinn_output(PinnBuild *b, uint32_t output) { return b->outputs[output]; }
 StoaValue pinn_at(PinnBuild *b, uint32_t coordinate) { return column(b, b->x, coordinate); }
 void      pinn_derivatives(PinnBuild *b, uint32_t output, const char *const *of, uint32_t count,
                            StoaValue *out) {
@@ -132,17 +132,22 @@ static StoaValue mean_squares(PinnBuild *b, const StoaValue *residuals, uint32_t
     }
     return sum;
 }
+/* The network at points. Its outputs are there before any derivative is asked for, so that one walk
+ * serves those of all. */
+static void evaluate(PinnBuild *b, StoaValue points) {
+    b->x = points;
+    b->u = network(b, points);
+    for (uint32_t i = 0; i < b->config->the_case->outputs; i++) b->outputs[i] = column(b, b->u, i);
+}
 static StoaValue loss_of(PinnBuild *b, StoaValue points, StoaValue border, StoaValue values) {
     enum { TERMS_MAX = 8 };
     const PinnCase *c = b->config->the_case;
     StoaValue       terms[TERMS_MAX];
     uint32_t        count;
-    b->x = points;
-    b->u = network(b, points);
+    evaluate(b, points);
     count = c->residuals(b, terms);
     StoaValue inside = mean_squares(b, terms, count);
-    b->x = border;
-    b->u = network(b, border);
+    evaluate(b, border);
     count = c->conditions != NULL ? c->conditions(b, terms) : 0;
     for (uint32_t i = 0; c->values && i < c->outputs; i++)
         terms[count++] = stoa_sub(b->program, pinn_output(b, i), column(b, values, i));
