@@ -1,8 +1,7 @@
 /* The network and its losses. Coordinates are moved to [-1, 1] first; weights are drawn normal with
- * variance 2 / (in + out) (Glorot and Bengio 2010). A network of sines (Sitzmann et al. 2020) starts
- * with waves of any phase in its first layer, no faster than points can tell: see `waves`; deeper
- * layers with twice that variance fit points and err between them. Derivatives are those of
- * stoa_derivatives; one row asks for all that a residual needs. */
+ * variance 2 / (in + out) (Glorot and Bengio 2010). A network of sines (Sitzmann et al. 2020)
+ * starts with waves of any phase in its first layer, spread as `waves` says. Derivatives are those
+ * of stoa_derivatives; one row asks for all that a residual needs of an output. */
 #include "models/pinn.h"
 
 #include <math.h>
@@ -196,8 +195,8 @@ StoaStatus model_pinn_build(StoaProgram *program, const PinnConfig *config) {
 }
 
 /* --- the border ------------------------------------------------------------------------------- */
-/* Points of the box moved to its sides; time has only its beginning. Runs of them, since every fourth
- * point of a Sobol sequence lies in one quarter of the box, and would leave most of a side out. */
+/* Points of the box moved to its sides; time has only its beginning. Runs of them, since every
+ * fourth point of a Sobol sequence lies in one quarter of the box: most of a side would be out. */
 StoaStatus model_pinn_border(StoaContext *context, const PinnCase *c, uint64_t seed, size_t count,
                              double *out) {
     uint32_t   d = dims_of(c), sides = 0, axis[2 * PINN_DIMS_MAX];
