@@ -218,6 +218,6 @@ const PinnCase pinn_cases[] = {
      32, 4, 0, 10, 2048, 512, 500, 2000, 2e-3, schroedinger_exact, schroedinger, NULL, true},
     {"navier-stokes", "u.grad u = -grad p + lap u / 20, div u = 0",
      "Kovasznay's flow", "xy", 3, {-0.5, -0.5}, {1, 1.5},
-     40, 3, 0, 10, 2048, 512, 500, 2000, 2e-3, flow_exact, flow, NULL, true},
+     40, 3, 0, 10, 2048, 512, 500, 3500, 2e-3, flow_exact, flow, NULL, true},
     {NULL, NULL, NULL, NULL, 0, {0}, {0}, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, false},
 };
