@@ -74,14 +74,17 @@ static void fill(Step *s) {
     for (uint32_t row = 1; row < slots->table.count; row++) {
         uint64_t bytes = slots->bytes[row];
         String   name = strings_get(&s->world->strings, slots->name[row]);
-        uint8_t *host = arena_push_zero(b->arena, bytes + 16, 16);
         s->slots[row] = gpu_bench_take(b, bytes + 256);
-        if (slots->kind[row] == SLOT_CONSTANT)
-            memcpy(host, consts_bytes(&s->world->consts, (ConstId){slots->index[row]}), bytes);
-        if (slots->kind[row] == SLOT_PARAMETER && str_starts(name, STR("optimizer.")) == false) {
-            gpu_bench_random(b, s->slots[row], DTYPE_F32, bytes / 4, 0.02F);
+        if (slots->kind[row] == SLOT_PARAMETER) {
+            if (str_starts(name, STR("optimizer.")))
+                gpu_bench_must(b, gpu_fill(b->stream, s->slots[row], 0, bytes, &b->diags), "fill");
+            else
+                gpu_bench_random(b, s->slots[row], DTYPE_F32, bytes / 4, 0.02F);
             continue;
         }
+        uint8_t *host = arena_push_zero(b->arena, bytes + 16, 16);
+        if (slots->kind[row] == SLOT_CONSTANT)
+            memcpy(host, consts_bytes(&s->world->consts, (ConstId){slots->index[row]}), bytes);
         for (uint64_t i = 0; slots->kind[row] == SLOT_INPUT && i < bytes / 4; i++) {
             uint32_t index = slots->index[row], token = (uint32_t)(i * 2654435761U) % s->vocab;
             float    number = index == 2 ? 1e-4F : 1;

@@ -2,13 +2,16 @@
  *
  * Programs in the text form run through the public functions on one lane. `ns/iteration` is the
  * time of a run over its iterations; `bytes` is planned memory over iterations, which for gradients
- * is what is kept of each step. Beside the loops stands the same work without one: the body of the
+ * is what is kept of each step; `..._100`, `_10` and `_1` bound it by so many percent of what
+ * keeping all states takes. Beside the loops stands the same work without one: the body of the
  * LSTM run once from the host for every step (`lstm_host`). A gradient's `times forward` compares
- * it with the run of the loop alone. */
+ * it with the run of the loop alone. With --device cuda the loops run there, times are of the wall
+ * clock, and `setup` is the first run, which makes the graph. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena/os.h"
 #include "bench/bench.h"
 #include "stoa/stoa.h"
 
@@ -16,12 +19,14 @@ enum { INPUTS_MAX = 8, TEXT_MAX = 8192, HIDDEN = 64 };
 typedef struct Suite {
     Bench        bench;
     StoaContext *context;
+    const char  *device; /* NULL: the processor */
 } Suite;
 typedef struct Case {
     const char *name;
     int64_t     iterations, smoke; /* of a run; of a smoke run */
     const char *text;              /* @N: iterations; @R: their third root */
     double      goal;              /* ns an iteration; 0: none */
+    uint32_t    percent;           /* budget, of the bytes without one; 0: none */
 } Case;
 
 #define SCALARS                                                                                    \
@@ -81,6 +86,10 @@ typedef struct Case {
     "    return %yn\n  }\n"
 #define ODE_LOSS "  %l = reduce %ye {kind=sum, axes=[0]}\n"
 
+#define ODE_GRADIENT                                                                               \
+    "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS                                                  \
+    "  %g, %d = gradient %l, %y0, %s28\n  return %l, %g, %d\n}\n"
+
 static const Case cases[] = {
     {"scalar_while", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n" SCALARS
@@ -88,34 +97,35 @@ static const Case cases[] = {
      "    %m = compare %i, %nt {direction=lt}\n    return %m\n  } (%i: i64, %c: f64) {\n"
      "    %j = add %i, %n1\n    %p = mul %c, %b\n    %q = add %p, %a\n    return %j, %q\n  }\n"
      "  return %y\n}\n",
-     60},
+     60, 0},
     {"scalar_scan", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n"
      "  %y = scan %a {carries=1, length=@N} : f64 (%i: i64, %c: f64) {\n"
      "    %p = mul %c, %b\n    %q = add %p, %a\n    return %q\n  }\n  return %y\n}\n",
-     30},
+     30, 0},
     {"scalar_scan_gradient", 100000, 1000,
      "graph f(%a: f64, %b: f64) {\n"
      "  %y = scan %a {carries=1, length=@N} : f64 (%i: i64, %c: f64) {\n"
      "    %p = mul %c, %b\n    %q = add %p, %a\n    return %q\n  }\n"
      "  %g = gradient %y, %b\n  return %g\n}\n",
+     0, 0},
+    {"lstm_scan", 1000, 10, "graph f(" LSTM_ARGS ") {\n" LSTM_SCAN LSTM_LOSS "  return %l\n}\n", 0,
      0},
-    {"lstm_scan", 1000, 10, "graph f(" LSTM_ARGS ") {\n" LSTM_SCAN LSTM_LOSS "  return %l\n}\n", 0},
     {"lstm_while", 1000, 10, "graph f(" LSTM_ARGS ") {\n" LSTM_WHILE LSTM_LOSS "  return %l\n}\n",
-     0},
+     0, 0},
     {"lstm_scan_gradient", 1000, 10,
      "graph f(" LSTM_ARGS ") {\n" LSTM_SCAN LSTM_LOSS
      "  %g, %d = gradient %l, %w, %x\n  return %l, %g, %d\n}\n",
-     0},
+     0, 0},
     {"lstm_while_gradient", 1000, 10,
      "graph f(" LSTM_ARGS ") {\n" LSTM_WHILE LSTM_LOSS
      "  %g = gradient %l, %w\n  return %l, %g\n}\n",
-     0},
-    {"ode_scan", 1000, 10, "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS "  return %l\n}\n", 0},
-    {"ode_scan_gradient", 1000, 10,
-     "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS
-     "  %g, %d = gradient %l, %y0, %s28\n  return %l, %g, %d\n}\n",
-     0},
+     0, 0},
+    {"ode_scan", 1000, 10, "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS "  return %l\n}\n", 0, 0},
+    {"ode_scan_gradient", 1000, 10, ODE_GRADIENT, 0, 0},
+    {"ode_gradient_100", 10000, 100, ODE_GRADIENT, 0, 100},
+    {"ode_gradient_10", 10000, 1000, ODE_GRADIENT, 0, 10},
+    {"ode_gradient_1", 10000, 10000, ODE_GRADIENT, 0, 1},
     {"nested_three", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n"
      "  %y = scan %a {carries=1, length=@R} : f64 (%i: i64, %c: f64) {\n"
@@ -123,7 +133,7 @@ static const Case cases[] = {
      "      %e = scan %c2 {carries=1, length=@R} : f64 (%i3: i64, %c3: f64) {\n"
      "        %p = mul %c3, %b\n        %q = add %p, %a\n        return %q\n      }\n"
      "      return %e\n    }\n    return %d\n  }\n  return %y\n}\n",
-     40},
+     40, 0},
 };
 
 static void must(Suite *s, StoaStatus status, const char *what) {
@@ -183,7 +193,16 @@ static Loaded load(Suite *s, const Case *c, int64_t iterations) {
     StoaProgram *program;
     size_t       length = fill_in(text, c->text, iterations);
     must(s, stoa_program_parse(s->context, text, length, c->name, &program), c->name);
-    must(s, stoa_compile(program, NULL, &l.session), c->name);
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    options.device = s->device;
+    must(s, stoa_compile(program, &options, &l.session), c->name);
+    if (c->percent != 0) {
+        StoaMemoryPeak peak;
+        must(s, stoa_memory_peak(l.session, "f", NULL, 0, &peak), c->name);
+        stoa_session_destroy(l.session);
+        options.memory_budget = peak.arena_bytes * c->percent / 100;
+        must(s, stoa_compile(program, &options, &l.session), c->name);
+    }
     stoa_program_destroy(program);
     read_inputs(&l, text);
     l.outputs_count = 1;
@@ -199,15 +218,24 @@ static void run(Suite *s, Loaded *l, const char *name) {
 static void unload(Loaded *l) {
     stoa_session_destroy(l->session);
     for (uint32_t i = 0; i < l->inputs_count; i++) free(l->inputs[i].data);
+    for (uint32_t i = 0; i < l->outputs_count; i++) free(l->outputs[i].data);
 }
 
 static void bench_case(Suite *s, const Case *c) {
-    int64_t    iterations = s->bench.smoke ? c->smoke : c->iterations;
+    int64_t iterations = s->bench.smoke ? c->smoke : c->iterations;
+    if (s->bench.size != 0) iterations = (int64_t)s->bench.size;
     BenchTimes times = {0};
     if (!bench_wants(&s->bench, c->name)) return;
-    Loaded l = load(s, c, iterations);
+    Loaded   l = load(s, c, iterations);
+    uint64_t first = os_clock_ns();
     run(s, &l, c->name);
-    for (uint32_t i = 0; i < bench_samples(&s->bench, 7); i++) {
+    first = os_clock_ns() - first;
+    for (uint32_t i = 0; i < l.outputs_count; i++) { /* taken, or a device is not waited for */
+        size_t bytes = 8;
+        for (uint32_t k = 0; k < l.outputs[i].rank; k++) bytes *= (size_t)l.outputs[i].shape[k];
+        l.outputs[i].data = malloc(bytes);
+    }
+    for (uint32_t i = 0; i < bench_samples(&s->bench, s->device != NULL ? 3 : 7); i++) {
         bench_begin(&times);
         run(s, &l, c->name);
         bench_end(&times);
@@ -219,14 +247,22 @@ static void bench_case(Suite *s, const Case *c) {
                                          .times = &times,
                                          .rows = (double)iterations,
                                          .unit = "ns/iteration",
-                                         .goal = s->bench.smoke ? 0 : c->goal,
-                                         .extras = {{"bytes", bytes / (double)iterations}}});
+                                         .goal = s->bench.smoke || s->device ? 0 : c->goal,
+                                         .waits = s->device != NULL,
+                                         .extras = {{"bytes", bytes / (double)iterations},
+                                                    {"setup_ms", (double)first * 1e-6}}});
     unload(&l);
 }
 
 int main(int argc, char **argv) {
     Suite s = {.bench = {.suite = "loops"}};
     int   exit_status = 0;
+    if (argc > 2 && strcmp(argv[1], "--device") == 0) {
+        s.device = argv[2];
+        argv[2] = argv[0];
+        argv += 2;
+        argc -= 2;
+    }
     if (!bench_open(&s.bench, "loops", argc, argv, &exit_status)) return exit_status;
     StoaContextOptions options = STOA_CONTEXT_OPTIONS;
     options.lanes = s.bench.lanes != 0 ? s.bench.lanes : 1;

@@ -1,8 +1,8 @@
 /* bench_train: how fast does the demo model train, and where does its step spend the time?
  *
  * One training step of the GPT of `stoa train gpt` on fixed random tokens, through the public
- * interface. Reports tokens a second (wall clock: all lanes count), the share of lane 0's time in
- * matrix products and the kernels that follow them, in other kernels, and in nothing (barriers,
+ * interface. Reports tokens a second (wall clock: all lanes count), the share of all lanes' time in
+ * matrix products and the kernels that follow them, in other kernels, and in nothing (waiting,
  * launching), and the planned memory against its floor. `size` is the batch. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -82,7 +82,11 @@ bool gpu_bench_open(GpuBench *b, const char *suite, const char *const *sources, 
     *b = (GpuBench){.seed = (uint32_t)os_clock_ns()};
     if (!bench_open(&b->bench, suite, argc, argv, out_exit)) return false;
     b->arena = arena_open("benchmark", (size_t)8 << 30, 0);
-    if (b->arena == NULL || !ARENA_GUARD(&guard)) exit(1);
+    if (b->arena == NULL || !ARENA_GUARD(&guard)) {
+        (void)fputs("the benchmark needs more memory of the host than it has, or than 8 GB\n",
+                    stderr);
+        exit(1);
+    }
     diags_open(&b->diags, NULL);
     b->libs = gpu_libs_open(b->arena, STR(""));
     if (gpu_open(b->arena, b->libs, 0, &b->diags, &b->gpu) != STATUS_OK) {

@@ -146,8 +146,9 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->quiet = stoa_config_bool(config, "quiet", false);
     settings->profile = stoa_config_bool(config, "profile", false);
     (void)stoa_config_text(config, "config", NULL);
-    static const char *const computes[] = {"as-written", "bf16", "f16", NULL};
-    static const StoaDtype   dtypes[] = {STOA_NONE, STOA_BF16, STOA_F16};
+    static const char *const computes[] = {"as-written", "bf16", "f16", "fp8", NULL};
+    static const StoaDtype   dtypes[] = {STOA_NONE, STOA_BF16, STOA_F16,
+                                               STOA_F8E4M3};
     settings->device = stoa_config_text(config, "device", "cpu");
     settings->compute = dtypes[stoa_config_choice(config, "compute", computes, 0)];
     settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(

@@ -72,7 +72,7 @@ const CliOption train_options[] = {
     {"profile", NULL, NULL, "tell at the end which operators the time went to"},
     {NULL, NULL, NULL, "Machine and output"},
     {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
-    {"compute", "as-written|bf16|f16", "as-written", "what matrix products of f32 compute in"},
+    {"compute", "as-written|bf16|f16|fp8", "as-written", "what matrix products of f32 compute in"},
     {"loss-scale", "X", "f16 65536, else 0", "first factor of the loss, which adapts; 0: none"},
     {"memory-budget", "BYTES", "0: any", "most that intermediates may take: 96MiB, 1.5GiB"},
     {"lanes", "N", "0: one per core", "worker threads"},

@@ -131,7 +131,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--memory-budget")))
         *out_good = value != NULL && str_to_bytes(str_of(value), &o->budget);
     else if (str_same(name, STR("--compute")))
-        *out_good = value != NULL && dtype_is_half(o->narrow = dtype_find(str_of(value)));
+        *out_good = value != NULL && (o->narrow = narrow_find(str_of(value))) != DTYPE_NIL;
     else if (str_same(name, STR("--target")))
         *out_good = value != NULL && read_target(o, str_of(value));
     else {

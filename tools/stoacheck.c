@@ -188,7 +188,7 @@ static void read_directive(Case *c, String line) {
         c->graph = line;
     if (str_same(word, STR("target")))
         c->target = true, c->cuda = str_same(trim(line), STR("cuda"));
-    if (str_same(word, STR("compute"))) c->narrow = dtype_find(trim(line));
+    if (str_same(word, STR("compute"))) c->narrow = narrow_find(trim(line));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;

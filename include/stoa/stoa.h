@@ -64,7 +64,8 @@ typedef enum StoaDtype { /* numbers are stable */
                          STOA_F16,
                          STOA_BF16,
                          STOA_F32,
-                         STOA_F64
+                         STOA_F64,
+                         STOA_F8E4M3 = 13 /* of compute in StoaCompileOptions only */
 } StoaDtype;
 
 /* --- context ---------------------------------------------------------------------------------- */
@@ -218,6 +219,42 @@ STOA_API void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t resu
  * has put the batch in their place. */
 STOA_API StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis);
 
+/* Control flow. A region is an operator with blocks: begin it with its operands, build the rows of
+ * a block, end the block with stoa_yield, which opens the next one, and end the region for its
+ * results. Blocks use values from around them as they are; regions nest.
+ *   if      operand: a bool. Two blocks, which yield the results; the first when it is true
+ *   switch  operand: an i64, clamped. `cases` blocks, which yield the results
+ *   while   operands: what is carried. Both blocks take that; the first yields a bool, whether to
+ *           go on, the second what is carried next; results: what is carried in the end
+ *   scan    operands: `carries` values that are carried, then tensors whose rows (axis 0) are taken
+ *           one by one. The block takes the index of the row (an i64), what is carried and the
+ *           rows; it yields what is carried next, then a row of each further result
+ * Derivatives of any order go through all of them. Mistakes are reported by stoa_program_check; the
+ * message names both sides where types or numbers of values differ. */
+typedef enum StoaRegionKind { STOA_IF, STOA_SWITCH, STOA_WHILE, STOA_SCAN } StoaRegionKind;
+typedef struct StoaRegionOptions {
+    size_t   size;
+    uint32_t cases;   /* switch: how many blocks, 1 to 64 */
+    int64_t  limit;   /* while: most repetitions that a gradient goes back through; 0: 2^20 */
+    uint32_t carries; /* scan: leading operands that are carried */
+    bool     reverse; /* scan: from the last row to the first */
+    StoaDim  length;  /* scan: number of steps; nil: rows of the scanned operands */
+    int64_t  segment; /* scan: steps between the states that a gradient keeps; 0: as many as fit */
+} StoaRegionOptions;
+#define STOA_REGION_OPTIONS                                                                        \
+    { sizeof(StoaRegionOptions), 0, 0, 0, false, {0}, 0 }
+STOA_API void      stoa_region_begin(StoaProgram *program, StoaRegionKind kind,
+                                     const StoaValue *operands, uint32_t count,
+                                     const StoaRegionOptions *options);   /* may be NULL */
+STOA_API StoaValue stoa_region_arg(StoaProgram *program, uint32_t index); /* of the open block */
+STOA_API void      stoa_yield(StoaProgram *program, const StoaValue *values, uint32_t count);
+STOA_API void      stoa_region_end(StoaProgram *program, StoaValue *out_results, uint32_t count);
+/* The results of another graph, which exists already. gradient: the graph to differentiate it by
+ * (it takes the operands, then cotangents of the float results, and gives those of the float
+ * operands); NULL: by its rows. */
+STOA_API void stoa_call(StoaProgram *program, const char *graph, const char *gradient,
+                        const StoaValue *operands, uint32_t count, StoaValue *out_results,
+                        uint32_t results);
 /* Second derivatives in many coordinates, estimated from a few random directions. Kinds: all
  * coordinates at once with random signs (Hutchinson 1990), or one coordinate at random, sqrt(d)
  * long (Hu et al. 2024); the mean of v v^T over the last axis of x is the identity. */
@@ -264,12 +301,16 @@ typedef struct StoaCompileOptions {
                              of f32 take their operands in it and add up in f32; parameters,
                              optimizer and all else stay f32. f16 reaches 65504 only: train with
                              loss_scale of StoaOptimizerOptions. STOA_NONE: as the program is
-                             written */
+                             written. STOA_F8E4M3: linear layers, but the last
+                             and those that take inputs, multiply 8-bit floats, each tensor by a
+                             factor of its own (e4m3 forwards, e5m2 for cotangents); other
+                             products bf16 */
     uint64_t    memory_budget; /* bytes; 0: none. What a run of a graph keeps between operators
                                (arena_bytes of StoaMemoryReport) stays within it: values are
                                computed again where that saves most for the least work, with the
-                               same bits. Not counted, because it does not change: parameters and
-                               optimizer state, inputs and outputs, work memory inside kernels.
+                               same bits, and gradients of loops keep fewer states. Not counted,
+                               because it does not change: parameters and optimizer state, inputs
+                               and outputs, work memory inside kernels.
                                Symbolic sizes count as their hints (stoa_dim_hint). STOA_INVALID,
                                with the least number that would do, if it cannot be met; a run at
                                sizes that need more fails with STOA_INVALID as well */

@@ -99,7 +99,6 @@ void *api_block_open(StoaContext *context, size_t bytes) {
         block = block_open(size, -1, &context->tensors);
     }
     if (block == NULL) arena_fail(context->tensors.name, size, context->tensors.bytes_max, false);
-    memset(block, 0, size);
     return block;
 }
 

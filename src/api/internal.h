@@ -50,11 +50,12 @@ void api_warn_world(StoaContext *context, World *world);
 /* One row API_MISUSE: what the caller did wrong. Needs no guard. */
 void api_misuse(StoaContext *context, const char *function, const char *problem);
 
-/* Tensor storage: the host's allocator, else block.h. Zeroed. Unwinds on refusal. */
+/* Tensor storage: the host's allocator, else block.h. Contents undefined. Unwinds on refusal. */
 void *api_block_open(StoaContext *context, size_t bytes);
 void  api_block_close(StoaContext *context, void *block, size_t bytes);
 
 static_assert((int)STOA_DEVICE_FAILED == (int)STATUS_DEVICE, "ORDER Status");
 static_assert((int)STOA_F64 == (int)DTYPE_F64, "ORDER DTYPES");
+static_assert((int)STOA_F8E4M3 == (int)DTYPE_F8E4M3, "ORDER DTYPES");
 
 #endif

@@ -25,6 +25,11 @@ void stoa_profile(StoaSession *session, bool on) {
     session->profile = on;
 }
 
+/* Lanes that add up their times in launch_ns. */
+static uint32_t lanes_of(const StoaSession *session) {
+    return session->gpu != NULL ? 1 : workers_lanes(session->context->workers);
+}
+
 StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
     uint64_t   ns[OP_COUNT] = {0}, count[OP_COUNT] = {0};
     ArenaGuard guard;
@@ -35,7 +40,8 @@ StoaStatus stoa_profile_report(StoaSession *session, const char **out_json) {
         const PlanEntry *entry = &session->plans[i];
         for (uint32_t row = 1;
              entry->plan && entry->launch_ns && row < entry->plan->launches.table.count; row++) {
-            ns[entry->plan->launches.opcode[row]] += entry->launch_ns[row];
+            ns[entry->plan->launches.opcode[row]] +=
+                atomic_load(&entry->launch_ns[row]) / lanes_of(session);
             count[entry->plan->launches.opcode[row]]++;
         }
     }
@@ -64,7 +70,8 @@ static void add_plan(Text *text, const StoaSession *session, const PlanEntry *en
     double      *us = ARENA_ARRAY_ZERO(scratch.arena, double, rows);
     ProfilePeaks peaks = device_peaks(session);
     for (uint32_t row = 1; row < rows; row++)
-        us[row] = (double)entry->launch_ns[row] / (double)entry->timed_runs * 1e-3;
+        us[row] = (double)atomic_load(&entry->launch_ns[row]) / lanes_of(session) /
+                  (double)entry->timed_runs * 1e-3;
     text_add(text, text_profile(scratch.arena, entry->plan, us, &peaks, rows_max));
     text_addf(text, "  (mean of %llu runs)\n", (unsigned long long)entry->timed_runs);
     scratch_end(scratch);

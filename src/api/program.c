@@ -21,6 +21,8 @@ static StoaStatus open_program(StoaContext *context, World *world, StoaProgram *
     program->world = world;
     program->arena = arena;
     program->texts = arena_mark(arena);
+    program->regions = arena_open("regions", (size_t)1 << 30, 0);
+    if (program->regions == NULL) api_unwind_on(arena_guard_failure());
     program->build = (Build){.world = world, .code = &world->code};
     arena_guard_end(&guard);
     *out_program = program;
@@ -47,6 +49,7 @@ StoaStatus stoa_program_create(StoaContext *context, StoaProgram **out_program) 
 void stoa_program_destroy(StoaProgram *program) {
     if (program == NULL) return;
     world_close(program->world);
+    arena_close(program->regions);
     arena_close(program->arena);
 }
 StoaStatus stoa_program_clone(const StoaProgram *program, StoaProgram **out_clone) {
@@ -237,6 +240,7 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
     uint64_t      words[ATTRS_MAX];
     /* linear takes an optional last operand: value 0 leaves it out */
     if (opcode == OP_LINEAR && count == 3 && operands[2].id == 0) count = 2;
+    if (region_refuses(program, info->name)) return false;
     if (!block_id_some(program->build.block)) {
         api_misuse(program->context, info->name, "no graph is open: call stoa_graph_begin first");
         return false;
@@ -251,7 +255,9 @@ static bool append(StoaProgram *program, int opcode, const StoaValue *operands, 
     bool     good = true;
     for (uint32_t i = 0; i < count; i++) {
         ids[i] = (ValueId){operands[i].id};
-        good &= operands[i].id != 0 && operands[i].id < program->world->code.values.table.count;
+        good = good && operands[i].id != 0 &&
+               operands[i].id < program->world->code.values.table.count &&
+               region_sees(program, info->name, ids[i]);
     }
     for (uint32_t i = 0; i < info->attrs_count && good; i++)
         good = attr_word(program, &info->attrs[i], &attrs[i], &words[i]);
@@ -291,7 +297,7 @@ StoaValue api_op(StoaProgram *program, int opcode, const StoaValue *operands, ui
 void stoa_graph_begin(StoaProgram *program, const char *name) {
     ArenaGuard guard;
     World     *world = program->world;
-    if (program->broken) return;
+    if (program->broken || region_open(program, "stoa_graph_begin")) return;
     if (block_id_some(program->build.block)) {
         api_misuse(program->context, "stoa_graph_begin",
                    "a graph is open already: call stoa_graph_end");
@@ -315,7 +321,8 @@ void stoa_graph_begin(StoaProgram *program, const char *name) {
 void stoa_graph_end(StoaProgram *program) {
     ArenaGuard guard;
     World     *world = program->world;
-    if (!block_id_some(program->build.block) || program->broken) return;
+    if (program->broken || region_open(program, "stoa_graph_end")) return;
+    if (!block_id_some(program->build.block)) return;
     if (!ARENA_GUARD(&guard)) {
         api_broken(program);
         return;
@@ -346,7 +353,7 @@ StoaValue stoa_input(StoaProgram *program, const char *name, StoaDtype dtype, co
     Code      *code = &program->world->code;
     BlockId    block = program->build.block;
     ArenaGuard guard;
-    if (program->broken) return (StoaValue){0};
+    if (program->broken || region_open(program, "stoa_input")) return (StoaValue){0};
     if (!block_id_some(block) || code->blocks.op_first[block.row] != code->ops.table.count) {
         api_misuse(program->context, "stoa_input",
                    "inputs come right after stoa_graph_begin, before all operators");
@@ -379,7 +386,7 @@ static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype
                                bool trainable) {
     ArenaGuard guard;
     StoaValue  value = {0};
-    if (program->broken) return value;
+    if (program->broken || region_refuses(program, "stoa_parameter")) return value;
     if (!block_id_some(program->build.block) || name == NULL || name[0] == 0) {
         api_misuse(program->context, "stoa_parameter", "needs an open graph and a name");
         return value;
@@ -422,7 +429,8 @@ StoaValue stoa_scalar(StoaProgram *program, StoaDtype dtype, double number) {
 }
 StoaValue stoa_fill_like(StoaProgram *program, StoaValue like, double number) {
     ArenaGuard guard;
-    if (like.id == 0 || program->broken) return (StoaValue){0};
+    if (like.id == 0 || program->broken || region_refuses(program, "stoa_fill_like"))
+        return (StoaValue){0};
     if (!ARENA_GUARD(&guard)) {
         api_broken(program);
         return (StoaValue){0};
@@ -448,7 +456,7 @@ static ValueId add_constant(StoaProgram *program, TypeId type, const int64_t *si
 StoaValue stoa_constant_data(StoaProgram *program, StoaDtype dtype, const int64_t *sizes,
                              uint32_t rank, const void *data) {
     ArenaGuard guard;
-    if (program->broken) return (StoaValue){0};
+    if (program->broken || region_refuses(program, "stoa_constant_data")) return (StoaValue){0};
     if (!block_id_some(program->build.block)) {
         api_misuse(program->context, "stoa_constant_data",
                    "no graph is open: call stoa_graph_begin first");
@@ -484,12 +492,13 @@ void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue *xs, uint
 
 void stoa_output(StoaProgram *program, const char *name, StoaValue value) {
     ArenaGuard guard;
-    if (value.id == 0 || program->broken) return;
+    if (value.id == 0 || program->broken || region_open(program, "stoa_output")) return;
     if (program->outputs_count == LIST_MAX || !block_id_some(program->build.block)) {
         api_misuse(program->context, "stoa_output",
                    "needs an open graph with fewer than 64 outputs");
         return;
     }
+    if (!region_sees(program, "stoa_output", (ValueId){value.id})) return;
     if (!ARENA_GUARD(&guard)) {
         api_broken(program);
         return;

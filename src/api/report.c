@@ -322,11 +322,6 @@ static uint32_t findings(StoaContext *context, Arena *arena, Finding *out) {
     out[n++] = (Finding){"jemalloc", block_from_jemalloc()
                                          ? STR("holds tensors")
                                          : STR("absent: tensors come from aligned_alloc")};
-#ifdef STOA_HAVE_ONEDNN
-    out[n++] = (Finding){"oneDNN", STR("linked")};
-#else
-    out[n++] = (Finding){"oneDNN", STR("absent: matrix products use the built-in kernels")};
-#endif
     GpuFinding gpu[GPU_FINDINGS_MAX];
     uint32_t   gpu_count = gpu_findings(arena, gpu);
     for (uint32_t i = 0; i < gpu_count; i++) out[n++] = (Finding){gpu[i].key, gpu[i].value};

@@ -11,7 +11,6 @@
 #include "cpu/interp.h"
 #include "systems/fit.h"
 #include "systems/schedule_text.h"
-#include "tables/philox.h"
 
 /* --- state ------------------------------------------------------------------------------------ */
 static uint32_t count_parameters(const World *world) {
@@ -26,45 +25,20 @@ typedef struct Drawing {
     uint64_t           key;
 } Drawing;
 
-/* Pairs of elements [first, last): one draw gives two numbers. */
 static void draw_pairs(void *context, uint32_t lane, size_t first, size_t last) {
     const Drawing     *drawing = context;
     const StateTensor *state = drawing->state;
-    const Tensor      *tensor = &state->tensor;
-    uint64_t           elements = (uint64_t)tensor_elements(tensor);
-    uint32_t           width = dtype_bytes(tensor->dtype);
     (void)lane;
-    for (uint64_t pair = first; pair < last; pair++) {
-        double number = state->init == INIT_FILL ? state->scale : 1, numbers[2] = {number, number};
-        if (state->init != INIT_ONES && state->init != INIT_FILL) {
-            Philox drawn = philox_draw(drawing->key, pair, 1);
-            double u = ((double)drawn.word[0] + 0.5) * 0x1p-32,
-                   v = ((double)drawn.word[1] + 0.5) * 0x1p-32;
-            if (state->init == INIT_NORMAL) { /* Box and Muller 1958 */
-                double radius = state->scale * __builtin_sqrt(-2 * __builtin_log(u)),
-                       angle = 6.283185307179586 * v;
-                numbers[0] = radius * __builtin_cos(angle);
-                numbers[1] = radius * __builtin_sin(angle);
-            } else {
-                numbers[0] = state->scale * (2 * u - 1);
-                numbers[1] = state->scale * (2 * v - 1);
-            }
-        }
-        for (uint64_t k = 0; k < 2 && 2 * pair + k < elements; k++)
-            (void)const_encode(tensor->dtype, numbers[k],
-                               (uint8_t *)tensor->data + (2 * pair + k) * width);
-    }
+    cpu_draw(state->init, drawing->key, state->scale, &state->tensor, (int64_t)first,
+             (int64_t)last);
 }
-/* The numbers depend on seed and name alone, not on lanes. */
+/* The numbers depend on seed and name alone, not on lanes. Each lane writes about what it will
+ * update, so that memory lies near it. */
 static void fill_initial(Workers *workers, const StateTensor *state, uint64_t seed, String name) {
     enum { PAIRS_GRAIN = 4096 };
     Drawing drawing = {state, seed ^ hash_bytes(name.data, name.count, 7)};
     size_t  pairs = ((size_t)tensor_elements(&state->tensor) + 1) / 2;
-    if (state->init == INIT_ZEROS) return; /* blocks begin as zeros */
-    if (pairs <= PAIRS_GRAIN)
-        draw_pairs(&drawing, 0, 0, pairs);
-    else
-        workers_for(workers, pairs, PAIRS_GRAIN, draw_pairs, &drawing);
+    workers_for(workers, pairs, PAIRS_GRAIN, draw_pairs, &drawing);
 }
 
 /* Adds the tensor of a parameter row, or checks that an earlier graph declared it alike. */
@@ -177,8 +151,9 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     if (status != STATUS_OK) return status;
     runner_open(&session->runner, world, target);
     if (options->compute != STOA_NONE && options->compute != STOA_BF16 &&
-        options->compute != STOA_F16) {
-        api_misuse(context, "stoa_compile", "compute must be STOA_NONE, STOA_BF16 or STOA_F16");
+        options->compute != STOA_F16 && options->compute != STOA_F8E4M3) {
+        api_misuse(context, "stoa_compile",
+                   "compute must be STOA_NONE, STOA_BF16, STOA_F16 or STOA_F8E4M3");
         return STATUS_INVALID;
     }
     if (options->memory_budget != 0 && options->interpreter) {
@@ -383,7 +358,7 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
     if (session->interpreter) return true;
     if (!runner_plan(&session->runner, entry->plan)) return false;
     if (!within_budget(session, entry->plan)) return false;
-    entry->launch_ns = ARENA_ARRAY_ZERO(arena, uint64_t, entry->plan->launches.table.count);
+    entry->launch_ns = ARENA_ARRAY_ZERO(arena, LaunchTime, entry->plan->launches.table.count);
     entry->trace_names = ARENA_ARRAY_ZERO(arena, uint32_t, entry->plan->launches.table.count);
     if (session->gpu != NULL) return device_bind(session, entry, program) == STATUS_OK;
     Status status =
@@ -465,7 +440,9 @@ typedef struct RunHook {
 static void on_launch(void *context, uint32_t lane, uint32_t launch, uint64_t start_ns,
                       uint64_t end_ns) {
     RunHook *hook = context;
-    if (lane == 0 && hook->session->profile) hook->entry->launch_ns[launch] += end_ns - start_ns;
+    if (hook->session->profile)
+        atomic_fetch_add_explicit(&hook->entry->launch_ns[launch], end_ns - start_ns,
+                                  memory_order_relaxed);
     if (hook->session->span != NULL)
         hook->session->span(hook->session->span_context, hook->entry, lane, launch, start_ns,
                             end_ns);

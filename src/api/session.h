@@ -5,6 +5,8 @@
 #ifndef STOA_API_SESSION_H
 #define STOA_API_SESSION_H
 
+#include <stdatomic.h>
+
 #include "api/program.h"
 #include "cpu/cpu.h"
 #include "cpu/emit.h"
@@ -32,6 +34,7 @@ typedef struct StateTensor {
     bool     trainable;
 } StateTensor;
 
+typedef _Atomic uint64_t  LaunchTime; /* ns; all lanes add */
 typedef struct SessionGpu SessionGpu; /* device.c */
 typedef struct PlanEntry {            /* one graph at one combination of input shapes */
     GraphId            graph;
@@ -44,7 +47,7 @@ typedef struct PlanEntry {            /* one graph at one combination of input s
     size_t             outputs_bytes; /* of outputs, as far as a caller does not take them */
     size_t             bytes;         /* all of it, for the bound of the session */
     uint64_t           used;          /* run number, for replacement */
-    uint64_t          *launch_ns;     /* by launch, when profiling; summed over runs */
+    LaunchTime        *launch_ns;     /* by launch, when profiling; over runs and lanes */
     uint64_t           timed_runs;    /* in launch_ns */
     uint32_t           correlation;   /* on a GPU: of the last of them */
     uint32_t          *trace_names;   /* by launch, while tracing */

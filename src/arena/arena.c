@@ -189,6 +189,16 @@ void *arena_push_zero(Arena *arena, size_t bytes, size_t align) {
     return memory;
 }
 
+void *arena_room(Arena *arena, void *rows, uint32_t count, uint32_t *capacity, size_t width) {
+    ASSERT(count <= *capacity);
+    if (count < *capacity) return rows;
+    uint32_t more = *capacity * 2 + 32;
+    void    *moved = arena_push(arena, width * more, _Alignof(max_align_t));
+    if (count != 0) memcpy(moved, rows, width * count);
+    *capacity = more;
+    return moved;
+}
+
 ArenaMark arena_mark(const Arena *arena) {
     ASSERT(arena);
     return (ArenaMark){arena->used};

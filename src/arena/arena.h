@@ -49,6 +49,11 @@ void *arena_push_zero(Arena *arena, size_t bytes, size_t align);
     ((T *)arena_push_zero((arena), sizeof(T) * (size_t)(n), _Alignof(T)))
 #define ARENA_NEW(arena, T) ARENA_ARRAY_ZERO(arena, T, 1)
 
+/* The rows of a list that has room for one more: the same, or moved to at least twice the capacity
+ * (rows of width bytes); the old ones stay in the arena, at most as much again. rows: NULL for
+ * none, with a capacity of 0. */
+void *arena_room(Arena *arena, void *rows, uint32_t count, uint32_t *capacity, size_t width);
+
 ArenaMark   arena_mark(const Arena *arena);
 void        arena_release(Arena *arena, ArenaMark mark); /* forgets and poisons all pushed since */
 const char *arena_name(const Arena *arena);

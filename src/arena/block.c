@@ -111,7 +111,8 @@ void *block_open(size_t bytes, int numa_node, Budget *budget) {
     ASSERT((uintptr_t)block % BLOCK_ALIGN == 0);
     MEMORY_UNPOISON(block, taken);
     if (bytes >= block_huge_min) block_advise(block, bytes);
-    if (bytes >= block_huge_min && nodes_count > 1) topology_node_bind(block, bytes, node);
+    if (bytes >= block_huge_min && numa_node >= 0 && nodes_count > 1)
+        topology_node_bind(block, bytes, node);
     memory_fill(block, bytes);
     return block;
 }

@@ -7,8 +7,8 @@
 
 #include "arena/arena.h"
 
-/* numa_node: index from topology.h, or -1 for the node of the calling thread. budget may be
- * NULL. */
+/* numa_node: index from topology.h, or -1: pages of 2 MiB blocks and above lie where the thread is
+ * that first touches them, smaller blocks on the node of the caller. budget may be NULL. */
 void *block_open(size_t bytes, int numa_node, Budget *budget);
 bool  block_from_jemalloc(void);
 void  block_close(void *block, size_t bytes, Budget *budget); /* NULL is allowed */

@@ -1,13 +1,10 @@
-/* Worker lanes: threads that run one function together and meet at barriers.
+/* Worker lanes: threads that share out turns of work, or run one function together.
  *
- * Waiting is on gates: a counter that the opener advances. A waiter spins for some tens of
- * microseconds, because the next launch of a step is usually that near and a futex wake-up costs
- * as much, then sleeps. With more lanes than processors nobody spins: it would take time from the
- * lane waited for. The barrier is sense-reversing, with the gate's counter as the sense.
- *
- * Running out of memory in a lane: each lane runs under a guard. The first failure is kept, lanes
- * at a barrier (which the failed lane will never reach) unwind too, and when all are back
- * workers_run fails once more on the caller's thread, to the caller's guard. The lanes stay usable.
+ * Each lane has a word that holds which of its pieces are left, [next, end): it takes the next
+ * itself, others take the last, both by exchanging the word, so a piece is done once. Whoever
+ * finishes the last piece of a turn leads: it asks for the next turn, fills the words and opens the
+ * gate. Only who holds a piece reads what belongs to a turn, so a lane that comes late, even after
+ * the caller has returned, finds empty words and does no harm.
  *
  * Lane 0 is the caller and is not pinned: its binding would be inherited by every thread that the
  * host program starts later. The first core is left free for it instead. */
@@ -23,6 +20,7 @@ enum {
     SPIN_NS = 30000,
     SPIN_BATCH = 32, /* checks between looks at the clock, which costs as much as some of them */
     LINE_BYTES = 64,
+    FOR_PIECES = 4, /* of a range, a lane */
 };
 
 typedef struct Gate {
@@ -30,29 +28,42 @@ typedef struct Gate {
     _Atomic uint32_t sleepers;                    /* so that opening seldom needs a system call */
 } Gate;
 
+/*  left:   63      62 ... 32   31 ... 0
+ *          own     next        end         own: nobody else takes these pieces */
 typedef struct Lane {
-    Workers *workers;
+    _Alignas(LINE_BYTES) _Atomic uint64_t left;
+    _Alignas(LINE_BYTES) Workers *workers;
     uint32_t lane;
     int32_t  cpu; /* -1: not pinned */
     OsThread thread;
+    uint32_t held;  /* pieces that are taken and not yet counted as done */
+    bool     leads; /* both here, so that a failure does not lose them */
 } Lane;
+static const uint64_t left_own = (uint64_t)1 << 63, left_one = (uint64_t)1 << 32;
 
 struct Workers {
     uint32_t lanes;
     uint32_t spin_ns;
-    Lane    *rows; /* by lane; row 0 is unused */
-    WorkFn  *fn;   /* published by opening `start`; NULL: lanes exit */
+    Lane    *rows;
+    TurnFn  *next; /* NULL: there is one turn */
+    PieceFn *piece;
     void    *context;
     bool     running;
-    Gate     start, finish, meet;
-    _Alignas(LINE_BYTES) _Atomic uint32_t busy; /* lanes that have not finished, but for lane 0 */
+    Gate     turn, meet;
+    _Alignas(LINE_BYTES) _Atomic uint32_t undone;  /* pieces of this turn */
     _Alignas(LINE_BYTES) _Atomic uint32_t arrived; /* at the barrier */
     _Alignas(LINE_BYTES) _Atomic uint32_t claimed; /* by the first lane that failed */
     _Atomic uint32_t broken;                       /* failure is readable */
+    _Atomic uint32_t done, closing;                /* read after `turn` has opened */
     ArenaFailure     failure;
 };
 
 /* --- gates ------------------------------------------------------------------------------------ */
+
+/* Waiting is on gates: a counter that the opener advances. A waiter spins for some tens of
+ * microseconds, because the next launch of a step is usually that near and a futex wake-up costs as
+ * much, then sleeps. With more lanes than processors nobody spins: it would take time from the lane
+ * waited for. */
 
 static inline void spin_pause(void) {
 #if defined(__x86_64__)
@@ -91,7 +102,9 @@ static void gate_wait(Gate *gate, uint32_t seen, uint32_t spin_ns) {
 
 /* --- lanes ------------------------------------------------------------------------------------ */
 
-/* Keeps the first failure and frees the lanes that wait for this one. */
+/* Each lane works under a guard. The first failure is kept, pieces left are taken but not done,
+ * lanes at a barrier (which the failed lane will never reach) unwind too, and at the end the call
+ * fails once more on the caller's thread, to the caller's guard. The lanes stay usable. */
 static void lane_failed(Workers *workers, ArenaFailure failure) {
     if (atomic_exchange(&workers->claimed, 1)) return;
     workers->failure = failure;
@@ -104,26 +117,109 @@ _Noreturn static void lane_unwind(const Workers *workers) {
     arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
 }
 
-static void lane_call(Workers *workers, uint32_t lane) {
-    ArenaGuard guard;
-    ASSERT(workers->fn);
-    if (ARENA_GUARD(&guard)) {
-        workers->fn(workers->context, lane, workers->lanes);
-        arena_guard_end(&guard);
-        return;
+static bool is_broken(const Workers *workers) {
+    return atomic_load_explicit(&workers->broken, memory_order_acquire) != 0;
+}
+
+/* Takes the next piece of a lane, or its last for another one. */
+static bool take_of(Lane *row, bool last, uint32_t *out_piece) {
+    uint64_t left = atomic_load_explicit(&row->left, memory_order_relaxed);
+    for (;;) {
+        uint32_t next = (uint32_t)((left & ~left_own) >> 32), end = (uint32_t)left;
+        if (next >= end || (last && (left & left_own))) return false;
+        *out_piece = last ? end - 1 : next;
+        if (atomic_compare_exchange_weak_explicit(&row->left, &left,
+                                                  last ? left - 1 : left + left_one,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return true;
     }
-    lane_failed(workers, arena_guard_failure());
+}
+static bool take(Workers *workers, uint32_t lane, uint32_t *out_piece) {
+    if (take_of(&workers->rows[lane], false, out_piece)) return true;
+    for (;;) {
+        Lane    *fullest = NULL;
+        uint32_t most = 0;
+        for (uint32_t i = 0; i < workers->lanes; i++) {
+            Lane    *row = &workers->rows[i];
+            uint64_t left = atomic_load_explicit(&row->left, memory_order_relaxed);
+            uint32_t next = (uint32_t)(left >> 32), end = (uint32_t)left;
+            if ((left & left_own) || next >= end || end - next <= most) continue;
+            most = end - next;
+            fullest = row;
+        }
+        if (fullest == NULL) return false;
+        if (take_of(fullest, true, out_piece)) return true;
+    }
+}
+
+/* own: piece i is for lane i alone. */
+static void turn_open(Workers *workers, uint32_t pieces, bool own) {
+    atomic_store_explicit(&workers->undone, pieces, memory_order_relaxed);
+    for (uint32_t lane = 0; lane < workers->lanes; lane++) {
+        size_t first, last;
+        workers_split(pieces, 1, lane, workers->lanes, &first, &last);
+        atomic_store_explicit(&workers->rows[lane].left,
+                              (own ? left_own : 0) | (uint64_t)first << 32 | last,
+                              memory_order_release);
+    }
+    gate_open(&workers->turn);
+}
+/* Goes to the next turn that others can share, or to the end. */
+static void lead(Workers *workers, uint32_t lane) {
+    ASSERT(atomic_load(&workers->undone) == 0);
+    for (;;) {
+        bool     more = workers->next != NULL && !is_broken(workers);
+        uint32_t pieces = more ? workers->next(workers->context, lane) : 0;
+        if (pieces == 0) break;
+        if (pieces > 1) {
+            turn_open(workers, pieces, false);
+            return;
+        }
+        workers->piece(workers->context, lane, 0);
+    }
+    atomic_store(&workers->done, 1);
+    if (lane != 0) gate_open(&workers->turn); /* the caller waits */
+}
+
+/* Does what there is to do, until nothing is left to take. */
+static void lane_share(Workers *workers, Lane *row) {
+    uint32_t piece;
+    for (;;) {
+        if (row->leads) lead(workers, row->lane);
+        row->leads = false;
+        while (take(workers, row->lane, &piece)) {
+            row->held++;
+            if (!is_broken(workers)) workers->piece(workers->context, row->lane, piece);
+        }
+        uint32_t held = row->held;
+        row->held = 0;
+        if (held == 0) return;
+        row->leads =
+            atomic_fetch_sub_explicit(&workers->undone, held, memory_order_acq_rel) == held;
+        if (!row->leads) return;
+    }
+}
+static void lane_work(Workers *workers, uint32_t lane) {
+    for (;;) {
+        ArenaGuard guard;
+        if (ARENA_GUARD(&guard)) {
+            lane_share(workers, &workers->rows[lane]);
+            arena_guard_end(&guard);
+            return;
+        }
+        lane_failed(workers, arena_guard_failure());
+    }
 }
 
 static void lane_main(void *context) {
     const Lane *row = context;
     Workers    *workers = row->workers;
     if (row->cpu >= 0) (void)topology_pin((uint32_t)row->cpu); /* unpinned still works */
-    for (uint32_t seen = 0;; seen++) {
-        gate_wait(&workers->start, seen, workers->spin_ns);
-        if (!workers->fn) break;
-        lane_call(workers, row->lane);
-        if (atomic_fetch_sub(&workers->busy, 1) == 1) gate_open(&workers->finish);
+    for (;;) {
+        uint32_t seen = atomic_load(&workers->turn.opened);
+        if (atomic_load(&workers->closing)) break;
+        lane_work(workers, row->lane);
+        gate_wait(&workers->turn, seen, workers->spin_ns);
     }
     scratch_close_thread();
 }
@@ -131,8 +227,8 @@ static void lane_main(void *context) {
 /* Ends lanes 1 to started. */
 static void lanes_stop(Workers *workers, uint32_t started) {
     ASSERT(!workers->running);
-    workers->fn = NULL;
-    gate_open(&workers->start);
+    atomic_store(&workers->closing, 1);
+    gate_open(&workers->turn);
     for (uint32_t lane = 1; lane <= started; lane++) os_thread_join(workers->rows[lane].thread);
 }
 
@@ -157,10 +253,15 @@ Status workers_open(Arena *arena, uint32_t lanes, bool pin, Workers **out_worker
     workers->lanes = lanes;
     workers->spin_ns = lanes <= usable ? SPIN_NS : 0;
     workers->rows = ARENA_ARRAY_ZERO(arena, Lane, lanes);
-    for (uint32_t lane = 1; lane < lanes; lane++) {
+    bool bind = pin && lanes <= cpus_count; /* shared cores are the scheduler's business */
+    for (uint32_t lane = 0; lane < lanes; lane++) {
         Lane *row = &workers->rows[lane];
-        bool  bind = pin && lanes <= cpus_count; /* shared cores are the scheduler's business */
-        *row = (Lane){.workers = workers, .lane = lane, .cpu = bind ? (int32_t)cpus[lane] : -1};
+        row->workers = workers;
+        row->lane = lane;
+        row->cpu = bind ? (int32_t)cpus[lane] : -1;
+    }
+    for (uint32_t lane = 1; lane < lanes; lane++) { /* a lane may look at all rows */
+        Lane *row = &workers->rows[lane];
         if (os_thread_start(&row->thread, lane_main, row, "stoa-lane") == 0) continue;
         lanes_stop(workers, lane - 1);
         arena_release(arena, mark);
@@ -182,31 +283,68 @@ uint32_t workers_lanes(const Workers *workers) {
     return workers->lanes;
 }
 
-void workers_run(Workers *workers, WorkFn *fn, void *context) {
-    ASSERT(workers && fn);
+static void begin(Workers *workers, TurnFn *next, PieceFn *piece, void *context) {
     ASSERT(!workers->running); /* not from inside a lane */
-    if (workers->lanes == 1) {
-        fn(context, 0, 1);
-        return;
-    }
     workers->running = true;
-    workers->fn = fn;
+    workers->next = next;
+    workers->piece = piece;
     workers->context = context;
-    atomic_store_explicit(&workers->busy, workers->lanes - 1, memory_order_relaxed);
-    uint32_t seen = atomic_load(&workers->finish.opened);
-    gate_open(&workers->start);
-    lane_call(workers, 0);
-    gate_wait(&workers->finish, seen, workers->spin_ns);
+    atomic_store_explicit(&workers->done, 0, memory_order_relaxed);
+}
+/* Lane 0's part until all is done. */
+static void end(Workers *workers) {
+    for (;;) {
+        uint32_t seen = atomic_load(&workers->turn.opened);
+        lane_work(workers, 0);
+        if (atomic_load(&workers->done)) break;
+        gate_wait(&workers->turn, seen, workers->spin_ns);
+    }
     workers->running = false;
-    if (!atomic_load_explicit(&workers->broken, memory_order_acquire)) return;
+    if (!is_broken(workers)) return;
     atomic_store_explicit(&workers->arrived, 0, memory_order_relaxed); /* some never met */
     atomic_store_explicit(&workers->broken, 0, memory_order_relaxed);
     atomic_store_explicit(&workers->claimed, 0, memory_order_relaxed);
     lane_unwind(workers);
 }
 
-/* The gate is read before `broken`: a failing lane sets broken and then opens the gate, so a lane
- * that reads broken as 0 has read the gate from before, and will see it open. */
+void workers_turns(Workers *workers, TurnFn *next, PieceFn *piece, void *context) {
+    ASSERT(workers && next && piece);
+    if (workers->lanes == 1) {
+        for (uint32_t pieces; (pieces = next(context, 0)) != 0;)
+            for (uint32_t i = 0; i < pieces; i++) piece(context, 0, i);
+        return;
+    }
+    begin(workers, next, piece, context);
+    workers->rows[0].leads = true;
+    lane_work(workers, 0);
+    end(workers);
+}
+
+typedef struct Together {
+    WorkFn  *fn;
+    void    *context;
+    uint32_t lanes;
+} Together;
+static void together(void *context, uint32_t lane, uint32_t piece) {
+    const Together *all = context;
+    ASSERT(lane == piece);
+    all->fn(all->context, piece, all->lanes);
+}
+void workers_run(Workers *workers, WorkFn *fn, void *context) {
+    ASSERT(workers && fn);
+    Together all = {fn, context, workers->lanes};
+    if (workers->lanes == 1) {
+        fn(context, 0, 1);
+        return;
+    }
+    begin(workers, NULL, together, &all);
+    turn_open(workers, workers->lanes, true);
+    end(workers);
+}
+
+/* Sense-reversing, with the gate's counter as the sense. That is read before `broken`: a failing
+ * lane sets broken and then opens the gate, so a lane that reads broken as 0 has read the gate from
+ * before, and will see it open. */
 void workers_barrier(Workers *workers) {
     ASSERT(workers);
     if (workers->lanes == 1) return;
@@ -225,16 +363,16 @@ void workers_barrier(Workers *workers) {
 
 /* --- ranges ----------------------------------------------------------------------------------- */
 
-/* The first units % lanes lanes get one unit more, so ranges differ by at most one grain. */
-void workers_split(size_t count, size_t grain, uint32_t lane, uint32_t lanes, size_t *out_first,
+/* The first units % parts parts get one unit more, so ranges differ by at most one grain. */
+void workers_split(size_t count, size_t grain, uint32_t part, uint32_t parts, size_t *out_first,
                    size_t *out_last) {
-    ASSERT(lanes > 0 && lane < lanes);
+    ASSERT(parts > 0 && part < parts);
     ASSERT(out_first && out_last);
     if (grain == 0) grain = 1;
     size_t units = count / grain + (count % grain != 0);
-    size_t each = units / lanes, extra = units % lanes;
-    size_t first = each * lane + (lane < extra ? lane : extra);
-    size_t last = first + each + (lane < extra);
+    size_t each = units / parts, extra = units % parts;
+    size_t first = each * part + (part < extra ? part : extra);
+    size_t last = first + each + (part < extra);
     *out_first = first < units ? first * grain : count;
     *out_last = last < units ? last * grain : count;
 }
@@ -243,22 +381,27 @@ typedef struct RangeWork {
     WorkRangeFn *fn;
     void        *context;
     size_t       count, grain;
+    uint32_t     pieces;
+    bool         begun;
 } RangeWork;
-
-static void range_lane(void *context, uint32_t lane, uint32_t lanes) {
+static uint32_t range_next(void *context, uint32_t lane) {
+    RangeWork *work = context;
+    (void)lane;
+    uint32_t pieces = work->begun ? 0 : work->pieces;
+    work->begun = true;
+    return pieces;
+}
+static void range_piece(void *context, uint32_t lane, uint32_t piece) {
     const RangeWork *work = context;
     size_t           first, last;
-    workers_split(work->count, work->grain, lane, lanes, &first, &last);
+    workers_split(work->count, work->grain, piece, work->pieces, &first, &last);
     if (first < last) work->fn(work->context, lane, first, last);
 }
-
-/* A single unit is not worth waking anybody. */
 void workers_for(Workers *workers, size_t count, size_t grain, WorkRangeFn *fn, void *context) {
     ASSERT(workers && fn);
-    if (count == 0) return;
-    RangeWork work = {.fn = fn, .context = context, .count = count, .grain = grain};
-    if (workers->lanes == 1 || count <= grain)
-        fn(context, 0, 0, count);
-    else
-        workers_run(workers, range_lane, &work);
+    RangeWork work = {.fn = fn, .context = context, .count = count, .grain = grain ? grain : 1};
+    size_t    units = count / work.grain + (count % work.grain != 0), most = FOR_PIECES;
+    most = workers->lanes == 1 ? 1 : most * workers->lanes;
+    work.pieces = (uint32_t)(units < most ? units : most);
+    if (count > 0) workers_turns(workers, range_next, range_piece, &work);
 }

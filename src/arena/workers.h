@@ -2,9 +2,12 @@
  * the process's affinity mask and cgroup CPU limit, cores before hyper-threads. Lane 0 is the
  * caller.
  *
- * workers_run hands one function to every lane and returns when all are done; inside it lanes meet
- * at workers_barrier. Waiting spins briefly (a step launches thousands of times), then sleeps.
- * With one lane everything runs inline. A Workers is used by one thread at a time. */
+ * Work comes in turns, each cut into pieces that do not depend on who does them. A piece has an
+ * owner, so that a lane finds again what it wrote a turn ago; a lane without pieces of its own
+ * takes some of the lane that has most left. No lane waits for another, only for pieces: one that
+ * the system does not run holds up a piece at most, and nothing if it has none. Waiting spins
+ * briefly (a step launches thousands of times), then sleeps. With one lane everything runs inline.
+ * A Workers is used by one thread at a time. */
 #ifndef STOA_ARENA_WORKERS_H
 #define STOA_ARENA_WORKERS_H
 
@@ -36,12 +39,23 @@ typedef void           WorkRangeFn(void *context, uint32_t lane, size_t first,
 MUST_USE Status workers_open(Arena *arena, uint32_t lanes, bool pin, Workers **out_workers);
 void            workers_close(Workers *workers); /* NULL is allowed */
 uint32_t        workers_lanes(const Workers *workers);
-void            workers_run(Workers *workers, WorkFn *fn, void *context);
-void            workers_barrier(Workers *workers); /* by every lane inside workers_run */
-/* Splits [0,count) into one contiguous, deterministic range a lane, multiples of grain. */
+
+/* Turns: `next` gives the number of pieces of the next turn (0: that was all; at most PIECES_MAX)
+ * when the one before is done, called by whichever lane did its last piece; `piece` does one. Both
+ * see all that was written in earlier turns. A turn of one piece wakes nobody. */
+enum { PIECES_MAX = 1 << 15 };
+typedef uint32_t TurnFn(void *context, uint32_t lane);
+typedef void     PieceFn(void *context, uint32_t lane, uint32_t piece);
+void             workers_turns(Workers *workers, TurnFn *next, PieceFn *piece, void *context);
+
+/* One turn of [0,count), in pieces that are multiples of grain. */
 void workers_for(Workers *workers, size_t count, size_t grain, WorkRangeFn *fn, void *context);
-/* The same split, for callers inside workers_run. */
-void workers_split(size_t count, size_t grain, uint32_t lane, uint32_t lanes, size_t *out_first,
+/* The i-th of so many even parts of [0,count), multiples of grain. */
+void workers_split(size_t count, size_t grain, uint32_t part, uint32_t parts, size_t *out_first,
                    size_t *out_last);
+
+/* Every lane calls fn once; inside it all may meet. */
+void workers_run(Workers *workers, WorkFn *fn, void *context);
+void workers_barrier(Workers *workers);
 
 #endif

@@ -219,5 +219,6 @@ bool attention_bind(Binder *b) {
     bind_scratch(b, scratch.bytes);
     bind_step(b, forward_run, f,
               a->units * a->members * a->queries * a->keys * (a->width + a->value_width) / 8);
+    bind_pieces(b, a->units * f->pieces);
     return true;
 }

@@ -284,9 +284,11 @@ bool attention_grad_bind(Binder *b) {
     work = a->units * a->members * a->queries * (a->keys + 1) * (a->width + a->value_width);
     if (g->spans > 1) bind_shared(b, shared);
     bind_step(b, backward_run, g, work);
+    bind_pieces(b, a->units * g->spans);
     if (g->spans == 1) return true;
     SumSpans *sum = BIND_PARAMS(b, SumSpans);
     *sum = (SumSpans){g, b->isa->block[OP_ADD][compute]};
     bind_step(b, sum_run, sum, shared);
+    bind_pieces(b, a->units * a->members);
     return true;
 }

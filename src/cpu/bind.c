@@ -1,11 +1,5 @@
 /* Binding a plan: each launch finds its bind function by opcode, which adds steps with prepared
- * parameters; then one sweep decides where lanes must meet.
- *
- * Lanes meet before a step that touches memory which another lane may have written since the
- * last meeting, or writes what another may have read: memory is compared as byte ranges of
- * slots, and two steps that both run on lane 0 alone never conflict. Elementwise neighbours that
- * are split alike (the same element range per lane, the same memory) do not conflict either: a
- * lane then reads only what it wrote itself. Slots do not overlap. */
+ * parameters and says how much work each is; by that a step is cut into pieces for the lanes. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -124,7 +118,7 @@ static bool compiles_op(Opcode opcode, Dtype dtype) {
         [OP_ERF_INV] = true,   [OP_LGAMMA] = true, [OP_POLYGAMMA] = true,
         [OP_BESSEL_IE] = true, [OP_IGAMMA] = true, [OP_NEXTAFTER] = true,
     };
-    if (opcode == OP_BITCAST && dtype_is_half(dtype)) return false; /* computed as f32 */
+    if (opcode == OP_BITCAST && dtype_compute(dtype) != dtype) return false; /* as f32 */
     return !left_out[opcode] && dtype != DTYPE_NIL && !dtype_is_complex(dtype);
 }
 
@@ -148,6 +142,7 @@ void cpu_describe(Target *out_target, bool compiles) {
         if (bindings[opcode].bind != NULL)
             out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
+    out_target->view_need[OP_SCAN] = VIEW_ANY; /* rows are read where they lie */
 }
 String cpu_describe_machine(Arena *out, Target *target, uint32_t lanes) {
     Topology       topology;
@@ -176,25 +171,27 @@ const Isa *kernels_isa(IsaLevel most) {
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
+/* Several a lane, so that one that was held up or had more to do leaves some to others; as large as
+ * to cost much more than being taken. */
+static uint32_t pieces_of(uint32_t lanes, int64_t bytes) {
+    enum { PIECE_BYTES = 64 * 1024, LANE_PIECES = 8 };
+    if (lanes == 1 || bytes < SPLIT_BYTES_MIN) return 1;
+    int64_t each = bytes / PIECE_BYTES / lanes;
+    return lanes * (each < 1 ? 1 : each < LANE_PIECES ? (uint32_t)each : LANE_PIECES);
+}
 void bind_step(Binder *b, StepFn *fn, const void *params, int64_t bytes) {
-    if (b->steps_count ==
-        b->steps_max) { /* the old list stays in the arena: at most as long again */
-        uint32_t max = b->steps_max * 2;
-        Step    *steps = ARENA_ARRAY(b->arena, Step, max);
-        memcpy(steps, b->steps, sizeof *steps * b->steps_count);
-        b->steps = steps;
-        b->steps_max = max;
-    }
-    b->steps[b->steps_count++] = (Step){.fn = fn,
-                                        .params = params,
-                                        .launch = b->launch,
-                                        .split = b->lanes > 1 && bytes >= SPLIT_BYTES_MIN};
+    b->steps = arena_room(b->arena, b->steps, b->steps_count, &b->steps_max, sizeof *b->steps);
+    b->steps[b->steps_count++] = (Step){
+        .fn = fn, .params = params, .launch = b->launch, .pieces = pieces_of(b->lanes, bytes)};
+}
+void bind_pieces(Binder *b, int64_t most) {
+    uint32_t *pieces = &b->steps[b->steps_count - 1].pieces;
+    if (most < *pieces) *pieces = most > 1 ? (uint32_t)most : 1;
 }
 void bind_scratch(Binder *b, int64_t bytes) {
     if ((size_t)bytes > b->scratch_bytes) b->scratch_bytes = (size_t)bytes;
 }
 void bind_shared(Binder *b, int64_t bytes) {
-    b->uses_shared = true;
     if ((size_t)bytes > b->shared_bytes) b->shared_bytes = (size_t)bytes;
 }
 
@@ -202,104 +199,6 @@ static void fail_no_kernel(Binder *b, Diags *diags) {
     uint64_t dtype = b->operands + b->results > 0 ? b->args[0].dtype : DTYPE_NIL;
     (void)diags_add(diags, DIAG_CPU_NO_KERNEL, b->plan->launches.op[b->launch].row, b->opcode,
                     dtype, 0, 0);
-}
-
-/* --- barriers --------------------------------------------------------------------------------- */
-
-enum { RANGES_MAX = 64, SLOT_SHARED = -1 };
-typedef struct Range { /* memory that some step touched since lanes last met */
-    uint32_t slot;
-    bool     writes, split;
-    int64_t  alike; /* 0, or elements: lane i touched the i-th part of so many, from first on */
-    uint64_t first, last; /* bytes */
-} Range;
-typedef struct Meeting {
-    Range    ranges[RANGES_MAX];
-    uint32_t count;
-    bool     more_split, more_single; /* there were more than are kept, of split steps or others */
-    bool     stops;                   /* the launch before was an assert */
-} Meeting;
-
-/* A row of a scan counts as all rows; the index of a scan is each lane's own. */
-static Range range_of(const Plan *plan, const LaunchArg *arg, bool writes) {
-    int64_t reach = 0;
-    while (plan->flows && plan->slots.kind[arg->slot] == SLOT_ROW)
-        arg = &plan->args.arg[plan->slots.index[arg->slot]];
-    Range range = {.slot = arg->slot, .writes = writes};
-    if (plan->flows && plan->slots.kind[arg->slot] == SLOT_INDEX) return range;
-    for (uint32_t i = 0; i < arg->rank; i++) {
-        if (arg->dims[i] == 0) return range;
-        reach += (arg->dims[i] - 1) * arg->strides[i];
-    }
-    range.first = arg->offset;
-    range.last = arg->offset + (uint64_t)(reach + 1) * dtype_bytes((Dtype)arg->dtype);
-    return range;
-}
-
-static bool conflicts(const Range *a, const Range *b) {
-    if (a->slot != b->slot || !(a->writes || b->writes) || !(a->split || b->split)) return false;
-    if (a->first >= b->last || b->first >= a->last) return false;
-    bool same =
-        a->split && b->split && a->alike == b->alike && a->first == b->first && a->last == b->last;
-    return a->alike == 0 || !same;
-}
-
-/* The memory of the current launch, and of one that follows it; how many ranges, RANGES_MAX if
- * there are too many. */
-static uint32_t launch_ranges(const Binder *b, bool split, Range *out) {
-    const Launches *launches = &b->plan->launches;
-    uint32_t        last = b->launch, args = 0, count = 0;
-    if (b->follow != NULL && b->follow->launch == b->launch + 1) last++;
-    for (uint32_t row = b->launch; row <= last; row++) args += launches->args_count[row];
-    if (args >= RANGES_MAX) return RANGES_MAX;
-    for (uint32_t row = b->launch; row <= last; row++)
-        for (uint32_t i = 0; i < launches->args_count[row]; i++) {
-            const LaunchArg *arg = &launch_args(b->plan, row)[i];
-            Range            range = range_of(b->plan, arg, i >= launches->operands[row]);
-            range.split = split;
-            range.alike = arg_dense(arg) && arg_elements(arg) == b->alike ? b->alike : 0;
-            if (range.first < range.last) out[count++] = range;
-        }
-    if (b->uses_shared) out[count++] = (Range){(uint32_t)SLOT_SHARED, true, split, 0, 0, 1};
-    return count;
-}
-
-/* Whether lanes must meet before the current launch; then remembers it. */
-static bool meet_before(Meeting *meeting, const Binder *b, bool split) {
-    Range    ranges[RANGES_MAX];
-    uint32_t count = launch_ranges(b, split, ranges);
-    bool     many = count == RANGES_MAX, any = meeting->count > 0;
-    bool     meet = meeting->more_split || (split && meeting->more_single) || (many && any);
-    for (uint32_t i = 0; i < count && !many && !meet; i++)
-        for (uint32_t j = 0; j < meeting->count && !meet; j++)
-            meet = conflicts(&ranges[i], &meeting->ranges[j]);
-    if (meet) *meeting = (Meeting){.stops = meeting->stops};
-    if (many || meeting->count + count > RANGES_MAX) { /* forget which, remember of what kind */
-        for (uint32_t j = 0; j < meeting->count; j++) {
-            meeting->more_split |= meeting->ranges[j].split;
-            meeting->more_single |= !meeting->ranges[j].split;
-        }
-        meeting->count = 0;
-        if (many) count = 0;
-        if (many) *(split ? &meeting->more_split : &meeting->more_single) = true;
-    }
-    memcpy(meeting->ranges + meeting->count, ranges, sizeof *ranges * count);
-    meeting->count += count;
-    return meet;
-}
-
-/* Marks the barriers of the steps [first, steps_count) of one launch. */
-static void mark_meetings(Binder *b, Meeting *meeting, uint32_t first) {
-    bool split = false;
-    if (first == b->steps_count) return;
-    for (uint32_t i = first; i < b->steps_count; i++) split |= b->steps[i].split;
-    bool meet = meet_before(meeting, b, split);
-    for (uint32_t i = first; i < b->steps_count; i++) {
-        Step *step = &b->steps[i];
-        step->meet = i == first ? meet || meeting->stops : step->split || step[-1].split;
-        step->stops = i == first && meeting->stops;
-    }
-    meeting->stops = b->opcode == OP_ASSERT;
 }
 
 /* --- binding ---------------------------------------------------------------------------------- */
@@ -324,57 +223,17 @@ static void set_launch(Binder *b, uint32_t row) {
     b->results = launches->args_count[row] - b->operands;
     b->outs = b->args + b->operands;
     b->attrs = launch_attrs(b->plan, row);
-    b->alike = 0;
-    b->uses_shared = false;
-}
-
-/* Control operators that are being bound; steps from which on. */
-typedef struct OpenHead {
-    uint32_t end, first; /* launch, step */
-} OpenHead;
-typedef struct Heads {
-    OpenHead open[CODE_DEPTH_MAX];
-    uint32_t depth;
-} Heads;
-/* All lanes meet at every jump, so that memory is as at its target; not in operators without split
- * steps, which lane 0 does alone. */
-static void close_heads(Binder *b, Heads *heads, Meeting *meeting, uint32_t row) {
-    while (heads->depth > 0 && heads->open[heads->depth - 1].end == row) {
-        uint32_t first = heads->open[--heads->depth].first;
-        bool     split = false, stops = meeting->stops;
-        for (uint32_t i = first; i < b->steps_count; i++) {
-            split |= b->steps[i].split;
-            stops |= b->steps[i].stops;
-        }
-        b->steps[first].end = b->steps_count;
-        if (split) continue;
-        b->steps[first].alone = true;
-        for (uint32_t i = first + 1; i < b->steps_count; i++) b->steps[i].meet = false;
-        *meeting = (Meeting){.more_single = true, .stops = stops};
-    }
-}
-static void bind_flow(Binder *b, Heads *heads, Meeting *meeting) {
-    uint32_t end = b->plan->launches.end[b->launch];
-    if (end != 0) heads->open[heads->depth++] = (OpenHead){end, b->steps_count};
-    flow_bind(b);
-    Step *step = &b->steps[b->steps_count - 1];
-    step->meet = true;
-    step->stops = meeting->stops;
-    *meeting = (Meeting){0};
 }
 
 static Status bind_launches(Binder *b, Span part, Diags *diags) {
     const Launches *launches = &b->plan->launches;
-    Meeting         meeting = {.count = 0};
-    Heads           heads = {.depth = 0};
     Status          status = STATUS_OK;
     uint32_t       *firsts = ARENA_ARRAY(b->arena, uint32_t, part.count + 1);
     for (uint32_t row = part.first; row < part.first + part.count; row++) {
-        close_heads(b, &heads, &meeting, row);
         set_launch(b, row);
-        uint32_t first = firsts[row - part.first] = b->steps_count;
+        firsts[row - part.first] = b->steps_count;
         if (launches->flow[row] >= FLOW_UNLESS) {
-            bind_flow(b, &heads, &meeting);
+            flow_bind(b);
             continue;
         }
         if (is_empty(b) || is_idle(b)) continue;
@@ -383,9 +242,7 @@ static Status bind_launches(Binder *b, Span part, Diags *diags) {
             fail_no_kernel(b, diags);
             status = STATUS_UNSUPPORTED;
         }
-        mark_meetings(b, &meeting, first);
     }
-    close_heads(b, &heads, &meeting, part.first + part.count);
     firsts[part.count] = b->steps_count;
     for (uint32_t i = 0; i < b->steps_count; i++)
         if (b->steps[i].flow >= FLOW_UNLESS && b->steps[i].flow != FLOW_LOOP)
@@ -434,11 +291,8 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
     *cpu =
         (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
-    for (uint32_t i = 0; i < b.steps_count; i++) cpu->splits |= b.steps[i].split;
-    if (plan->flows) {
-        cpu->slots_count = plan->slots.table.count;
-        cpu->lanes = flow_lanes_open(arena, plan, b.lanes, b.scans);
-    }
+    cpu->seen = run_seen_open(arena, b.lanes);
+    if (plan->flows) cpu->flow = flow_state_open(arena, plan, b.scans);
     grow_room(room, b.scratch_bytes + 64, b.shared_bytes + 64);
     *out_cpu = cpu;
     return STATUS_OK;

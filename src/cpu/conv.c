@@ -295,6 +295,7 @@ static void bind_chunks(Binder *b, const Conv *c) {
         bind_scratch(b, ((c->tile_m + chunk->block) * K_BLOCK + c->out_channels * chunk->block) *
                             c->compute);
         bind_step(b, conv_run, chunk, chunk->cols * c->groups * c->out_channels * (1 + depth));
+        bind_pieces(b, c->groups * chunk->blocks);
     }
 }
 

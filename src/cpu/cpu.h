@@ -2,8 +2,8 @@
  *
  * cpu_describe says what it can launch (systems decide with it); cpu_bind prepares the
  * parameters of every kernel once per plan; cpu_run walks the launches without allocating or
- * locking, lanes meeting at barriers only where one reads what another wrote. Results do not
- * depend on the number of lanes. A CpuPlan runs on one Workers at a time and keeps no tensor
+ * locking, lanes sharing out the pieces of one after the other. Results do not depend on the number
+ * of lanes. A CpuPlan runs on one Workers at a time and keeps no tensor
  * memory of its own. */
 #ifndef STOA_CPU_CPU_H
 #define STOA_CPU_CPU_H
@@ -12,6 +12,7 @@
 #include "arena/workers.h"
 #include "tables/plan.h"
 #include "tables/target.h"
+#include "tables/tensor.h"
 
 typedef struct CpuPlan CpuPlan;
 /* Called by each lane that worked on a launch, after its part. */
@@ -21,6 +22,12 @@ typedef void CpuTraceFn(void *context, uint32_t lane, uint32_t launch, uint64_t 
 /* Fills the row of the CPU: opcodes with kernels, composites that stay whole, view needs. compiles:
  * whether kernels can be compiled (emit.h); without, every operator is a launch of its own. */
 void cpu_describe(Target *out_target, bool compiles);
+
+/* Fills pairs of elements [first, last) of a tensor, by its kind of initial value; scale: standard
+ * deviation, or the bound of uniform numbers. The same numbers on every machine and however pairs
+ * are divided. */
+void cpu_draw(InitKind init, uint64_t key, double scale, const Tensor *tensor, int64_t first,
+              int64_t last);
 
 /* Puts the caches of this machine and a number of lanes into the estimates of a target. Returns
  * what schedules that were measured here are kept under: model and instruction sets. The number of

@@ -397,6 +397,7 @@ bool entropy_bind(Binder *b) {
         const Chunk *c = add_chunk(b, (Chunk){e, 0, e->rows, class, n});
         bind_step(b, pack_weights, c, n * e->width * e->p.width);
         bind_step(b, forward_run, c, e->rows * n * (e->width + 1) / 8);
+        bind_pieces(b, panels_blocks(e->rows, e->piece));
     }
     return true;
 }
@@ -437,7 +438,9 @@ bool entropy_grad_bind(Binder *b) {
             bind_step(b, pack_weights, c, n * e->width * e->p.width);
             bind_step(b, pack_turned, c, (n + rows_now) * e->width * e->p.width);
             bind_step(b, backward_run, c, 2 * work);
+            bind_pieces(b, panels_blocks(rows_now, e->piece));
             bind_step(b, sum_run, c, work);
+            bind_pieces(b, panels_blocks(n, panels_up(SUM_CLASSES, e->p.rows)));
         }
     return true;
 }

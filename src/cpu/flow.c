@@ -1,8 +1,6 @@
-/* Jumps. Steps are one flat list; a lane walks it with a program counter, so blocks and loops
- * cost no calls, no stack and no memory. Every lane decides for itself, from predicates that all
- * see after they have met, and keeps its own base addresses of the rows of scans. A control
- * operator whose steps are all too small to be split is done by lane 0 alone, without any meeting
- * inside. */
+/* Jumps. Steps are one flat list, walked with a program counter, so blocks and loops cost no calls,
+ * no stack and no memory. Who decides a jump is alone (run.c), so predicates and the addresses of
+ * rows of scans exist once. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -67,18 +65,18 @@ void flow_bind(Binder *b) {
     b->steps[b->steps_count - 1].flow = (uint8_t)kind;
 }
 
-FlowLane *flow_lanes_open(Arena *arena, const Plan *plan, uint32_t lanes, uint32_t scans) {
-    FlowLane *all = ARENA_ARRAY(arena, FlowLane, lanes);
-    for (uint32_t i = 0; i < lanes; i++) {
-        all[i].slots = ARENA_ARRAY_ZERO(arena, void *, plan->slots.table.count);
-        all[i].index = (int64_t *)arena_push_zero(arena, sizeof(int64_t) * (scans + 8), 64);
-    }
-    return all;
+FlowState flow_state_open(Arena *arena, const Plan *plan, uint32_t scans) {
+    uint32_t count = plan->slots.table.count;
+    return (FlowState){ARENA_ARRAY_ZERO(arena, void *, count), count,
+                       ARENA_ARRAY_ZERO(arena, int64_t, scans + 1)};
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
-static bool goes_in(const Unless *unless, const KernelCtx *ctx) {
-    const void *at = ref_at(unless->at, ctx);
+static uint8_t *place_of(Ref ref, const FlowState *flow) {
+    return (uint8_t *)flow->slots[ref.slot] + ref.offset;
+}
+static bool goes_in(const Unless *unless, const FlowState *flow) {
+    const void *at = place_of(unless->at, flow);
     int64_t     number;
     if (!unless->cases) return *(const uint8_t *)at != 0;
     memcpy(&number, at, sizeof number);
@@ -86,63 +84,37 @@ static bool goes_in(const Unless *unless, const KernelCtx *ctx) {
     if (number > unless->last) number = unless->last;
     return number == unless->which;
 }
-static bool scan_begin(const Scan *scan, FlowLane *lane, const KernelCtx *ctx) {
+static bool scan_begin(const Scan *scan, const FlowState *flow) {
     if (scan->length <= 0) return false;
     int64_t row = scan->reverse ? scan->length - 1 : 0;
-    lane->index[scan->index] = row;
-    lane->slots[scan->first_slot] = &lane->index[scan->index];
+    flow->index[scan->index] = row;
+    flow->slots[scan->first_slot] = &flow->index[scan->index];
     for (uint32_t i = 0; i < scan->moves_count; i++)
-        lane->slots[scan->first_slot + 1 + i] =
-            (uint8_t *)ref_at(scan->moves[i].from, ctx) + row * scan->moves[i].bytes;
+        flow->slots[scan->first_slot + 1 + i] =
+            place_of(scan->moves[i].from, flow) + row * scan->moves[i].bytes;
     return true;
 }
-static bool scan_next(const Scan *scan, FlowLane *lane) {
-    int64_t step = scan->reverse ? -1 : 1, row = lane->index[scan->index] + step;
+static bool scan_next(const Scan *scan, const FlowState *flow) {
+    int64_t step = scan->reverse ? -1 : 1, row = flow->index[scan->index] + step;
     if (row < 0 || row >= scan->length) return false;
-    lane->index[scan->index] = row;
+    flow->index[scan->index] = row;
     for (uint32_t i = 0; i < scan->moves_count; i++) {
-        void **slot = &lane->slots[scan->first_slot + 1 + i];
+        void **slot = &flow->slots[scan->first_slot + 1 + i];
         *slot = (uint8_t *)*slot + step * scan->moves[i].bytes;
     }
     return true;
 }
 
-void flow_run(const CpuPlan *cpu, FlowLane *lane, const KernelCtx *ctx, FlowStepFn *run_step,
-              void *run) {
-    const Step *steps = cpu->steps;
-    uint32_t    count = cpu->steps_count, lanes = ctx->lanes, alone_end = 0;
-    KernelCtx   alone = *ctx; /* for steps that are not split */
-    alone.lanes = 1;
-    for (uint32_t i = 0; i < count;) {
-        const Step *step = &steps[i];
-        if (step->meet && lanes > 1) workers_barrier(cpu->workers);
-        if (step->stops && *ctx->failed != 0) {
-            if (lanes == 1 || i >= alone_end) return;
-            i = alone_end; /* where all lanes meet and stop */
-            continue;
-        }
-        if (step->alone && lanes > 1) {
-            if (ctx->lane != 0) {
-                i = step->end;
-                continue;
-            }
-            if (i >= alone_end) alone_end = step->end;
-        }
-        /* Compared one by one: a table of jumps is predicted worse than these. */
-        FlowKind kind = (FlowKind)step->flow;
-        bool     jumps = kind == FLOW_JUMP;
-        if (kind <= FLOW_PASS) {
-            if (step->split)
-                run_step(step, ctx, run);
-            else if (ctx->lane == 0)
-                run_step(step, &alone, run);
-        } else if (kind == FLOW_UNLESS) {
-            jumps = !goes_in(step->params, ctx);
-        } else if (kind == FLOW_NEXT) {
-            jumps = scan_next(step->params, lane);
-        } else if (kind == FLOW_SCAN) {
-            jumps = !scan_begin(step->params, lane, ctx);
-        }
-        i = jumps ? step->target : i + 1;
-    }
+/* Compared one by one: a table of jumps is predicted worse than these. */
+uint32_t flow_next(const CpuPlan *cpu, uint32_t at) {
+    const Step *step = &cpu->steps[at];
+    FlowKind    kind = (FlowKind)step->flow;
+    bool        jumps = kind == FLOW_JUMP;
+    if (kind == FLOW_UNLESS)
+        jumps = !goes_in(step->params, &cpu->flow);
+    else if (kind == FLOW_NEXT)
+        jumps = scan_next(step->params, &cpu->flow);
+    else if (kind == FLOW_SCAN)
+        jumps = !scan_begin(step->params, &cpu->flow);
+    return jumps ? step->target : at + 1;
 }

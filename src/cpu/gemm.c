@@ -181,12 +181,18 @@ static Place place_of(const Gemm *g, PanelScratch *scratch) {
     return at;
 }
 
+/* The least parts of a chunk that a lane does: blocks, or matrices. */
+static int64_t units_of(const Chunk *c) {
+    const Gemm *g = c->g;
+    int64_t     blocks = panels_blocks(g->m, g->block_m) * panels_blocks(c->ns, g->block_n);
+    return c->batches * (g->whole ? 1 : blocks);
+}
 static void gemm_run(const void *params, const KernelCtx *ctx) {
     const Chunk *c = params;
     const Gemm  *g = c->g;
     int64_t      m_blocks = panels_blocks(g->m, g->block_m);
     int64_t      n_blocks = panels_blocks(c->ns, g->block_n), each = m_blocks * n_blocks;
-    Part         part = part_of(c->batches * (g->whole ? 1 : each), 1, ctx);
+    Part         part = part_of(units_of(c), 1, ctx);
     PanelScratch scratch = {.at = ctx->scratch};
     Place        at = place_of(g, &scratch);
     int64_t      first = part.first * (g->whole ? each : 1);
@@ -382,6 +388,7 @@ static void bind_chunks(Binder *b, const Gemm *g) {
                 bind_step(b, pack_run, c, c->batches * each);
             }
             bind_step(b, gemm_run, c, work);
+            bind_pieces(b, units_of(c));
         }
 }
 

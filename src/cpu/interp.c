@@ -183,7 +183,7 @@ bool interp_has(Opcode opcode) { return rules[opcode].fn != NULL; }
 /* --- rows ------------------------------------------------------------------------------------- */
 static bool dtype_runs(const Interp *it, Dtype dtype) {
     if (dtype == DTYPE_C64 || dtype == DTYPE_C128) return rules[it->opcode].moves;
-    return dtype >= DTYPE_BOOL && dtype <= DTYPE_F64;
+    return (dtype >= DTYPE_BOOL && dtype <= DTYPE_F64) || dtype_is_f8(dtype);
 }
 
 static void set_shape(const Interp *it, TypeId type, Tensor *tensor) {

@@ -61,7 +61,7 @@ static const uint8_t takes[OP_COUNT] = {
 };
 
 static bool is_double_or_less(Dtype dtype) {
-    return dtype == DTYPE_F16 || dtype == DTYPE_BF16 || dtype == DTYPE_F32 || dtype == DTYPE_F64;
+    return dtype_compute(dtype) == DTYPE_F32 || dtype == DTYPE_F64;
 }
 bool jit_math_has(Opcode opcode, Dtype dtype) {
     ASSERT(opcode < OP_COUNT);

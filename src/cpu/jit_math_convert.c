@@ -1,10 +1,10 @@
 /* Values between dtypes, registers and memory, as vector code.
  *
- * 16-bit floats live in memory only. f16 uses the processor's conversions where it has them, bf16
- * always integer arithmetic: AVX-512's own conversion of bf16 takes subnormals for zero. From f64 a
- * 16-bit float is rounded once: first to f32 with the lost part kept in the last bit (rounding to
- * odd), which a second rounding cannot get wrong. Saturation to integers clamps in the type of
- * the float where its numbers are exact there, and selects the end beyond. */
+ * 8 and 16-bit floats live in memory only. f16 uses the processor's conversions where it has them,
+ * the others always integer arithmetic: AVX-512's own conversion of bf16 takes subnormals for
+ * zero. From f64 a short float is rounded once: first to f32 with the lost part kept in the last
+ * bit (rounding to odd), which a second rounding cannot get wrong. Saturation to integers clamps in
+ * the type of the float where its numbers are exact there, and selects the end beyond. */
 #include <math.h>
 
 #include "cpu/jit_math_inner.h"
@@ -12,7 +12,7 @@
 #if defined(STOA_HAVE_LLVM)
 
 static bool is_unsigned(Dtype dtype) { return dtype == DTYPE_U8 || dtype == DTYPE_BOOL; }
-static bool is_half(Dtype dtype) { return dtype == DTYPE_F16 || dtype == DTYPE_BF16; }
+static bool is_short(Dtype dtype) { return dtype_is_half(dtype) || dtype_is_f8(dtype); }
 
 /* --- memory ----------------------------------------------------------------------------------- */
 
@@ -26,7 +26,7 @@ JitType jit_math_memory(const JitBuild *j, Dtype dtype) {
 }
 JitType jit_math_type(const JitBuild *j, Dtype dtype) {
     if (dtype == DTYPE_BOOL) return j->i1;
-    return is_half(dtype) ? j->f32 : jit_math_memory(j, dtype);
+    return is_short(dtype) ? j->f32 : jit_math_memory(j, dtype);
 }
 
 /* The exponent and mantissa of a f16 moved into a f32 are 2^112 too small, and infinities and NaN
@@ -71,11 +71,51 @@ static V bf16_round_bits(J *j, V x) {
     return v_select(j, v_nan(j, x), i_or(j, bits, i_num(bits, 0x400000)), rounded);
 }
 
+/* As dtype_f8_of_f32 and back: a f8 moved into a f32 is 2^(127 - bias) too small, and rounding is
+ * that of f16. */
+typedef struct F8 {
+    uint32_t shift, bias, largest; /* shift: from the mantissa of f32 */
+} F8;
+static F8 f8_of(Dtype dtype) {
+    return dtype == DTYPE_F8E4M3 ? (F8){20, 7, 0x7E} : (F8){21, 15, 0x7B};
+}
+static V f8_unpack(J *j, Dtype dtype, V stored) {
+    F8      f = f8_of(dtype);
+    JitType single = v_as(stored, j->f32);
+    V       bits = llvm.BuildZExt(j->at, stored, v_as(stored, j->i32), "");
+    V       sign = i_shl(j, i_and(j, bits, i_num(bits, 0x80)), 24);
+    V       magnitude = i_and(j, bits, i_num(bits, 0x7F));
+    V       x = llvm.BuildBitCast(j->at, i_shl(j, magnitude, f.shift), single, "");
+    x = v_mul(j, x, v_num(x, ldexp(1, (int)(127 - f.bias))));
+    V none = i_compare(j, LLVMIntUGT, magnitude, i_num(bits, f.largest));
+    V high = i_or(j, i_bits(j, x), i_num(bits, dtype == DTYPE_F8E4M3 ? 0x7FC00000 : 0x7F800000));
+    return v_flip(j, v_select(j, none, v_bits(j, high, x), x), sign);
+}
+static V f8_pack(J *j, Dtype dtype, V x) {
+    F8 f = f8_of(dtype);
+    V  bits = i_bits(j, x), a = i_and(j, bits, i_num(bits, 0x7FFFFFFF));
+    V  odd = i_and(j, i_shr(j, a, f.shift), i_num(a, 1));
+    V  rounded = i_add(j, a, i_add(j, odd, i_num(a, (1U << (f.shift - 1)) - 1)));
+    V  normal = i_sub(j, i_shr(j, rounded, f.shift), i_num(a, (127 - f.bias) << (23 - f.shift)));
+    double unit =
+        ldexp(1, (int)(24 - f.bias - (23 - f.shift))); /* whose last place is a subnormal's */
+    V sum = v_add(j, v_abs(j, x), v_num(x, unit));
+    V subnormal = i_sub(j, i_bits(j, sum), i_bits(j, v_num(x, unit)));
+    V small = i_compare(j, LLVMIntULT, a, i_num(a, (128 - f.bias) << 23));
+    V y = v_select(j, small, subnormal, normal);
+    y = v_select(j, i_compare(j, LLVMIntUGT, y, i_num(a, f.largest)), i_num(a, f.largest), y);
+    y = v_select(j, v_nan(j, x), i_num(a, 0x7F), y);
+    V sign = i_and(j, i_shr(j, bits, 24), i_num(bits, 0x80));
+    return llvm.BuildTrunc(j->at, i_or(j, y, sign), v_as(x, j->i8), "");
+}
+
 JitValue jit_math_unpack(JitBuild *j, Dtype dtype, JitValue stored) {
     switch (dtype) {
     case DTYPE_BOOL: return i_compare(j, LLVMIntNE, stored, i_num(stored, 0));
     case DTYPE_F16: return f16_unpack(j, stored);
     case DTYPE_BF16: return bf16_unpack(j, stored);
+    case DTYPE_F8E4M3:
+    case DTYPE_F8E5M2: return f8_unpack(j, dtype, stored);
     default: return stored;
     }
 }
@@ -83,6 +123,8 @@ JitValue jit_math_pack(JitBuild *j, Dtype dtype, JitValue value) {
     switch (dtype) {
     case DTYPE_BOOL: return llvm.BuildZExt(j->at, value, v_as(value, j->i8), "");
     case DTYPE_F16: return f16_pack(j, value);
+    case DTYPE_F8E4M3:
+    case DTYPE_F8E5M2: return f8_pack(j, dtype, value);
     case DTYPE_BF16:
         return llvm.BuildTrunc(j->at, i_shr(j, bf16_round_bits(j, value), 16), v_as(value, j->i16),
                                "");
@@ -130,6 +172,7 @@ JitValue jit_math_pack_pairs(JitBuild *j, Dtype dtype, JitValue value) {
 }
 JitValue jit_math_round(JitBuild *j, Dtype dtype, JitValue value) {
     if (dtype == DTYPE_F16) return f16_unpack(j, f16_pack(j, value));
+    if (dtype_is_f8(dtype)) return f8_unpack(j, dtype, f8_pack(j, dtype, value));
     if (dtype != DTYPE_BF16) return value;
     V bits = bf16_round_bits(j, value);
     return v_bits(j, i_and(j, bits, i_num(bits, 0xFFFF0000)), value);
@@ -148,7 +191,7 @@ static V round_to_odd(J *j, V x) {
 static V float_to_float(J *j, Dtype to, V x) {
     if (to == DTYPE_F64) return v_wide(j, x) ? x : v_f64(j, x);
     if (!v_wide(j, x)) return jit_math_round(j, to, x);
-    return is_half(to) ? jit_math_round(j, to, round_to_odd(j, x)) : v_f32(j, x);
+    return is_short(to) ? jit_math_round(j, to, round_to_odd(j, x)) : v_f32(j, x);
 }
 
 /* Truncates and saturates; NaN gives 0. */

@@ -1,11 +1,10 @@
 /* What the sources of the CPU back end share: how a kernel is bound and called, and the table of
  * inner loops that is compiled once per instruction set.
  *
- * Binding turns a launch into one or more steps; a step is a function and prepared parameters.
- * Every lane calls a split step and does its part, which is a function of (sizes, lane, lanes)
- * alone, with results that do not depend on lanes: outputs are split freely, reductions only at
- * fixed chunks. A step that is not split runs on lane 0. Steps of one launch are always
- * separated by a barrier.
+ * Binding turns a launch into one or more steps; a step is a function and prepared parameters. It
+ * is called for each of its pieces, on any lane and in any order: a piece is a function of (sizes,
+ * piece, pieces) alone, with results that do not depend on pieces: outputs are split freely,
+ * reductions only at fixed chunks. A step begins when all before it are done.
  *
  * Inner loops (Isa) see dense unit-stride blocks; drivers bring strided, repeated and 16-bit
  * operands into that form, so each loop exists once per dtype. All instruction sets give the
@@ -21,8 +20,8 @@ typedef struct KernelCtx {
     void *const *slots;
     uint8_t     *scratch; /* of this lane, 64-byte aligned */
     uint8_t     *shared;  /* of all lanes, lives from step to step of one launch */
-    uint32_t     lane, lanes;
-    uint32_t    *failed; /* launch row of a failed assert; written by lane 0 only */
+    uint32_t     piece, pieces;
+    uint32_t    *failed; /* launch row of a failed assert; written by steps of one piece */
 } KernelCtx;
 typedef void StepFn(const void *params, const KernelCtx *ctx);
 
@@ -35,13 +34,13 @@ static inline void *ref_at(Ref ref, const KernelCtx *ctx) {
 }
 static inline Ref ref_of(const LaunchArg *arg) { return (Ref){arg->slot, arg->offset}; }
 
-/* This lane's part of [0,count). */
+/* What this piece is of [0,count). */
 typedef struct Part {
     int64_t first, last;
 } Part;
 static inline Part part_of(int64_t count, int64_t grain, const KernelCtx *ctx) {
     size_t first, last;
-    workers_split((size_t)count, (size_t)grain, ctx->lane, ctx->lanes, &first, &last);
+    workers_split((size_t)count, (size_t)grain, ctx->piece, ctx->pieces, &first, &last);
     return (Part){(int64_t)first, (int64_t)last};
 }
 
@@ -83,6 +82,10 @@ typedef struct StripLoops {
                       const int64_t *label);
     void (*dot)(const void *a, const void *b, int64_t n, void *out);
 } StripLoops;
+/* Numbers of random words; see kernels_isa.def. */
+typedef void DrawWordsFn(uint64_t key, uint64_t first, uint64_t stream, int64_t n, uint32_t *u,
+                         uint32_t *v);
+typedef void DrawFn(const uint32_t *u, const uint32_t *v, int64_t n, double scale, double *out);
 typedef struct GemmShape {
     int32_t rows, cols; /* of a register tile */
 } GemmShape;
@@ -105,6 +108,8 @@ typedef struct Isa {
     PatchFn      *conv_patch[DTYPE_COUNT];
     GemmShape     gemm_shape[DTYPE_COUNT];
     StripLoops    strips[DTYPE_COUNT]; /* f32 and f64 */
+    DrawWordsFn  *draw_words;
+    DrawFn       *draw_normal, *draw_uniform;
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
@@ -118,13 +123,10 @@ const Isa *kernels_isa(IsaLevel most);
 typedef struct Step {
     StepFn     *fn;
     const void *params;
-    uint32_t    launch;      /* row of launches */
-    bool        split;       /* all lanes; else lane 0 only */
-    bool        meet;        /* barrier before this step */
-    bool        stops;       /* look for a failed assert before this step (implies meet) */
-    uint8_t     flow;        /* FlowKind; other than FLOW_NONE: flow.c, no fn */
-    bool        alone;       /* begins steps that lane 0 does alone: the others go to end */
-    uint32_t    target, end; /* steps */
+    uint32_t    launch; /* row of launches */
+    uint32_t    pieces; /* 1: too small to be shared */
+    uint32_t    target; /* step, of a jump */
+    uint8_t     flow;   /* FlowKind; above FLOW_PASS: flow.c, no fn */
 } Step;
 typedef struct FusedPhase FusedPhase; /* kernels_fused.c */
 /* How the launch after a product follows it: its first phase that reads the product is done for
@@ -149,8 +151,6 @@ typedef struct Binder {
     const LaunchArg  *outs;
     uint32_t          operands, results;
     const uint64_t   *attrs;
-    int64_t           alike; /* elements, if every lane takes its part_of(elements) of each arg */
-    bool              uses_shared;                 /* this launch */
     Follow           *follow;                      /* the newest one */
     size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
     Step             *steps;
@@ -160,9 +160,11 @@ typedef struct Binder {
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
 
-enum { SPLIT_BYTES_MIN = 16 * 1024 }; /* smaller work stays on lane 0 */
+enum { SPLIT_BYTES_MIN = 32 * 1024 }; /* smaller work is not shared */
 /* Adds a step; bytes: memory it touches, or a like measure of its work. */
 void bind_step(Binder *b, StepFn *fn, const void *params, int64_t bytes);
+/* The newest step cannot be cut into more pieces, or each repeats work. */
+void bind_pieces(Binder *b, int64_t most);
 /* Makes room: scratch per lane, shared for all lanes. */
 void bind_scratch(Binder *b, int64_t bytes);
 void bind_shared(Binder *b, int64_t bytes);
@@ -225,28 +227,26 @@ BindFn gemm_bind_dot_general, gemm_bind_linear, conv_bind_convolution;
 BindFn attention_bind, attention_grad_bind, entropy_bind, entropy_grad_bind;
 
 /* --- the bound plan: made by bind.c, walked by run.c ------------------------------------------ */
-struct CpuPlan {
-    Workers         *workers;
-    const Step      *steps;
-    uint32_t         steps_count;
-    bool             splits; /* any step is for all lanes */
-    CpuRoom         *room;
-    struct FlowLane *lanes; /* with jumps only: what each lane keeps for itself */
-    uint32_t         slots_count;
-};
-typedef struct FlowLane {
-    void   **slots; /* its copy: rows of scans move */
+typedef struct FlowState { /* with jumps only */
+    void   **slots;        /* base addresses: rows of scans move */
+    uint32_t slots_count;
     int64_t *index; /* by scan */
-} FlowLane;
+} FlowState;
+struct CpuPlan {
+    Workers     *workers;
+    const Step  *steps;
+    uint32_t     steps_count;
+    CpuRoom     *room;
+    FlowState    flow;
+    struct Seen *seen; /* by lane */
+};
+typedef struct Seen Seen;
+Seen               *run_seen_open(Arena *arena, uint32_t lanes); /* run.c */
 /* flow.c. Adds the step of a jump or the head of a loop. */
-void flow_bind(Binder *b);
-/* Opens what lanes keep, for a plan of so many scans. */
-FlowLane    *flow_lanes_open(Arena *arena, const Plan *plan, uint32_t lanes, uint32_t scans);
-typedef void FlowStepFn(const Step *step, const KernelCtx *ctx, void *run);
-/* Walks the steps of a lane, jumping; slots of ctx are those of the lane. run_step does one that is
- * no jump: with all lanes, or alone on lane 0. */
-void flow_run(const CpuPlan *cpu, FlowLane *lane, const KernelCtx *ctx, FlowStepFn *run_step,
-              void *run);
+void      flow_bind(Binder *b);
+FlowState flow_state_open(Arena *arena, const Plan *plan, uint32_t scans);
+/* The step after one that is a jump. */
+uint32_t flow_next(const CpuPlan *cpu, uint32_t at);
 struct CpuRoom {
     Arena    *arena;
     uint8_t **scratch; /* by lane */

@@ -128,7 +128,6 @@ bool kernels_bind_loop(Binder *b, BlockFn *fn, bool converts, double extra) {
     if (nd_inner(&e->nd) < ROW_MIN && e->nd.rank > 1) e->rows = false;
     int64_t bytes = 0;
     for (uint32_t k = 0; k <= b->operands; k++) bytes += e->nd.count * widths[k];
-    b->alike = e->nd.count;
     bind_step(b, elementwise_run, e, bytes);
     return true;
 }

@@ -35,7 +35,7 @@ static void phase_run(const FusedPhase *phase, const KernelCtx *ctx, int64_t fir
 static void fused_run(const void *params, const KernelCtx *ctx) {
     const FusedPhase *phase = params;
     Part              part = {0, phase->extent};
-    if (ctx->lanes > 1) part = part_of(phase->extent, phase->grain, ctx);
+    if (ctx->pieces > 1) part = part_of(phase->extent, phase->grain, ctx);
     phase_run(phase, ctx, part.first, part.last, ctx->scratch);
 }
 
@@ -89,6 +89,7 @@ static void bind_phases(Binder *b, const Fused *f, uint32_t first, uint32_t last
     for (uint32_t i = first; i < last; i++) {
         const FusedPhase *phase = phase_of(b, f, i);
         bind_step(b, fused_run, phase, phase->bytes);
+        bind_pieces(b, phase->extent / (phase->grain > 0 ? phase->grain : 1));
     }
 }
 
@@ -96,7 +97,6 @@ bool kernels_bind_fused(Binder *b) {
     if (b->follow != NULL && b->follow->launch == b->launch) {
         const Fused *f = b->follow->phase->fused;
         bind_phases(b, f, b->follow->phases, f->emitted->phases_count);
-        bind_shared(b, 0); /* it may have memory there since the product */
         return true;
     }
     Fused *f = fused_of(b, b->launch);

@@ -4,9 +4,9 @@
  * to, or combined with, its place. Rows and slices are strided walks prepared at bind time; one
  * long contiguous slice (an embedding) is one row copy.
  *
- * Scatter combines equal places in row order whatever the number of lanes: lanes own either
+ * Scatter combines equal places in row order whatever the number of pieces: they have either
  * disjoint columns of the slice, disjoint batch rows, or disjoint starts along one axis, and
- * each lane goes through the rows in order. */
+ * each goes through the rows in order. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -153,7 +153,6 @@ static void scatter_run(const void *params, const KernelCtx *ctx) {
     uint8_t       *y = ref_at(g->y, ctx);
     Part           rows = {0, g->rows.count}, columns = {0, g->slice.count};
     Part           starts = {0, INT64_MAX};
-    if (g->share == SHARE_NONE && ctx->lane != 0) return;
     if (g->share == SHARE_COLUMNS) columns = part_of(columns.last, 16, ctx);
     if (g->share == SHARE_STARTS) starts = part_of(g->start_max[0] + 1, 1, ctx);
     if (g->share == SHARE_BATCH) {
@@ -281,6 +280,7 @@ bool kernels_bind_scatter(Binder *b) {
         kind == SCATTER_ADD && dtype == DTYPE_F32 && g->slice.count == 1 && g->components == 1;
     nd_bind_copy(b, ref_of(y), x);
     bind_step(b, scatter_run, g, 3 * arg_elements(updates) * g->width);
+    if (g->share != SHARE_BATCH) bind_pieces(b, g->share == SHARE_NONE ? 1 : b->lanes);
     return true;
 }
 

@@ -247,13 +247,11 @@ void nd_bind_copy(Binder *b, Ref to, const LaunchArg *from) {
 
 bool kernels_bind_copy(Binder *b) {
     uint32_t count = b->results < b->operands ? b->results : b->operands;
-    b->alike = count == 1 && arg_dense(&b->args[0]) ? arg_elements(&b->args[0]) : 0;
     for (uint32_t i = 0; i < count; i++) nd_bind_copy(b, ref_of(&b->outs[i]), &b->args[i]);
     return true;
 }
 /* The launch has the value as its operand and the parameter as its result. */
 bool kernels_bind_assign(Binder *b) {
-    b->alike = arg_dense(&b->args[0]) ? arg_elements(&b->args[0]) : 0;
     nd_bind_copy(b, ref_of(&b->outs[0]), &b->args[0]);
     return true;
 }
@@ -418,7 +416,7 @@ typedef struct Number {
 } Number;
 static void number_run(const void *params, const KernelCtx *ctx) {
     const Number *number = params;
-    if (ctx->lane == 0) memcpy(ref_at(number->to, ctx), &number->number, sizeof number->number);
+    memcpy(ref_at(number->to, ctx), &number->number, sizeof number->number);
 }
 bool kernels_bind_dim_size(Binder *b) {
     Number *number = BIND_PARAMS(b, Number);
@@ -444,6 +442,6 @@ bool kernels_bind_assert(Binder *b) {
     Assertion       *assertion = BIND_PARAMS(b, Assertion);
     if (x->dtype != DTYPE_BOOL) return false;
     *assertion = (Assertion){nd_make(x->rank, x->dims, 1, strides, widths), ref_of(x), b->launch};
-    bind_step(b, assert_run, assertion, 0); /* lane 0 alone: see run.c */
+    bind_step(b, assert_run, assertion, 0); /* one piece: run.c looks at `failed` after it */
     return true;
 }

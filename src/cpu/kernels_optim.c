@@ -97,7 +97,6 @@ bool kernels_bind_adamw(Binder *b) {
     u->second = word_f64(b->attrs[ATTR_ADAMW_beta2]);
     u->epsilon = word_f64(b->attrs[ATTR_ADAMW_epsilon]);
     u->decay = word_f64(b->attrs[ATTR_ADAMW_decay]);
-    b->alike = u->count;
     bind_step(b, update_run, u, 7 * u->count * u->width);
     return true;
 }
@@ -107,7 +106,6 @@ bool kernels_bind_sgd(Binder *b) {
     u->first = word_f64(b->attrs[ATTR_SGD_momentum]);
     u->second = b->attrs[ATTR_SGD_nesterov] != 0;
     u->decay = word_f64(b->attrs[ATTR_SGD_decay]);
-    b->alike = u->count;
     bind_step(b, update_run, u, 5 * u->count * u->width);
     return true;
 }

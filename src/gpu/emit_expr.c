@@ -5,12 +5,13 @@
 #include "gpu/emit_inner.h"
 
 static const char *const computed_names[DTYPE_COUNT] = {
-    [DTYPE_BOOL] = "bool", [DTYPE_U8] = "u8",   [DTYPE_I8] = "i8",   [DTYPE_I16] = "i16",
-    [DTYPE_I32] = "i32",   [DTYPE_I64] = "i64", [DTYPE_F16] = "f32", [DTYPE_BF16] = "f32",
-    [DTYPE_F32] = "f32",   [DTYPE_F64] = "f64"};
+    [DTYPE_BOOL] = "bool", [DTYPE_U8] = "u8",   [DTYPE_I8] = "i8",      [DTYPE_I16] = "i16",
+    [DTYPE_I32] = "i32",   [DTYPE_I64] = "i64", [DTYPE_F16] = "f32",    [DTYPE_BF16] = "f32",
+    [DTYPE_F32] = "f32",   [DTYPE_F64] = "f64", [DTYPE_F8E4M3] = "f32", [DTYPE_F8E5M2] = "f32"};
 const char *gpu_emit_type(Dtype dtype) { return computed_names[dtype]; }
 const char *gpu_emit_stored(Dtype dtype) {
     if (dtype == DTYPE_BOOL) return "u8";
+    if (dtype_is_f8(dtype)) return dtype == DTYPE_F8E4M3 ? "e4m3" : "e5m2";
     return dtype == DTYPE_BF16 ? "bf16" : dtype == DTYPE_F16 ? "f16" : computed_names[dtype];
 }
 
@@ -19,7 +20,7 @@ bool gpu_emit_supports(Opcode opcode, Dtype dtype) {
         [OP_ERF_INV] = true,   [OP_LGAMMA] = true, [OP_POLYGAMMA] = true,
         [OP_BESSEL_IE] = true, [OP_IGAMMA] = true, [OP_NEXTAFTER] = true,
     };
-    if (opcode == OP_BITCAST && dtype_is_half(dtype)) return false; /* computed as f32 */
+    if (opcode == OP_BITCAST && dtype_compute(dtype) != dtype) return false; /* as f32 */
     return !left_out[opcode] && computed_names[dtype] != NULL;
 }
 
@@ -222,7 +223,7 @@ static void put_convert(Emit *e, Dtype from, Dtype to, uint32_t x) {
     const char *type = gpu_emit_type(to);
     if (to == DTYPE_BOOL)
         text_addf(&e->text, "to_bool(x%u)", x);
-    else if (dtype_is_half(to))
+    else if (dtype_compute(to) != to)
         text_addf(&e->text, "up(pk<%s>((f32)x%u))", gpu_emit_stored(to), x);
     else if (dtype_is_float(from) && !dtype_is_float(to))
         text_addf(&e->text, "to_int<%s>(x%u)", type, x);

@@ -4,7 +4,8 @@
  * directives of its own; macros of the kernels stand in emit_text.c). 16-bit floats live in memory
  * only: `up` widens, `pk<S>` rounds to nearest even. Integers wrap. READ says of a load: 0, from
  * memory that the kernel writes too; 1, only read; 2, only read, and to be begun where it stands
- * rather than where it is used.
+ * rather than where it is used. COHERENT: kernels run as functions of one block, so that what one
+ * only reads another has written.
  *
  * A team is the threads that work on one iteration of a parallel loop: a power of two within one
  * warp, else some warps, the whole block; what it reduces is combined in the same order at every
@@ -43,6 +44,42 @@ template <class T> struct Pk<f16, T> {
     FN f16 of(f32 x) {
         f16 y;
         asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y.b) : "f"(x));
+        return y;
+    }
+};
+struct e4m3 {
+    u8 b;
+};
+struct e5m2 {
+    u8 b;
+};
+FN f32 wide8(u32 x, u32 shift, u32 bias, u32 largest, u32 high) {
+    f32 y = __uint_as_float((x & 0x7f) << shift) * __uint_as_float((254 - bias) << 23);
+    u32 bits = __float_as_uint(y) | ((x & 0x7f) > largest ? high : 0);
+    return __uint_as_float(bits | (x & 0x80) << 24);
+}
+FN f32 up(e4m3 x) { return wide8(x.b, 20, 7, 0x7e, 0x7fc00000); }
+FN f32 up(e5m2 x) { return wide8(x.b, 21, 15, 0x7b, 0x7f800000); }
+FN u8 narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
+    u32 bits = __float_as_uint(x); u32 a = bits & 0x7fffffff;
+    f32 unit = __uint_as_float((128 - bias + shift) << 23);
+    u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
+    if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
+    if (y > largest) y = largest;
+    if (a > 0x7f800000) y = 0x7f;
+    return (u8)(y | (bits >> 24 & 0x80));
+}
+template <class T> struct Pk<e4m3, T> {
+    FN e4m3 of(f32 x) {
+        e4m3 y;
+        y.b = narrow8(x, 20, 7, 0x7e);
+        return y;
+    }
+};
+template <class T> struct Pk<e5m2, T> {
+    FN e5m2 of(f32 x) {
+        e5m2 y;
+        y.b = narrow8(x, 21, 15, 0x7b);
         return y;
     }
 };
@@ -186,7 +223,7 @@ static const char memory[] = TEXT(
     } template <int READ, class S>
     FN S get(const S *p) {
         S y;
-        if (!READ) return *p;
+        if (!READ || COHERENT) return *p;
         if (sizeof(S) == 1) {
             u16 w;
             asm("ld.global.nc.u8 %0, [%1];" : "=h"(w) : "l"(p));
@@ -216,7 +253,7 @@ static const char memory[] = TEXT(
                 return y;
             }
             if (live >= N) {
-                if (READ && bytes >= 16) {
+                if (READ && !COHERENT && bytes >= 16) {
                     struct alignas(16) Words {
                         u32 w[bytes < 16 ? 4 : bytes / 4];
                     } words;
@@ -329,7 +366,8 @@ static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream
     return (i32)(which == 0 ? c0 : which == 1 ? c1 : which == 2 ? c2 : c3);
 });
 
-void gpu_emit_prelude(Text *out) {
+void gpu_emit_prelude(Text *out, bool coherent) {
+    text_addf(out, "#define COHERENT %d\n", coherent);
     text_add(out, STR("#pragma nv_diag_suppress 177\n"
                       "#define FN static __device__ __forceinline__\n"));
     text_add(out, STR(types));

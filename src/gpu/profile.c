@@ -6,7 +6,9 @@
  * calls of the driver, where unwinding is not allowed: the maps that they write have a fixed size.
  *
  * Work is known by the id of its node, or outside graphs by the number that correlates it with the
- * call that launched it, to which CUPTI adds our tag in a record of its own. */
+ * call that launched it, to which CUPTI adds our tag in a record of its own. Copies of nodes are
+ * called back, but for those of child graphs inside an instance, which get new ids when it is made:
+ * these run in the order in which they were recorded. */
 #include "gpu/profile.h"
 
 #include <stdatomic.h>
@@ -16,6 +18,7 @@
 #include "tables/strings.h"
 
 enum { BUFFERS = 16, BUFFER_BYTES = 1 << 20, BUFFER_ALIGN = 64, TAGS = 1 << 17 };
+#define TAG_NONE UINT64_MAX /* of a node that is known, but for nothing known */
 typedef enum BufferState { BUFFER_FREE, BUFFER_LENT, BUFFER_FULL } BufferState;
 
 typedef struct Buffer {
@@ -35,6 +38,8 @@ struct GpuProfile {
     Buffer           buffers[BUFFERS];
     _Atomic uint64_t filled;
     Tags             nodes, calls; /* by node id; by correlation */
+    uint64_t        *recorded;     /* tags of nodes, in order; a graph by itself begins its nodes */
+    uint32_t         recorded_count;
     uint64_t         tag, lost;
     Strings          names;
 };
@@ -93,6 +98,9 @@ static void on_complete(CuContext context, uint32_t stream, uint8_t *memory, siz
         atomic_store(&buffer->state, BUFFER_FULL);
     }
 }
+static void note(GpuProfile *profile, uint64_t tag) {
+    if (profile->recorded_count < TAGS) profile->recorded[profile->recorded_count++] = tag;
+}
 /* A node was recorded, or copied with its graph. */
 static void on_node(void *user, CuptiDomain domain, uint32_t id, const void *data) {
     GpuProfile           *profile = user;
@@ -106,7 +114,8 @@ static void on_node(void *user, CuptiDomain domain, uint32_t id, const void *dat
         if (fns->cuptiGetGraphNodeId(graph->node_before, &before) != 0) return;
         tag = tags_find(&profile->nodes, before);
     }
-    if (tag != 0) tags_put(&profile->nodes, node, tag);
+    if (tag != 0 && id == ABI_CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED) note(profile, tag);
+    tags_put(&profile->nodes, node, tag != 0 ? tag : TAG_NONE);
 }
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -153,6 +162,7 @@ Status gpu_profile_open(Arena *arena, GpuLibs *libs, Diags *diags, GpuProfile **
         profile->buffers[i].memory = arena_push(profile->memory, BUFFER_BYTES, BUFFER_ALIGN);
     profile->nodes = tags_open(profile->memory);
     profile->calls = tags_open(profile->memory);
+    profile->recorded = ARENA_ARRAY(profile->memory, uint64_t, TAGS);
     strings_open(&profile->names, TAGS, NULL);
     arena_guard_end(&guard);
     if (!atomic_compare_exchange_strong(&active, &none, profile))
@@ -194,6 +204,10 @@ void gpu_profile_tag(GpuProfile *profile, uint64_t tag) {
     if (profile->tag != 0) (void)fns->cuptiActivityPopExternalCorrelationId(kind, &last);
     if (tag != 0) (void)fns->cuptiActivityPushExternalCorrelationId(kind, tag);
     profile->tag = tag;
+}
+
+void gpu_profile_record(GpuProfile *profile, uint64_t graph) {
+    if (profile != NULL) note(profile, graph);
 }
 
 /* --- collecting ------------------------------------------------------------------------------- */
@@ -286,6 +300,60 @@ static int by_start(const void *a, const void *b) {
     return (x->end_ns < y->end_ns) - (x->end_ns > y->end_ns);
 }
 
+/* The tags of the nodes of a graph, as it was recorded last. */
+static const uint64_t *recorded_of(const GpuProfile *profile, uint64_t graph, uint32_t *out_count) {
+    uint32_t first = profile->recorded_count;
+    *out_count = 0;
+    while (first > 0 && profile->recorded[first - 1] != graph) first--;
+    if (first == 0) return NULL;
+    while (first + *out_count < profile->recorded_count &&
+           profile->recorded[first + *out_count] != 0 &&
+           profile->recorded[first + *out_count] >> 32 == graph >> 32 &&
+           profile->recorded[first + *out_count] != graph)
+        ++*out_count;
+    return profile->recorded + first;
+}
+/* The nodes of one launch of a graph from works[first] on that no callback told of, in the order in
+ * which they ran first: if there are as many as were recorded, they are these. */
+static void learn_nodes(GpuProfile *profile, const GpuWork *works, uint32_t first, uint32_t count) {
+    uint32_t        wanted = 0, found = 0;
+    uint32_t        correlation = works[first].correlation;
+    const uint64_t *tags = recorded_of(profile, tags_find(&profile->calls, correlation), &wanted);
+    Scratch         scratch = scratch_begin(&profile->rows, 1);
+    Tags            seen = tags_open(scratch.arena);
+    for (uint32_t pass = 0; pass < 2 && wanted > 0; pass++) {
+        if (pass == 1 && found != wanted) break;
+        found = 0;
+        for (uint32_t i = first; i < count; i++) {
+            const GpuWork *work = &works[i];
+            if (!work->graph || work->correlation != correlation) continue;
+            if (pass == 0 &&
+                (tags_find(&profile->nodes, work->tag) != 0 || tags_find(&seen, work->tag) != 0))
+                continue;
+            if (pass == 1 && tags_find(&profile->nodes, work->tag) != 0) continue;
+            tags_put(pass == 0 ? &seen : &profile->nodes, work->tag, pass == 0 ? 1 : tags[found]);
+            found++;
+        }
+    }
+    scratch_end(scratch);
+}
+/* From ids of nodes and correlations to tags. */
+static void resolve(GpuProfile *profile, GpuWork *works, uint32_t count) {
+    uint32_t tried = 0; /* correlation of a launch that could not be learnt */
+    for (uint32_t i = 0; i < count; i++) {
+        GpuWork *work = &works[i];
+        if (!work->graph || work->correlation == tried) continue;
+        if (tags_find(&profile->nodes, work->tag) == 0) learn_nodes(profile, works, i, count);
+        if (tags_find(&profile->nodes, work->tag) == 0) tried = work->correlation;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        GpuWork *work = &works[i];
+        work->tag = work->graph ? tags_find(&profile->nodes, work->tag)
+                                : tags_find(&profile->calls, work->correlation);
+        if (work->tag == TAG_NONE || (uint32_t)work->tag == 0) work->tag = 0;
+    }
+}
+
 Status gpu_profile_collect(GpuProfile *profile, Diags *diags, GpuWorkList *out_list) {
     int64_t  apart = 0;
     uint64_t bytes = 0;
@@ -312,15 +380,12 @@ Status gpu_profile_collect(GpuProfile *profile, Diags *diags, GpuWorkList *out_l
     if (profile->libs->fns.cuptiActivityGetNumDroppedRecords(NULL, 0, &dropped) == 0)
         profile->lost += dropped;
     for (uint32_t i = 0; i < count; i++) {
-        GpuWork *work = &works[i];
-        bool     graph = work->tag != 0;
-        work->graph = graph;
-        work->tag = graph ? tags_find(&profile->nodes, work->tag)
-                          : tags_find(&profile->calls, work->correlation);
-        work->start_ns += (uint64_t)apart;
-        work->end_ns += (uint64_t)apart;
+        works[i].graph = works[i].tag != 0; /* the id of its node, until it is resolved */
+        works[i].start_ns += (uint64_t)apart;
+        works[i].end_ns += (uint64_t)apart;
     }
     if (count > 1) qsort(works, count, sizeof *works, by_start);
+    resolve(profile, works, count);
     *out_list = (GpuWorkList){works, count};
     return status;
 }

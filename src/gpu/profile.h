@@ -2,9 +2,8 @@
  * each with its times, its stream, and what the host said it was for.
  *
  * The source is CUPTI. Kernels of a graph are told one by one; what they are for is the tag that
- * was set when their node was recorded, followed through every copy of the graph. CUPTI knows one
- * profile in a process, and none while a tool such as Nsight Systems holds it: gpu_profile_open
- * then says so. Recording costs 1 to 2 us a kernel, mostly in the gaps between kernels.
+ * was set when their node was recorded. CUPTI knows one profile in a process, and none while a tool
+ * such as Nsight Systems holds it: gpu_profile_open then says so.
  *
  * Ranges (NVTX) are for such tools; they cost a call each. */
 #ifndef STOA_GPU_PROFILE_H
@@ -39,8 +38,11 @@ MUST_USE Status gpu_profile_open(Arena *arena, GpuLibs *libs, Diags *diags,
                                  GpuProfile **out_profile);
 void            gpu_profile_close(GpuProfile *profile); /* NULL is allowed */
 /* What this thread launches or records into a graph from now on is for `tag`; 0: for nothing
- * known. A NULL profile is allowed. */
+ * known. The upper half of a tag names a graph of launches; a tag without a lower half is that
+ * graph itself: set while it is launched. A NULL profile is allowed. */
 void gpu_profile_tag(GpuProfile *profile, uint64_t tag);
+/* The nodes of this graph are recorded anew, in the order in which they first run. */
+void gpu_profile_record(GpuProfile *profile, uint64_t graph);
 /* What was done since the last call, as far as the device has done it: synchronise first. Lives
  * until the next call. About 0.2 us a row. */
 MUST_USE Status gpu_profile_collect(GpuProfile *profile, Diags *diags, GpuWorkList *out_list);

@@ -7,6 +7,8 @@
  * becomes scans (derive_steps.c). Where forward rows are replaced by others that keep more, those
  * take their place, so that they run once (Swap). `dead` drops what turns out not to be needed.
  * All of it is ordinary rows: derivatives of any order are repetition. */
+#include <string.h>
+
 #include "systems/derive_inner.h"
 
 /* --- parts ------------------------------------------------------------------------------------ */
@@ -38,6 +40,12 @@ void derive_give(Vjp *v, ValueId value, ValueId grad) {
     if (!value_id_some(tangent) || !value_id_some(grad)) return;
     *sum = value_id_some(*sum) ? build_binary(v->d->build, OP_ADD, *sum, grad) : grad;
 }
+ValueId derive_take(Vjp *v, ValueId value) {
+    ValueId tangent = derive_tangent(v->d, value), sum = v->cotangents[tangent.row];
+    if (!value_id_some(tangent)) return tangent;
+    v->cotangents[tangent.row] = (ValueId){0};
+    return sum;
+}
 void derive_keep_tangents(Derive *inner, const Derive *d, const ValueList *xs) {
     for (uint32_t i = 0; i < xs->count; i++)
         derive_set_tangent(inner, xs->at[i], derive_tangent(d, xs->at[i]));
@@ -65,6 +73,7 @@ void derive_pull_rows(Vjp *v, uint32_t first, const ValueId *results) {
     ValueId  *grads = ARENA_ARRAY_ZERO(derive_scratch(d), ValueId, xs.count);
     Derive    inner = derive_inner(d, first);
     derive_swap(d, v->op, first, inner.rows, results);
+    for (uint32_t i = 0; i < xs.count; i++) grads[i] = derive_take(v, xs.at[i]);
     derive_pull(&inner, xs.at, xs.count, results, v->cts, count, grads);
     derive_inner_end(d, &inner);
     for (uint32_t i = 0; i < xs.count; i++) derive_give(v, xs.at[i], grads[i]);
@@ -88,9 +97,13 @@ static void vjp_branches(Vjp *v) {
     uint32_t    results = code->ops.results_count[v->op.row];
     ValueId    *ys = ARENA_ARRAY(derive_scratch(d), ValueId, results);
     ValueId    *grads = ARENA_ARRAY(derive_scratch(d), ValueId, xs.count);
+    ValueId    *sums = ARENA_ARRAY(derive_scratch(d), ValueId, xs.count);
     TypeId     *types = ARENA_ARRAY(derive_scratch(d), TypeId, xs.count);
     FlowBuild   f = open_branches(d, v->op);
-    for (uint32_t k = 0; k < xs.count; k++) types[k] = build_type(d->build, xs.at[k]);
+    for (uint32_t k = 0; k < xs.count; k++) {
+        types[k] = build_type(d->build, xs.at[k]);
+        sums[k] = derive_take(v, xs.at[k]);
+    }
     for (uint32_t i = 0; i < f.count; i++) {
         uint32_t first = code->ops.table.count;
         BlockId  block = flow_block(code, v->op, i);
@@ -101,6 +114,7 @@ static void vjp_branches(Vjp *v) {
         for (uint32_t k = 0; k < results; k++)
             ys[k] = clone_value(&clone, flow_returned(code, block, k));
         Derive inner = derive_inner(d, first);
+        memcpy(grads, sums, xs.count * sizeof *grads);
         derive_pull(&inner, xs.at, xs.count, ys, v->cts, results, grads);
         derive_inner_end(d, &inner);
         for (uint32_t k = 0; k < xs.count; k++) grads[k] = derive_or_zeros(d, grads[k], types[k]);

@@ -39,6 +39,7 @@ typedef struct Derive {
     uint32_t       errors; /* when the derivative row was reached; one more ends the work */
     bool           failed;
     bool           reverse; /* tangents of control operators are only placeholders */
+    uint64_t       states;  /* bytes that a loop among the rows may keep, with those inside it */
     Swap         **swaps;
 } Derive;
 
@@ -57,7 +58,7 @@ void    derive_set_tangent(Derive *d, ValueId value, ValueId tangent);
 /* The values from around an operator that its blocks use. */
 ValueList derive_captures(const Derive *d, uint32_t row);
 /* What cts of ys (nil: zero; NULL: ones) are to xs, by the rows of d: emits it, fills out_grads
- * (nil: zero). */
+ * (nil: zero), which hold on entry what xs have so far and begin the sums. */
 void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys,
                  const ValueId *cts, uint32_t ys_count, ValueId *out_grads);
 void derive_fail(Derive *d, OpId row); /* it has no derivative */
@@ -98,13 +99,18 @@ typedef struct Vjp { /* going back through a control operator */
     ValueId       *cotangents; /* by value row: of tangents */
 } Vjp;
 void derive_give(Vjp *v, ValueId value, ValueId grad); /* grad may be nil */
+/* The cotangent so far, which is then nil: what begins with it is given back. So a sum is added up
+ * in one order, whether the steps of a loop lie in runs or not. */
+ValueId derive_take(Vjp *v, ValueId value);
 /* Back through rows from `first` on, which stand for the operator and take its place. */
 void derive_pull_rows(Vjp *v, uint32_t first, const ValueId *results);
 
 /* --- derive_loop.c, derive_steps.c ------------------------------------------------------------ */
 void derive_push_loop(Derive *d, OpId op);
 void derive_pull_scan(Vjp *v);     /* keeps the state before every step */
-void derive_pull_segments(Vjp *v); /* of a scan: keeps states of runs of steps, if it says so */
-void derive_pull_while(Vjp *v);
+void derive_pull_segments(Vjp *v); /* of a scan: in runs if it says so or states need too much */
+/* Bytes of the states before each step of a scan, at typical sizes. */
+double derive_states_bytes(const Derive *d, OpId scan);
+void   derive_pull_while(Vjp *v);
 
 #endif

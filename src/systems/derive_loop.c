@@ -282,8 +282,9 @@ static Back back_sides(Vjp *v, const Loop *loop) {
         }
     b.sums = b.sides.count + 1;
     for (uint32_t i = 0; i < loop->captures.count; i++) {
-        TypeId type = build_type(d->build, loop->captures.at[i]);
-        (void)add_side(&b.sides, derive_or_zeros(d, (ValueId){0}, type), type);
+        TypeId  type = build_type(d->build, loop->captures.at[i]);
+        ValueId begin = derive_take(v, loop->captures.at[i]);
+        (void)add_side(&b.sides, derive_or_zeros(d, begin, type), type);
     }
     b.carries = b.sides.count;
     if (loop->carries != 0) {
@@ -299,6 +300,12 @@ static Back back_sides(Vjp *v, const Loop *loop) {
         b.cts[i] = add_side(&b.sides, v->cts[i], build_type(d->build, row));
     }
     return b;
+}
+/* Bytes that loops inside may keep. One of segment 1 has been counted by whoever said so. */
+static uint64_t states_left(const Derive *d, OpId scan) {
+    double kept = derive_states_bytes(d, scan);
+    if (op_attrs(d->build->world, d->build->code, scan)[ATTR_SCAN_segment] == 1) return d->states;
+    return kept < (double)d->states ? d->states - (uint64_t)kept : 0;
 }
 /* The step again, then back through it. */
 static void pull_body(Vjp *v, const Loop *loop, const Back *b, FlowBuild *f) {
@@ -324,18 +331,19 @@ static void pull_body(Vjp *v, const Loop *loop, const Back *b, FlowBuild *f) {
     }
     for (uint32_t i = 0; i < loop->operands; i++)
         if (loop->moves[i]) xs[xs_count++] = flow_arg(f, 0, b->args[i]);
-    for (uint32_t i = 0; i < loop->captures.count; i++) xs[xs_count++] = loop->captures.at[i];
+    for (uint32_t i = 0; i < loop->captures.count; i++) {
+        grads[xs_count] = flow_arg(f, 0, b->sums + i);
+        xs[xs_count++] = loop->captures.at[i];
+    }
     Derive inner = derive_inner(d, first);
+    inner.states = states_left(d, loop->op);
     derive_pull(&inner, xs, xs_count, ys, cts, loop->results, grads);
     derive_inner_end(d, &inner);
     uint32_t carried = count_moving(loop, 0, loop->carries);
     uint32_t scanned = count_moving(loop, loop->carries, loop->operands);
     for (uint32_t i = 0; i < carried; i++)
         out[count++] = derive_or_zeros(d, grads[i], build_type(d->build, xs[i]));
-    for (uint32_t i = 0; i < loop->captures.count; i++) {
-        ValueId sum = flow_arg(f, 0, b->sums + i), grad = grads[carried + scanned + i];
-        out[count++] = value_id_some(grad) ? build_binary(d->build, OP_ADD, sum, grad) : sum;
-    }
+    for (uint32_t i = 0; i < loop->captures.count; i++) out[count++] = grads[carried + scanned + i];
     for (uint32_t i = 0; i < scanned; i++)
         out[count++] =
             derive_or_zeros(d, grads[carried + i], build_type(d->build, xs[carried + i]));

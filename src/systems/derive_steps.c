@@ -1,17 +1,85 @@
 /* Back through loops whose states are not all kept: the loop becomes two levels of scans, runs of
  * steps, and the ordinary rule does the rest. It keeps a state for each run; going back through a
  * run, it computes the run again and keeps its states meanwhile. So n steps keep about 2 sqrt(n)
- * states, for computing everything once more.
+ * states, for computing everything once more. The run is a loop that goes back by the same choice,
+ * within what is left: L levels keep about L n^(1/L) states, for computing everything L - 1 times
+ * more. The fewest levels are taken that keep to Derive.states at typical sizes, or those that keep
+ * the least.
  *
  * A while becomes scans of steps that do nothing once the condition is false: of `limit` steps, or
- * of runs beyond a few hundred. Runs after the end cost a test each. A scan has runs when `segment`
- * says so, or when its states are known to need more than a gigabyte. */
+ * of runs beyond a few hundred. Runs after the end cost a test each. */
+#include <math.h>
 #include <string.h>
 
 #include "systems/derive_inner.h"
 
-enum { WHILE_STEPS_MAX = 256 }; /* up to which all states of a while are kept */
-static const int64_t STATES_BYTES_MAX = (int64_t)1 << 30;
+enum {
+    WHILE_STEPS_MAX = 256, /* up to which all states of a while may be kept */
+    LEVELS_MAX = 12
+};
+
+/* --- how many levels -------------------------------------------------------------------------- */
+typedef struct Levels {
+    uint32_t count;
+    int64_t  runs; /* of each level, at most; they keep count * runs states */
+} Levels;
+static int64_t root_up(int64_t n, uint32_t degree) {
+    int64_t root = (int64_t)pow((double)n, 1.0 / degree) - 1; /* pow may be off by one */
+    while (root < 1 || pow((double)root, degree) < (double)n) root++;
+    return root;
+}
+static Levels levels_within(int64_t n, double room, uint32_t least) {
+    Levels best = {least, root_up(n, least)};
+    for (uint32_t i = least + 1; i <= LEVELS_MAX && (double)best.count * (double)best.runs > room;
+         i++) {
+        Levels more = {i, root_up(n, i)};
+        if (more.count * more.runs < best.count * best.runs) best = more;
+    }
+    return best;
+}
+/* For n steps of so many bytes; says what that keeps. */
+static Levels choose_levels(const Derive *d, int64_t n, double bytes, uint32_t least) {
+    double room = (double)d->states, around = (double)system_states(d->ctx) - room;
+    Levels levels = levels_within(n, bytes > 0 ? room / bytes : INFINITY, least);
+    double kept = (double)levels.count * (double)levels.runs * bytes;
+    Levels fewer = levels_within(n, (double)levels.count * (double)levels.runs - 1, least);
+    if (kept <= room && fewer.count > levels.count) system_keep(d->ctx, around + kept);
+    return levels;
+}
+/* Bytes of the leading operands at typical sizes. */
+static double operand_bytes(const Derive *d, OpId op, uint32_t count) {
+    const World *world = d->build->world;
+    const Code  *code = d->build->code;
+    Scratch      scratch = scratch_begin(NULL, 0);
+    int64_t     *sizes = ARENA_ARRAY_ZERO(scratch.arena, int64_t, world->dims.rows.table.count);
+    double       bytes = 0;
+    dims_eval_typical(&world->dims, sizes);
+    for (uint32_t i = 0; i < count; i++) {
+        TypeId type = code->values.type[op_operand(code, op, i).row];
+        double each = dtype_bytes(type_dtype(&world->types, type));
+        for (uint32_t k = 0; k < type_rank(&world->types, type); k++)
+            each *= (double)sizes[type_dims(&world->types, type)[k].row];
+        bytes += each;
+    }
+    scratch_end(scratch);
+    return bytes;
+}
+static int64_t scan_steps(const Derive *d, OpId scan) {
+    const World *world = d->build->world;
+    Scratch      scratch = scratch_begin(NULL, 0);
+    int64_t     *sizes = ARENA_ARRAY_ZERO(scratch.arena, int64_t, world->dims.rows.table.count);
+    dims_eval_typical(&world->dims, sizes);
+    int64_t steps = sizes[flow_scan_length(d->build->world, d->build->code, scan).row];
+    scratch_end(scratch);
+    return steps;
+}
+static double state_bytes(const Derive *d, OpId scan) {
+    const uint64_t *attrs = op_attrs(d->build->world, d->build->code, scan);
+    return operand_bytes(d, scan, (uint32_t)attrs[ATTR_SCAN_carries]);
+}
+double derive_states_bytes(const Derive *d, OpId scan) {
+    return state_bytes(d, scan) * (double)scan_steps(d, scan);
+}
 
 /* --- back through a while: scans of steps that may do nothing --------------------------------- */
 /* Rows of a block of the loop over values that stand for its arguments. */
@@ -26,7 +94,7 @@ static void clone_over(Derive *d, BlockId block, const ValueId *args, uint32_t c
 }
 /* steps[0] steps, each of them steps[1] steps and so on, innermost the body: what is carried. */
 static void add_steps(Derive *d, OpId loop, const ValueId *from, const int64_t *steps,
-                      uint32_t levels, ValueId *out) { // as deep as there are levels: 2
+                      uint32_t levels, ValueId *out) { // as deep as there are levels
     const Code *code = d->build->code;
     uint32_t    count = code->ops.operands_count[loop.row], args = count + 1, none[2] = {0, 0};
     BlockId     test = flow_block(code, loop, 0), body = flow_block(code, loop, 1);
@@ -65,17 +133,18 @@ void derive_pull_while(Vjp *v) {
     World            *world = d->build->world;
     uint32_t          count = code->ops.operands_count[v->op.row], first = code->ops.table.count;
     int64_t           limit = (int64_t)op_attrs(world, code, v->op)[ATTR_WHILE_limit];
-    int64_t           steps[2] = {limit > 1 ? limit : 1, 1};
+    int64_t           steps[LEVELS_MAX], n = limit > 1 ? limit : 1;
     ValueId          *out = ARENA_ARRAY(derive_scratch(d), ValueId, count + 1), more;
     static const char message[] =
         "a while that a gradient goes back through repeats more often than "
         "its attribute `limit` says";
-    uint32_t levels = steps[0] > WHILE_STEPS_MAX ? 2 : 1;
-    if (levels == 2) {
-        while (steps[1] * steps[1] < limit) steps[1]++;
-        steps[0] = (limit + steps[1] - 1) / steps[1];
+    double bytes = operand_bytes(d, v->op, count);
+    Levels levels = choose_levels(d, n, bytes, n > WHILE_STEPS_MAX ? 2 : 1);
+    for (uint32_t i = levels.count; i-- > 0;) {
+        steps[i] = i == 0 || n < levels.runs ? n : levels.runs;
+        n = (n + steps[i] - 1) / steps[i];
     }
-    add_steps(d, v->op, op_operands(code, v->op), steps, levels, out);
+    add_steps(d, v->op, op_operands(code, v->op), steps, levels.count, out);
     derive_pull_rows(v, first, out);
     uint64_t words[1] = {strings_add(&world->strings, str_of(message)).row};
     clone_over(d, flow_block(code, v->op, 0), out, count, &more);
@@ -125,6 +194,7 @@ static void add_runs(Derive *d, OpId loop, const ValueId *from, const DimId *len
     words[ATTR_SCAN_carries] = carries;
     words[ATTR_SCAN_reverse] = attrs[ATTR_SCAN_reverse];
     words[ATTR_SCAN_length] = lengths[0].row;
+    words[ATTR_SCAN_segment] = levels > 1; /* its states are what is kept */
     OpId made = flow_close(&f, OP_SCAN, from, count + 1, words, types, results);
     for (uint32_t i = 0; i < results; i++) out[i] = op_result(code, made, i);
 }
@@ -210,35 +280,21 @@ static void pull_runs(Vjp *v, int64_t steps) {
         else if (!even)
             main[i] = build_op(d->build, OP_CONCAT, both, 2, &axis);
     }
+    uint64_t before = d->states;
+    double   kept = state_bytes(d, v->op) * (double)scan_steps(d, v->op) / (double)steps;
+    d->states = kept < (double)before ? before - (uint64_t)kept : 0;
     derive_pull_rows(v, first, main);
+    d->states = before;
 }
 
-/* Bytes of all states of a scan, if they are known; else 0. */
-static int64_t states_bytes(const Derive *d, OpId op, int64_t *out_length) {
-    const World *world = d->build->world;
-    const Code  *code = d->build->code;
-    DimId        length = flow_scan_length(world, code, op);
-    int64_t      bytes = 0;
-    if (!dims_is_const(&world->dims, length)) return 0;
-    *out_length = dims_const_value(&world->dims, length);
-    for (uint32_t i = 0; i < op_attrs(world, code, op)[ATTR_SCAN_carries]; i++) {
-        TypeId  type = code->values.type[op_operand(code, op, i).row];
-        int64_t each = dtype_bytes(type_dtype(&world->types, type));
-        for (uint32_t k = 0; k < type_rank(&world->types, type); k++) {
-            DimId dim = type_dims(&world->types, type)[k];
-            if (!dims_is_const(&world->dims, dim)) return 0;
-            each *= dims_const_value(&world->dims, dim);
-        }
-        bytes += each;
-    }
-    return bytes * *out_length;
-}
 void derive_pull_segments(Vjp *v) {
-    const Derive *d = v->d;
-    int64_t       length = 0;
+    Derive *d = v->d;
     int64_t steps = (int64_t)op_attrs(d->build->world, d->build->code, v->op)[ATTR_SCAN_segment];
-    if (steps <= 0 && states_bytes(d, v->op, &length) > STATES_BYTES_MAX)
-        for (steps = 1; steps * steps < length;) steps++;
+    if (steps <= 0) {
+        int64_t length = scan_steps(d, v->op);
+        Levels  levels = choose_levels(d, length, state_bytes(d, v->op), 1);
+        steps = levels.count > 1 ? (length + levels.runs - 1) / levels.runs : 1;
+    }
     if (steps > 1)
         pull_runs(v, steps);
     else

@@ -242,7 +242,8 @@ static Derive begin_row(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
                  .build = &rw->build,
                  .op = op,
                  .errors = ctx->world->diags.errors,
-                 .swaps = swaps};
+                 .swaps = swaps,
+                 .states = system_states(ctx)};
     Derive d = derive_begin(&of, 1, rw->build.block);
     for (BlockId block = rw->build.block; op_id_some(rw->old->blocks.parent[block.row]);) {
         block = rw->old->ops.block[rw->old->blocks.parent[block.row].row];
@@ -273,6 +274,8 @@ void derive_pull(Derive *d, const ValueId *xs, uint32_t count, const ValueId *ys
     uint8_t *is_tangent = mark_tangents(d, first, seeds, count);
     ValueId *cotangents = ARENA_ARRAY_ZERO(d->ctx->scratch, ValueId, code->values.table.count);
     bool     any = false;
+    for (uint32_t i = 0; i < count; i++)
+        if (value_id_some(out_grads[i])) cotangents[seeds[i].row] = out_grads[i];
     for (uint32_t i = 0; i < ys_count && !d->failed; i++) {
         ValueId dy = derive_tangent(d, ys[i]);
         if (!value_id_some(dy) || (cts != NULL && !value_id_some(cts[i]))) continue;
@@ -289,7 +292,7 @@ static bool derive_gradient(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) 
     uint32_t count = rw->old->ops.operands_count[op.row] - 1;
     ValueId  y = rw->map[op_operand(rw->old, op, 0).row];
     ValueId *xs = ARENA_ARRAY(ctx->scratch, ValueId, count),
-            *grads = ARENA_ARRAY(ctx->scratch, ValueId, count);
+            *grads = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, count);
     Derive d = begin_row(ctx, rw, op, swaps);
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(rw->old, op, i + 1).row];
     derive_pull(&d, xs, count, &y, NULL, 1, grads);
@@ -421,14 +424,13 @@ static void drop_pullback(Rewrite *rw, OpId op) {
 /* Rows that take the place of an operator go where it stands; its own rows go, and so do theirs
  * where they stood. */
 static void apply_swaps(SystemCtx *ctx, const Swap *swaps) {
-    enum { NESTED_MAX = 64 };
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
     const Code *old = rw.old;
-    Range       stack[NESTED_MAX];
-    uint32_t    depth = 0;
+    uint32_t    depth = 0, most = 1; /* a swap lies in others, never in itself */
     uint8_t    *moved = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->ops.table.count);
-    for (const Swap *swap = swaps; swap != NULL; swap = swap->next)
+    for (const Swap *swap = swaps; swap != NULL; swap = swap->next, most++)
         for (uint32_t row = swap->first; row < swap->last; row++) moved[row] = 1;
+    Range *stack = ARENA_ARRAY(ctx->scratch, Range, most);
     stack[depth++] = (Range){1, old->ops.table.count, NULL, {0}};
     while (depth != 0) {
         Range *top = &stack[depth - 1];
@@ -446,7 +448,7 @@ static void apply_swaps(SystemCtx *ctx, const Swap *swaps) {
             if (top->swap != NULL && home.row == old->ops.block[top->last - 1].row)
                 home = top->home;
             top->row = swap->op.row + 1;
-            ASSERT(depth < NESTED_MAX);
+            ASSERT(depth < most);
             stack[depth++] = (Range){swap->first, swap->last, swap, home};
             continue;
         }

@@ -12,6 +12,7 @@
 #define STOA_SYSTEMS_EMIT_H
 
 #include "systems/rewrite.h"
+#include "tables/target.h"
 
 typedef struct Emit {
     Build          *build;
@@ -23,6 +24,7 @@ typedef struct Emit {
     const ValueId  *d;       /* jvp: tangent of each operand, nil when zero */
     const ValueId  *ct;      /* transpose: cotangent of each result, nil when zero */
     uint32_t        operand; /* that a jvp or transpose expression is about */
+    const Target   *target;  /* expand: what is compiled for; NULL: the interpreter */
 } Emit;
 
 /* jvp functions fill out_tangents (one per result, nil for zero) and return false when the row has

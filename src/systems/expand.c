@@ -17,10 +17,11 @@ static bool must_expand(const SystemCtx *ctx, uint32_t row) {
 }
 
 /* The rule needs the row in the new code to read from: it is appended, expanded, and left dead. */
-static void expand_row(Rewrite *rw, OpId old) {
+static void expand_row(Rewrite *rw, OpId old, const Target *target) {
     uint32_t results = rw->old->ops.results_count[old.row];
     OpId     row = rewrite_copy(rw, old);
     Emit     e = emit_at(&rw->build, row);
+    e.target = target;
     Opcode   opcode = (Opcode)rw->old->ops.opcode[old.row];
     Scratch  scratch = scratch_begin(NULL, 0);
     ValueId *values = ARENA_ARRAY_ZERO(scratch.arena, ValueId, results);
@@ -61,7 +62,7 @@ Ran sys_expand(SystemCtx *ctx) {
             for (uint32_t i = 0; i < rw.old->ops.results_count[row]; i++)
                 wanted |= used[op_result(rw.old, op, i).row] != 0;
             if (!wanted) continue;
-            expand_row(&rw, op);
+            expand_row(&rw, op, ctx->target);
             ran.changed++;
         }
         rewrite_end(&rw);

@@ -19,10 +19,7 @@ static Tensor *typical_inputs(Arena *out, const World *world, GraphId graph, uin
     uint32_t    block = code->graphs.block[graph.row].row, count = code->blocks.args_count[block];
     Tensor     *inputs = ARENA_ARRAY_ZERO(out, Tensor, count + 1);
     int64_t    *sizes = ARENA_ARRAY_ZERO(out, int64_t, world->dims.rows.table.count);
-    for (uint32_t row = 1; row < world->dims.rows.table.count; row++)
-        if (world->dims.rows.kind[row] == DIM_SYMBOL)
-            sizes[row] = dims_typical(&world->dims, (DimId){row});
-    (void)dims_eval(&world->dims, sizes); /* running the shape program says what is wrong */
+    dims_eval_typical(&world->dims, sizes); /* running the shape program says what is wrong */
     for (uint32_t i = 0; i < count; i++) {
         TypeId type = code->values.type[code->blocks.args_first[block].row + i];
         inputs[i].dtype = type_dtype(&world->types, type);
@@ -77,4 +74,67 @@ bool fit_budget(Runner *runner) {
     for (uint32_t row = 1; row < runner->ctx.world->code.graphs.table.count; row++)
         if (!fit_graph(runner, (GraphId){row})) return false;
     return true;
+}
+
+/* --- gradients of loops ----------------------------------------------------------------------- */
+static bool has_loops(const Code *code, GraphId graph) {
+    uint32_t block = code->graphs.block[graph.row].row;
+    for (uint32_t row = code->blocks.op_first[block]; row < code->blocks.op_last[block]; row++)
+        if (code->ops.opcode[row] == OP_SCAN) return true;
+    return false;
+}
+/* The largest arena among graphs with loops: recompute leaves these as they are. */
+static bool measure_loops(Runner *runner, uint64_t *out_bytes) {
+    *out_bytes = 0;
+    for (uint32_t row = 1; row < runner->ctx.world->code.graphs.table.count; row++) {
+        if (!has_loops(&runner->ctx.world->code, (GraphId){row})) continue;
+        Plan *plan = fit_plan(runner, (GraphId){row}, NULL, 0, true, &runner->ctx.world->diags);
+        if (plan == NULL) return false;
+        if (plan->arena_bytes > *out_bytes) *out_bytes = plan->arena_bytes;
+        plan_close(plan);
+    }
+    return true;
+}
+/* From the code as it was before. */
+static bool compile_with(Runner *runner, const Runner *start, const Code *code, uint64_t states,
+                         bool compile(Runner *)) {
+    code_copy(&runner->ctx.world->code, code);
+    loops_close(&runner->loops);
+    loops_open(&runner->loops, &runner->ctx.world->budget);
+    runner->ctx.states = states;
+    runner->ctx.kept = 0;
+    runner->ctx.fuel = start->ctx.fuel;
+    runner->facts = start->facts;
+    runner->runs_count = start->runs_count;
+    return compile(runner);
+}
+static bool search_states(Runner *runner, const Code *code, bool compile(Runner *)) {
+    Runner   start = *runner;
+    uint64_t least = UINT64_MAX, best = 0, bytes;
+    bool     good = compile(runner);
+    while (good && runner->ctx.kept != 0) {
+        if (!measure_loops(runner, &bytes)) return false;
+        if (bytes <= runner->ctx.budget) return true;
+        if (bytes < least) least = bytes, best = system_states(&runner->ctx);
+        good = compile_with(runner, &start, code, runner->ctx.kept - 1, compile);
+    }
+    if (!good || best == 0) return good;
+    if (!measure_loops(runner, &bytes)) return false;
+    return bytes < least || compile_with(runner, &start, code, best, compile);
+}
+bool fit_states(Runner *runner, bool compile(Runner *runner)) {
+    World     *world = runner->ctx.world;
+    Code       code = {.generation = 0};
+    ArenaGuard guard;
+    code_open(&code, world->code.ops.table.rows_max, &world->budget);
+    if (!ARENA_GUARD(&guard)) {
+        ArenaFailure failure = arena_guard_failure();
+        code_close(&code);
+        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+    }
+    code_copy(&code, &world->code);
+    bool good = search_states(runner, &code, compile);
+    arena_guard_end(&guard);
+    code_close(&code);
+    return good && fit_budget(runner);
 }

@@ -19,5 +19,10 @@ Plan *fit_plan(Runner *runner, GraphId graph, const Tensor *inputs, uint32_t cou
                Diags *diags);
 /* Holds every graph to runner->ctx.budget at typical sizes. False after diagnostics. */
 bool fit_budget(Runner *runner);
+/* The same with gradients of loops still to come: `compile` derives and lowers what is there. Where
+ * a graph with loops does not fit, it is compiled again with the loop that keeps most keeping
+ * fewer states (SystemCtx.states), until all fit or nothing is left to save: the steps down do not
+ * depend on the budget, so the least is a fact of the program. */
+bool fit_states(Runner *runner, bool compile(Runner *runner));
 
 #endif

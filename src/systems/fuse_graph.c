@@ -17,16 +17,20 @@ static DimId elements_of(Fuse *f, ValueId value) {
 }
 
 /* A concat of computed values one after the other in memory: layout has them made in place, which
- * a kernel that copies them would prevent. */
+ * a kernel that copies them would prevent. That saves reading and writing it, and costs a launch a
+ * part. */
 static bool stacks(const Fuse *f, uint32_t row) {
     const Code *code = f->code;
     if (code->ops.opcode[row] != OP_CONCAT) return false;
     uint64_t axis = op_attrs(f->world, code, (OpId){row})[ATTR_CONCAT_axis];
-    TypeId   type = code->values.type[op_result(code, (OpId){row}, 0).row];
-    DimId    one = dims_const(&f->world->dims, 1);
+    ValueId  whole = op_result(code, (OpId){row}, 0);
+    TypeId   type = code->values.type[whole.row];
+    uint32_t parts = code->ops.operands_count[row];
+    if (2 * fuse_value_bytes(f, whole) < (int64_t)parts * LAUNCH_BYTES) return false;
+    DimId one = dims_const(&f->world->dims, 1);
     for (uint32_t i = 0; i < axis; i++)
         if (type_dims(&f->world->types, type)[i].row != one.row) return false;
-    for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+    for (uint32_t i = 0; i < parts; i++) {
         OpId def = value_op(code, op_operand(code, (OpId){row}, i));
         while (op_id_some(def) && code->ops.opcode[def.row] == OP_RESHAPE)
             def = value_op(code, op_operand(code, def, 0));

@@ -12,14 +12,13 @@
 #include "systems/lower_inner.h"
 
 enum {
-    MEMBERS_MAX = 64,     /* each may become a stage of lowering */
-    STREAMS_MAX = 40,     /* tensors that a kernel reads or writes */
-    WINDOW_MAX = 4096,    /* groups looked at for a merge */
-    RECOMPUTED_COST = 6,  /* most arithmetic that is done again for each use */
-    LAUNCH_BYTES = 16384, /* bytes that could move while a launch is begun */
-    SIZE_GUESS = 64,      /* of a symbol without a hint */
-    SMALL_BYTES = 65536,  /* groups over so little are hardly worth a launch */
-    SMALL_KINDS = 64      /* of them, that are told apart */
+    MEMBERS_MAX = 64,    /* each may become a stage of lowering */
+    STREAMS_MAX = 40,    /* tensors that a kernel reads or writes */
+    WINDOW_MAX = 4096,   /* groups looked at for a merge */
+    RECOMPUTED_COST = 6, /* most arithmetic that is done again for each use */
+    SIZE_GUESS = 64,     /* of a symbol without a hint */
+    SMALL_BYTES = 65536, /* groups over so little are hardly worth a launch */
+    SMALL_KINDS = 64     /* of them, that are told apart */
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */

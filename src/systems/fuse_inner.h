@@ -13,6 +13,8 @@ typedef enum RowKind {
     ROW_CORE     /* arithmetic that can be part of a kernel */
 } RowKind;
 
+enum { LAUNCH_BYTES = 16384 }; /* that could move while a launch is begun */
+
 /* How a consumer sees the result of a producer through the free rows between them. */
 typedef enum PathKind {
     PATH_ALIGNED,  /* element by element, in the same row-major order */

@@ -80,7 +80,7 @@ static BufferId add_arg(Lowering *l, ValueId inner, ValueId outer, uint32_t posi
 static bool sums_wide(const Lowering *l, ValueId value) {
     Dtype dtype = type_dtype(&l->world->types, l->code->values.type[value.row]);
     return l->code->ops.opcode[value_op(l->code, value).row] == OP_REDUCE &&
-           loops_compute_dtype(dtype) != dtype;
+           dtype_compute(dtype) != dtype;
 }
 static void add_buffers(Lowering *l, OpId op, const Stages *stages) {
     const Code *code = l->code;
@@ -101,7 +101,7 @@ static void add_buffers(Lowering *l, OpId op, const Stages *stages) {
         Dtype    dtype = type_dtype(&l->world->types, code->values.type[value.row]);
         if (buffer_id_some(l->buffer_of[value.row])) continue;
         l->buffer_of[value.row] =
-            loops_add_buffer(l->loops, SCOPE_WORK, loops_compute_dtype(dtype), dims, rank);
+            loops_add_buffer(l->loops, SCOPE_WORK, dtype_compute(dtype), dims, rank);
     }
 }
 

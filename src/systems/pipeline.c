@@ -11,14 +11,20 @@ static bool run_all(Runner *runner, const SystemKind *kinds, uint32_t count) {
     return true;
 }
 
-bool runner_compile(Runner *runner) {
+static bool derive_and_lower(Runner *runner) {
     static const SystemKind steps[] = {
-        SYSTEM_verify,        SYSTEM_infer,  SYSTEM_inline, SYSTEM_narrow,   SYSTEM_combine,
         SYSTEM_differentiate, SYSTEM_inline, SYSTEM_dead,   SYSTEM_expand,   SYSTEM_fold,
         SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_hoist,  SYSTEM_epilogue, SYSTEM_dead,
         SYSTEM_fuse,          SYSTEM_order,  SYSTEM_layout, SYSTEM_lower,
     };
-    return run_all(runner, steps, LENGTH(steps)) && (runner->ctx.budget == 0 || fit_budget(runner));
+    return run_all(runner, steps, LENGTH(steps));
+}
+bool runner_compile(Runner *runner) {
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline, SYSTEM_narrow,
+                                       SYSTEM_combine};
+    if (!run_all(runner, steps, LENGTH(steps))) return false;
+    return runner->ctx.budget == 0 ? derive_and_lower(runner)
+                                   : fit_states(runner, derive_and_lower);
 }
 
 bool runner_plan(Runner *runner, Plan *plan) {

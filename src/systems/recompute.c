@@ -53,6 +53,7 @@ typedef struct Search {
 } Search;
 
 /* --- what may run twice ----------------------------------------------------------------------- */
+/* Where rows jump, or sizes are late, the order of launches is not that of running. */
 static bool graph_is_plain(const Code *code, uint32_t block) {
     for (uint32_t row = code->blocks.op_first[block]; row < code->blocks.op_last[block]; row++) {
         const OpInfo *info = op_info(code, (OpId){row});
@@ -88,11 +89,9 @@ static bool owns_results(const Recompute *r, uint32_t launch) {
 }
 static void find_able(Recompute *r) {
     const Launches *launches = &r->plan->launches;
-    const Code     *code = &r->ctx->world->code;
-    bool            plain = graph_is_plain(code, code->graphs.block[r->plan->graph.row].row);
     for (uint32_t row = 1; row < r->launches; row++) {
         uint32_t flags = op_infos[launches->opcode[row]].flags, operands = launches->operands[row];
-        r->can[row] = plain && operands != 0 && operands <= RECOMPUTE_OPERANDS_MAX &&
+        r->can[row] = operands != 0 && operands <= RECOMPUTE_OPERANDS_MAX &&
                       ((flags & OP_PURE) != 0 || launches->opcode[row] == OP_FUSED) &&
                       (flags & (OP_INPLACE | OP_EFFECT)) == 0 && owns_results(r, row);
         r->us[row] = recompute_cost(r->ctx, r->plan, row);
@@ -396,20 +395,33 @@ static void keep_spare(Search *s, uint64_t budget) {
 }
 
 /* --- the system ------------------------------------------------------------------------------- */
+static void refuse(SystemCtx *ctx, uint64_t least) {
+    Diags *diags = &ctx->world->diags;
+    StrId  name = ctx->world->code.graphs.name[ctx->plan->graph.row];
+    (void)diags_add(diags, DIAG_BUDGET_SMALL, 0,
+                    diags_str(diags, strings_get(&ctx->world->strings, name)), ctx->budget, least,
+                    0);
+}
+/* Nothing can run twice: the budget is held against the plan as it is. */
+static void judge(SystemCtx *ctx) {
+    (void)memory_place(ctx->scratch, ctx->target, ctx->plan);
+    if (ctx->plan->arena_bytes > ctx->budget) refuse(ctx, ctx->plan->arena_bytes);
+}
 Ran sys_recompute(SystemCtx *ctx) {
     Search s = {0};
     if (ctx->plan == NULL || ctx->budget == 0) return (Ran){0};
+    const Code *code = &ctx->world->code;
+    if (!graph_is_plain(code, code->graphs.block[ctx->plan->graph.row].row)) {
+        judge(ctx);
+        return (Ran){0};
+    }
     uint64_t bytes = open_search(&s, ctx);
     if (bytes <= ctx->budget) return (Ran){0};
     open_rounds(&s);
     recompute_write_tape(&s.r, &s.tape);
     bytes = search_rounds(&s, ctx->budget);
     if (bytes > ctx->budget) {
-        Diags *diags = &ctx->world->diags;
-        StrId  name = ctx->world->code.graphs.name[ctx->plan->graph.row];
-        (void)diags_add(diags, DIAG_BUDGET_SMALL, 0,
-                        diags_str(diags, strings_get(&ctx->world->strings, name)), ctx->budget,
-                        bytes, 0);
+        refuse(ctx, bytes);
         return (Ran){0};
     }
     keep_spare(&s, ctx->budget);

@@ -179,13 +179,6 @@ uint64_t recompute_place(const Recompute *r, const Tape *tape, Plan **out_plan) 
         plan->launches.args_count[row] = count;
         plan->launches.attrs[row] = from->attrs[launch];
         plan->launches.op[row] = from->op[launch];
-        /* where there are jumps nothing is split: rows are those of the plan */
-        plan->launches.flow[row] = from->flow[launch];
-        plan->launches.entered[row] = from->entered[launch];
-        plan->launches.which[row] = from->which[launch];
-        plan->launches.target[row] = from->target[launch];
-        plan->launches.end[row] = from->end[launch];
-        plan->launches.first_slot[row] = from->first_slot[launch];
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = plan->launches.args_first[row] + i,
                      buffer = launch_buffers(r->plan, launch)[i];

@@ -213,7 +213,7 @@ ValueId transpose_CUMULATIVE(Emit *e) {
 /* --- contractions ----------------------------------------------------------------------------- */
 /* z[batch, x free, y free]. For x: contract CT with y over y's free axes, which gives
  * [batch, x free, contracted of y in y's axis order]; a transpose puts the axes back. */
-ValueId transpose_DOT_GENERAL(Emit *e) {
+static ValueId contract(Emit *e, Dtype ct_dtype, Dtype other_dtype) {
     bool     for_x = e->operand == 0;
     uint32_t other = for_x ? 1 : 0;
     IntSpan  mine_b = attr_list(e, for_x ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch);
@@ -249,12 +249,18 @@ ValueId transpose_DOT_GENERAL(Emit *e) {
     for (uint32_t i = 0; i < other_rank; i++) /* contracted axes appear in the order of other */
         for (uint32_t k = 0; k < their_c.count; k++)
             if (their_c.at[k] == i) source[n++] = mine_c.at[k];
-    ValueId dot = build_dot(e->build, CT, X(other), &axes);
+    ValueId dot = build_narrow_dot(e->build, CT, X(other), &axes, ct_dtype, other_dtype);
     int64_t permutation[SHAPE_RANK_MAX];
     bool    identity = true;
     for (uint32_t i = 0; i < rank; i++) permutation[source[i]] = i;
     for (uint32_t i = 0; i < rank; i++) identity &= permutation[i] == i;
     return identity ? dot : build_transpose(e->build, dot, permutation, rank);
+}
+ValueId transpose_DOT_GENERAL(Emit *e) { return contract(e, DTYPE_NIL, DTYPE_NIL); }
+/* Cotangents need range more than digits; the other operand is as the product had it. */
+ValueId transpose_NARROW_DOT(Emit *e) {
+    uint32_t other = e->operand == 0 ? ATTR_NARROW_DOT_y_dtype : ATTR_NARROW_DOT_x_dtype;
+    return contract(e, DTYPE_F8E5M2, (Dtype)e->attrs[other]);
 }
 
 /* [G a, b, ...] -> [G b, a, ...] or, with groups outside, the regrouping that the transposes

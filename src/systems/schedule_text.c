@@ -9,26 +9,15 @@
 ScheduleBook schedule_book_open(Arena *arena) { return (ScheduleBook){.arena = arena}; }
 
 static ScheduleEntry *add_entry(ScheduleBook *book) {
-    if (book->entries_count == book->entries_max) {
-        uint32_t       max = book->entries_max * 2 + 16;
-        ScheduleEntry *more = ARENA_ARRAY(book->arena, ScheduleEntry, max);
-        if (book->entries_count != 0)
-            memcpy(more, book->entries, book->entries_count * sizeof *more);
-        book->entries = more;
-        book->entries_max = max;
-    }
+    book->entries = arena_room(book->arena, book->entries, book->entries_count, &book->entries_max,
+                               sizeof *book->entries);
     ScheduleEntry *entry = &book->entries[book->entries_count++];
     *entry = (ScheduleEntry){.first = book->steps_count};
     return entry;
 }
 static void add_step(ScheduleBook *book, ScheduleStep step) {
-    if (book->steps_count == book->steps_max) {
-        uint32_t      max = book->steps_max * 2 + 64;
-        ScheduleStep *more = ARENA_ARRAY(book->arena, ScheduleStep, max);
-        if (book->steps_count != 0) memcpy(more, book->steps, book->steps_count * sizeof *more);
-        book->steps = more;
-        book->steps_max = max;
-    }
+    book->steps = arena_room(book->arena, book->steps, book->steps_count, &book->steps_max,
+                             sizeof *book->steps);
     book->steps[book->steps_count++] = step;
     book->entries[book->entries_count - 1].count++;
 }

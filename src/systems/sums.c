@@ -4,7 +4,8 @@
  *                                                    afterwards, contracted over the steps as well
  * Gradients of weights in recurrences are such sums: the small factors are written once instead of
  * the large sum being read and written in every step. Only where the factors are smaller than the
- * product, are made in the step, and all of them take at most 256 MiB by what is known of sizes.
+ * product, are made in the step, and all of them take at most 256 MiB by what is known of sizes,
+ * and no more than a loop may keep.
  * Needs types, breaks layout; leaves products and steps that `dead` drops. Linear. */
 #include "systems/flow.h"
 #include "systems/rewrite.h"
@@ -42,7 +43,7 @@ static bool is_local(const Code *code, BlockId body, ValueId value) {
     return def & VALUE_IS_ARG ? (def & ~VALUE_IS_ARG) == body.row
                               : code->ops.block[def].row == body.row;
 }
-static bool pays(const Sums *s, OpId scan, OpId dot) {
+static bool pays(Sums *s, OpId scan, OpId dot) {
     const World *world = s->ctx->world;
     const Code  *code = &world->code;
     TypeId       type = code->values.type[op_result(code, dot, 0).row];
@@ -51,11 +52,13 @@ static bool pays(const Sums *s, OpId scan, OpId dot) {
     for (uint32_t i = 0; i < 2; i++)
         factors += guess_elements(world, code->values.type[op_operand(code, dot, i).row]);
     if (dims_is_const(&world->dims, length)) steps = (double)dims_const_value(&world->dims, length);
-    return factors < guess_elements(world, type) &&
-           factors * steps * dtype_bytes(type_dtype(&world->types, type)) <= FACTORS_BYTES_MAX;
+    double bytes = factors * steps * dtype_bytes(type_dtype(&world->types, type));
+    if (factors >= guess_elements(world, type) || bytes > FACTORS_BYTES_MAX) return false;
+    system_keep(s->ctx, bytes);
+    return bytes <= (double)system_states(s->ctx);
 }
 /* The sum that a scan carries as operand i; false: it is none. */
-static bool find_sum(const Sums *s, OpId scan, uint32_t i, Sum *out) {
+static bool find_sum(Sums *s, OpId scan, uint32_t i, Sum *out) {
     const World *world = s->ctx->world;
     const Code  *code = &world->code;
     BlockId      body = flow_block(code, scan, 0);

@@ -17,17 +17,20 @@ struct Schedule;
 struct SystemCtx;
 typedef void Scheduler(struct SystemCtx *ctx, struct Schedule *s);
 typedef struct SystemCtx {
-    World        *world;     /* write only the tables named in systems.def */
-    Arena        *scratch;   /* rewound when the system returns */
-    const Target *target;    /* NULL: no back end; nothing keeps its own kernel */
-    Views        *views;     /* filled by layout */
-    Loops        *loops;     /* filled by lower */
-    Plan         *plan;      /* filled by launch and memory */
-    Dtype         narrow;    /* what matrix products compute in (narrow.c); NIL: as written */
-    uint64_t      budget;    /* bytes of the planned arena of a graph (recompute.c); 0: any */
-    uint32_t      fuel;      /* optional rewrites still allowed */
-    Scheduler    *scheduler; /* schedules each kernel for the target; NULL: the rules */
-    void         *scheduler_context;
+    World        *world;   /* write only the tables named in systems.def */
+    Arena        *scratch; /* rewound when the system returns */
+    const Target *target;  /* NULL: no back end; nothing keeps its own kernel */
+    Views        *views;   /* filled by layout */
+    Loops        *loops;   /* filled by lower */
+    Plan         *plan;    /* filled by launch and memory */
+    Dtype         narrow;  /* what matrix products compute in (narrow.c); NIL: as written; f8e4m3:
+                              linear layers in 8-bit floats, other products in bf16 */
+    uint64_t      budget;  /* bytes of the planned arena of a graph (recompute.c); 0: any */
+    uint64_t   states; /* bytes that a loop may keep for its gradient; 0: 1 GiB (derive_steps.c) */
+    uint64_t   kept;   /* the most that some loop does, out, if it could do with less */
+    uint32_t   fuel;   /* optional rewrites still allowed */
+    Scheduler *scheduler; /* schedules each kernel for the target; NULL: the rules */
+    void      *scheduler_context;
 } SystemCtx;
 typedef struct Ran {
     uint32_t changed; /* rewrites done */
@@ -35,10 +38,21 @@ typedef struct Ran {
 } Ran;
 typedef Ran System(SystemCtx *ctx);
 
+/* What users call it: "bf16", "f16", "fp8"; NIL if unknown. */
+Dtype narrow_find(String name);
+
 static inline bool system_burn(SystemCtx *ctx) {
     if (ctx->fuel == 0) return false;
     ctx->fuel--;
     return true;
+}
+static inline uint64_t system_states(const SystemCtx *ctx) {
+    return ctx->states != 0 ? ctx->states : (uint64_t)1 << 30;
+}
+/* Says that something keeps so many bytes because of system_states. */
+static inline void system_keep(SystemCtx *ctx, double bytes) {
+    bool within = bytes <= (double)system_states(ctx) && bytes > (double)ctx->kept;
+    if (within) ctx->kept = (uint64_t)bytes;
 }
 
 typedef enum SystemKind {

@@ -39,14 +39,7 @@ typedef struct Planning {
 
 static double factorial(uint32_t n) { return n < 2 ? 1 : n * factorial(n - 1); } // n <= 12
 
-/* --- growing lists ---------------------------------------------------------------------------- */
-static void *grown(Arena *arena, void *rows, uint32_t count, uint32_t *capacity, size_t width) {
-    if (count < *capacity) return rows;
-    *capacity = *capacity * 2 + 32;
-    void *more = arena_push(arena, width * *capacity, 16);
-    if (count != 0) memcpy(more, rows, width * count);
-    return more;
-}
+/* --- directions ------------------------------------------------------------------------------- */
 static bool direction_same(const TaylorDirection *a, const TaylorDirection *b) {
     if (a->support != b->support) return false;
     for (uint32_t i = 0; i < a->support; i++)
@@ -61,8 +54,8 @@ static uint32_t find_direction(const Planning *p, const TaylorDirection *d) {
 static uint32_t add_direction(Planning *p, const TaylorDirection *d) {
     uint32_t found = find_direction(p, d), capacity = p->capacity;
     if (found != UINT32_MAX) return found;
-    p->directions = grown(p->out, p->directions, p->count, &capacity, sizeof *p->directions);
-    p->needed = grown(p->out, p->needed, p->count, &p->capacity, sizeof *p->needed);
+    p->directions = arena_room(p->out, p->directions, p->count, &capacity, sizeof *p->directions);
+    p->needed = arena_room(p->out, p->needed, p->count, &p->capacity, sizeof *p->needed);
     p->directions[p->count] = *d;
     p->needed[p->count] = 0;
     return p->count++;
@@ -73,7 +66,7 @@ static void add_form(Planning *p, uint32_t request, uint32_t direction, double w
             p->forms[i].weight += weight;
             return;
         }
-    p->forms = grown(p->out, p->forms, p->forms_count, &p->forms_capacity, sizeof *p->forms);
+    p->forms = arena_room(p->out, p->forms, p->forms_count, &p->forms_capacity, sizeof *p->forms);
     p->forms[p->forms_count++] = (Form){request, direction, weight};
 }
 
@@ -298,9 +291,9 @@ static void add_order(Planning *p, const DerivativeTerms *terms, uint32_t order)
 }
 static void add_single(Planning *p, const Form *form, uint32_t order) {
     uint32_t capacity = p->single_capacity;
-    p->single = grown(p->out, p->single, p->single_count, &capacity, sizeof *p->single);
-    p->single_order = grown(p->out, p->single_order, p->single_count, &p->single_capacity,
-                            sizeof *p->single_order);
+    p->single = arena_room(p->out, p->single, p->single_count, &capacity, sizeof *p->single);
+    p->single_order = arena_room(p->out, p->single_order, p->single_count, &p->single_capacity,
+                                 sizeof *p->single_order);
     p->single_order[p->single_count] = order;
     p->single[p->single_count++] = *form;
 }
@@ -368,10 +361,9 @@ static void finish(Planning *p, TaylorPlan *plan) {
     taylor_number_streams(p->out, s);
     plan->parts = ARENA_ARRAY(p->out, TaylorPart, p->single_count + p->summed_count + 1);
     for (uint32_t i = 0; i < p->single_count; i++)
-        plan->parts[plan->parts_count++] =
-            (TaylorPart){p->single[i].request,
-                         s->first[p->single[i].direction] + p->single_order[i] - 1,
-                         p->single[i].weight * factorial(p->single_order[i])};
+        plan->parts[plan->parts_count++] = (TaylorPart){
+            p->single[i].request, s->first[p->single[i].direction] + p->single_order[i] - 1,
+            p->single[i].weight * factorial(p->single_order[i])};
     for (uint32_t i = 0; i < p->summed_count; i++)
         plan->parts[plan->parts_count++] = (TaylorPart){
             p->summed[i].request, s->sum_first + p->summed[i].stream, p->summed[i].weight};

@@ -6,13 +6,8 @@
 /* --- gathering -------------------------------------------------------------------------------- */
 static void add_access(Schedule *s, Accesses *list, Access access, BufferId buffer) {
     if (buffer_id_some(buffer) && access_buffer(access.access).row != buffer.row) return;
-    if (list->count == list->capacity) {
-        uint32_t capacity = list->capacity * 2 + 16;
-        Access  *rows = ARENA_ARRAY(s->scratch, Access, capacity);
-        if (list->count != 0) memcpy(rows, list->rows, list->count * sizeof *rows);
-        list->rows = rows;
-        list->capacity = capacity;
-    }
+    list->rows =
+        arena_room(s->scratch, list->rows, list->count, &list->capacity, sizeof *list->rows);
     list->rows[list->count++] = access;
 }
 typedef struct Walking { /* expressions still to be looked at */
@@ -22,13 +17,7 @@ typedef struct Walking { /* expressions still to be looked at */
 } Walking;
 static void push(Walking *w, ExprId expr) {
     if (!expr_id_some(expr) || subst_map_get(&w->seen, expr) != 0) return;
-    if (w->depth == w->capacity) {
-        uint32_t  capacity = w->capacity * 2 + 32;
-        uint32_t *stack = ARENA_ARRAY(w->s->scratch, uint32_t, capacity);
-        if (w->depth != 0) memcpy(stack, w->stack, w->depth * sizeof *stack);
-        w->stack = stack;
-        w->capacity = capacity;
-    }
+    w->stack = arena_room(w->s->scratch, w->stack, w->depth, &w->capacity, sizeof *w->stack);
     w->stack[w->depth++] = expr.row;
     subst_map_put(&w->seen, w->s->scratch, expr, 1);
 }

@@ -124,7 +124,7 @@ static bool begin_cache(Schedule *s, const int64_t *n, bool wide, Caching *c) {
         if (loops->nodes.bind[around] & (BIND_PARALLEL | BIND_THREAD))
             return transform_refuse(s, "iterations of a parallel loop would share the copy");
     Dtype dtype = (Dtype)loops->buffers.dtype[c->buffer.row];
-    c->cache = loops_add_buffer(loops, (BufferScope)n[2], wide ? loops_compute_dtype(dtype) : dtype,
+    c->cache = loops_add_buffer(loops, (BufferScope)n[2], wide ? dtype_compute(dtype) : dtype,
                                 c->shrunk.dims, c->shrunk.rank);
     c->shrunk.map.to = c->cache;
     return true;

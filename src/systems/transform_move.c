@@ -163,7 +163,7 @@ static bool may_inline(Schedule *s, const Stage *stage, Inlining *out) {
     Accesses loads = loads_of(s, stage->buffer);
     Dtype    dtype = (Dtype)loops->buffers.dtype[stage->buffer.row];
     uint32_t store = stage->rows[0];
-    if (stage->count != 1 || loads.count == 0 || loops_compute_dtype(dtype) != dtype) return false;
+    if (stage->count != 1 || loads.count == 0 || dtype_compute(dtype) != dtype) return false;
     *out = (Inlining){.store = store};
     for (uint32_t i = 0; i < loads.count; i++) {
         uint32_t to = loads.rows[i].row;
@@ -260,7 +260,7 @@ bool transform_REVERSE_INLINE(Schedule *s, const int64_t *n) {
         DimId      symbols[OWN_MAX], values[OWN_MAX];
         if (loads.rows[i].kind != ACCESS_LOAD || !find_stage(s, buffer, &stage) ||
             stage.count != 1 || stage.rows[0] >= reader || !only_reader(s, buffer, reader, &load) ||
-            loops_compute_dtype((Dtype)loops->buffers.dtype[buffer.row]) !=
+            dtype_compute((Dtype)loops->buffers.dtype[buffer.row]) !=
                 (Dtype)loops->buffers.dtype[buffer.row])
             continue;
         uint32_t writer = stage.rows[0];

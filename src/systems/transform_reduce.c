@@ -106,7 +106,7 @@ bool transform_RFACTOR(Schedule *s, const int64_t *n) {
             return transform_refuse(s, "partial results would have too many axes");
         for (uint32_t k = 0; k < rank; k++)
             shape[k + 1] = list_dim(loops, loops->buffers.dims[target], k);
-        Dtype dtype = loops_compute_dtype((Dtype)loops->buffers.dtype[target]);
+        Dtype dtype = dtype_compute((Dtype)loops->buffers.dtype[target]);
         factored[i].partial = loops_add_buffer(loops, SCOPE_WORK, dtype, shape, rank + 1);
     }
     Edit     e = transform_edit_begin(s);
@@ -175,7 +175,7 @@ bool transform_FACTORIZE(Schedule *s, const int64_t *n) {
     if (count == 0 || count == UINT32_MAX)
         return transform_refuse(s, count == 0 ? transform_no_sum : transform_shared_sum);
     for (uint32_t i = 0; i < count; i++) {
-        Dtype dtype = loops_compute_dtype((Dtype)loops->buffers.dtype[factored[i].target.row]);
+        Dtype dtype = dtype_compute((Dtype)loops->buffers.dtype[factored[i].target.row]);
         factored[i].partial = loops_add_buffer(loops, SCOPE_LANE, dtype, &extent, 1);
     }
     Edit     e = transform_edit_begin(s);

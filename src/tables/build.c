@@ -143,13 +143,22 @@ ValueId build_transpose(Build *build, ValueId x, const int64_t *permutation, uin
     return build_op(build, OP_TRANSPOSE, &x, 1, &word);
 }
 
-ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes) {
+/* narrow_dot has the attributes of dot_general first. */
+static_assert((int)ATTR_NARROW_DOT_y_contract == (int)ATTR_DOT_GENERAL_y_contract, "ORDER attrs");
+ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, Dtype x_dtype,
+                         Dtype y_dtype) {
     ValueId  operands[2] = {x, y};
-    uint64_t words[4] = {build_ints(build, axes->x_batch, axes->batch),
+    uint64_t words[6] = {build_ints(build, axes->x_batch, axes->batch),
                          build_ints(build, axes->y_batch, axes->batch),
                          build_ints(build, axes->x_contract, axes->contract),
-                         build_ints(build, axes->y_contract, axes->contract)};
-    return build_op(build, OP_DOT_GENERAL, operands, 2, words);
+                         build_ints(build, axes->y_contract, axes->contract),
+                         x_dtype,
+                         y_dtype};
+    bool     narrow = x_dtype != DTYPE_NIL;
+    return build_op(build, narrow ? OP_NARROW_DOT : OP_DOT_GENERAL, operands, 2, words);
+}
+ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes) {
+    return build_narrow_dot(build, x, y, axes, DTYPE_NIL, DTYPE_NIL);
 }
 
 ValueId build_count(Build *build, ValueId x, const int64_t *axes, uint32_t count, Dtype dtype) {

@@ -3,13 +3,8 @@
 #include "tables/derivatives.h"
 
 static DerivativeTerm *add_term(DerivativeTerms *terms, uint32_t request, double weight) {
-    if (terms->count == terms->capacity) {
-        uint32_t        capacity = terms->capacity * 2 + 16;
-        DerivativeTerm *rows = ARENA_ARRAY(terms->arena, DerivativeTerm, capacity);
-        if (terms->count != 0) memcpy(rows, terms->rows, terms->count * sizeof *rows);
-        terms->rows = rows;
-        terms->capacity = capacity;
-    }
+    terms->rows =
+        arena_room(terms->arena, terms->rows, terms->count, &terms->capacity, sizeof *terms->rows);
     DerivativeTerm *term = &terms->rows[terms->count++];
     *term = (DerivativeTerm){.request = request, .weight = weight};
     return term;
@@ -70,8 +65,7 @@ static const char *read_term(DerivativeTerms *terms, String text, double sign, S
         insert(term, coordinate);
     }
     uint32_t distinct = 0;
-    for (uint32_t i = 0; i < term->order; i++)
-        distinct += i == 0 || term->at[i] != term->at[i - 1];
+    for (uint32_t i = 0; i < term->order; i++) distinct += i == 0 || term->at[i] != term->at[i - 1];
     if (distinct > DERIVATIVE_SUPPORT_MAX) return "has a term in more than 6 coordinates";
     return term->order == 0 ? "has a term without a coordinate" : NULL;
 }

@@ -182,5 +182,7 @@ bool  dims_same(Dims *dims, DimId a, DimId b);
  * sweep fills the rest. Returns the row of the first dim that is negative where used as a divisor,
  * overflows, breaks a fact or an equality; 0 when all is well. About 2 ns a dim. */
 uint32_t dims_eval(const Dims *dims, int64_t *values);
+/* The same with every symbol at its typical size, which may break facts. */
+void dims_eval_typical(const Dims *dims, int64_t *values);
 
 #endif

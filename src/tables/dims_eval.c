@@ -44,3 +44,9 @@ uint32_t dims_eval(const Dims *dims, int64_t *values) {
         if (r->same_as[row] != 0 && values[row] != values[r->same_as[row]]) wrong = row;
     return wrong;
 }
+
+void dims_eval_typical(const Dims *dims, int64_t *values) {
+    for (uint32_t row = 1; row < dims->rows.table.count; row++)
+        if (dims->rows.kind[row] == DIM_SYMBOL) values[row] = dims_typical(dims, (DimId){row});
+    (void)dims_eval(dims, values);
+}

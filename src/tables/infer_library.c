@@ -11,7 +11,9 @@ void infer_dot_general(InferCtx *ctx) {
     IntList  yc = infer_list(ctx, ATTR_DOT_GENERAL_y_contract);
     uint32_t x_rank = infer_rank(ctx, 0), y_rank = infer_rank(ctx, 1), rank = 0;
     DimId    dims[2 * SHAPE_RANK_MAX];
-    if (infer_dtype(ctx, 0) != infer_dtype(ctx, 1)) {
+    Dtype    x = infer_dtype(ctx, 0), y = infer_dtype(ctx, 1);
+    bool     narrow = dtype_is_f8(x) && dtype_is_f8(y);
+    if (x != y && !narrow) {
         (void)infer_fail_types(ctx, 0, 1);
         return;
     }
@@ -45,7 +47,21 @@ void infer_dot_general(InferCtx *ctx) {
     if (rank > SHAPE_RANK_MAX)
         (void)infer_fail_rank(ctx, 0, "a result of rank at most 8");
     else
-        infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
+        infer_set(ctx, 0, narrow ? DTYPE_BF16 : x, dims, rank);
+}
+void infer_narrow_dot(InferCtx *ctx) { /* its first attributes are those of dot_general */
+    static const uint32_t narrow[] = {ATTR_NARROW_DOT_x_dtype, ATTR_NARROW_DOT_y_dtype};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (infer_dtype(ctx, i) != DTYPE_F32) {
+            (void)infer_fail_dtype(ctx, i, "f32");
+            return;
+        }
+        if (!dtype_is_f8((Dtype)ctx->attrs[narrow[i]])) {
+            (void)infer_fail_attr(ctx, narrow[i], "is not an 8-bit float");
+            return;
+        }
+    }
+    infer_dot_general(ctx);
 }
 
 /* Output size of a window: floor((padded - reach) / stride) + 1 with reach = (window-1) dilation +

@@ -171,9 +171,9 @@ static ExprId expr_add(Loops *loops, ExprKey key) {
 
 ExprId loops_const(Loops *loops, Dtype dtype, double number) {
     if (!dtype_is_float(dtype)) return loops_const_int(loops, dtype, (int64_t)number);
-    return expr_add(loops, (ExprKey){.kind = EXPR_CONST,
-                                     .dtype = loops_compute_dtype(dtype),
-                                     .word = word_of_f64(number)});
+    return expr_add(
+        loops,
+        (ExprKey){.kind = EXPR_CONST, .dtype = dtype_compute(dtype), .word = word_of_f64(number)});
 }
 ExprId loops_const_int(Loops *loops, Dtype dtype, int64_t number) {
     if (dtype_is_float(dtype)) return loops_const(loops, dtype, (double)number);
@@ -193,7 +193,7 @@ ExprId loops_load(Loops *loops, LoopAccess access, ExprId guard) {
            buffer_rank(loops, access_buffer(access)));
     if (is_false(loops, guard)) return loops_const(loops, dtype, 0);
     return expr_add(loops, (ExprKey){.kind = EXPR_LOAD,
-                                     .dtype = loops_compute_dtype(dtype),
+                                     .dtype = dtype_compute(dtype),
                                      .operands = {guard},
                                      .word = access});
 }
@@ -201,8 +201,7 @@ ExprId loops_index(Loops *loops, Dtype dtype, DimId place) {
     if (dims_is_const(&loops->dims, place))
         return loops_const_int(loops, dtype, dims_const_value(&loops->dims, place));
     return expr_add(
-        loops,
-        (ExprKey){.kind = EXPR_INDEX, .dtype = loops_compute_dtype(dtype), .word = place.row});
+        loops, (ExprKey){.kind = EXPR_INDEX, .dtype = dtype_compute(dtype), .word = place.row});
 }
 ExprId loops_less(Loops *loops, DimId a, DimId b) {
     if (dims_provably_below(&loops->dims, a, b)) return loops_const_int(loops, DTYPE_BOOL, 1);
@@ -225,7 +224,7 @@ ExprId loops_op(Loops *loops, Opcode opcode, Dtype dtype, ExprId a, ExprId b, Ex
     if (opcode == OP_AND && dtype == DTYPE_BOOL && (is_true(loops, a) || is_true(loops, b)))
         return is_true(loops, a) ? b : a;
     return expr_add(loops, (ExprKey){.kind = EXPR_OP,
-                                     .dtype = loops_compute_dtype(dtype),
+                                     .dtype = dtype_compute(dtype),
                                      .opcode = (uint16_t)opcode,
                                      .operands = {a, b, c},
                                      .word = word});

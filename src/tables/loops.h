@@ -182,10 +182,6 @@ ExprId loops_identity(Loops *loops, ReduceKind kind, Dtype dtype);
 static inline Dtype expr_dtype(const Loops *loops, ExprId expr) {
     return (Dtype)loops->exprs.dtype[expr.row];
 }
-/* What 16-bit floats are computed in: f32; other dtypes in themselves. */
-static inline Dtype loops_compute_dtype(Dtype dtype) {
-    return dtype == DTYPE_BF16 || dtype == DTYPE_F16 ? DTYPE_F32 : dtype;
-}
 static inline uint32_t buffer_rank(const Loops *loops, BufferId buffer) {
     return list_count(&loops->lists, loops->buffers.dims[buffer.row]);
 }

@@ -39,7 +39,7 @@ static const char *check_statement(const Checking *c, uint32_t row) {
     if (!index_open(c, access_index(nodes->access[row])))
         return "a place uses the variable of a loop that is not around it";
     if (!expr_id_some(nodes->value[row])) return "a statement has no value";
-    Dtype wanted = loops_compute_dtype((Dtype)loops->buffers.dtype[buffer.row]);
+    Dtype wanted = dtype_compute((Dtype)loops->buffers.dtype[buffer.row]);
     if (expr_dtype(loops, nodes->value[row]) != wanted)
         return "the dtype of a value differs from that of its buffer";
     if (expr_id_some(nodes->guard[row]) && expr_dtype(loops, nodes->guard[row]) != DTYPE_BOOL)

@@ -37,21 +37,11 @@ static uint32_t making_inputs(const Making *m) {
 
 /* --- writing ---------------------------------------------------------------------------------- */
 static void step(Making *m, ShapeStepKind kind, uint32_t row, uint32_t a, uint32_t b) {
-    if (m->steps_count == m->steps_max) {
-        ShapeStep *steps = ARENA_ARRAY(m->scratch, ShapeStep, m->steps_max * 2 + 64);
-        if (m->steps_count != 0) memcpy(steps, m->steps, sizeof *steps * m->steps_count);
-        m->steps = steps;
-        m->steps_max = m->steps_max * 2 + 64;
-    }
+    m->steps = arena_room(m->scratch, m->steps, m->steps_count, &m->steps_max, sizeof *m->steps);
     m->steps[m->steps_count++] = (ShapeStep){(uint32_t)kind, row, a, b};
 }
 static void word(Making *m, uint32_t value) {
-    if (m->words_count == m->words_max) {
-        uint32_t *words = ARENA_ARRAY(m->scratch, uint32_t, m->words_max * 2 + 256);
-        if (m->words_count != 0) memcpy(words, m->words, sizeof *words * m->words_count);
-        m->words = words;
-        m->words_max = m->words_max * 2 + 256;
-    }
+    m->words = arena_room(m->scratch, m->words, m->words_count, &m->words_max, sizeof *m->words);
     m->words[m->words_count++] = value;
 }
 /* coefficient (low, high), number of factors, factors; the factor `without` is left out. */

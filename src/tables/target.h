@@ -35,8 +35,9 @@ typedef struct Target {
     uint8_t       view_need[OP_COUNT];          /* ViewNeed of the operands */
     uint8_t       places[OP_COUNT];             /* first results that may be written as any view */
     uint32_t      align;                        /* bytes, of buffers in the planned arena */
-    bool          compiles; /* has an emitter: arithmetic is fused into kernels */
-    bool          threads;  /* kernels are dealt to teams of threads, not to lanes */
+    bool          compiles;      /* has an emitter: arithmetic is fused into kernels */
+    bool          multiplies_f8; /* dot_general takes 8-bit floats */
+    bool          threads;       /* kernels are dealt to teams of threads, not to lanes */
     TargetMachine machine;
     /* Whether the emitter knows an elementwise opcode, or loads and stores, of a dtype. */
     bool (*compiles_op)(Opcode opcode, Dtype dtype);

@@ -93,14 +93,8 @@ static bool is_made_up(Parser *p, const Token *token, String base, uint32_t *cou
 
 static void push_pending(Parser *p, Token token) {
     ParsePending *pending = &p->pending;
-    if (pending->count == pending->capacity) {
-        uint32_t     capacity = pending->capacity * 2 + 64;
-        size_t       bytes = pending->count * sizeof(ParseResult);
-        ParseResult *results = ARENA_ARRAY(p->arena, ParseResult, capacity);
-        if (bytes != 0) memcpy(results, pending->results, bytes);
-        pending->results = results;
-        pending->capacity = capacity;
-    }
+    pending->results = arena_room(p->arena, pending->results, pending->count, &pending->capacity,
+                                  sizeof *pending->results);
     pending->results[pending->count++] = (ParseResult){.token = token};
 }
 

@@ -120,24 +120,12 @@ ParseKey parse_key(const Parser *p, String text) {
     return key;
 }
 void parse_mades_add(Parser *p, ParseMades *list, ParseMade made) {
-    if (list->count == list->capacity) {
-        uint32_t   capacity = list->capacity * 2 + 64;
-        ParseMade *more = ARENA_ARRAY(p->arena, ParseMade, capacity);
-        if (list->count != 0) memcpy(more, list->at, list->count * sizeof *more);
-        list->at = more;
-        list->capacity = capacity;
-    }
+    list->at = arena_room(p->arena, list->at, list->count, &list->capacity, sizeof *list->at);
     list->at[list->count++] = made;
 }
 
 void parse_list_push(Parser *p, ParseList *list, uint32_t row) {
-    if (list->count == list->capacity) {
-        uint32_t  capacity = list->capacity * 2 + 256;
-        uint32_t *rows = ARENA_ARRAY(p->arena, uint32_t, capacity);
-        if (list->count != 0) memcpy(rows, list->rows, list->count * sizeof *rows);
-        list->rows = rows;
-        list->capacity = capacity;
-    }
+    list->rows = arena_room(p->arena, list->rows, list->count, &list->capacity, sizeof *list->rows);
     list->rows[list->count++] = row;
 }
 

@@ -170,7 +170,7 @@ static void add_beside(Peak *p) {
     uint64_t                 bytes[LENGTH(names)] = {0};
     uint32_t                 shown = 0;
     for (uint32_t row = 1; row < slots->table.count; row++)
-        bytes[slots->kind[row]] += slots->bytes[row];
+        if (slots->kind[row] < LENGTH(names)) bytes[slots->kind[row]] += slots->bytes[row];
     for (uint32_t kind = 1; kind < LENGTH(names); kind++)
         if (bytes[kind] != 0)
             text_addf(p->text, "%s%llu bytes of %s", shown++ == 0 ? "beside the arena: " : ", ",

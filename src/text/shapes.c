@@ -124,13 +124,8 @@ typedef struct Stack {
 } Stack;
 
 static void stack_push(Stack *stack, uint32_t row) {
-    if (stack->count == stack->capacity) {
-        uint32_t  capacity = stack->capacity * 2 + 64;
-        uint32_t *rows = ARENA_ARRAY(stack->arena, uint32_t, capacity);
-        if (stack->count != 0) memcpy(rows, stack->rows, stack->count * sizeof *rows);
-        stack->rows = rows;
-        stack->capacity = capacity;
-    }
+    stack->rows =
+        arena_room(stack->arena, stack->rows, stack->count, &stack->capacity, sizeof *stack->rows);
     stack->rows[stack->count++] = row;
 }
 static void want(const ShapeTexts *texts, Stack *stack, uint32_t row, uint32_t part) {

@@ -210,3 +210,85 @@ TEST(second_order_gradients_keep_their_bits) {
     check_case(arena, &(Case){.text = text}, 1);
     check_case(arena, &(Case){.text = text, .no_fusion = true}, 0.95);
 }
+
+/* --- loops ------------------------------------------------------------------------------------ */
+/* Budgets in percent of what keeping all states takes; 0: the least. */
+static void check_loops(Arena *arena, const char *text, const int *percents, double reach) {
+    Case    c = {.text = text};
+    Outcome free = train(arena, &c, 0, true), none = train(arena, &c, 1, false);
+    REQUIRE(free.status == STOA_OK && none.least != 0);
+    EXPECT((double)none.least <= reach * (double)free.planned);
+    for (int fuses = 0; fuses < 2; fuses++) {
+        c.no_fusion = !fuses;
+        Outcome whole = train(arena, &c, 0, true);
+        for (uint32_t i = 0; i == 0 || percents[i - 1] != 0; i++) {
+            uint64_t budget = whole.planned * (uint64_t)percents[i] / 100;
+            if (percents[i] == 0) budget = train(arena, &c, 1, false).least;
+            Outcome bound = train(arena, &c, budget, true);
+            expect_same(&whole, &bound, budget);
+        }
+    }
+    c.no_fusion = false;
+    EXPECT_EQ(train(arena, &c, none.least - 1, false).least, none.least);
+    printf("\n  %llu bytes, at least %llu (%.4f)", (unsigned long long)free.planned,
+           (unsigned long long)none.least, (double)none.least / (double)free.planned);
+}
+#define LOOP_INPUT                                                                                 \
+    "graph f(%x: f64[6,16]) {\n"                                                                   \
+    "  %w = parameter {name=\"w\", type=f64[6,16], init=normal, scale=0.3}\n"
+#define LOOP_OUTPUT                                                                                \
+    "  %z = reduce %y {kind=sum, axes=[0,1]}\n  %dw, %dx = gradient %z, %w, %x\n"                  \
+    "  %n = mul %dx, %dw\n  %s = add %w, %n\n  assign %w, %s\n  return %z {names=[\"z\"]}\n}\n"
+
+// A weight that every step uses twice, and once more around the loop: its gradient is a sum.
+TEST(scan_of_ten_thousand_steps_keeps_its_bits) {
+    check_loops(arena,
+                LOOP_INPUT
+                "  %yy = scan %x {carries=1, length=10000} : f64[6,16] (%t: i64, %c: f64[6,16]) {\n"
+                "    %a = mul %c, %w\n    %b = sin %a\n    %d = add %b, %w\n    return %d\n  }\n"
+                "  %o = mul %yy, %w\n  %p = sin %o\n  %y = add %p, %w\n" LOOP_OUTPUT,
+                (int[]){100, 10, 1, 0}, 0.01);
+}
+// Rows from a scanned operand, stacked results, backwards, a length that no run divides.
+TEST(scan_over_rows_keeps_its_bits) {
+    check_loops(arena,
+                "graph f(%x: f64[6,16]) {\n"
+                "  %w = parameter {name=\"w\", type=f64[16], init=normal, scale=0.3}\n"
+                "  %r = parameter {name=\"r\", type=f64[997,16], init=normal, scale=0.3}\n"
+                "  %h0 = reduce %x {kind=sum, axes=[0]}\n"
+                "  %h, %e, %q = scan %h0, %w, %r {carries=2, reverse=true}\n"
+                "      : f64[16], f64[16], f64[997,16] (%t: i64, %c: f64[16], %k: f64[16],"
+                " %i: f64[16]) {\n"
+                "    %a = mul %c, %w\n    %b = add %a, %i\n    %d = tanh %b\n"
+                "    %m = mul %d, %k\n    %n = sin %m\n    return %d, %n, %m\n  }\n"
+                "  %y = add %h, %e\n  %z1 = reduce %y {kind=sum, axes=[0]}\n"
+                "  %z2 = reduce %q {kind=sum, axes=[0,1]}\n  %z = add %z1, %z2\n"
+                "  %dw, %dr = gradient %z, %w, %r\n  assign %w, %dw\n  assign %r, %dr\n"
+                "  return %z {names=[\"z\"]}\n}\n",
+                (int[]){100, 90, 0}, 0.9);
+}
+// A while whose end is far before its limit.
+TEST(while_keeps_its_bits) {
+    check_loops(arena,
+                LOOP_INPUT "  %n0 = constant {value=i64 0}\n  %n1 = constant {value=i64 1}\n"
+                           "  %nt = constant {value=i64 700}\n"
+                           "  %k, %y = while %n0, %x {limit=20000} : i64, f64[6,16]\n"
+                           "      (%t: i64, %c: f64[6,16]) {\n"
+                           "    %m = compare %t, %nt {direction=lt}\n    return %m\n  }"
+                           "      (%t: i64, %c: f64[6,16]) {\n"
+                           "    %t2 = add %t, %n1\n    %a = mul %c, %w\n    %b = sin %a\n"
+                           "    %d = add %b, %w\n    return %t2, %d\n  }\n" LOOP_OUTPUT,
+                (int[]){100, 50, 0}, 0.4);
+}
+// A loop in a loop, and one after it: they share what there is.
+TEST(nested_loops_keep_their_bits) {
+    check_loops(arena,
+                LOOP_INPUT
+                "  %v = scan %x {carries=1, length=60} : f64[6,16] (%t: i64, %c: f64[6,16]) {\n"
+                "    %e = scan %c {carries=1, length=70} : f64[6,16] (%t2: i64, %c2: f64[6,16]) {\n"
+                "      %a = mul %c2, %w\n      %b = sin %a\n      return %b\n    }\n"
+                "    %d = add %e, %w\n    return %d\n  }\n"
+                "  %y = scan %v {carries=1, length=300} : f64[6,16] (%t: i64, %c: f64[6,16]) {\n"
+                "    %a = mul %c, %w\n    %b = sin %a\n    return %b\n  }\n" LOOP_OUTPUT,
+                (int[]){100, 50, 10, 0}, 0.1);
+}

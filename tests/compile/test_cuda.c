@@ -27,6 +27,9 @@ static const Case cases[] = {
      "  %e = logistic %x\n  %f = add %b, %c\n  %g = mul %d, %e\n  %h = sub %f, %g\n"
      "  %i = rsqrt %a\n  %j = sin %h\n  %k = floor %x\n  %l = add %i, %j\n  return %l, %k\n}\n",
      FLOATS},
+    {"graph f(%x: f32[B,C]) {\n  %y = convert %x {dtype=$}\n  %z = convert %y {dtype=f32}\n"
+     "  %a = abs %z\n  %m = reduce %a {kind=max, axes=[0,1]}\n  return %y, %z, %m\n}\n",
+     {"f8e4m3", "f8e5m2", "bf16", NULL}},
     {"graph f(%x: $[B,C], %b: $[C]) {\n  %c = broadcast_in_dim %b {shape=[B,C], axes=[1]}\n"
      "  %y = add %x, %c\n  %z = gelu %y\n  return %z\n}\n",
      FLOATS},

@@ -29,6 +29,19 @@ TEST(arena_push_aligns_and_keeps_bytes) {
     EXPECT(arena_push(arena, 0, 1) != NULL);
 }
 
+TEST(arena_room_keeps_rows) {
+    uint32_t *rows = NULL, capacity = 0, moves = 0;
+    for (uint32_t count = 0; count < 10000; count++) {
+        uint32_t *before = rows;
+        rows = arena_room(arena, rows, count, &capacity, sizeof *rows);
+        REQUIRE(capacity > count);
+        moves += rows != before;
+        rows[count] = count;
+    }
+    for (uint32_t i = 0; i < 10000; i++) EXPECT_EQ(rows[i], i);
+    EXPECT(moves < 10);
+}
+
 TEST(arena_grows_without_moving) {
     enum { PUSHES = 4000, BYTES = 3000 }; // 12 MB: past every commit step and huge-page advice
     uint8_t **blocks = ARENA_ARRAY(arena, uint8_t *, PUSHES);

@@ -1,6 +1,7 @@
-/* Lanes with 1, 2 and 4 threads: every lane runs, barriers order plain memory under stress, ranges
- * cover once, a lane that runs out of memory unwinds the caller and leaves the lanes usable; and
- * what the machine and its container report. */
+/* Lanes with 1, 2 and 4 threads: every lane runs, barriers and turns order plain memory under
+ * stress, pieces are done once, whoever is held up, ranges cover once, a lane that runs out of
+ * memory unwinds the caller and leaves the lanes usable; and what the machine and its container
+ * report. */
 #include "harness.h"
 
 #include <stdatomic.h>
@@ -83,6 +84,120 @@ TEST(workers_sleep_and_wake) { // long pauses, so that lanes are in the futex, n
     EXPECT_EQ(shared.calls, 20);
     workers_close(shared.workers);
 }
+
+/* --- turns ------------------------------------------------------------------------------------ */
+
+enum { TURNS = 600, TURN_PIECES = 37 };
+typedef struct Turns {
+    uint32_t         turn, turns;
+    uint32_t         values[2][TURN_PIECES]; /* plain memory: of this turn, and the one before */
+    _Atomic uint32_t wrong, calls, left;
+    uint32_t         fail_turn, fail_piece; /* 0: nowhere; fail_piece 0: in next */
+} Turns;
+/* 1 to TURN_PIECES, so that turns of one piece are among them. */
+static uint32_t pieces_of(uint32_t turn) { return 1 + turn * 7 % TURN_PIECES; }
+static uint32_t turns_next(void *context, uint32_t lane) {
+    Turns *all = context;
+    (void)lane;
+    if (++all->turn == all->fail_turn && all->fail_piece == 0) arena_fail("next", 1, 2, true);
+    atomic_store(&all->left, pieces_of(all->turn));
+    return all->turn <= all->turns ? pieces_of(all->turn) : 0;
+}
+/* Reads what other pieces wrote in the turn before. */
+static void turns_piece(void *context, uint32_t lane, uint32_t piece) {
+    Turns *all = context;
+    (void)lane;
+    uint32_t turn = all->turn, before = turn - 1;
+    if (turn == all->fail_turn && piece + 1 == all->fail_piece) arena_fail("piece", 1, 2, true);
+    for (uint32_t i = 0; before > 0 && i < pieces_of(before); i++)
+        if (all->values[before % 2][i] != before + i) atomic_fetch_add(&all->wrong, 1);
+    all->values[turn % 2][piece] = turn + piece;
+    atomic_fetch_add(&all->calls, 1);
+}
+
+TEST(workers_turns_follow_each_other) {
+    uint32_t expected = 0;
+    for (uint32_t turn = 1; turn <= TURNS; turn++) expected += pieces_of(turn);
+    for (size_t i = 0; i < LENGTH(lane_counts); i++) {
+        Workers *workers = open_lanes(arena, lane_counts[i], true);
+        for (int run = 0; run < 3; run++) {
+            Turns all = {.turns = TURNS};
+            workers_turns(workers, turns_next, turns_piece, &all);
+            EXPECT_EQ(all.wrong, 0);
+            EXPECT_EQ(all.calls, expected);
+            EXPECT_EQ(all.turn, TURNS + 1);
+        }
+        workers_close(workers);
+    }
+}
+
+/* Whoever does the first piece waits until all others are done: their owners' or not. */
+static void wait_for_others(void *context, uint32_t lane, uint32_t piece) {
+    Turns *all = context;
+    (void)lane;
+    while (piece == 0 && atomic_load(&all->left) > 1) usleep(10);
+    atomic_fetch_sub(&all->left, 1);
+    atomic_fetch_add(&all->calls, 1);
+}
+TEST(workers_take_from_a_lane_that_is_held_up) {
+    for (size_t i = 1; i < LENGTH(lane_counts); i++) {
+        Turns    all = {.turns = 20};
+        Workers *workers = open_lanes(arena, lane_counts[i], false);
+        uint32_t expected = 0;
+        for (uint32_t turn = 1; turn <= all.turns; turn++) expected += pieces_of(turn);
+        workers_turns(workers, turns_next, wait_for_others, &all);
+        EXPECT_EQ(all.calls, expected);
+        workers_close(workers);
+    }
+}
+
+/* A lane that comes only when all is done finds nothing to do: turns end without it. */
+static void sleep_in_one(void *context, uint32_t lane, uint32_t piece) {
+    Turns *all = context;
+    (void)piece;
+    if (lane != 0) usleep(100);
+    atomic_fetch_add(&all->calls, 1);
+}
+TEST(workers_turns_end_without_late_lanes) {
+    Workers *workers = open_lanes(arena, 4, false);
+    uint32_t expected = 0;
+    Turns    all = {.turns = 3};
+    for (int run = 0; run < 200; run++) {
+        if (run % 20 == 0) usleep(500);
+        for (uint32_t turn = 1; turn <= 3; turn++) expected += pieces_of(turn);
+        all.turn = 0;
+        workers_turns(workers, turns_next, run % 2 ? sleep_in_one : turns_piece, &all);
+    }
+    EXPECT_EQ(all.calls, expected);
+    workers_close(workers);
+}
+
+static ArenaFailure turns_failing(Workers *workers, Turns *all) {
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) return arena_guard_failure();
+    workers_turns(workers, turns_next, turns_piece, all);
+    arena_guard_end(&guard);
+    return (ArenaFailure){0};
+}
+TEST(workers_turns_carry_a_failure) {
+    for (size_t i = 0; i < LENGTH(lane_counts); i++) {
+        Workers *workers = open_lanes(arena, lane_counts[i], true);
+        for (uint32_t fail = 1; fail < 60; fail++) {
+            Turns all = {.turns = 100, .fail_turn = fail, .fail_piece = fail % 3};
+            if (all.fail_piece > pieces_of(fail)) continue;
+            ArenaFailure failure = turns_failing(workers, &all);
+            EXPECT_STR(failure.arena, all.fail_piece != 0 ? "piece" : "next");
+            EXPECT_EQ(all.turn, fail);
+            EXPECT_EQ(all.wrong, 0);
+            Turns good = {.turns = 3};
+            workers_turns(workers, turns_next, turns_piece, &good); // still usable
+            EXPECT_EQ(good.calls, pieces_of(1) + pieces_of(2) + pieces_of(3));
+        }
+        workers_close(workers);
+    }
+}
+
+/* --- ranges ----------------------------------------------------------------------------------- */
 
 static void mark_range(void *context, uint32_t lane, size_t first, size_t last) {
     uint8_t *marks = context;

@@ -290,7 +290,7 @@ static void check_reduce(Arena *arena, JitLevel level, ReduceKind kind, Dtype dt
     BufferId x = emit_buffer(&t, SCOPE_ARG, dtype, DIMS(n, m));
     BufferId y = emit_buffer(&t, SCOPE_ARG, dtype, DIMS(n));
     BufferId guarded = emit_buffer(&t, SCOPE_ARG, dtype, DIMS(n));
-    Dtype    compute = loops_compute_dtype(dtype);
+    Dtype    compute = dtype_compute(dtype);
     NodeId   phase = loops_phase(&t.loops), row = emit_loop(&t, n, BIND_PARALLEL, &i);
     emit_put(&t, AT(&t, y, i), loops_identity(&t.loops, kind, compute));
     emit_put(&t, AT(&t, guarded, i), loops_identity(&t.loops, kind, compute));

@@ -24,7 +24,7 @@ static void check_op(Arena *arena, Opcode opcode, Dtype from, Dtype to, uint64_t
     BufferId z = emit_buffer(&t, SCOPE_ARG, to, DIMS(n));
     NodeId phase = loops_phase(&t.loops), loop = emit_loop(&t, n, BIND_PARALLEL | BIND_VECTOR, &i);
     ExprId a = emit_get(&t, AT(&t, x[0], i)), b = emit_get(&t, AT(&t, x[1], i));
-    ExprId value = loops_op(&t.loops, opcode, loops_compute_dtype(to), a,
+    ExprId value = loops_op(&t.loops, opcode, dtype_compute(to), a,
                             operands > 1 ? b : (ExprId){0}, (ExprId){0}, word);
     emit_put(&t, AT(&t, z, i), value);
     loops_end(&t.loops, loop);

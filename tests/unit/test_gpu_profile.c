@@ -108,21 +108,23 @@ TEST(gpu_profiles_tell_what_was_launched_and_what_for) {
     watched_close(&w);
 }
 
+#define GRAPH ((uint64_t)9 << 32)
 typedef struct Recorded {
     Watched *w;
 } Recorded;
 static Status record_two(void *context, GpuStream stream, Diags *diags) {
     Watched *w = ((Recorded *)context)->w;
     (void)diags;
-    gpu_profile_tag(w->profile, 21);
+    gpu_profile_tag(w->profile, GRAPH | 21);
     launch(w, w->set, stream);
-    gpu_profile_tag(w->profile, 22);
+    gpu_profile_tag(w->profile, GRAPH | 22);
     launch(w, w->add, stream);
     gpu_profile_tag(w->profile, 0);
     return STATUS_OK;
 }
 
-/* Recorded once, copied into a graph, and that into an instance: the ids differ each time. */
+/* Recorded once, copied into a graph, and that into an instance: the ids differ each time, and
+ * those of the child graph are told by the order of running alone. */
 TEST(gpu_profiles_follow_nodes_through_copies_of_graphs) {
     Watched  w;
     CuGraph  captured = NULL;
@@ -130,6 +132,7 @@ TEST(gpu_profiles_follow_nodes_through_copies_of_graphs) {
     REQUIRE(watched_open(&w, arena));
     start(&w, arena);
     Recorded recorded = {&w};
+    gpu_profile_record(w.profile, GRAPH);
     EXPECT_EQ(gpu_capture(w.stream, record_two, &recorded, &w.f.diags, &captured), STATUS_OK);
     GpuNode nodes[2] = {
         {.kind = GPU_NODE_FILL, .into = w.memory.base, .count = 8, .element_bytes = 4},
@@ -138,12 +141,14 @@ TEST(gpu_profiles_follow_nodes_through_copies_of_graphs) {
     EXPECT_EQ(gpu_graph_add(&graph, arena, (GpuNodes){nodes, 2}, &w.f.diags), STATUS_OK);
     EXPECT_EQ(gpu_graph_finish(&graph, &w.f.diags), STATUS_OK);
     gpu_capture_close(w.f.gpu, captured);
+    gpu_profile_tag(w.profile, GRAPH);
     for (int i = 0; i < 2; i++)
         EXPECT_EQ(gpu_graph_launch(&graph, w.stream, &w.f.diags), STATUS_OK);
+    gpu_profile_tag(w.profile, 0);
     GpuWorkList list = collect(&w);
     REQUIRE(count_work(list) == 6);
     for (uint32_t i = 0; i < 6; i++) {
-        static const uint64_t tags[] = {0, 21, 22};
+        static const uint64_t tags[] = {0, GRAPH | 21, GRAPH | 22};
         const GpuWork        *work = nth(list, i);
         EXPECT(work->graph && work->tag == tags[i % 3]);
         EXPECT_EQ(work->correlation, nth(list, i / 3 * 3)->correlation);

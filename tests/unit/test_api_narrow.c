@@ -1,0 +1,242 @@
+// 8-bit floats through the public interface: compiled conversions store the bits of the oracle
+// (tables/dtypes.h), products agree with the interpreter, scales make the size of numbers
+// irrelevant, and a small network learns in 8 bits what it learns in 16.
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "stoa/stoa.h"
+#include "tables/dtypes.h"
+
+typedef struct Narrow {
+    StoaContext *context;
+    StoaProgram *program;
+    StoaSession *session;
+} Narrow;
+static bool narrow_open(Narrow *n, const char *text, StoaCompileOptions options) {
+    StoaContextOptions context = STOA_CONTEXT_OPTIONS;
+    context.lanes = 1;
+    memset(n, 0, sizeof *n);
+    StoaStatus status = stoa_context_create(&context, &n->context);
+    if (status == STOA_OK)
+        status = stoa_program_parse(n->context, text, strlen(text), "test", &n->program);
+    if (status == STOA_OK) status = stoa_compile(n->program, &options, &n->session);
+    return status == STOA_OK;
+}
+static void narrow_close(Narrow *n) {
+    stoa_session_destroy(n->session);
+    stoa_program_destroy(n->program);
+    stoa_context_destroy(n->context);
+}
+
+/* Every code, what lies halfway between two, their neighbours, and numbers of every size. */
+enum { NUMBERS = 4096 };
+static void fill(Dtype dtype, float *x) {
+    uint32_t bits = 12345, count = 0;
+    for (uint32_t code = 0; code < 255; code++) {
+        float a = dtype_f32_of_f8(dtype, (uint8_t)code);
+        float middle = (a + dtype_f32_of_f8(dtype, (uint8_t)(code + 1))) / 2;
+        x[count++] = a;
+        x[count++] = middle;
+        x[count++] = nextafterf(middle, 0);
+        x[count++] = nextafterf(middle, 1e9F);
+    }
+    for (; count < NUMBERS; count++) {
+        bits = bits * 1664525U + 1013904223U;
+        memcpy(&x[count], &bits, sizeof bits);
+    }
+}
+
+TEST(narrow_conversions_store_the_bits_of_the_oracle) {
+    static const Dtype dtypes[] = {DTYPE_F8E4M3, DTYPE_F8E5M2};
+    static float       x[NUMBERS], z[NUMBERS];
+    static uint8_t     y[NUMBERS];
+    for (size_t k = 0; k < LENGTH(dtypes); k++) {
+        const char *name = dtype_infos[dtypes[k]].name;
+        Narrow      n;
+        char        text[256];
+        snprintf(text, sizeof text,
+                 "graph f(%%x: f32[N]) {\n  %%y = convert %%x {dtype=%s}\n"
+                 "  %%z = convert %%y {dtype=f32}\n  return %%y, %%z\n}\n",
+                 name);
+        REQUIRE(narrow_open(&n, text, (StoaCompileOptions)STOA_COMPILE_OPTIONS));
+        fill(dtypes[k], x);
+        StoaTensor input = {STOA_F32, 1, {NUMBERS}, x}, outputs[] = {{.data = y}, {.data = z}};
+        EXPECT(stoa_run(n.session, "f", &input, 1, outputs, 2, NULL) == STOA_OK);
+        for (uint32_t i = 0; i < NUMBERS; i++) {
+            uint8_t want = dtype_f8_of_f32(dtypes[k], x[i]);
+            float   wide = dtype_f32_of_f8(dtypes[k], want);
+            bool    same = y[i] == want && (isnan(wide) ? isnan(z[i]) != 0 : z[i] == wide);
+            if (!EXPECT(same)) printf("%s of %a: %02x, expected %02x\n", name, x[i], y[i], want);
+        }
+        narrow_close(&n);
+    }
+}
+
+static const char layers[] =
+    "graph f(%x: f32[B,16], %w: f32[32,16], %v: f32[48,32], %b: f32[48], %u: f32[16,48]) {\n"
+    "  %t = tanh %x\n  %h = linear %t, %w\n  %a = linear %h, %v, %b\n  %y = linear %a, %u\n"
+    "  %q = mul %y, %y\n  %s = reduce %q {kind=sum, axes=[0,1]}\n"
+    "  %dx, %dw, %dv = gradient %s, %x, %w, %v\n  return %y, %dx, %dw, %dv\n}\n";
+enum { ROWS = 24, OUTPUTS = 4 };
+static const int64_t shapes[5][2] = {{ROWS, 16}, {32, 16}, {48, 32}, {48, 0}, {16, 48}};
+static const int     counts[OUTPUTS] = {ROWS * 16, ROWS * 16, 32 * 16, 48 * 32};
+
+/* All outputs, one after the other; weights are multiplied by size. */
+static void run_layers(StoaDtype compute, bool interpreter, float size, float *out) {
+    static float       data[5][48 * 48];
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    StoaTensor         inputs[5], outputs[OUTPUTS] = {{.data = NULL}};
+    uint32_t           bits = 99;
+    Narrow             n;
+    options.compute = compute;
+    options.interpreter = interpreter;
+    REQUIRE(narrow_open(&n, layers, options));
+    for (uint32_t i = 0; i < 5; i++) {
+        uint32_t rank = shapes[i][1] == 0 ? 1 : 2;
+        int64_t  count = shapes[i][0] * (rank == 1 ? 1 : shapes[i][1]);
+        for (int64_t k = 0; k < count; k++) {
+            bits = bits * 1664525U + 1013904223U;
+            data[i][k] = ((float)(bits >> 8) / 8388608.0F - 1) * (i == 1 || i == 2 ? size : 0.5F);
+        }
+        inputs[i] = (StoaTensor){STOA_F32, rank, {shapes[i][0], shapes[i][1]}, data[i]};
+    }
+    for (uint32_t i = 0; i < OUTPUTS; i++) {
+        outputs[i].data = out;
+        out += counts[i];
+    }
+    EXPECT(stoa_run(n.session, "f", inputs, 5, outputs, OUTPUTS, NULL) == STOA_OK);
+    narrow_close(&n);
+}
+/* The largest over the outputs of the norm of the difference over the norm. */
+static double apart(const float *a, const float *b) {
+    double worst = 0;
+    for (uint32_t i = 0; i < OUTPUTS; i++) {
+        double difference = 0, norm = 0;
+        for (int k = 0; k < counts[i]; k++, a++, b++) {
+            difference += ((double)*a - (double)*b) * ((double)*a - (double)*b);
+            norm += (double)*b * (double)*b;
+        }
+        worst = fmax(worst, sqrt(difference / norm));
+    }
+    return worst;
+}
+
+TEST(narrow_products_agree_with_the_interpreter) {
+    enum { ALL = ROWS * 32 + 32 * 16 + 48 * 32 };
+    static float exact[ALL], fast[ALL], slow[ALL], half[ALL];
+    run_layers(STOA_NONE, true, 0.25F, exact);
+    run_layers(STOA_F8E4M3, false, 0.25F, fast);
+    run_layers(STOA_F8E4M3, true, 0.25F, slow);
+    run_layers(STOA_BF16, true, 0.25F, half);
+    double agree = apart(fast, slow), error = apart(slow, exact), bf16 = apart(half, exact);
+    printf("compiled from interpreted %.2g, 8 bits %.3f, bf16 %.4f ", agree, error, bf16);
+    EXPECT(agree < 0.02);                    // a last bit of bf16 that rounds to another f8
+    EXPECT(error > 2 * bf16 && error < 0.1); // 3 and 2 bits of fraction, not 7
+    // Numbers that no 8-bit float reaches: the scale takes them there.
+    static const float sizes[] = {1e-9F, 1e5F};
+    for (size_t i = 0; i < LENGTH(sizes); i++) {
+        run_layers(STOA_NONE, true, sizes[i], exact);
+        run_layers(STOA_F8E4M3, false, sizes[i], fast);
+        EXPECT(apart(fast, exact) < 0.1);
+    }
+}
+
+/* Two hidden layers learn a smooth function of eight numbers; the mean loss of the last steps. */
+static double learn(StoaDtype compute) {
+    enum { BATCH = 64, STEPS = 150, WIDTH = 64 };
+    StoaContextOptions   context = STOA_CONTEXT_OPTIONS;
+    StoaCompileOptions   options = STOA_COMPILE_OPTIONS;
+    StoaOptimizerOptions optimizer = STOA_OPTIMIZER_OPTIONS;
+    Narrow               n = {NULL, NULL, NULL};
+    static float         x[BATCH * 8], y[BATCH];
+    double               sum = 0;
+    uint32_t             bits = 7;
+    int64_t              axes[] = {0, 1};
+    context.lanes = 1;
+    options.seed = 5;
+    options.compute = compute;
+    EXPECT(stoa_context_create(&context, &n.context) == STOA_OK);
+    EXPECT(stoa_program_create(n.context, &n.program) == STOA_OK);
+    StoaProgram *p = n.program;
+    StoaDim      given[] = {stoa_dim(p, BATCH), stoa_dim(p, 8)};
+    StoaDim      wanted[] = {stoa_dim(p, BATCH), stoa_dim(p, 1)};
+    stoa_graph_begin(p, "train");
+    StoaValue in = stoa_input(p, "x", STOA_F32, given, 2), h = in;
+    StoaValue target = stoa_input(p, "y", STOA_F32, wanted, 2);
+    StoaValue rate = stoa_input(p, "rate", STOA_F32, NULL, 0);
+    StoaValue step = stoa_input(p, "step", STOA_F32, NULL, 0);
+    for (int i = 0; i < 4; i++) {
+        int64_t sizes[] = {i == 3 ? 1 : WIDTH, i == 0 ? 8 : WIDTH};
+        char    name[16];
+        snprintf(name, sizeof name, "w%d", i);
+        StoaValue w = stoa_parameter(p, name, STOA_F32, sizes, 2, STOA_INIT_NORMAL,
+                                     1 / sqrt((double)sizes[1]));
+        h = stoa_linear(p, h, w, (StoaValue){0});
+        if (i < 3) h = stoa_gelu(p, h, true);
+    }
+    StoaValue loss = stoa_mean(p, stoa_square(p, stoa_sub(p, h, target)), axes, 2);
+    stoa_output(p, "loss", loss);
+    stoa_output(p, "norm", stoa_optimize(p, loss, rate, step, &optimizer));
+    stoa_graph_end(p);
+    if (!EXPECT(stoa_compile(p, &options, &n.session) == STOA_OK)) return NAN;
+    for (int s = 1; s <= STEPS; s++) {
+        float number = (float)s, speed = 3e-3F, told = 0;
+        for (int i = 0; i < BATCH; i++) {
+            y[i] = 0;
+            for (int k = 0; k < 8; k++) {
+                bits = bits * 1664525U + 1013904223U;
+                x[i * 8 + k] = (float)(bits >> 8) / 8388608.0F - 1;
+                y[i] += sinf(2 * x[i * 8 + k]) * (k % 2 ? 0.5F : -0.5F);
+            }
+        }
+        StoaTensor inputs[] = {{STOA_F32, 2, {BATCH, 8}, x},
+                               {STOA_F32, 2, {BATCH, 1}, y},
+                               {STOA_F32, 0, {0}, &speed},
+                               {STOA_F32, 0, {0}, &number}};
+        StoaTensor output = {.data = &told};
+        EXPECT(stoa_run(n.session, "train", inputs, 4, &output, 1, NULL) == STOA_OK);
+        if (s > STEPS - 20) sum += (double)told / 20;
+    }
+    narrow_close(&n);
+    return sum;
+}
+
+TEST(narrow_networks_learn) {
+    double f32 = learn(STOA_NONE), bf16 = learn(STOA_BF16), f8 = learn(STOA_F8E4M3);
+    printf("losses: f32 %.4f, bf16 %.4f, 8 bits %.4f ", f32, bf16, f8);
+    EXPECT(f32 < 0.1);
+    EXPECT(f8 < 1.5 * bf16);
+    EXPECT(f8 != bf16);
+}
+
+TEST(narrow_says_what_it_does_not_do) {
+    static const char  text[] = "graph f(%x: f32[8,16], %w: f32[16,16]) {\n"
+                                "  %a = convert %x {dtype=f8e4m3}\n"
+                                "  %b = convert %w {dtype=f8e5m2}\n"
+                                "  %y = dot_general %a, %b {x_contract=[1], y_contract=[1]}\n"
+                                "  return %y\n}\n";
+    static float       x[16 * 16];
+    static uint16_t    y[8 * 16];
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    StoaTensor         inputs[] = {{STOA_F32, 2, {8, 16}, x}, {STOA_F32, 2, {16, 16}, x}};
+    StoaTensor         output = {.data = y};
+    Narrow             n;
+    for (int i = 0; i < 16 * 16; i++) x[i] = 1;
+    for (int interpreter = 0; interpreter < 2; interpreter++) {
+        options.interpreter = interpreter != 0;
+        EXPECT(narrow_open(&n, text, options));
+        StoaStatus status = stoa_run(n.session, "f", inputs, 2, &output, 1, NULL);
+        EXPECT_EQ(status, interpreter ? STOA_OK : STOA_INVALID); // the CPU stores, only
+        if (interpreter) EXPECT_EQ(y[0], dtype_bf16_of_f32(16));
+        if (!interpreter)
+            EXPECT(strstr(stoa_message(n.context), "no kernel of dot_general") != NULL);
+        narrow_close(&n);
+    }
+    options.compute = STOA_F64;
+    EXPECT(!narrow_open(&n, text, options));
+    EXPECT(strstr(stoa_message(n.context), "STOA_F8E4M3") != NULL);
+    narrow_close(&n);
+}
