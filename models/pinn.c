@@ -1,8 +1,7 @@
 /* The network and its losses. Coordinates are moved to [-1, 1] first; weights are drawn normal with
- * variance 2 / (in + out) (Glorot and Bengio 2010). A network of sines (Sitzmann et al. 2020) starts
- * with waves of any phase in its first layer, no faster than points can tell: see `waves`; deeper
- * layers with twice that variance fit points and err between them. Derivatives are those of
- * stoa_derivatives; one row asks for all that a residual needs. */
+ * variance 2 / (in + out) (Glorot and Bengio 2010). A network of sines (Sitzmann et al. 2020)
+ * starts with waves of any phase in its first layer, spread as `waves` says. Derivatives are those
+ * of stoa_derivatives; one row asks for all that a residual needs of an output. */
 #include "models/pinn.h"
 
 #include <math.h>
@@ -53,7 +52,7 @@ static StoaValue column(PinnBuild *b, StoaValue v, uint32_t i) {
     StoaDim      start[] = {stoa_dim(p, 0), stoa_dim(p, i)}, limit[] = {rows, stoa_dim(p, i + 1)};
     return stoa_reshape(p, stoa_slice(p, v, start, 2, limit, 2, NULL, 0), &rows, 1);
 }
-StoaValue pinn_output(PinnBuild *b, uint32_t output) { return column(b, b->u, output); }
+StoaValue pinn_output(PinnBuild *b, uint32_t output) { return b->outputs[output]; }
 StoaValue pinn_at(PinnBuild *b, uint32_t coordinate) { return column(b, b->x, coordinate); }
 void      pinn_derivatives(PinnBuild *b, uint32_t output, const char *const *of, uint32_t count,
                            StoaValue *out) {
@@ -132,17 +131,22 @@ static StoaValue mean_squares(PinnBuild *b, const StoaValue *residuals, uint32_t
     }
     return sum;
 }
+/* The network at points. Its outputs are there before any derivative is asked for, so that one walk
+ * serves those of all. */
+static void evaluate(PinnBuild *b, StoaValue points) {
+    b->x = points;
+    b->u = network(b, points);
+    for (uint32_t i = 0; i < b->config->the_case->outputs; i++) b->outputs[i] = column(b, b->u, i);
+}
 static StoaValue loss_of(PinnBuild *b, StoaValue points, StoaValue border, StoaValue values) {
     enum { TERMS_MAX = 8 };
     const PinnCase *c = b->config->the_case;
     StoaValue       terms[TERMS_MAX];
     uint32_t        count;
-    b->x = points;
-    b->u = network(b, points);
+    evaluate(b, points);
     count = c->residuals(b, terms);
     StoaValue inside = mean_squares(b, terms, count);
-    b->x = border;
-    b->u = network(b, border);
+    evaluate(b, border);
     count = c->conditions != NULL ? c->conditions(b, terms) : 0;
     for (uint32_t i = 0; c->values && i < c->outputs; i++)
         terms[count++] = stoa_sub(b->program, pinn_output(b, i), column(b, values, i));
@@ -191,8 +195,8 @@ StoaStatus model_pinn_build(StoaProgram *program, const PinnConfig *config) {
 }
 
 /* --- the border ------------------------------------------------------------------------------- */
-/* Points of the box moved to its sides; time has only its beginning. Runs of them, since every fourth
- * point of a Sobol sequence lies in one quarter of the box, and would leave most of a side out. */
+/* Points of the box moved to its sides; time has only its beginning. Runs of them, since every
+ * fourth point of a Sobol sequence lies in one quarter of the box: most of a side would be out. */
 StoaStatus model_pinn_border(StoaContext *context, const PinnCase *c, uint64_t seed, size_t count,
                              double *out) {
     uint32_t   d = dims_of(c), sides = 0, axis[2 * PINN_DIMS_MAX];

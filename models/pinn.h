@@ -59,7 +59,8 @@ StoaStatus model_pinn_border(StoaContext *context, const PinnCase *the_case, uin
 struct PinnBuild {
     StoaProgram      *program;
     const PinnConfig *config;
-    StoaValue         x, u; /* the points at hand and the network there */
+    StoaValue         x, u;                      /* the points at hand and the network there */
+    StoaValue         outputs[PINN_OUTPUTS_MAX]; /* columns of u */
     StoaValue         weights[PINN_LAYERS_MAX + 1], biases[PINN_LAYERS_MAX + 1]; /* of the graph */
 };
 /* Derivatives of an output at all points, [N] each; of as in stoa_derivatives. */

@@ -186,8 +186,8 @@ STOA_API void stoa_vjp(StoaProgram *program, StoaValue y, StoaValue weight, cons
  * reverse, about six passes; no Hessian is built. */
 STOA_API void stoa_hvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
                        const StoaValue *directions, uint32_t count, StoaValue *out_products);
-/* jacobian: d y / d x, of shape y + x. hessian: of the scalar y, of shape x + x. As many passes as x
- * has elements, or as y has, whichever is estimated to cost less; all of them at once. */
+/* jacobian: d y / d x, of shape y + x. hessian: of the scalar y, of shape x + x. As many passes as
+ * x has elements, or as y has, whichever is estimated to cost less; all of them at once. */
 STOA_API StoaValue stoa_jacobian(StoaProgram *program, StoaValue y, StoaValue x);
 STOA_API StoaValue stoa_hessian(StoaProgram *program, StoaValue y, StoaValue x);
 /* taylor: coefficients 1..order (at most 12) of y(x + t direction) in t: coefficient k is the k-th

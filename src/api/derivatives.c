@@ -1,6 +1,6 @@
 /* The public functions that ask for derivatives and batches, in terms of `gradient`, `jvp`,
- * `taylor`, `derivatives`, `jacobian` and `vmap` rows. All rows go through api_op, so that failures are told as
- * for operators. */
+ * `taylor`, `derivatives`, `jacobian` and `vmap` rows. All rows go through api_op, so that failures
+ * are told as for operators. */
 #include "api/program.h"
 
 #include <math.h>

@@ -1,10 +1,10 @@
 /* modes: forward or reverse?
  *
  * A Jacobian is a batch of products with unit vectors: forward, one pass with a tangent for each
- * element of x; in reverse, one pass with a cotangent for each element of y, after a pass that keeps
- * what they read. Both take one product where a row has one, so their numbers decide, and then
- * the memory. Estimates are those of dense rows: 2 m n k for a product, one operation an element
- * otherwise (two for a tangent: its factor), every operand read and result written once.
+ * element of x; in reverse, one pass with a cotangent for each element of y, after a pass that
+ * keeps what they read. Both take one product where a row has one, so their numbers decide, and
+ * then the memory. Estimates are those of dense rows: 2 m n k for a product, one operation an
+ * element otherwise (two for a tangent: its factor), every operand read and result written once.
  *
  * Rows of blocks count once, however often they run: they run as often in both modes. Linear in the
  * rows of the program. */

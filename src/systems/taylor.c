@@ -665,8 +665,8 @@ static double count_below(const DerivativeTerm *term) {
     }
     return product;
 }
-/* What modes would cost in operations, in passes with a tangent: a gradient is one, and forward mode
- * over it doubles with each order. */
+/* What modes would cost in operations, by passes with a tangent: a gradient is one, and forward
+ * mode over it doubles with each order. */
 static void tell_modes(Text *text, const ModePass *pass, const DerivativeTerms *terms,
                        double streams, double nested, double reverse) {
     double over = 1, value = pass->value.flops, tangent = pass->tangent.flops;

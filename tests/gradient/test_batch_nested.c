@@ -1,5 +1,5 @@
-/* Batches of batches, of derivatives (Jacobians are some), of loops and of graphs with a gradient of
- * their own, against numbers known otherwise. */
+/* Batches of batches, of derivatives (Jacobians are some), of loops and of graphs with a gradient
+ * of their own, against numbers known otherwise. */
 #include "script.h"
 
 /* Every pair: k[i,j] = exp(-(x_i - y_j)^2). */

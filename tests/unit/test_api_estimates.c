@@ -1,6 +1,6 @@
-/* Estimates of Laplacians in 100 coordinates, of u = sum of a_i x_i^4 / 12 + x_i x_{i+1} + sin(c x):
- * over many seeds, their mean is the Laplacian within four standard errors of that mean (no bias),
- * and the error that comes with each is the deviation that is seen. */
+/* Estimates of Laplacians in 100 coordinates, of u = sum of a_i x_i^4 / 12 + x_i x_{i+1}, +
+ * sin(c x): over many seeds, their mean is the Laplacian within four standard errors of that mean
+ * (no bias), and the error that comes with each is the deviation that is seen. */
 #include <math.h>
 #include <stdio.h>
 
