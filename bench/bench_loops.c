@@ -5,11 +5,13 @@
  * is what is kept of each step; `..._100`, `_10` and `_1` bound it by so many percent of what
  * keeping all states takes. Beside the loops stands the same work without one: the body of the
  * LSTM run once from the host for every step (`lstm_host`). A gradient's `times forward` compares
- * it with the run of the loop alone. */
+ * it with the run of the loop alone. With --device cuda the loops run there, times are of the wall
+ * clock, and `setup` is the first run, which makes the graph. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "arena/os.h"
 #include "bench/bench.h"
 #include "stoa/stoa.h"
 
@@ -17,6 +19,7 @@ enum { INPUTS_MAX = 8, TEXT_MAX = 8192, HIDDEN = 64 };
 typedef struct Suite {
     Bench        bench;
     StoaContext *context;
+    const char  *device; /* NULL: the processor */
 } Suite;
 typedef struct Case {
     const char *name;
@@ -190,10 +193,11 @@ static Loaded load(Suite *s, const Case *c, int64_t iterations) {
     StoaProgram *program;
     size_t       length = fill_in(text, c->text, iterations);
     must(s, stoa_program_parse(s->context, text, length, c->name, &program), c->name);
-    must(s, stoa_compile(program, NULL, &l.session), c->name);
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    options.device = s->device;
+    must(s, stoa_compile(program, &options, &l.session), c->name);
     if (c->percent != 0) {
-        StoaCompileOptions options = STOA_COMPILE_OPTIONS;
-        StoaMemoryPeak     peak;
+        StoaMemoryPeak peak;
         must(s, stoa_memory_peak(l.session, "f", NULL, 0, &peak), c->name);
         stoa_session_destroy(l.session);
         options.memory_budget = peak.arena_bytes * c->percent / 100;
@@ -214,15 +218,24 @@ static void run(Suite *s, Loaded *l, const char *name) {
 static void unload(Loaded *l) {
     stoa_session_destroy(l->session);
     for (uint32_t i = 0; i < l->inputs_count; i++) free(l->inputs[i].data);
+    for (uint32_t i = 0; i < l->outputs_count; i++) free(l->outputs[i].data);
 }
 
 static void bench_case(Suite *s, const Case *c) {
-    int64_t    iterations = s->bench.smoke ? c->smoke : c->iterations;
+    int64_t iterations = s->bench.smoke ? c->smoke : c->iterations;
+    if (s->bench.size != 0) iterations = (int64_t)s->bench.size;
     BenchTimes times = {0};
     if (!bench_wants(&s->bench, c->name)) return;
-    Loaded l = load(s, c, iterations);
+    Loaded   l = load(s, c, iterations);
+    uint64_t first = os_clock_ns();
     run(s, &l, c->name);
-    for (uint32_t i = 0; i < bench_samples(&s->bench, 7); i++) {
+    first = os_clock_ns() - first;
+    for (uint32_t i = 0; i < l.outputs_count; i++) { /* taken, or a device is not waited for */
+        size_t bytes = 8;
+        for (uint32_t k = 0; k < l.outputs[i].rank; k++) bytes *= (size_t)l.outputs[i].shape[k];
+        l.outputs[i].data = malloc(bytes);
+    }
+    for (uint32_t i = 0; i < bench_samples(&s->bench, s->device != NULL ? 3 : 7); i++) {
         bench_begin(&times);
         run(s, &l, c->name);
         bench_end(&times);
@@ -234,14 +247,22 @@ static void bench_case(Suite *s, const Case *c) {
                                          .times = &times,
                                          .rows = (double)iterations,
                                          .unit = "ns/iteration",
-                                         .goal = s->bench.smoke ? 0 : c->goal,
-                                         .extras = {{"bytes", bytes / (double)iterations}}});
+                                         .goal = s->bench.smoke || s->device ? 0 : c->goal,
+                                         .waits = s->device != NULL,
+                                         .extras = {{"bytes", bytes / (double)iterations},
+                                                    {"setup_ms", (double)first * 1e-6}}});
     unload(&l);
 }
 
 int main(int argc, char **argv) {
     Suite s = {.bench = {.suite = "loops"}};
     int   exit_status = 0;
+    if (argc > 2 && strcmp(argv[1], "--device") == 0) {
+        s.device = argv[2];
+        argv[2] = argv[0];
+        argv += 2;
+        argc -= 2;
+    }
     if (!bench_open(&s.bench, "loops", argc, argv, &exit_status)) return exit_status;
     StoaContextOptions options = STOA_CONTEXT_OPTIONS;
     options.lanes = s.bench.lanes != 0 ? s.bench.lanes : 1;

@@ -54,7 +54,7 @@ endfunction()
 function(stoa_fake layer folder file source)
   set(target fake_${folder}_${source})
   add_library(${target} MODULE ${STOA_SOURCE_DIR}/tests/fakes/${source}.c)
-  target_include_directories(${target} PRIVATE ${STOA_SOURCE_DIR}/src)
+  target_include_directories(${target} PRIVATE ${STOA_SOURCE_DIR}/src ${STOA_SOURCE_DIR})
   target_compile_definitions(${target} PRIVATE ${ARGN})
   set_target_properties(${target} PROPERTIES PREFIX "" SUFFIX "" OUTPUT_NAME ${file}
     LIBRARY_OUTPUT_DIRECTORY ${STOA_TEST_BIN}/fakes/${folder} LINK_OPTIONS "-Wl,-soname,${file}")
@@ -72,11 +72,16 @@ function(stoa_program_tests kind)
     get_filename_component(stem ${source} NAME_WE)
     string(REGEX REPLACE "^test_" "" stem ${stem})
     stoa_test_program(${kind}_${stem} ${source} tests/unit/harness.c)
+    target_compile_definitions(${kind}_${stem} PRIVATE STOA_SOURCE_DIR="${STOA_SOURCE_DIR}")
     if(kind STREQUAL gpu) # carried to a machine with a GPU: no more than they need
       stoa_link_all(gpu_${stem})
       target_link_options(gpu_${stem} PRIVATE -Wl,--as-needed)
     else()
       stoa_link_all(${kind}_${stem})
+    endif()
+    if(kind STREQUAL compile) # some run plans for a GPU on the stand-in driver
+      add_dependencies(compile_${stem} fakes_gpu)
+      target_compile_definitions(compile_${stem} PRIVATE STOA_FAKES="${STOA_TEST_BIN}/fakes")
     endif()
     if(stem STREQUAL run_ops) # the operators' tests of the CPU, with the GPU as the back end
       target_sources(gpu_run_ops PRIVATE tests/unit/test_cpu_fast_move.c

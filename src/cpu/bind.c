@@ -142,6 +142,7 @@ void cpu_describe(Target *out_target, bool compiles) {
         if (bindings[opcode].bind != NULL)
             out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
+    out_target->view_need[OP_SCAN] = VIEW_ANY; /* rows are read where they lie */
 }
 String cpu_describe_machine(Arena *out, Target *target, uint32_t lanes) {
     Topology       topology;

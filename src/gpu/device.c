@@ -46,6 +46,13 @@ static const Fact facts[] = {
     {ABI_CU_DEVICE_ATTRIBUTE_CLOCK_RATE, offsetof(GpuInfo, clock_khz)},
 };
 
+static GpuConditions conditions_of(const GpuLibs *libs, int driver) {
+    bool some = libs->fns.cuGraphAddNode_v2 != NULL &&
+                libs->fns.cuGraphConditionalHandleCreate != NULL && driver >= 120400;
+    if (!some) return GPU_CONDITIONS_HOST;
+    return driver >= 120800 ? GPU_CONDITIONS_ALL : GPU_CONDITIONS_LOOP;
+}
+
 static Status read_facts(Gpu *gpu, Diags *diags) {
     GpuInfo    *info = &gpu->info;
     GpuLibs    *libs = gpu->libs;
@@ -73,6 +80,7 @@ static Status read_facts(Gpu *gpu, Diags *diags) {
     info->can_map = can_map != 0;
     info->bandwidth = (uint64_t)clock_khz * 1000 * 2 * (uint64_t)bus_bits / 8; /* two a clock */
     info->driver = libs->bindings[GPU_LIBRARY_DRIVER].version;
+    info->conditions = conditions_of(libs, info->driver);
     Scratch scratch = scratch_begin(&gpu->arena, 1);
     String  arch = str_format(scratch.arena, "sm_%d%d%s", info->major, info->minor,
                              info->major >= 9 ? "a" : "");

@@ -27,10 +27,12 @@ static String device_line(Arena *arena, GpuLibs *libs, uint32_t ordinal, Diags *
     const GpuInfo *info = &gpu->info;
     (void)libs->fns.cuMemGetInfo_v2(&free_bytes, &total);
     String line = str_format(
-        arena, "%s, %s, %u multiprocessors, %.1f GiB (%.1f free), %.2f TB/s, L2 %u MiB%s",
+        arena, "%s, %s, %u multiprocessors, %.1f GiB (%.1f free), %.2f TB/s, L2 %u MiB%s%s",
         info->name, info->arch, info->multiprocessors, (double)info->memory_bytes / (1 << 30),
         (double)free_bytes / (1 << 30), (double)info->bandwidth * 1e-12, info->l2_bytes >> 20,
-        info->can_map ? "" : ", arenas cannot grow");
+        info->can_map ? "" : ", arenas cannot grow",
+        info->conditions != GPU_CONDITIONS_HOST ? ", loops and branches decided by the device"
+                                                : ", loops and branches decided by the host");
     gpu_close(gpu);
     return line;
 }

@@ -36,7 +36,9 @@ typedef struct FnRow {
     GpuLibrary  library;
     uint32_t    offset; /* in GpuFns */
 } FnRow;
-static const FnRow fn_rows[] = {
+/* May be missing: who calls them looks first. */
+static const char *const optional_fns[] = {"cuGraphAddNode_v2", "cuGraphConditionalHandleCreate"};
+static const FnRow       fn_rows[] = {
 #define GPU_FN(library, result, name, parameters)                                                  \
     {#name, GPU_LIBRARY_##library, (uint32_t)offsetof(GpuFns, name)},
 #include "gpu/functions.def"
@@ -188,12 +190,17 @@ static Status open_library(GpuLibs *libs, GpuLibrary library, Diags *diags) {
     return status;
 }
 
+static bool is_optional(const char *name) {
+    for (size_t i = 0; i < LENGTH(optional_fns); i++)
+        if (strcmp(name, optional_fns[i]) == 0) return true;
+    return false;
+}
 static Status bind_functions(GpuLibs *libs, GpuLibrary library, Diags *diags) {
     const GpuBinding *binding = &libs->bindings[library];
     for (size_t i = 0; i < LENGTH(fn_rows); i++) {
         if (fn_rows[i].library != library) continue;
         void *function = dlsym(binding->handle, fn_rows[i].name);
-        if (function == NULL)
+        if (function == NULL && !is_optional(fn_rows[i].name))
             return refuse(
                 library, STATUS_UNSUPPORTED,
                 str_format(libs->arena, "%s has no %s", binding->path.data, fn_rows[i].name),

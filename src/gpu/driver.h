@@ -25,7 +25,8 @@ typedef enum GpuLibrary {
     GPU_LIBRARY_COUNT
 } GpuLibrary;
 
-/* All foreign functions by their own names; those of a library are NULL until it is needed. */
+/* All foreign functions by their own names; those of a library are NULL until it is needed, and
+ * those of conditional nodes where the driver has none. */
 typedef struct GpuFns {
 #define GPU_FN(library, result, name, parameters) result(*name) parameters;
 #include "gpu/functions.def"

@@ -167,7 +167,10 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     }
     choose_shared(loops, kernel, phase, params, s);
     if (phase->leaves_count == 0) s->team = 1;
-    s->block = s->team > 32 ? s->team : EMIT_BLOCK;
+    /* What is not dealt by rows is for one team: another would read what this one has written. */
+    bool alone = phase->parallel == 0;
+    if (alone && s->team < 32) s->team = 32;
+    s->block = s->team > 32 ? s->team : alone ? 32 : EMIT_BLOCK;
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
     if (phase->rows && s->held != 0) {
         uint32_t words = s->held * s->vector * (phase->held_bytes + phase->next_bytes) / 4;
@@ -199,14 +202,17 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
-static void put_instance(Text *out, const char *name, const EmitSetting *s, String text) {
+#define KERNEL_HEAD   "extern \"C\" __global__ void __launch_bounds__(BOUNDS)"
+#define FUNCTION_HEAD "FN void"
+static void put_instance(Text *out, const char *head, const char *name, const EmitSetting *s,
+                         String text) {
     text_addf(out,
-              "#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
+              "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define AT(h) (SHARED ? (h) * TEAM + t : (h))\n"
               "#define ROWS _Pragma(\"unroll%s\")\n",
-              name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
-              s->shared,
+              head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
+              s->held, s->shared,
               s->held == 0 ? " 1"
               : s->shared  ? " 2"
                            : "");
@@ -217,7 +223,7 @@ static void put_instance(Text *out, const char *name, const EmitSetting *s, Stri
     text_add(out, text);
     text_add(
         out,
-        STR("#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
+        STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
             "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
@@ -276,11 +282,11 @@ static Status compile_from(GpuEmitModule *m, uint32_t first, Workers *workers, D
     String    *images = ARENA_ARRAY_ZERO(scratch.arena, String, sources_count);
     for (uint32_t i = 0; i < sources_count; i++) {
         Text text = text_begin(texts.arena);
-        gpu_emit_prelude(&text);
+        gpu_emit_prelude(&text, false);
         for (uint32_t k = first + i; k < m->instances_count; k += sources_count) {
             Instance *instance = &m->instances[k];
             instance->module = m->modules_count + i;
-            put_instance(&text, instance->name, &instance->setting,
+            put_instance(&text, KERNEL_HEAD, instance->name, &instance->setting,
                          m->kernels[instance->kernel].phases[instance->phase].text);
         }
         sources[i] = (GpuSource){"fused kernels", text_done(&text)};
@@ -339,7 +345,7 @@ String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
         EmitSetting s = choose_setting(loops, kernel, &planned.phases[i], params, NULL);
         char        name[32];
         (void)snprintf(name, sizeof name, "phase%u", i);
-        put_instance(&text, name, &s, planned.phases[i].text);
+        put_instance(&text, KERNEL_HEAD, name, &s, planned.phases[i].text);
     }
     return text_done(&text);
 }
@@ -496,4 +502,76 @@ Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *param
     }
     scratch_end(scratch);
     return status;
+}
+
+/* --- functions of one block ------------------------------------------------------------------- */
+double gpu_emit_elements(const GpuEmitModule *m, KernelId kernel, const int64_t *params) {
+    KernelId code = code_of(m, kernel);
+    double   elements = 0;
+    for (uint32_t i = 0; i < m->kernels[code.row].count; i++) {
+        const EmitPhase *phase = &m->kernels[code.row].phases[i];
+        double           all = 1;
+        for (uint32_t k = 0; k < phase->leaves_count; k++)
+            all += (double)gpu_emit_size(m->loops, code, phase->leaves[k].extent, params);
+        elements += phase->flat ? all : all * (double)rows_of(m->loops, code, phase, params);
+    }
+    return elements;
+}
+/* Rows and their elements are dealt to the threads there are; nothing is held. */
+static EmitSetting block_setting(const Loops *loops, const GpuEmitCall *call, KernelId code,
+                                 const EmitPhase *phase) {
+    EmitSetting s = {.team = 1, .block = (uint16_t)call->threads, .vector = (uint8_t)phase->vector};
+    const int64_t *params = call->params;
+    int64_t        longest = longest_row(loops, code, phase, params);
+    int64_t        rows = phase->flat ? 1 : rows_of(loops, code, phase, params);
+    const uint16_t teams[] = {8, 32, s.block};
+    s.wide = !fits_narrow(loops, code, phase, params);
+    while (s.vector > 1 && (longest * rows < (int64_t)s.vector * s.block || longest < s.vector ||
+                            !is_aligned(loops, code, phase, params, call->aligns, s.vector)))
+        s.vector /= 2;
+    s.full = true;
+    for (uint32_t i = 0; i < phase->leaves_count; i++)
+        s.full &= gpu_emit_multiple(loops, code, phase->leaves[i].extent, params, s.vector);
+    for (size_t i = 0; i < LENGTH(teams) && !phase->flat && phase->leaves_count != 0; i++)
+        if (s.team * rows < s.block && s.team * (int64_t)s.vector < longest) s.team = teams[i];
+    if (phase->parallel == 0 && !phase->flat) s.team = s.block; /* as in choose_team */
+    return s;
+}
+static void put_call(const GpuEmitModule *m, const GpuEmitCall *call, KernelId code,
+                     const char *name, int64_t lane, Text *calls) {
+    const Loops *loops = m->loops;
+    uint32_t     first = loops->kernels.buffers_first[code.row];
+    uint64_t     work = 0;
+    text_addf(calls, "{ %s_args x;\n", name);
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[code.row]; i++) {
+        uint32_t row = first + i;
+        bool     works = loops->buffers.scope[row] == SCOPE_WORK;
+        if (loops->buffers.scope[row] == SCOPE_ARG)
+            text_addf(calls, "x.b%u = %s;\n", i, call->addresses[loops->buffers.arg[row]].data);
+        if (!works) continue;
+        text_addf(calls, "x.b%u = %s + %lluull;\n", i, call->work.data, (unsigned long long)work);
+        work += aligned((uint64_t)buffer_bytes(loops, code, row, call->params));
+    }
+    text_addf(calls, "x.lane = 0;\nx.lane_bytes = %lldll;\n", (long long)lane);
+    for (uint32_t i = 0; i < loops->kernels.params_count[code.row]; i++)
+        text_addf(calls, "x.n%u = %lldll;\n", i, (long long)call->params[i]);
+    text_addf(calls, "%s(x); }\n__syncthreads();\n", name);
+}
+void gpu_emit_call(const GpuEmitModule *m, const GpuEmitCall *call, Text *functions, Text *calls,
+                   uint32_t *shared_bytes, uint32_t *static_bytes) {
+    KernelId code = code_of(m, call->kernel);
+    for (uint32_t i = 0; i < m->kernels[code.row].count; i++) {
+        const EmitPhase *phase = &m->kernels[code.row].phases[i];
+        char             name[48];
+        if (rows_of(m->loops, code, phase, call->params) <= 0) continue;
+        EmitSetting s = block_setting(m->loops, call, code, phase);
+        int64_t     lane = lane_bytes(m->loops, code, phase, call->params, 0);
+        int64_t     bytes = lane * (s.block / s.team);
+        (void)snprintf(name, sizeof name, "c%u_%u_%u", call->number, code.row, i);
+        put_instance(functions, FUNCTION_HEAD, name, &s, phase->text);
+        put_call(m, call, code, name, lane, calls);
+        *static_bytes += phase->slots * 2 * 32 * 8;
+        if (bytes > *shared_bytes)
+            *shared_bytes = (uint32_t)(bytes < INT32_MAX ? bytes : INT32_MAX);
+    }
 }

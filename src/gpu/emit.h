@@ -55,6 +55,26 @@ MUST_USE Status gpu_emit_launches(GpuEmitModule *module, KernelId kernel, const 
                                   const CuPtr *args, CuPtr work, Arena *out, Diags *diags,
                                   GpuLaunch *out_launches, uint32_t *out_count);
 
+/* Kernels as functions of one block, which calls several one after another (a loop of small
+ * kernels). The prelude comes first, once. */
+void gpu_emit_prelude(Text *out, bool coherent); /* coherent: for functions of one block */
+/* About how many elements a launch visits, all phases. */
+double gpu_emit_elements(const GpuEmitModule *module, KernelId kernel, const int64_t *params);
+typedef struct GpuEmitCall {
+    KernelId       kernel;
+    const int64_t *params;
+    const CuPtr   *aligns;    /* by argument: every address that it will have is a multiple of the
+                                 largest power of two in this, up to 256 */
+    const String  *addresses; /* by argument: expressions of the caller */
+    String         work;      /* the same of its work memory */
+    uint32_t       threads;   /* of the block: 32, 256 or 512 */
+    uint32_t       number;    /* makes names of functions its own */
+} GpuEmitCall;
+/* Adds the phases as functions, and calls of them with a barrier after each. Raises *shared_bytes
+ * to what they need of dynamic shared memory, adds what they have of their own. */
+void gpu_emit_call(const GpuEmitModule *module, const GpuEmitCall *call, Text *functions,
+                   Text *calls, uint32_t *shared_bytes, uint32_t *static_bytes);
+
 /* What compiling has taken so far. */
 typedef struct GpuEmitStats {
     uint32_t functions;         /* __global__ functions, all settings */

@@ -111,7 +111,7 @@ uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, D
 
 /* emit_text.c: the function, with macros open. */
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase);
-void   gpu_emit_prelude(Text *out);
+/* emit_prelude.c */
 
 /* gpu_emit_expr.c */
 const char *gpu_emit_type(Dtype dtype);          /* computed with */

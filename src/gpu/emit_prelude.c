@@ -4,7 +4,8 @@
  * directives of its own; macros of the kernels stand in emit_text.c). 16-bit floats live in memory
  * only: `up` widens, `pk<S>` rounds to nearest even. Integers wrap. READ says of a load: 0, from
  * memory that the kernel writes too; 1, only read; 2, only read, and to be begun where it stands
- * rather than where it is used.
+ * rather than where it is used. COHERENT: kernels run as functions of one block, so that what one
+ * only reads another has written.
  *
  * A team is the threads that work on one iteration of a parallel loop: a power of two within one
  * warp, else some warps, the whole block; what it reduces is combined in the same order at every
@@ -222,7 +223,7 @@ static const char memory[] = TEXT(
     } template <int READ, class S>
     FN S get(const S *p) {
         S y;
-        if (!READ) return *p;
+        if (!READ || COHERENT) return *p;
         if (sizeof(S) == 1) {
             u16 w;
             asm("ld.global.nc.u8 %0, [%1];" : "=h"(w) : "l"(p));
@@ -252,7 +253,7 @@ static const char memory[] = TEXT(
                 return y;
             }
             if (live >= N) {
-                if (READ && bytes >= 16) {
+                if (READ && !COHERENT && bytes >= 16) {
                     struct alignas(16) Words {
                         u32 w[bytes < 16 ? 4 : bytes / 4];
                     } words;
@@ -365,7 +366,8 @@ static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream
     return (i32)(which == 0 ? c0 : which == 1 ? c1 : which == 2 ? c2 : c3);
 });
 
-void gpu_emit_prelude(Text *out) {
+void gpu_emit_prelude(Text *out, bool coherent) {
+    text_addf(out, "#define COHERENT %d\n", coherent);
     text_add(out, STR("#pragma nv_diag_suppress 177\n"
                       "#define FN static __device__ __forceinline__\n"));
     text_add(out, STR(types));

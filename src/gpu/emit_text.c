@@ -1,7 +1,8 @@
-/* The text of a phase. One function, whose macros the instance defines: NAME and ARGS (names), I
- * (the type of indices), V (elements of a group), FULL (every group is whole), TEAM and BLOCK
- * (threads), BOUNDS (of a launch), HELD (groups of a row that a thread keeps; 0: rows are not
- * kept), SHARED (in shared memory), AT (where there), ROWS (unrolls held rows).
+/* The text of a phase. One function, whose macros the instance defines: HEAD (a kernel, or a
+ * function of one block that calls several), NAME and ARGS (names), I (the type of indices), V
+ * (elements of a group), FULL (every group is whole), TEAM and BLOCK (threads), BOUNDS (of a
+ * launch), HELD (groups of a row that a thread keeps; 0: rows are not kept), SHARED (in shared
+ * memory), AT (where there), ROWS (unrolls held rows).
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
  * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
@@ -619,7 +620,7 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     String body = text_done(&e.text);
     e.text = text_begin(arena);
     put_args(&e);
-    put(&e, "extern \"C\" __global__ void __launch_bounds__(BOUNDS) NAME(const ARGS a) {\n");
+    put(&e, "HEAD NAME(const ARGS a) {\n");
     put(&e, "#if SHARED\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
     if (phase->slots != 0) text_addf(&e.text, "__shared__ u64 s_sums[2][%u][32];\n", phase->slots);
     bool lanes = false;

@@ -17,6 +17,13 @@
 
 /* --- the device ------------------------------------------------------------------------------- */
 
+/* Who decides about IF, WHILE and SWITCH nodes of graphs. */
+typedef enum GpuConditions {
+    GPU_CONDITIONS_HOST, /* a driver below 12.4: the host, which waits and reads between graphs */
+    GPU_CONDITIONS_LOOP, /* the device; below 12.8 it has no SWITCH */
+    GPU_CONDITIONS_ALL   /* the device */
+} GpuConditions;
+
 typedef struct GpuInfo {
     char     name[96];
     char     arch[16]; /* of machine code for it: "sm_90a" */
@@ -29,6 +36,8 @@ typedef struct GpuInfo {
     uint32_t l2_bytes, clock_khz;
     uint64_t memory_bytes, bandwidth; /* bytes, bytes a second (by the clock and bus width) */
     bool     can_map;                 /* arenas can grow in place */
+
+    GpuConditions conditions; /* may be lowered before graphs are made (tests, measurements) */
 } GpuInfo;
 
 typedef struct GpuArena GpuArena;
@@ -213,8 +222,10 @@ typedef enum GpuNodeKind {
     GPU_NODE_CHILD,  /* a copy of `child`: what a library call was captured to */
     GPU_NODE_JOIN,   /* nothing; gathers dependencies */
     GPU_NODE_IF,     /* body once if the condition is not 0 */
-    GPU_NODE_WHILE   /* body again and again while the condition is not 0 */
+    GPU_NODE_WHILE,  /* body again and again while the condition is not 0 */
+    GPU_NODE_SWITCH  /* body[condition] once, if there is one; not with GPU_CONDITIONS_LOOP */
 } GpuNodeKind;
+static inline bool gpu_node_has_body(GpuNodeKind kind) { return kind >= GPU_NODE_IF; }
 
 typedef struct GpuNodes GpuNodes;
 /* One node, as data. It runs after the nodes after[0..after_count) of the same list, which come
@@ -229,12 +240,17 @@ typedef struct GpuNode {
     uint32_t        value, element_bytes;
     CuGraph         child;
     CuCondition     condition;
-    const GpuNodes *body;
+    const GpuNodes *body;   /* of SWITCH: as many as `bodies` */
+    uint32_t        bodies; /* of SWITCH */
+    uint32_t        rounds; /* of WHILE, where it is known: the host need not ask; 0: it is not */
 } GpuNode;
 struct GpuNodes {
     const GpuNode *nodes;
     uint32_t       count;
 };
+static inline uint32_t gpu_node_bodies(const GpuNode *node) {
+    return node->kind == GPU_NODE_SWITCH ? node->bodies : gpu_node_has_body(node->kind);
+}
 
 typedef struct GpuGraph {
     Gpu        *gpu;
@@ -242,21 +258,31 @@ typedef struct GpuGraph {
     CuGraphExec exec;  /* after gpu_graph_finish */
     CuNode     *nodes; /* of the outermost list, in its order; in the host arena of begin */
     uint32_t    count;
+
+    struct GpuHostList  *host; /* where the host decides; NULL: the driver has the whole graph */
+    struct GpuHostWords *words;
 } GpuGraph;
 
-/* Device code that sets the condition of an IF or WHILE node; put it before the kernels:
- *     extern "C" __device__ void cudaGraphSetConditional(unsigned long long, unsigned); */
+/* Device code that sets conditions, put before the kernels: cudaGraphSetConditional where the
+ * device decides, and for all, by GpuConditions, set_condition<conditions>(condition, value). */
 #define GPU_CONDITION_SOURCE                                                                       \
     "extern \"C\" __device__ void cudaGraphSetConditional(unsigned long long handle, "             \
-    "unsigned value);\n"
+    "unsigned value);\n"                                                                           \
+    "template <int conditions>\n"                                                                  \
+    "static __device__ void set_condition(unsigned long long condition, unsigned value) {\n"       \
+    "    if constexpr (conditions == 0) *(volatile unsigned *)condition = value;\n"                \
+    "    else cudaGraphSetConditional(condition, value); }\n"
 
 /* begin, conditions (each used by one node), add once, finish; then launch as often as wanted.
- * Building and instantiating cost about 1 us a node each. */
+ * Building and instantiating cost about 1 us a node each. Where the host decides, launching such a
+ * graph waits at each condition (about 15 us), and at last returns with work under way; graphs
+ * without conditions are the same everywhere. */
 MUST_USE Status gpu_graph_begin(Gpu *gpu, Diags *diags, GpuGraph *out_graph);
 /* A condition with the value that it has whenever the graph starts; kernels get it by value (64
- * bits) and set it. */
+ * bits) and set it, by set_condition. A WHILE node leaves it 0. */
 MUST_USE Status gpu_graph_condition(GpuGraph *graph, uint32_t initial, Diags *diags,
                                     CuCondition *out_condition);
+/* out: as long as the graph. */
 MUST_USE Status gpu_graph_add(GpuGraph *graph, Arena *out, GpuNodes nodes, Diags *diags);
 MUST_USE Status gpu_graph_finish(GpuGraph *graph, Diags *diags);
 MUST_USE Status gpu_graph_launch(const GpuGraph *graph, GpuStream stream, Diags *diags);

@@ -5,7 +5,7 @@
  * suffices. Bodies of conditional nodes are graphs of the driver, known once the node is added;
  * they wait in a work list. The driver copies all arguments, so lists may be freed after
  * gpu_graph_add. */
-#include "gpu/gpu.h"
+#include "gpu/graph_inner.h"
 
 typedef struct Pending { /* nodes that still have to be put into a graph */
     CuGraph         graph;
@@ -81,17 +81,19 @@ static Status add_conditional(Builder *b, CuGraph graph, const CuNode *after, si
     CuNodeParams params = {.type = ABI_CU_GRAPH_NODE_TYPE_CONDITIONAL};
     ASSERT(node->body && node->condition);
     params.u.conditional.condition = node->condition;
-    params.u.conditional.type =
-        node->kind == GPU_NODE_IF ? ABI_CU_GRAPH_COND_TYPE_IF : ABI_CU_GRAPH_COND_TYPE_WHILE;
-    params.u.conditional.size = 1;
+    params.u.conditional.type = node->kind == GPU_NODE_IF      ? ABI_CU_GRAPH_COND_TYPE_IF
+                                : node->kind == GPU_NODE_WHILE ? ABI_CU_GRAPH_COND_TYPE_WHILE
+                                                               : ABI_CU_GRAPH_COND_TYPE_SWITCH;
+    params.u.conditional.size = gpu_node_bodies(node);
     params.u.conditional.context = b->gpu->context;
     Status status = GPU_CALL(b->gpu->libs, b->diags, "adding a conditional node", cuGraphAddNode_v2,
                              out_node, graph, after, NULL, after_count, &params);
-    if (status != STATUS_OK) return status;
-    Pending *body = ARENA_NEW(b->scratch, Pending);
-    *body = (Pending){params.u.conditional.bodies[0], node->body, b->pending};
-    b->pending = body;
-    return STATUS_OK;
+    for (uint32_t i = 0; i < gpu_node_bodies(node) && status == STATUS_OK; i++) {
+        Pending *body = ARENA_NEW(b->scratch, Pending);
+        *body = (Pending){params.u.conditional.bodies[i], &node->body[i], b->pending};
+        b->pending = body;
+    }
+    return status;
 }
 
 static Status add_node(Builder *b, CuGraph graph, const CuNode *after, size_t after_count,
@@ -117,28 +119,44 @@ static Status add_node(Builder *b, CuGraph graph, const CuNode *after, size_t af
         return GPU_CALL(libs, b->diags, "adding an empty node", cuGraphAddEmptyNode, out_node,
                         graph, after, after_count);
     case GPU_NODE_IF:
-    case GPU_NODE_WHILE: break;
+    case GPU_NODE_WHILE:
+    case GPU_NODE_SWITCH: break;
     }
     return add_conditional(b, graph, after, after_count, node, out_node);
 }
 
-/* handles: as long as the list; filled in its order. */
-static Status add_list(Builder *b, CuGraph graph, const GpuNodes *list, CuNode *handles) {
+/* Adds the nodes [first, last) of a list to `graph`. */
+static Status add_range(Builder *b, CuGraph graph, const GpuNodes *list, uint32_t first,
+                        uint32_t last, CuNode *handles) {
     Status status = STATUS_OK;
-    for (uint32_t i = 0; i < list->count && status == STATUS_OK; i++) {
+    for (uint32_t i = first; i < last && status == STATUS_OK; i++) {
         const GpuNode *node = &list->nodes[i];
-        uint32_t       before = i > 0 ? i - 1 : 0, count = i > 0;
+        uint32_t       before = i - 1, wanted = i > first, count = 0;
         ArenaMark      mark = arena_mark(b->scratch);
-        if (node->after != NULL) count = node->after_count;
-        CuNode *after = ARENA_ARRAY(b->scratch, CuNode, count);
-        for (uint32_t k = 0; k < count; k++) {
+        if (node->after != NULL) wanted = node->after_count;
+        CuNode *after = ARENA_ARRAY(b->scratch, CuNode, wanted);
+        for (uint32_t k = 0; k < wanted; k++) {
             uint32_t earlier = node->after != NULL ? node->after[k] : before;
             ASSERT(earlier < i);
-            after[k] = handles[earlier];
+            if (earlier >= first) after[count++] = handles[earlier];
         }
-        bool keeps = node->kind == GPU_NODE_IF || node->kind == GPU_NODE_WHILE;
         status = add_node(b, graph, after, count, node, &handles[i]);
-        if (!keeps) arena_release(b->scratch, mark); /* not below a pending body */
+        if (!gpu_node_has_body(node->kind))
+            arena_release(b->scratch, mark); /* not below a pending body */
+    }
+    return status;
+}
+
+Status graph_add_nodes(Gpu *gpu, CuGraph graph, const GpuNodes *list, uint32_t first, uint32_t last,
+                       Arena *scratch, CuNode *handles, Diags *diags) {
+    Builder b = {.gpu = gpu, .diags = diags, .scratch = scratch};
+    Status  status = add_range(&b, graph, list, first, last, handles);
+    while (b.pending != NULL && status == STATUS_OK) {
+        const Pending *body = b.pending;
+        uint32_t       count = body->nodes->count;
+        b.pending = body->next;
+        CuNode *inner = ARENA_ARRAY_ZERO(scratch, CuNode, count);
+        status = add_range(&b, body->graph, body->nodes, 0, count, inner);
     }
     return status;
 }
@@ -152,36 +170,38 @@ Status gpu_graph_condition(GpuGraph *graph, uint32_t initial, Diags *diags,
                            CuCondition *out_condition) {
     Gpu *gpu = graph->gpu;
     *out_condition = 0;
+    if (gpu->info.conditions == GPU_CONDITIONS_HOST)
+        return graph_host_condition(graph, initial, diags, out_condition);
     return GPU_CALL(gpu->libs, diags, "making a condition", cuGraphConditionalHandleCreate,
                     out_condition, graph->handle, gpu->context, initial,
                     ABI_CU_GRAPH_COND_ASSIGN_DEFAULT);
 }
 
 Status gpu_graph_add(GpuGraph *graph, Arena *out, GpuNodes nodes, Diags *diags) {
-    ASSERT(graph->handle && graph->nodes == NULL);
+    ASSERT(graph->handle && graph->nodes == NULL && graph->host == NULL);
+    bool by_host = false;
+    for (uint32_t i = 0; i < nodes.count; i++) by_host |= gpu_node_has_body(nodes.nodes[i].kind);
+    if (by_host && graph->gpu->info.conditions == GPU_CONDITIONS_HOST)
+        return graph_host_add(graph, out, &nodes, diags);
     Scratch scratch = scratch_begin(&out, 1);
-    Builder b = {.gpu = graph->gpu, .diags = diags, .scratch = scratch.arena};
     graph->nodes = ARENA_ARRAY_ZERO(out, CuNode, nodes.count);
     graph->count = nodes.count;
-    Status status = add_list(&b, graph->handle, &nodes, graph->nodes);
-    while (b.pending != NULL && status == STATUS_OK) {
-        const Pending *body = b.pending;
-        b.pending = body->next;
-        CuNode *handles = ARENA_ARRAY_ZERO(scratch.arena, CuNode, body->nodes->count);
-        status = add_list(&b, body->graph, body->nodes, handles);
-    }
+    Status status = graph_add_nodes(graph->gpu, graph->handle, &nodes, 0, nodes.count,
+                                    scratch.arena, graph->nodes, diags);
     scratch_end(scratch);
     return status;
 }
 
 Status gpu_graph_finish(GpuGraph *graph, Diags *diags) {
     ASSERT(graph->handle && graph->exec == NULL);
+    if (graph->host != NULL) return graph_host_finish(graph, diags);
     CuInstantiate params = {0};
     return GPU_CALL(graph->gpu->libs, diags, "instantiating a graph", cuGraphInstantiateWithParams,
                     &graph->exec, graph->handle, &params);
 }
 
 Status gpu_graph_launch(const GpuGraph *graph, GpuStream stream, Diags *diags) {
+    if (graph->host != NULL) return graph_host_launch(graph, stream, diags);
     ASSERT(graph->exec);
     return GPU_CALL(graph->gpu->libs, diags, "launching a graph", cuGraphLaunch, graph->exec,
                     stream.handle);
@@ -213,7 +233,8 @@ Status gpu_graph_update(GpuGraph *graph, uint32_t node, const GpuNode *now, Diag
     case GPU_NODE_CHILD:
     case GPU_NODE_JOIN:
     case GPU_NODE_IF:
-    case GPU_NODE_WHILE: break;
+    case GPU_NODE_WHILE:
+    case GPU_NODE_SWITCH: break;
     }
     ASSERT(false); /* the other kinds have no parameters to change */
     return STATUS_INVALID;
@@ -230,6 +251,7 @@ Status gpu_graph_become(GpuGraph *graph, const GpuGraph *other, Diags *diags, bo
 }
 
 void gpu_graph_close(GpuGraph *graph) {
+    graph_host_close(graph);
     if (graph->exec != NULL) (void)graph->gpu->libs->fns.cuGraphExecDestroy(graph->exec);
     if (graph->handle != NULL) (void)graph->gpu->libs->fns.cuGraphDestroy(graph->handle);
     *graph = (GpuGraph){0};

@@ -1,9 +1,8 @@
-/* Binding a plan and running it: what is supported, the kit, steps in the order of the plan, and
- * the graph that replays them.
+/* Binding a plan and running it: what is supported, the kit, steps in the order of the plan, the
+ * first run and the graph that replays it (run_graph.c).
  *
  * Steps put work into a stream; capturing that stream gives the graph, so one path launches
- * directly, is profiled and is recorded. An assert cuts the plan: what follows it is the body of a
- * conditional node, so that a step that stops assigns nothing. */
+ * directly, is profiled and is recorded. */
 #include "gpu/run_inner.h"
 
 /* --- what there is ---------------------------------------------------------------------------- */
@@ -136,16 +135,17 @@ bool gpu_kit_attends(GpuKit *kit) {
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
-void run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes) {
+RunStep *run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes) {
     if (b->steps_count == b->steps_max) { /* the old list stays in the arena */
         RunStep *steps = ARENA_ARRAY(b->arena, RunStep, (size_t)b->steps_max * 2);
         memcpy(steps, b->steps, sizeof *steps * b->steps_count);
         b->steps = steps;
         b->steps_max *= 2;
     }
-    b->steps[b->steps_count++] =
-        (RunStep){.fn = fn, .params = params, .launch = b->launch, .nodes = nodes};
+    RunStep *step = &b->steps[b->steps_count++];
+    *step = (RunStep){.fn = fn, .params = params, .launch = b->launch, .nodes = nodes};
     b->stats.nodes += nodes;
+    return step;
 }
 RunRef run_work(RunBinder *b, uint64_t bytes) {
     RunRef ref = {RUN_SLOT_WORK, RUN_WORK_AT + b->work};
@@ -164,20 +164,50 @@ typedef struct FusedStep {
     RunRef         work;
 } FusedStep;
 
-static Status fused_run(const void *params, const RunCtx *ctx) {
-    const FusedStep *step = params;
-    ArenaMark        mark = arena_mark(ctx->scratch);
-    CuPtr           *args = ARENA_ARRAY(ctx->scratch, CuPtr, step->args_count);
-    GpuLaunch       *launches = ARENA_ARRAY(ctx->scratch, GpuLaunch, step->launches_max);
-    uint32_t         count = 0;
+/* Rows in scratch; compiles what these addresses want. */
+static Status fused_launches(const FusedStep *step, const RunCtx *ctx, GpuLaunch **out_launches,
+                             uint32_t *out_count) {
+    CuPtr *args = ARENA_ARRAY(ctx->scratch, CuPtr, step->args_count);
+    *out_launches = ARENA_ARRAY(ctx->scratch, GpuLaunch, step->launches_max);
+    *out_count = 0;
     for (uint32_t i = 0; i < step->args_count; i++) args[i] = run_at(step->args[i], ctx);
-    Status status = gpu_emit_launches(step->module, step->kernel, step->params, args,
-                                      step->works ? run_at(step->work, ctx) : 0, ctx->scratch,
-                                      ctx->diags, launches, &count);
+    return gpu_emit_launches(step->module, step->kernel, step->params, args,
+                             step->works ? run_at(step->work, ctx) : 0, ctx->scratch, ctx->diags,
+                             *out_launches, out_count);
+}
+static Status fused_prepare(const void *params, const RunCtx *ctx) {
+    GpuLaunch *launches;
+    uint32_t   count;
+    return fused_launches(params, ctx, &launches, &count);
+}
+static Status fused_run(const void *params, const RunCtx *ctx) {
+    ArenaMark  mark = arena_mark(ctx->scratch);
+    GpuLaunch *launches;
+    uint32_t   count;
+    Status     status = fused_launches(params, ctx, &launches, &count);
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
         status = gpu_launch(ctx->stream, &launches[i], ctx->diags);
     arena_release(ctx->scratch, mark);
     return status;
+}
+
+static void fused_text(RunBlock *block, const void *params) {
+    const FusedStep *step = params;
+    String          *addresses = ARENA_ARRAY(block->arena, String, step->args_count);
+    CuPtr           *aligns = ARENA_ARRAY(block->arena, CuPtr, step->args_count);
+    for (uint32_t i = 0; i < step->args_count; i++) {
+        addresses[i] = run_block_address(block, step->args[i]);
+        aligns[i] = run_block_align(block, step->args[i]);
+    }
+    GpuEmitCall call = {.kernel = step->kernel,
+                        .params = step->params,
+                        .aligns = aligns,
+                        .addresses = addresses,
+                        .work = step->works ? run_block_address(block, step->work) : STR("0"),
+                        .threads = block->threads,
+                        .number = block->calls++};
+    gpu_emit_call(step->module, &call, &block->kernels, &block->body, &block->shared_bytes,
+                  &block->static_bytes);
 }
 
 Status run_bind_fused(RunBinder *b) {
@@ -202,7 +232,10 @@ Status run_bind_fused(RunBinder *b) {
     uint64_t work = gpu_emit_work_bytes(b->module, kernel, params);
     step->works = work > 0;
     if (step->works) step->work = run_work(b, work);
-    run_step(b, fused_run, step, step->launches_max);
+    RunStep *added = run_step(b, fused_run, step, step->launches_max);
+    added->prepare = fused_prepare;
+    added->text = fused_text;
+    added->elements = gpu_emit_elements(b->module, kernel, params);
     return STATUS_OK;
 }
 
@@ -223,7 +256,7 @@ static Status bind_launch(RunBinder *b, uint32_t row) {
     b->outs = b->args + b->operands;
     b->attrs = launch_attrs(b->plan, row);
     b->work = 0;
-    if (is_empty(b)) return STATUS_OK;
+    if (launches->flow[row] >= FLOW_UNLESS || is_empty(b)) return STATUS_OK;
     RunBindFn *bind = bindings[b->opcode].bind;
     Status     status = bind != NULL ? bind(b) : STATUS_UNSUPPORTED;
     b->stats.launches++;
@@ -234,17 +267,15 @@ static Status bind_launch(RunBinder *b, uint32_t row) {
 }
 
 struct GpuPlan {
-    GpuKit     *kit;
-    const Plan *plan;
-    uint32_t    number, watched; /* among the plans of the kit; its watches when graph was made */
-    Arena      *arena;
-    const RunStep *steps;
-    uint32_t       steps_count, slots_count, stops;
-    CuPtr         *slots; /* of the last run, and of the graph */
-    GpuGraph       graph;
-    bool           ran;
-    uint64_t       work_bytes;
-    GpuPlanStats   stats;
+    GpuKit      *kit;
+    uint32_t     watched; /* the watches of the kit when graph was made */
+    Arena       *arena;
+    RunProgram   program;
+    uint32_t     steps_count;
+    CuPtr       *slots; /* of the last run, and of the graph */
+    GpuGraph     graph;
+    bool         ran, recorded; /* recorded: there is a graph */
+    GpuPlanStats stats;
 };
 
 Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
@@ -252,33 +283,32 @@ Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *k
     ASSERT(arena && plan && kit && diags);
     uint32_t  rows = plan->launches.table.count;
     RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
+    uint32_t *firsts = ARENA_ARRAY_ZERO(arena, uint32_t, rows + 1);
     Status    status = STATUS_OK;
     *out_gpu = NULL;
     b.steps_max = rows + 16;
     b.steps = ARENA_ARRAY(arena, RunStep, b.steps_max);
     for (uint32_t row = 1; row < rows; row++) {
+        firsts[row] = b.steps_count;
         Status one = bind_launch(&b, row);
         if (one != STATUS_OK && one != STATUS_UNSUPPORTED) return one;
         if (one != STATUS_OK) status = one;
     }
-    if (status == STATUS_OK) status = run_compile(kit, diags);
-    if (status == STATUS_OK) status = gpu_arena_grow(&kit->work, RUN_WORK_AT + b.work_bytes, diags);
+    firsts[rows] = b.steps_count;
     if (status != STATUS_OK) return status;
     GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
-    *gpu = (GpuPlan){.kit = kit,
-                     .plan = plan,
-                     .number = ++kit->plans,
-                     .arena = arena,
-                     .steps = b.steps,
-                     .steps_count = b.steps_count,
-                     .slots_count = plan->slots.table.count,
-                     .work_bytes = b.work_bytes,
-                     .stats = b.stats};
-    gpu->slots = ARENA_ARRAY_ZERO(arena, CuPtr, gpu->slots_count);
-    gpu->stats.workspace_bytes = b.work_bytes;
-    for (uint32_t i = 0; i < b.steps_count; i++) gpu->stops += b.steps[i].stops;
-    *out_gpu = gpu;
-    return STATUS_OK;
+    *gpu = (GpuPlan){.kit = kit, .arena = arena, .steps_count = b.steps_count, .stats = b.stats};
+    status = run_flow_bind(&b, firsts, &gpu->program);
+    if (status != STATUS_OK) return status;
+    gpu->steps_count = b.steps_count;
+    gpu->stats.blocks = b.stats.blocks;
+    gpu->slots = ARENA_ARRAY_ZERO(arena, CuPtr, gpu->program.slots_count);
+    gpu->stats.workspace_bytes = gpu->program.work_bytes + gpu->program.loops_bytes;
+    status = run_compile(kit, diags);
+    if (status == STATUS_OK)
+        status = gpu_arena_grow(&kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, diags);
+    if (status == STATUS_OK) *out_gpu = gpu;
+    return status;
 }
 
 void gpu_plan_close(GpuPlan *gpu) {
@@ -295,13 +325,13 @@ static Status read_flag(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *
 }
 
 /* With what profiles and profilers want to know around it. */
-static Status launch_step(const GpuPlan *gpu, const RunCtx *ctx, const RunStep *step) {
-    GpuKit        *kit = gpu->kit;
+Status run_launch_step(const RunProgram *program, const RunCtx *ctx, const RunStep *step) {
+    GpuKit        *kit = ctx->kit;
     const GpuLibs *libs = kit->gpu->libs;
     ArenaMark      mark = arena_mark(ctx->scratch);
-    gpu_profile_tag(kit->profile, gpu_plan_tag(gpu, step->launch));
+    gpu_profile_tag(kit->profile, (uint64_t)program->number << 32 | step->launch);
     if (kit->options.ranges)
-        gpu_range_push(libs, plan_launch_label(ctx->scratch, gpu->plan, step->launch).data);
+        gpu_range_push(libs, plan_launch_label(ctx->scratch, program->plan, step->launch).data);
     Status status = step->fn(step->params, ctx);
     if (kit->options.ranges) gpu_range_pop(libs);
     gpu_profile_tag(kit->profile, 0);
@@ -309,17 +339,19 @@ static Status launch_step(const GpuPlan *gpu, const RunCtx *ctx, const RunStep *
     return status;
 }
 static Status launch_steps(const GpuPlan *gpu, const RunCtx *ctx, uint32_t first, uint32_t last) {
-    Status status = STATUS_OK;
+    const RunStep *steps = gpu->program.steps;
+    Status         status = STATUS_OK;
     for (uint32_t i = first; i < last && status == STATUS_OK; i++)
-        status = launch_step(gpu, ctx, &gpu->steps[i]);
+        status = run_launch_step(&gpu->program, ctx, &steps[i]);
     return status;
 }
 static Status launch_graph(const GpuPlan *gpu, GpuStream stream, Diags *diags) {
-    const World *world = gpu->plan->world;
+    const Plan  *plan = gpu->program.plan;
+    const World *world = plan->world;
     bool         ranges = gpu->kit->options.ranges;
     if (ranges) {
         Scratch scratch = scratch_begin(&gpu->arena, 1);
-        String  name = strings_get(&world->strings, world->code.graphs.name[gpu->plan->graph.row]);
+        String  name = strings_get(&world->strings, world->code.graphs.name[plan->graph.row]);
         gpu_range_push(gpu->kit->gpu->libs, str_copy(scratch.arena, name).data);
         scratch_end(scratch);
     }
@@ -331,14 +363,13 @@ static Status launch_graph(const GpuPlan *gpu, GpuStream stream, Diags *diags) {
 }
 /* The steps before the next assert, from first on. */
 static uint32_t segment_end(const GpuPlan *gpu, uint32_t first) {
-    while (first < gpu->steps_count && !gpu->steps[first].stops) first++;
+    while (first < gpu->steps_count && !gpu->program.steps[first].stops) first++;
     return first;
 }
 
 static Status run_directly(GpuPlan *gpu, RunCtx *ctx) {
     Status status = STATUS_OK;
-    ctx->tune = gpu->kit->options.tune && !gpu->ran;
-    if (gpu->stops > 0) status = gpu_fill32(ctx->stream, gpu->kit->work.base, 0, 1, ctx->diags);
+    if (gpu->program.stops) status = gpu_fill32(ctx->stream, gpu->kit->work.base, 0, 1, ctx->diags);
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK;) {
         uint32_t end = segment_end(gpu, i), failed = 0;
         bool     stop = end < gpu->steps_count;
@@ -350,114 +381,64 @@ static Status run_directly(GpuPlan *gpu, RunCtx *ctx) {
     return status;
 }
 
-typedef struct Segment {
-    GpuPlan *gpu;
-    RunCtx   ctx;
-    uint32_t first, last;
-} Segment;
-static Status record_segment(void *context, GpuStream stream, Diags *diags) {
-    Segment *segment = context;
-    segment->ctx.stream = stream;
-    segment->ctx.diags = diags;
-    return launch_steps(segment->gpu, &segment->ctx, segment->first, segment->last);
-}
-
-/* The nodes of the steps from first on: what was captured up to the next assert, the assert, and
- * the rest as the body of a condition. Captured graphs are copied when nodes are added, and listed
- * in captures for closing. */
-static Status make_nodes(GpuPlan *gpu, GpuGraph *graph, const RunCtx *ctx, uint32_t first,
-                         CuGraph *captures, uint32_t *captures_count, GpuNodes *out_nodes) {
-    GpuNode *nodes = ARENA_ARRAY_ZERO(ctx->scratch, GpuNode, 4);
-    uint32_t end = segment_end(gpu, first), count = 0;
-    Status   status = STATUS_OK;
-    if (first == 0 && gpu->stops > 0)
-        nodes[count++] = (GpuNode){
-            .kind = GPU_NODE_FILL, .into = gpu->kit->work.base, .count = 1, .element_bytes = 4};
-    if (end > first) {
-        Segment  segment = {.gpu = gpu, .ctx = *ctx, .first = first, .last = end};
-        CuGraph *capture = &captures[*captures_count];
-        status = gpu_capture(ctx->stream, record_segment, &segment, ctx->diags, capture);
-        if (status != STATUS_OK) return status;
-        nodes[count++] = (GpuNode){.kind = GPU_NODE_CHILD, .child = *capture};
-        ++*captures_count;
-    }
-    if (end < gpu->steps_count) {
-        RunCtx    alone = *ctx;
-        GpuNodes *body = ARENA_NEW(ctx->scratch, GpuNodes);
-        GpuNode  *stop = &nodes[count++];
-        stop->kind = GPU_NODE_KERNEL;
-        status = gpu_graph_condition(graph, 0, ctx->diags, &alone.condition);
-        alone.out_stop = &stop->launch;
-        if (status == STATUS_OK) status = gpu->steps[end].fn(gpu->steps[end].params, &alone);
-        if (status == STATUS_OK)
-            status = make_nodes(gpu, graph, ctx, end + 1, captures, captures_count, body);
-        if (status != STATUS_OK) return status;
-        nodes[count++] = (GpuNode){.kind = GPU_NODE_IF, .condition = alone.condition, .body = body};
-    }
-    *out_nodes = (GpuNodes){nodes, count};
-    return STATUS_OK;
-}
-
 static Status make_graph(GpuPlan *gpu, const RunCtx *ctx) {
-    GpuGraph graph;
-    GpuNodes nodes;
-    CuGraph *captures = ARENA_ARRAY_ZERO(ctx->scratch, CuGraph, gpu->stops + 1);
-    uint32_t count = 0;
-    gpu_graph_close(&gpu->graph);
+    GpuGraph graph = {0};
+    Status   status = STATUS_OK;
     gpu_profile_record(gpu->kit->profile, gpu_plan_tag(gpu, 0));
-    Status status = gpu_graph_begin(gpu->kit->gpu, ctx->diags, &graph);
-    if (status == STATUS_OK) status = make_nodes(gpu, &graph, ctx, 0, captures, &count, &nodes);
-    if (status == STATUS_OK) status = gpu_graph_add(&graph, ctx->scratch, nodes, ctx->diags);
-    if (status == STATUS_OK) status = gpu_graph_finish(&graph, ctx->diags);
-    for (uint32_t i = 0; i < count; i++) gpu_capture_close(gpu->kit->gpu, captures[i]);
-    graph.nodes = NULL; /* they lie in scratch */
+    if (gpu->program.flows) /* others may have used the memory of the ticket */
+        status = gpu_fill32(ctx->stream, gpu->kit->work.base + RUN_TICKET_AT, 0, 1, ctx->diags);
+    if (status == STATUS_OK) status = gpu_graph_begin(gpu->kit->gpu, ctx->diags, &graph);
     if (status == STATUS_OK)
-        gpu->graph = graph;
-    else
-        gpu_graph_close(&graph);
-    gpu->stats.graphs += status == STATUS_OK;
+        status = run_graph_make(&gpu->program, ctx, gpu->arena, &graph, &gpu->stats);
+    if (status == STATUS_OK) status = gpu_graph_finish(&graph, ctx->diags);
+    gpu->recorded = status == STATUS_OK;
+    gpu->stats.graphs += gpu->recorded;
+    gpu->graph = graph;
+    if (!gpu->recorded) gpu_graph_close(&gpu->graph);
     return status;
 }
 
 Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags) {
     ASSERT(gpu && slots && stream.handle);
-    size_t bytes = sizeof *slots * gpu->slots_count;
+    size_t bytes = sizeof *slots * gpu->program.slots_count;
     bool   same = memcmp(slots, gpu->slots, bytes) == 0;
-    if (gpu->graph.exec != NULL && same && gpu->watched == gpu->kit->watches)
+    if (gpu->recorded && same && gpu->watched == gpu->kit->watches)
         return launch_graph(gpu, stream, diags);
     Scratch scratch = scratch_begin(&gpu->arena, 1);
     RunCtx  ctx = {.kit = gpu->kit,
                    .slots = slots,
                    .stream = stream,
                    .diags = diags,
-                   .scratch = scratch.arena};
+                   .scratch = scratch.arena,
+                   .tune = gpu->kit->options.tune && !gpu->ran};
     Status  status;
-    if (gpu->ran && same) {
+    gpu_graph_close(&gpu->graph);
+    gpu->recorded = false;
+    if (gpu->program.flows || (gpu->ran && same)) {
         status = make_graph(gpu, &ctx);
         gpu->watched = gpu->kit->watches;
         if (status == STATUS_OK) status = launch_graph(gpu, stream, diags);
     } else { /* kernels may have to be compiled for these addresses: not while capturing */
-        gpu_graph_close(&gpu->graph);
-        memcpy(gpu->slots, slots, bytes);
         status = run_directly(gpu, &ctx);
-        gpu->ran = status == STATUS_OK;
     }
+    memcpy(gpu->slots, slots, bytes);
+    gpu->ran = status == STATUS_OK;
     scratch_end(scratch);
     return status;
 }
 
 Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch) {
     *out_launch = 0;
-    return gpu->stops > 0 ? read_flag(gpu, stream, diags, out_launch) : STATUS_OK;
+    return gpu->program.stops ? read_flag(gpu, stream, diags, out_launch) : STATUS_OK;
 }
 
 /* --- profiles --------------------------------------------------------------------------------- */
 
 uint64_t gpu_plan_tag(const GpuPlan *gpu, uint32_t launch) {
-    return (uint64_t)gpu->number << 32 | launch;
+    return (uint64_t)gpu->program.number << 32 | launch;
 }
 uint32_t gpu_plan_tagged(const GpuPlan *gpu, uint64_t tag) {
-    return tag >> 32 == gpu->number ? (uint32_t)tag : 0;
+    return tag >> 32 == gpu->program.number ? (uint32_t)tag : 0;
 }
 
 static double median(double *times, uint32_t count) {
@@ -496,12 +477,17 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
                     .diags = diags,
                     .scratch = scratch.arena};
     double  *times = ARENA_ARRAY(scratch.arena, double, rounds);
-    Status   status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
+    CuPtr   *own = ARENA_ARRAY(scratch.arena, CuPtr, gpu->program.slots_count);
+    memcpy(own, slots, sizeof *own * gpu->program.slots_count);
+    ctx.slots = own;
+    run_flow_slots(&gpu->program, &ctx, own);
+    Status status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
     if (status == STATUS_OK) status = gpu_event_open(gpu->kit->gpu, true, diags, &events[1]);
-    for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->steps[i].launch] = 0;
+    for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->program.steps[i].launch] = 0;
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK; i++) {
+        if (gpu->program.steps[i].absorbed) continue;
         status = profile_step(gpu, &ctx, i, rounds, events, times);
-        out_us[gpu->steps[i].launch] += median(times, rounds);
+        out_us[gpu->program.steps[i].launch] += median(times, rounds);
     }
     gpu_event_close(&events[0]);
     gpu_event_close(&events[1]);

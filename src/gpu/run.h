@@ -20,11 +20,21 @@
 void gpu_describe(Target *out_target, bool attention);
 
 typedef struct GpuKit GpuKit;
+/* How loops run. */
+typedef enum GpuLoops {
+    GPU_LOOPS_AUTO,  /* by cost: as one kernel of one block, or as nodes of a graph */
+    GPU_LOOPS_GRAPH, /* as nodes */
+    GPU_LOOPS_BLOCK  /* in one block wherever that is possible (tests) */
+} GpuLoops;
 typedef struct GpuKitOptions {
     GpuCache *cache;  /* of machine code and measured choices; NULL: none. Outlives the kit */
     bool      tf32;   /* f32 products may round their operands to tf32: faster, 1e-3 */
     bool      tune;   /* the first run of a plan measures algorithms of its products, see gpu_run */
     bool      ranges; /* launches and graphs are ranges for profilers (profile.h) */
+
+    GpuLoops loops;
+    uint32_t written_nodes; /* a scan of at most so many kernels in all is written out, longer ones
+                               are loops; 0: 1024 */
 } GpuKitOptions;
 /* Lives in arena until gpu_kit_close, before gpu_close. Libraries are opened when a plan first
  * needs them. */
@@ -51,7 +61,9 @@ void            gpu_plan_close(GpuPlan *gpu); /* before kit and arena; NULL is a
  * aligned; constants too: the caller uploads them). A run on other addresses than the last one
  * launches one by one (4 us a launch, 20 us a product; it waits at asserts; the first one with
  * GpuKitOptions.tune measures products on their real operands); the next on the same addresses
- * makes a graph, which later ones replay (10 us on the host). So keep addresses. Runs of plans of
+ * makes a graph, which later ones replay (10 us on the host). A plan with control flow is always
+ * run as a graph, made anew for other addresses; where the driver has no conditional nodes the call
+ * waits for the device at each decision (GpuInfo.conditions). So keep addresses. Runs of plans of
  * one kit must not overlap: they share the workspace. */
 MUST_USE Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags);
 /* The launch whose assert stopped the last run (nothing after it ran, no assignment neither), 0 if
@@ -63,6 +75,8 @@ typedef struct GpuPlanStats {
     uint32_t launches, products, attentions; /* of the plan: all, through cuBLASLt, through cuDNN */
     uint32_t nodes;                          /* kernels and copies that one run launches */
     uint32_t graphs;                         /* made so far */
+    uint32_t conditions, loops;              /* nodes of the last graph with one; WHILE nodes */
+    uint32_t blocks;                         /* loops that are one kernel */
     uint64_t workspace_bytes;                /* that this plan needs */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);
@@ -71,7 +85,8 @@ uint64_t gpu_plan_tag(const GpuPlan *gpu, uint32_t launch);
 /* The launch that has a tag; 0: it is not of this plan. */
 uint32_t gpu_plan_tagged(const GpuPlan *gpu, uint64_t tag);
 /* Runs each launch alone on these slots between events: microseconds by launch row (out_us: as many
- * as the plan has rows). For profiles; takes the median of `rounds` after one run to warm up. */
+ * as the plan has rows). For profiles; takes the median of `rounds` after one run to warm up. What
+ * is inside loops runs on their first rows. */
 MUST_USE Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream,
                                  uint32_t rounds, Diags *diags, double *out_us);
 

@@ -1,5 +1,5 @@
 /* What the sources of the executor share: how a launch is bound and recorded, what the kit keeps,
- * and the arguments of kernels of operators without a fused form (ORDER with run_text.c).
+ * and how control flow is laid out.
  *
  * Binding turns a launch into steps; a step is a function and prepared parameters, which puts work
  * into a stream, whether that runs it or captures it. Steps hold slots and offsets, never
@@ -10,6 +10,7 @@
 #include "gpu/blaslt.h"
 #include "gpu/cudnn_attention.h"
 #include "gpu/run.h"
+#include "gpu/run_args.h"
 
 /* --- the kit ---------------------------------------------------------------------------------- */
 
@@ -25,6 +26,8 @@ typedef enum GpuFamily {
     FAMILY_PRODUCT,
     FAMILY_CONVOLUTION, /* after PRODUCT */
     FAMILY_STOP,
+    FAMILY_FLOW,
+    FAMILY_SMALL, /* after PRODUCT */
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -66,7 +69,8 @@ struct GpuKit {
     GpuProfile   *profile;        /* NULL: none is open */
     uint32_t      watches, plans; /* calls of gpu_kit_watch; plans bound so far */
 };
-enum { RUN_WORK_AT = 256 }; /* bytes before the workspace of steps: the flag */
+/* Before the workspace of steps: the flag of asserts, the ticket of `rows`. */
+enum { RUN_WORK_AT = 256, RUN_TICKET_AT = 128 };
 /* The library is there, opened. */
 MUST_USE Status run_need_blas(GpuKit *kit, Diags *diags);
 MUST_USE Status run_need_cudnn(GpuKit *kit, Diags *diags);
@@ -93,13 +97,80 @@ static inline CuPtr run_at(RunRef ref, const RunCtx *ctx) {
     return base + ref.offset;
 }
 typedef Status RunStepFn(const void *params, const RunCtx *ctx);
+/* Adds what a step does to the text of a block (run_block.c). */
+typedef struct RunBlock RunBlock;
+typedef void            RunTextFn(RunBlock *block, const void *params);
 typedef struct RunStep {
     RunStepFn  *fn;
+    RunStepFn  *prepare; /* compiles, measures: what must not happen while capturing; NULL: none */
     const void *params;
-    uint32_t    launch; /* row */
-    uint32_t    nodes;  /* most that it launches */
-    bool        stops;  /* an assert */
+    uint32_t    launch;   /* row */
+    uint32_t    nodes;    /* most that it launches */
+    bool        stops;    /* an assert */
+    RunTextFn  *text;     /* NULL: it cannot be part of a block */
+    double      elements; /* that it visits */
+    bool        absorbed; /* part of a block, which is a step of its own */
 } RunStep;
+
+/* Steps as a tree: lists of parts, some of which have lists inside. */
+typedef enum RunPartKind {
+    PART_STEPS,  /* steps [first, last) */
+    PART_STOP,   /* one step, an assert */
+    PART_BRANCH, /* the block that the predicate says */
+    PART_WHILE,  /* blocks: test, body */
+    PART_SCAN    /* block: body */
+} RunPartKind;
+typedef struct
+    RunRow { /* an argument of a scan: where its rows are, and a place for some of them */
+    RunRef   at;
+    int64_t  step;                     /* bytes from row to row */
+    uint64_t bytes, place, place_step; /* place: in the memory of loops */
+    bool     in;                       /* read, else written */
+} RunRow;
+typedef struct RunScan {
+    uint32_t first_slot, rows_count; /* the slot of the index, then one a row */
+    RunRow  *rows;
+    int64_t  length, rounds; /* rounds of `unroll` steps in a loop; the rest stands after it */
+    uint32_t unroll;
+    bool     reverse, counts;     /* counts: the index is read */
+    uint64_t state, index, width; /* places; bytes that are copied at once */
+
+    const RunFunction *function; /* that moves rows */
+} RunScan;
+typedef struct RunParts {
+    struct RunPart *first, *last;
+    uint32_t        nodes;   /* about: of one pass */
+    bool            stops;   /* an assert inside */
+    bool            decides; /* some node has a condition */
+} RunParts;
+typedef struct RunPart {
+    RunPartKind     kind;
+    uint32_t        first, last;
+    RunRef          predicate;
+    int64_t         last_case; /* of a switch; -1: the predicate is a bool */
+    RunParts       *blocks;
+    uint32_t        blocks_count;
+    RunScan        *scan;
+    uint32_t        launch; /* of the head */
+    bool            stops;
+    struct RunPart *next;
+} RunPart;
+/* What runs: steps, and the order they run in. */
+typedef struct RunProgram {
+    const Plan    *plan;
+    uint32_t       number; /* of the plan among those of the kit */
+    const RunStep *steps;
+    RunParts       parts;
+    uint32_t       slots_count;
+    uint64_t       work_bytes; /* of steps; then the memory of loops */
+    uint64_t       loops_bytes;
+    bool           flows, stops;
+
+    const RunFunction *test, *iota; /* if it flows */
+} RunProgram;
+static inline CuPtr run_place(const RunProgram *program, const GpuKit *kit, uint64_t place) {
+    return kit->work.base + RUN_WORK_AT + program->work_bytes + place;
+}
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
@@ -123,8 +194,45 @@ typedef struct RunBinder {
 /* Adds the steps of the launch. STATUS_UNSUPPORTED if there is no kernel for it. */
 typedef Status RunBindFn(RunBinder *b);
 
-void   run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
-RunRef run_work(RunBinder *b, uint64_t bytes); /* for this launch */
+/* Steps become a tree; firsts: by launch, the first step (one more at the end). */
+MUST_USE Status run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program);
+/* --- loops in one block ----------------------------------------------------------------------- */
+
+struct RunBlock {
+    RunBinder *b;
+    Arena     *arena;           /* of strings; texts grow in arenas of their own */
+    Text       functions, body; /* functions: in namespace ops, then those of kernels */
+    Text       kernels;
+    uint32_t   threads, calls, addresses_count;
+    uint32_t   shared_bytes, static_bytes; /* of shared memory: at most at once; in all */
+    RunRef    *addresses;                  /* of the arguments: slots, with offset 0 */
+    uint8_t   *inside;                     /* by slot: a row or index of a scan of this block */
+    bool       families[FAMILY_COUNT];
+};
+/* An expression for an address, and what every value of it is a multiple of (as run_offsets). */
+String run_block_address(RunBlock *block, RunRef ref);
+CuPtr  run_block_align(const RunBlock *block, RunRef ref);
+/* A call of a function of run_texts: its arguments are words with addresses put in. */
+void run_block_call(RunBlock *block, GpuFamily family, const char *text, const void *args,
+                    uint32_t bytes, const RunRef *refs, const uint32_t *refs_at,
+                    uint32_t refs_count);
+/* Makes one step of a loop whose kernels are so small that one block does them faster than a graph
+ * launches them, if it is one. part: a WHILE or SCAN; becomes STEPS. */
+MUST_USE Status run_block_try(RunBinder *b, RunPart *part);
+/* About what a pass takes, in ns: as nodes of a graph. */
+double run_block_graph_ns(const RunStep *steps, const RunParts *parts);
+String run_args_of(const char *text); /* the struct that a template takes: "copy<u32>" */
+
+/* Addresses of rows and indices as in the first step of every scan, for profiles. */
+void run_flow_slots(const RunProgram *program, const RunCtx *ctx, CuPtr *slots);
+/* With what profiles and profilers want to know around it. */
+MUST_USE Status run_launch_step(const RunProgram *program, const RunCtx *ctx, const RunStep *step);
+/* The whole program as a graph (not finished). */
+MUST_USE Status run_graph_make(const RunProgram *program, const RunCtx *ctx, Arena *out,
+                               GpuGraph *graph, GpuPlanStats *stats);
+
+RunStep *run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
+RunRef   run_work(RunBinder *b, uint64_t bytes); /* for this launch */
 #define RUN_PARAMS(b, T) ARENA_NEW((b)->arena, T)
 
 /* One launch of a function, whose arguments are a struct with addresses put in when it runs. */
@@ -133,8 +241,8 @@ typedef struct RunKernel {
     const RunFunction *function;
     uint32_t           grid[3], block;
     RunRef             refs[RUN_REFS_MAX];
-    uint32_t           refs_at[RUN_REFS_MAX]; /* bytes into args */
-    uint32_t           refs_count, args_bytes;
+    uint32_t           refs_at[RUN_REFS_MAX];        /* bytes into args */
+    uint32_t           refs_count, args_bytes, step; /* step: its number */
     const void        *args;
 } RunKernel;
 /* Adds the step; args is copied. template: "copy<%s>" filled in, static or in the arena. */
@@ -142,8 +250,11 @@ RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *a
                       uint32_t args_bytes);
 void       run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref);
 #define RUN_REF(kernel, T, member, ref) run_kernel_ref((kernel), offsetof(T, member), (ref))
-void run_grid(RunKernel *kernel, int64_t threads); /* blocks of 256, for EACH */
+void run_grid(RunBinder *b, RunKernel *kernel, int64_t threads); /* blocks of 256, for EACH */
 
+const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text);
+/* Of all addresses that an argument will have: or-ed together, with what may be added to them. */
+uint64_t              run_offsets(const RunBinder *b, const LaunchArg *arg);
 static inline RunRef  run_ref(const LaunchArg *arg) { return (RunRef){arg->slot, arg->offset}; }
 static inline int64_t run_elements(const LaunchArg *arg) {
     int64_t count = 1;
@@ -167,10 +278,6 @@ MUST_USE Status run_compile(GpuKit *kit, Diags *diags);
 
 /* --- walking strided memory ------------------------------------------------------------------- */
 
-typedef struct RunNd { /* as Nd in run_text.c; strides in elements of each side */
-    int32_t rank, pad;
-    int64_t dims[8], strides[3][8];
-} RunNd;
 /* Adds an axis inside those there are; merged with the last one where all sides allow it. */
 void run_nd_axis(RunNd *nd, int64_t size, int64_t s0, int64_t s1, int64_t s2);
 

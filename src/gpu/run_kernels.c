@@ -9,7 +9,7 @@ enum { THREADS = 256, BLOCKS_MAX = 132 * 64 };
 
 /* --- functions of the kit --------------------------------------------------------------------- */
 
-static const RunFunction *function_of(GpuKit *kit, GpuFamily family, String text) {
+const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         if (str_same(str_of(f->text), text)) return f;
     RunFunction *f = ARENA_NEW(kit->arena, RunFunction);
@@ -26,16 +26,16 @@ static const RunFunction *function_of(GpuKit *kit, GpuFamily family, String text
     return kit->functions = f;
 }
 
-/* The struct that the templates of a function take: by the first word of its text. */
-static String args_of(const RunFunction *f) {
+String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
     } rows[] = {{"copy<", "CopyArgs"},      {"turn<", "TurnArgs"},     {"iota<", "IotaArgs"},
                 {"gather<", "GatherArgs"},  {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
                 {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
-                {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"}};
+                {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
+                {"test<", "TestArgs"},      {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
-        if (strncmp(f->text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
+        if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
 }
 
@@ -54,7 +54,7 @@ static String module_text(Arena *out, const GpuKit *kit) {
         text_addf(&text,
                   "extern \"C\" __global__ void __launch_bounds__(256)\n"
                   "%s(const __grid_constant__ %.*s args) { %s(args); }\n",
-                  f->name, STR_ARGS(args_of(f)), f->text);
+                  f->name, STR_ARGS(run_args_of(f->text)), f->text);
     }
     return text_done(&text);
 }
@@ -105,17 +105,26 @@ static Status kernel_run(const void *params, const RunCtx *ctx) {
     return status;
 }
 
+/* Kernels that go over elements by EACH work in any grid. */
+static void kernel_text(RunBlock *block, const void *params) {
+    const RunKernel *k = params;
+    run_block_call(block, k->function->family, k->function->text, k->args, k->args_bytes, k->refs,
+                   k->refs_at, k->refs_count);
+}
 RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *args,
                       uint32_t args_bytes) {
     RunKernel *k = RUN_PARAMS(b, RunKernel);
     void      *copy = arena_push(b->arena, args_bytes, 16);
     memcpy(copy, args, args_bytes);
-    *k = (RunKernel){.function = function_of(b->kit, family, text),
+    *k = (RunKernel){.function = run_function(b->kit, family, text),
                      .grid = {1, 1, 1},
                      .block = THREADS,
                      .args = copy,
                      .args_bytes = args_bytes};
-    run_step(b, kernel_run, k, 1);
+    k->step = b->steps_count;
+    RunStep *step = run_step(b, kernel_run, k, 1);
+    bool     each = family == FAMILY_COPY || family == FAMILY_GATHER;
+    if (each && !str_starts(text, STR("turn<"))) step->text = kernel_text;
     return k;
 }
 void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
@@ -123,7 +132,8 @@ void run_kernel_ref(RunKernel *kernel, uint32_t at, RunRef ref) {
     kernel->refs[kernel->refs_count] = ref;
     kernel->refs_at[kernel->refs_count++] = at;
 }
-void run_grid(RunKernel *kernel, int64_t threads) {
+void run_grid(RunBinder *b, RunKernel *kernel, int64_t threads) {
+    b->steps[kernel->step].elements = (double)threads;
     int64_t blocks = (threads + THREADS - 1) / THREADS;
     kernel->grid[0] = (uint32_t)(blocks < 1 ? 1 : blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX);
 }
@@ -177,15 +187,17 @@ static int64_t nd_count(const RunNd *nd) {
     return count;
 }
 
-/* --- copies ----------------------------------------------------------------------------------- */
+uint64_t run_offsets(const RunBinder *b, const LaunchArg *arg) {
+    const Plan *plan = b->plan;
+    uint64_t    offsets = arg->offset;
+    while (plan->flows && arg->slot != RUN_SLOT_WORK && plan->slots.kind[arg->slot] == SLOT_ROW) {
+        arg = &plan->args.arg[plan->slots.index[arg->slot]];
+        offsets |= arg->offset | (uint64_t)arg->strides[0] * dtype_bytes((Dtype)arg->dtype);
+    }
+    return offsets;
+}
 
-typedef struct CopyArgs {
-    CuPtr   y, x, starts;
-    RunNd   nd;
-    int64_t count, start_step;
-    int32_t side, starts_count;
-    int64_t most[8], step[8];
-} CopyArgs;
+/* --- copies ----------------------------------------------------------------------------------- */
 
 typedef struct TurnArgs {
     CuPtr   y, x;
@@ -228,8 +240,8 @@ static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     int64_t  width = dtype_bytes((Dtype)x->dtype);
     if (run_elements(y) == 0) return;
     if (starts == NULL && add_turn(b, y, x, &args.nd, width)) return;
-    for (; starts == NULL && can_double(width, y->offset | x->offset) && can_halve(&args.nd, true);
-         width *= 2)
+    uint64_t offsets = run_offsets(b, y) | run_offsets(b, x);
+    for (; starts == NULL && can_double(width, offsets) && can_halve(&args.nd, true); width *= 2)
         halve(&args.nd, true);
     if (starts != NULL) {
         args.start_step = starts->strides[0];
@@ -245,7 +257,7 @@ static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     RUN_REF(k, CopyArgs, y, run_ref(y));
     RUN_REF(k, CopyArgs, x, run_ref(x));
     if (starts != NULL) RUN_REF(k, CopyArgs, starts, run_ref(starts));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
 }
 
 Status run_bind_copy(RunBinder *b) {
@@ -294,17 +306,13 @@ Status run_bind_dynamic_update(RunBinder *b) {
     return STATUS_OK;
 }
 
-typedef struct IotaArgs {
-    CuPtr   y;
-    int64_t count, inner, size, base, step;
-} IotaArgs;
 static Status add_iota(RunBinder *b, IotaArgs args) {
     const LaunchArg *y = &b->outs[0];
     if (!run_takes(y)) return STATUS_UNSUPPORTED;
     args.count = run_elements(y);
     RunKernel *k = run_kernel(b, FAMILY_COPY, text_of(b, "iota", run_dtype(y)), &args, sizeof args);
     RUN_REF(k, IotaArgs, y, run_ref(y));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
     return STATUS_OK;
 }
 Status run_bind_iota(RunBinder *b) {
@@ -384,8 +392,8 @@ Status run_bind_gather(RunBinder *b) {
         args.most[c] = x->dims[g.map[c]] - g.window[g.map[c]];
         args.step[c] = x->strides[g.map[c]];
     }
-    while (can_double(width, y->offset | x->offset) && can_halve(&args.slice, true) &&
-           can_halve(&args.rows, false)) {
+    while (can_double(width, run_offsets(b, y) | run_offsets(b, x)) &&
+           can_halve(&args.slice, true) && can_halve(&args.rows, false)) {
         for (uint32_t c = 0; c < g.maps; c++) even &= args.step[c] % 2 == 0;
         if (!even) break;
         for (uint32_t c = 0; c < g.maps; c++) args.step[c] /= 2;
@@ -402,7 +410,7 @@ Status run_bind_gather(RunBinder *b) {
     RUN_REF(k, GatherArgs, y, run_ref(y));
     RUN_REF(k, GatherArgs, x, run_ref(x));
     RUN_REF(k, GatherArgs, indices, run_ref(indices));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
     return STATUS_OK;
 }
 
@@ -476,7 +484,7 @@ Status run_bind_scatter(RunBinder *b) {
         run_kernel(b, FAMILY_KEY, text_of(b, "key", run_dtype(indices)), &key, sizeof key);
     RUN_REF(k, KeyArgs, keys, keys);
     RUN_REF(k, KeyArgs, indices, run_ref(indices));
-    run_grid(k, key.count);
+    run_grid(b, k, key.count);
     bool wide = args.slice_count >= WIDE_MIN;
     k = run_kernel(b, wide ? FAMILY_SCATTER : FAMILY_SCATTER_NARROW,
                    str_format(b->arena, "%s<%s, %d>", wide ? "wide" : "narrow", run_dtype(y),
@@ -516,7 +524,7 @@ static RunKernel *add_lines(RunBinder *b, String text, const LineArgs *args, Run
     RunKernel *k = run_kernel(b, FAMILY_LINES, text, args, sizeof *args);
     RUN_REF(k, LineArgs, y, y);
     RUN_REF(k, LineArgs, x, x);
-    run_grid(k, args->count * args->n);
+    run_grid(b, k, args->count * args->n);
     return k;
 }
 
@@ -541,7 +549,7 @@ Status run_bind_cumulative(RunBinder *b) {
                                         (int)b->attrs[ATTR_CUMULATIVE_kind],
                                         b->attrs[ATTR_CUMULATIVE_reverse] ? "true" : "false"),
                              &args, run_ref(&b->outs[0]), run_ref(x));
-    run_grid(k, args.count * THREADS);
+    run_grid(b, k, args.count * THREADS);
     return STATUS_OK;
 }
 /* Places by comparing each element with all of its line: quadratic, but each on its own. */
@@ -619,19 +627,12 @@ Status run_bind_window(RunBinder *b) {
                               &args, sizeof args);
     RUN_REF(k, WindowArgs, y, run_ref(y));
     RUN_REF(k, WindowArgs, x, run_ref(x));
-    run_grid(k, args.count);
+    run_grid(b, k, args.count);
     return STATUS_OK;
 }
 
 /* --- asserts ---------------------------------------------------------------------------------- */
 
-typedef struct StopArgs {
-    CuPtr    flag, holds;
-    RunNd    nd;
-    int64_t  count;
-    uint64_t condition;
-    uint32_t launch, pad;
-} StopArgs;
 typedef struct StopStep {
     const RunFunction *alone, *conditional;
     RunRef             holds;
@@ -659,13 +660,13 @@ static Status stop_run(const void *params, const RunCtx *ctx) {
 Status run_bind_assert(RunBinder *b) {
     const LaunchArg *x = &b->args[0];
     StopStep        *step = RUN_PARAMS(b, StopStep);
+    String conditional = str_format(b->arena, "stop<%d>", (int)b->kit->gpu->info.conditions);
     if (x->dtype != DTYPE_BOOL) return STATUS_UNSUPPORTED;
-    *step = (StopStep){.alone = function_of(b->kit, FAMILY_STOP, STR("stop<false>")),
-                       .conditional = function_of(b->kit, FAMILY_STOP, STR("stop<true>")),
+    *step = (StopStep){.alone = run_function(b->kit, FAMILY_STOP, STR("stop<ALONE>")),
+                       .conditional = run_function(b->kit, FAMILY_STOP, conditional),
                        .holds = run_ref(x),
                        .args = {.nd = nd_of(x, x), .launch = b->launch}};
     step->args.count = nd_count(&step->args.nd);
-    run_step(b, stop_run, step, 1);
-    b->steps[b->steps_count - 1].stops = true;
+    run_step(b, stop_run, step, 1)->stops = true;
     return STATUS_OK;
 }

@@ -60,7 +60,7 @@ static Status add_tiles(RunBinder *b, GpuFamily family, const char *name, const 
                    sizeof fold);
     RUN_REF(k, FoldArgs, y, run_ref(y));
     RUN_REF(k, FoldArgs, parts, parts);
-    run_grid(k, t->total);
+    run_grid(b, k, t->total);
     return STATUS_OK;
 }
 
@@ -192,25 +192,41 @@ typedef struct ProductStep {
     RunProduct *product;
     RunRef      x, y, z, bias, aux, work;
     uint64_t    work_bytes;
+    DotArgs     dot; /* the same without a library */
+    const char *dtype;
 } ProductStep;
 
+static GpuMatmulArgs product_args(const ProductStep *step, const RunCtx *ctx) {
+    return (GpuMatmulArgs){.a = run_at(step->x, ctx),
+                           .b = run_at(step->y, ctx),
+                           .d = run_at(step->z, ctx),
+                           .bias = run_at(step->bias, ctx),
+                           .aux = run_at(step->aux, ctx),
+                           .workspace = run_at(step->work, ctx),
+                           .workspace_bytes = step->work_bytes};
+}
+static Status product_tune(const void *params, const RunCtx *ctx) {
+    const ProductStep *step = params;
+    GpuMatmulArgs      args = product_args(step, ctx);
+    if (!ctx->tune || step->product->plan.us != 0) return STATUS_OK;
+    return gpu_matmul_tune(&ctx->kit->blas, &step->product->plan, &args, ctx->stream, ctx->diags);
+}
 static Status product_run(const void *params, const RunCtx *ctx) {
     const ProductStep *step = params;
-    GpuMatmulPlan     *plan = &step->product->plan;
-    GpuMatmulArgs      args = {.a = run_at(step->x, ctx),
-                               .b = run_at(step->y, ctx),
-                               .d = run_at(step->z, ctx),
-                               .bias = run_at(step->bias, ctx),
-                               .aux = run_at(step->aux, ctx),
-                               .workspace = run_at(step->work, ctx),
-                               .workspace_bytes = step->work_bytes};
-    Status             status = STATUS_OK;
-    if (ctx->tune && plan->us == 0)
-        status = gpu_matmul_tune(&ctx->kit->blas, plan, &args, ctx->stream, ctx->diags);
+    GpuMatmulArgs      args = product_args(step, ctx);
+    Status             status = product_tune(params, ctx);
     if (status != STATUS_OK) return status;
-    return gpu_matmul_run(&ctx->kit->blas, plan, &args, ctx->stream, ctx->diags);
+    return gpu_matmul_run(&ctx->kit->blas, &step->product->plan, &args, ctx->stream, ctx->diags);
 }
 
+static void product_text(RunBlock *block, const void *params) {
+    const ProductStep *step = params;
+    const RunRef       refs[] = {step->x, step->y, step->z};
+    const uint32_t     at[] = {offsetof(DotArgs, x), offsetof(DotArgs, y), offsetof(DotArgs, t.c)};
+    block->families[FAMILY_PRODUCT] = true;
+    run_block_call(block, FAMILY_SMALL, str_format(block->arena, "small<%s>", step->dtype).data,
+                   &step->dot, sizeof step->dot, refs, at, 3);
+}
 static Status find_product(RunBinder *b, const GpuMatmul *problem, RunProduct **out_product) {
     GpuKit       *kit = b->kit;
     GpuMatmulPlan plan;
@@ -288,7 +304,7 @@ static void bind_epilogue(RunBinder *b, GpuMatmul *problem, ProductStep *step) {
     }
     if (b->operands < 3) return;
     LaunchArg third = b->args[2];
-    if (!third.dense || third.offset % 16 != 0) third = run_dense(b, &third);
+    if (!third.dense || run_offsets(b, &third) % 16 != 0) third = run_dense(b, &third);
     if (!slope) problem->epilogue |= GPU_EPILOGUE_BIAS;
     *(slope ? &step->aux : &step->bias) = run_ref(&third);
 }
@@ -300,6 +316,8 @@ Status run_bind_dot(RunBinder *b) {
     GpuMatmul        problem;
     set_sizes(&args);
     if (!run_takes(z)) return STATUS_UNSUPPORTED;
+    if (b->opcode == OP_DOT_GELU && run_offsets(b, &b->outs[1]) % 16 != 0)
+        return STATUS_UNSUPPORTED; /* rows of a scan that lie unevenly */
     if (!dtype_is_float((Dtype)z->dtype) || args.t.k == 0) return bind_own_dot(b, &args, &x, &y);
     /* Copies of the operands that do not lie as it wants them: x, y or both. */
     uint32_t copies = 0;
@@ -320,9 +338,11 @@ Status run_bind_dot(RunBinder *b) {
         *sides[side] = in_order(b, &axes, side, false);
         *sides[side] = run_dense(b, sides[side]);
     }
-    problem.align = alignment(x.offset | y.offset | z->offset);
+    problem.align = alignment(run_offsets(b, &x) | run_offsets(b, &y) | run_offsets(b, z));
     ProductStep *step = RUN_PARAMS(b, ProductStep);
-    *step = (ProductStep){.x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z)};
+    args.t.total = walk_count(&args.batch) * args.t.m * args.t.n;
+    *step = (ProductStep){
+        .x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z), .dot = args, .dtype = run_dtype(z)};
     bind_epilogue(b, &problem, step);
     Status status = find_product(b, &problem, &step->product);
     if (status != STATUS_OK) return status;
@@ -330,7 +350,11 @@ Status run_bind_dot(RunBinder *b) {
     if (b->kit->options.tune && step->work_bytes < b->kit->blas.workspace_max)
         step->work_bytes = b->kit->blas.workspace_max;
     step->work = run_work(b, step->work_bytes);
-    run_step(b, product_run, step, 1);
+    RunStep *added = run_step(b, product_run, step, 1);
+    if (b->opcode == OP_DOT_GENERAL) added->text = product_text;
+    added->elements = (double)args.t.total * (double)args.t.k;
+    if (b->plan->slots.kind[plan_root_slot(b->plan, z->slot)] != SLOT_PARAMETER)
+        added->prepare = product_tune; /* it writes the result */
     b->stats.products++;
     return STATUS_OK;
 }
@@ -373,18 +397,18 @@ static Status attention_run(const void *params, const RunCtx *ctx) {
     return gpu_attention_run(&step->shared->plan, &args, ctx->stream, ctx->diags);
 }
 
-static bool cudnn_takes(const LaunchArg *arg) {
+static bool cudnn_takes(const RunBinder *b, const LaunchArg *arg) {
     uint32_t       last = arg->rank - 1u;
     const int64_t *s = arg->strides, *dims = arg->dims;
     bool           good = s[last] == 1 || dims[last] == 1;
     for (uint32_t i = 0; i < last; i++) good &= s[i] % 8 == 0 && (s[i] > 0 || dims[i] == 1);
     for (uint32_t i = 0; i + 3 < last; i++) good &= s[i] == s[i + 1] * dims[i + 1];
-    return good && arg->offset / dtype_bytes((Dtype)arg->dtype) % 8 == 0;
+    return good && run_offsets(b, arg) / dtype_bytes((Dtype)arg->dtype) % 8 == 0;
 }
 /* Strides of [..., heads, rows, width]; an operand that cuDNN cannot take becomes a dense copy. */
 static GpuHeads heads_of(RunBinder *b, LaunchArg *arg) {
     uint32_t last = arg->rank - 1u;
-    if (!cudnn_takes(arg)) *arg = run_dense(b, arg);
+    if (!cudnn_takes(b, arg)) *arg = run_dense(b, arg);
     const int64_t *s = arg->strides;
     return (GpuHeads){last >= 3 ? s[last - 3] : s[last - 2] * arg->dims[last - 2], s[last - 2],
                       s[last - 1]};
@@ -422,7 +446,7 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     for (uint32_t i = 0; i < count; i++) {
         arg[order[backward][i]] = b->args[i];
         if (b->args[i].rank < 2 + (order[backward][i] != LSE)) return STATUS_UNSUPPORTED;
-        if (i >= b->operands && order[backward][i] != LSE && !cudnn_takes(&b->args[i]))
+        if (i >= b->operands && order[backward][i] != LSE && !cudnn_takes(b, &b->args[i]))
             return STATUS_UNSUPPORTED;
     }
     for (uint32_t i = 0; i < count; i++)
@@ -453,7 +477,7 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     for (uint32_t i = 0; i < count; i++) step->at[i] = run_ref(&arg[i]);
     if (p.lengths) step->lengths = run_work(b, (uint64_t)p.batch * 8);
     step->work = run_work(b, step->shared->plan.workspace_bytes);
-    run_step(b, attention_run, step, backward ? 4 : 1);
+    (void)run_step(b, attention_run, step, backward ? 4 : 1);
     b->stats.attentions++;
     return STATUS_OK;
 }

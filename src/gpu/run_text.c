@@ -6,7 +6,8 @@
 #include "gpu/run_inner.h"
 
 /* Dtypes by the names of the program; Sum<T>: what they are computed in. */
-static const char prelude[] =
+static const char prelude[] = GPU_CONDITION_SOURCE
+    "enum { ALONE = 3, MOVES = 48 };\n"
     "typedef unsigned char u8; typedef signed char i8; typedef short i16; typedef int i32;\n"
     "typedef long long i64; typedef unsigned u32; typedef unsigned long long u64;\n"
     "typedef float f32; typedef double f64;\n"
@@ -393,20 +394,86 @@ static const char convolution[] =
     "template <class T> D void conv(const ConvArgs &a) { multiply<T>(a.t, Conv<T>{a}); }\n";
 
 /* The first assert that fails leaves its launch in the flag; later launches are skipped. */
-static const char stop[] = GPU_CONDITION_SOURCE
+static const char stop[] =
     "struct StopArgs { u32 *flag; const bool *holds; Nd nd; i64 count; u64 condition;\n"
     "    u32 launch, pad; };\n"
-    "template <bool conditional> D void stop(const StopArgs &a) {\n"
+    "template <int conditions> D void stop(const StopArgs &a) {\n"
     "    bool holds = true;\n"
     "    for (i64 i = threadIdx.x; i < a.count; i += blockDim.x)\n"
     "        holds &= a.holds[walk(a.nd, i).at[0]];\n"
     "    holds = __syncthreads_and(holds);\n"
     "    if (threadIdx.x > 0) return;\n"
-    "    if (!holds) *a.flag = a.launch;\n"
-    "    if (conditional) cudaGraphSetConditional(a.condition, holds); }\n";
+    "    if (!holds && *a.flag == 0) *a.flag = a.launch;\n"
+    "    if constexpr (conditions < ALONE) set_condition<conditions>(a.condition, holds); }\n";
+
+/* test: a condition becomes the number of the block to run, or whether it is `which`; 0 once the
+ * step has stopped. rows: takes the rows of a round back to where they belong, those of the next
+ * one to where the kernels of the loop find them, and goes on to that round; several blocks agree
+ * by a ticket who is the last. */
+static const char flow[] =
+    "struct TestArgs { const void *at; const u32 *flag; u64 condition, clear; i64 last;\n"
+    "    i32 bytes, which; };\n"
+    "template <int conditions> D void test(const TestArgs &a) {\n"
+    "    i64 number = 0;\n"
+    "    if (a.bytes == 1) number = !*(const bool *)a.at;\n"
+    "    if (a.bytes == 8) number = *(const i64 *)a.at;\n"
+    "    number = number < 0 ? 0 : number > a.last ? a.last : number;\n"
+    "    u32 value = a.which < 0 ? (u32)number : number == a.which;\n"
+    "    if (a.flag != 0 && *a.flag != 0) value = 0;\n"
+    "    set_condition<conditions>(a.condition, value);\n"
+    "    if (a.clear != 0) set_condition<conditions>(a.clear, 0); }\n"
+    "struct RowMove { const char *from; char *into; i64 from_step, into_step, words, in; };\n"
+    "struct RowsArgs { i64 *round, *index; u32 *ticket; const u32 *flag; u64 condition;\n"
+    "    i64 length, rounds; i32 unroll, count, first, advances, reverse, pad;\n"
+    "    RowMove moves[MOVES]; };\n"
+    "template <class W, int conditions> D void rows(const RowsArgs &a) {\n"
+    "    i64 round = a.first ? -1 : *a.round;\n"
+    "    bool more = round + 1 < a.rounds;\n"
+    "    for (int m = 0; m < a.count; m++) {\n"
+    "        const RowMove &move = a.moves[m];\n"
+    "        i64 at = (move.in ? round + 1 : round) * a.unroll;\n"
+    "        if (move.in ? !more : round < 0) continue;\n"
+    "        EACH(i, a.unroll * move.words) {\n"
+    "            i64 u = i, word = cut(u, move.words);\n"
+    "            i64 row = a.reverse ? a.length - 1 - at - u : at + u;\n"
+    "            const char *from = move.from + (move.in ? row : u) * move.from_step;\n"
+    "            char *into = move.into + (move.in ? u : row) * move.into_step;\n"
+    "            ((W *)into)[word] = ((const W *)from)[word]; } }\n"
+    "    if (!a.advances) return;\n"
+    "    if (more) EACH(u, a.unroll) {\n"
+    "        i64 step = (round + 1) * a.unroll + u;\n"
+    "        a.index[u] = a.reverse ? a.length - 1 - step : step; }\n"
+    "    __syncthreads();\n"
+    "    if (threadIdx.x > 0) return;\n"
+    "    if (gridDim.x > 1) {\n"
+    "        __threadfence();\n"
+    "        if (atomicAdd(a.ticket, 1u) != gridDim.x - 1) return;\n"
+    "        *a.ticket = 0; }\n"
+    "    *a.round = round + 1;\n"
+    "    if (a.flag != 0 && *a.flag != 0) more = false;\n"
+    "    set_condition<conditions>(a.condition, more); }\n";
+
+/* A product in one block: few threads an element, so that all have one. */
+static const char small[] =
+    "template <class T> D void small(const DotArgs &a) {\n"
+    "    const int lanes = a.t.k < 8 ? 1 : a.t.total * 8 >= blockDim.x ? 8 : 32;\n"
+    "    const u32 first = threadIdx.x & 31 & ~(lanes - 1);\n"
+    "    const u32 mask = lanes == 32 ? ~0u : ((1u << lanes) - 1) << first;\n"
+    "    for (i64 i = threadIdx.x / lanes; i < a.t.total; i += blockDim.x / lanes) {\n"
+    "        i64 rest = i, n = cut(rest, a.t.n), m = cut(rest, a.t.m);\n"
+    "        At batch = walk(a.batch, rest);\n"
+    "        const T *x = (const T *)a.x + batch.at[0] + walk(a.m, m).at[0];\n"
+    "        const T *y = (const T *)a.y + batch.at[1] + walk(a.n, n).at[1];\n"
+    "        typename Sum<T>::type sum = 0;\n"
+    "#pragma unroll 8\n"
+    "        for (i64 k = threadIdx.x % lanes; k < a.t.k; k += lanes) {\n"
+    "            At at = walk(a.k, k);\n"
+    "            sum += get(x[at.at[0]]) * get(y[at.at[1]]); }\n"
+    "        for (int to = lanes / 2; to > 0; to /= 2) sum += __shfl_xor_sync(mask, sum, to);\n"
+    "        if (threadIdx.x % lanes == 0) put((T *)a.t.c + i, sum); } }\n";
 
 /* ORDER GpuFamily. */
-const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_narrow,
-                                 lines, window, product, convolution, stop};
+const char *const run_texts[] = {copy,   gather,  key,         scatter, scatter_narrow, lines,
+                                 window, product, convolution, stop,    flow,           small};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");

@@ -255,11 +255,29 @@ static bool matrix_ok(Layout *l, uint32_t old_row, uint32_t operand, ValueId val
            (is_one(world, free_stride) || is_one(world, sum_stride));
 }
 
+/* Scanned operands, where rows have to be dense. */
+static bool rows_ok(const Layout *l, uint32_t row, uint32_t operand, ValueId value) {
+    World       *world = l->ctx->world;
+    const Views *views = l->ctx->views;
+    ListId       strides = views->strides[value.row];
+    TypeId       type = l->rw.build.code->values.type[value.row];
+    DimId        want[SHAPE_RANK_MAX];
+    uint64_t     carries = op_attrs(world, l->rw.old, (OpId){row})[ATTR_SCAN_carries];
+    if (operand < carries || !list_id_some(strides) || l->ctx->target == NULL) return true;
+    if (l->ctx->target->view_need[OP_SCAN] == VIEW_ANY) return true;
+    dense_strides(world, type, want);
+    for (uint32_t i = 1; i < type_rank(&world->types, type); i++)
+        if ((uint32_t)list_numbers(&world->attrs, strides)[i] != want[i].row &&
+            !is_one(world, type_dims(&world->types, type)[i]))
+            return false;
+    return true;
+}
 static bool operand_ok(Layout *l, uint32_t row, uint32_t operand, ValueId value) {
     uint32_t opcode = l->rw.old->ops.opcode[row];
     uint8_t  need = l->ctx->target ? l->ctx->target->view_need[opcode] : (uint8_t)VIEW_DENSE;
     bool     dense = !list_id_some(l->ctx->views->strides[value.row]);
     if (op_infos[opcode].flags & (OP_VIEW | OP_TERMINATOR)) return true;
+    if (opcode == OP_SCAN) return rows_ok(l, row, operand, value);
     if (l->rw.old->ops.blocks_count[row] != 0 && opcode != OP_FUSED) return true;
     if (opcode == OP_ASSIGN || opcode == OP_DIM_SIZE) return true;
     if (need == VIEW_MATRIX) return matrix_ok(l, row, operand, value);
@@ -355,13 +373,17 @@ static void lay_out_row(Layout *l, uint32_t row, ValueId *operands, uint8_t *giv
     }
 }
 
-/* The rows of a scanned operand are views like the operand, without axis 0. */
+/* The rows of a scanned operand are views like the operand, without axis 0; a dense copy of it, if
+ * there must be one, is made before the block. */
 static void lay_out_scanned(Layout *l, OpId op, BlockId body) {
     const Code *old = l->rw.old, *code = l->rw.build.code;
     if (old->ops.opcode[op.row] != OP_SCAN) return;
     uint32_t first = (uint32_t)op_attrs(l->ctx->world, old, op)[ATTR_SCAN_carries];
     for (uint32_t i = first; i < old->ops.operands_count[op.row]; i++) {
-        View    view = view_get(l, l->rw.map[op_operand(old, op, i).row]);
+        ValueId value = l->rw.map[op_operand(old, op, i).row];
+        rewrite_at(&l->rw, op);
+        if (!rows_ok(l, op.row, i, value)) value = dense_copy(l, value);
+        View    view = view_get(l, value);
         ValueId row = {code->blocks.args_first[body.row].row + i + 1};
         view.base = row;
         view.offset = dims_const(&l->ctx->world->dims, 0);
@@ -469,9 +491,11 @@ Ran sys_layout(SystemCtx *ctx) {
     const Code *old = &ctx->world->code;
     uint32_t    operands_max = 1;
     Layout      l = {.ctx = ctx, .copies_count = old->values.table.count * 2 + 64};
-    for (uint32_t row = 1; row < old->ops.table.count; row++)
+    for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        l.copies_count += old->ops.operands_count[row]; /* one a copy, at most */
         if (old->ops.operands_count[row] > operands_max)
             operands_max = old->ops.operands_count[row];
+    }
     l.copies = ARENA_ARRAY_ZERO(ctx->scratch, ValueId, l.copies_count);
     uint8_t *given = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, l.copies_count);
     ValueId *operands = ARENA_ARRAY(ctx->scratch, ValueId, operands_max);

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define EXPORT __attribute__((visibility("default")))
-enum { NAMES_MAX = 128, NODES_MAX = 64, AFTER_MAX = 8, CONDITIONS_MAX = 32, MAPS_MAX = 64 };
+enum { NAMES_MAX = 128, AFTER_MAX = 8, CONDITIONS_MAX = 1 << 16, MAPS_MAX = 64 };
 enum { GRANULE = 1 << 16, DEVICE_BYTES = 64 << 20 };
 
 /* --- calls, failures, facts ------------------------------------------------------------------- */
@@ -27,7 +27,7 @@ static Name     names[NAMES_MAX];
 static unsigned names_count, live, calls_count, any_nth;
 static int      any_error;
 static size_t   bytes_max = DEVICE_BYTES, bytes_used;
-static int      facts[256];
+static int      facts[256], driver_version;
 
 static const FakeWatch *watch; /* may be NULL */
 static uint64_t         nodes_made;
@@ -57,25 +57,26 @@ static int enter(const char *text) {
 
 typedef enum NodeKind { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } NodeKind;
 struct CUgraphNode_st {
-    NodeKind      kind;
-    uint64_t      id;
-    unsigned      after[AFTER_MAX], after_count;
-    CuFunction    function;
-    unsigned char args[256];
-    CuLaunchValue cluster;
-    CuCopyNode    copy;
-    CuFillNode    fill;
-    CuGraph       child; /* CHILD: a copy; CONDITIONAL: the body, owned by the node */
-    CuCondition   condition;
-    int           type;
+    NodeKind       kind;
+    uint64_t       id;
+    unsigned       index, after[AFTER_MAX], after_count;
+    CuFunction     function;
+    unsigned char *args;
+    size_t         args_bytes;
+    CuLaunchValue  cluster;
+    CuCopyNode     copy;
+    CuFillNode     fill;
+    CuGraph       *children; /* CHILD: a copy; CONDITIONAL: the bodies, owned by the node */
+    unsigned       children_count;
+    CuCondition    condition;
+    int            type;
 };
 struct CUgraph_st {
-    struct CUgraphNode_st nodes[NODES_MAX];
-    unsigned              count;
+    CuNode  *nodes;
+    unsigned count, max;
 };
 struct CUgraphExec_st {
-    CuGraph graph;  /* a copy */
-    CuGraph origin; /* whose nodes name its nodes */
+    CuGraph graph; /* a copy */
 };
 struct CUstream_st {
     CuGraph capture;
@@ -87,8 +88,8 @@ struct CUmod_st {
     uint32_t variable[4];
 };
 struct CUfunc_st {
-    const char *name;
-    void (*run)(const void *args);
+    char name[64];
+    void (*run)(const void *args, CuFunction function);
 };
 typedef struct Condition {
     unsigned initial, value;
@@ -96,30 +97,7 @@ typedef struct Condition {
 static Condition conditions[CONDITIONS_MAX];
 static unsigned  conditions_count;
 
-static void run_set(const void *args) {
-    FakeSet p;
-    memcpy(&p, args, sizeof p);
-    for (uint32_t i = 0; i < p.count; i++) ((uint32_t *)(uintptr_t)p.into)[i] = p.value;
-}
-static void run_add(const void *args) {
-    FakeAdd p;
-    memcpy(&p, args, sizeof p);
-    for (uint32_t i = 0; i < p.count; i++)
-        ((uint32_t *)(uintptr_t)p.into)[i] += ((const uint32_t *)(uintptr_t)p.from)[i];
-}
-static void run_count_down(const void *args) {
-    FakeCount p;
-    memcpy(&p, args, sizeof p);
-    conditions[p.condition].value = --*(uint32_t *)(uintptr_t)p.counter != 0;
-}
-static void run_test(const void *args) {
-    FakeTest p;
-    memcpy(&p, args, sizeof p);
-    conditions[p.condition].value = *(const uint32_t *)(uintptr_t)p.word != 0;
-}
-static struct CUfunc_st functions[] = {
-    {"set", run_set}, {"add", run_add}, {"count_down", run_count_down}, {"test", run_test}};
-enum { FUNCTIONS = sizeof functions / sizeof functions[0] };
+#include "tests/fakes/kernels.h"
 
 static void run_copy(const CuCopyNode *copy) {
     memmove((void *)(uintptr_t)copy->into.device, (const void *)(uintptr_t)copy->from.device,
@@ -146,79 +124,105 @@ static void tell_node(const struct CUgraphNode_st *node) {
 }
 
 static void run_graph(const struct CUgraph_st *graph);
+static void run_conditional(const struct CUgraphNode_st *node, const unsigned *value) {
+    unsigned number = node->type == ABI_CU_GRAPH_COND_TYPE_IF ? *value == 0 : *value;
+    if (node->type != ABI_CU_GRAPH_COND_TYPE_WHILE && number < node->children_count)
+        run_graph(node->children[number]);
+    while (node->type == ABI_CU_GRAPH_COND_TYPE_WHILE && *value != 0) run_graph(node->children[0]);
+}
 static void run_node(const struct CUgraphNode_st *node) {
     switch (node->kind) {
-    case KERNEL: node->function->run(node->args); break;
+    case KERNEL: node->function->run(node->args, node->function); break;
     case COPY: run_copy(&node->copy); break;
     case FILL: run_fill(&node->fill); break;
     case CHILD:
         inside++;
-        run_graph(node->child);
+        run_graph(node->children[0]);
         inside--;
         break;
     case EMPTY: break;
-    case CONDITIONAL:
-        if (node->type == ABI_CU_GRAPH_COND_TYPE_IF && conditions[node->condition].value != 0)
-            run_graph(node->child);
-        while (node->type == ABI_CU_GRAPH_COND_TYPE_WHILE && conditions[node->condition].value != 0)
-            run_graph(node->child);
-        break;
+    case CONDITIONAL: run_conditional(node, &conditions[node->condition].value); break;
     }
 }
 /* Of the nodes that are ready, always the last: an order that a missing dependency spoils. */
 static void run_graph(const struct CUgraph_st *graph) {
-    bool done[NODES_MAX] = {false};
+    bool *done = calloc(graph->count + 1, sizeof *done);
     for (unsigned ran = 0; ran < graph->count; ran++) {
         unsigned pick = graph->count;
         for (unsigned i = graph->count; i-- > 0 && pick == graph->count;) {
             bool ready = !done[i];
-            for (unsigned k = 0; k < graph->nodes[i].after_count; k++)
-                ready = ready && done[graph->nodes[i].after[k]];
+            for (unsigned k = 0; k < graph->nodes[i]->after_count; k++)
+                ready = ready && done[graph->nodes[i]->after[k]];
             if (ready) pick = i;
         }
         done[pick] = true;
-        tell_node(&graph->nodes[pick]);
-        run_node(&graph->nodes[pick]);
+        tell_node(graph->nodes[pick]);
+        run_node(graph->nodes[pick]);
     }
+    free(done);
 }
 
+static CuGraph copy_graph(const struct CUgraph_st *from);
+static CuNode  copy_node(const struct CUgraphNode_st *from) {
+     CuNode into = malloc(sizeof *into);
+     *into = *from;
+     into->id = ++nodes_made;
+     if (watch != NULL) watch->node(into, (CuNode)(uintptr_t)from);
+    into->args = malloc(from->args_bytes + 1);
+     if (from->args_bytes > 0) memcpy(into->args, from->args, from->args_bytes);
+    into->children = calloc(from->children_count + 1, sizeof *into->children);
+     for (unsigned i = 0; i < from->children_count; i++)
+        into->children[i] = copy_graph(from->children[i]);
+    return into;
+}
 static CuGraph copy_graph(const struct CUgraph_st *from) {
-    CuGraph into = malloc(sizeof *into);
-    memcpy(into, from, sizeof *into);
-    for (unsigned i = 0; i < into->count; i++) {
-        into->nodes[i].id = ++nodes_made;
-        if (watch != NULL) watch->node(&into->nodes[i], (CuNode)&from->nodes[i]);
-        if (into->nodes[i].child != NULL) into->nodes[i].child = copy_graph(from->nodes[i].child);
-    }
+    CuGraph into = calloc(1, sizeof *into);
+    into->nodes = calloc(from->count + 1, sizeof *into->nodes);
+    into->count = into->max = from->count;
+    for (unsigned i = 0; i < from->count; i++) into->nodes[i] = copy_node(from->nodes[i]);
     return into;
 }
 static void free_graph(CuGraph graph) {
-    for (unsigned i = 0; i < graph->count; i++)
-        if (graph->nodes[i].child != NULL) free_graph(graph->nodes[i].child);
+    for (unsigned i = 0; i < graph->count; i++) {
+        CuNode node = graph->nodes[i];
+        for (unsigned k = 0; k < node->children_count; k++) free_graph(node->children[k]);
+        free(node->children);
+        free(node->args);
+        free(node);
+    }
+    free(graph->nodes);
     free(graph);
 }
 static bool same_structure(const struct CUgraph_st *a, const struct CUgraph_st *b) {
     bool same = a->count == b->count;
     for (unsigned i = 0; same && i < a->count; i++)
-        same = a->nodes[i].kind == b->nodes[i].kind &&
-               a->nodes[i].after_count == b->nodes[i].after_count;
+        same = a->nodes[i]->kind == b->nodes[i]->kind &&
+               a->nodes[i]->after_count == b->nodes[i]->after_count;
     return same;
 }
 static CuNode add_node(CuGraph graph, const CuNode *after, size_t after_count, NodeKind kind) {
-    CuNode node = &graph->nodes[graph->count++];
-    memset(node, 0, sizeof *node);
+    if (graph->count == graph->max) {
+        graph->max = graph->max * 2 + 16;
+        graph->nodes = realloc(graph->nodes, graph->max * sizeof *graph->nodes);
+    }
+    CuNode node = graph->nodes[graph->count] = calloc(1, sizeof *node);
+    node->index = graph->count++;
     node->kind = kind;
     node->id = ++nodes_made;
-    for (size_t i = 0; i < after_count; i++)
-        node->after[node->after_count++] = (unsigned)(after[i] - graph->nodes);
+    for (size_t i = 0; i < after_count; i++) node->after[node->after_count++] = after[i]->index;
     if (watch != NULL) watch->node(node, NULL);
     return node;
+}
+static void add_children(CuNode node, unsigned count) {
+    node->children = calloc(count + 1, sizeof *node->children);
+    node->children_count = count;
+    for (unsigned i = 0; i < count; i++) node->children[i] = calloc(1, sizeof **node->children);
 }
 /* Into the graph that a stream records, after what it recorded last; NULL if it records none. */
 static CuNode record(CuStream stream, NodeKind kind) {
     CuGraph graph = stream->capture;
     if (graph == NULL) return NULL;
-    CuNode last = graph->count > 0 ? &graph->nodes[graph->count - 1] : NULL;
+    CuNode last = graph->count > 0 ? graph->nodes[graph->count - 1] : NULL;
     return add_node(graph, &last, last != NULL, kind);
 }
 
@@ -237,11 +241,18 @@ static void reset(void) {
     for (size_t i = 0; i < sizeof defaults / sizeof defaults[0]; i++)
         facts[defaults[i][0]] = defaults[i][1];
     names_count = conditions_count = live = calls_count = any_nth = 0;
+    driver_version = 13000;
+    fused_run = NULL;
     bytes_max = DEVICE_BYTES;
     bytes_used = 0;
 }
-static void     set_limit(size_t bytes) { bytes_max = bytes; }
-static void     set_fact(int attribute, int value) { facts[attribute] = value; }
+static void set_limit(size_t bytes) { bytes_max = bytes; }
+static void set_fact(int attribute, int value) { facts[attribute] = value; }
+static void set_version(int version) { driver_version = version; }
+static void set_fused(FusedRun *run, void *context) {
+    fused_run = run;
+    fused_context = context;
+}
 static unsigned count_live(void) { return live; }
 static unsigned count_calls(const char *call) { return name_of(call)->calls; }
 static void     set_failure(const char *call, unsigned nth, int error) {
@@ -263,6 +274,8 @@ EXPORT const FakeCuda                    fake_cuda = {.reset = reset,
                                                       .fail_any = set_failure_any,
                                                       .failed = has_failed,
                                                       .fact = set_fact,
+                                                      .version = set_version,
+                                                      .fused = set_fused,
                                                       .live = count_live,
                                                       .calls = count_calls,
                                                       .watch = set_watch,
@@ -288,7 +301,7 @@ CuResult cuInit(unsigned flags) {
     return 0;
 }
 CuResult cuDriverGetVersion(int *version) {
-    *version = 13000;
+    *version = driver_version;
     ENTER();
     return 0;
 }
@@ -583,7 +596,8 @@ CuResult cuEventElapsedTime(float *ms, CuEvent begin, CuEvent end) {
 
 CuResult cuModuleLoadData(CuModule *module, const void *image) {
     ENTER();
-    if (strcmp(image, FAKE_IMAGE) != 0) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (strcmp(image, FAKE_IMAGE) != 0 && memcmp(image, "\177ELF", 4) != 0)
+        return ABI_CUDA_ERROR_INVALID_VALUE;
     *module = calloc(1, sizeof **module);
     live++;
     return 0;
@@ -596,8 +610,7 @@ CuResult cuModuleUnload(CuModule module) {
 CuResult cuModuleGetFunction(CuFunction *function, CuModule module, const char *name) {
     (void)module;
     ENTER();
-    for (unsigned i = 0; i < FUNCTIONS; i++)
-        if (strcmp(functions[i].name, name) == 0) *function = &functions[i];
+    *function = find_function(name);
     return *function == NULL ? 500 : 0; /* CUDA_ERROR_NOT_FOUND */
 }
 CuResult cuModuleGetGlobal_v2(CuPtr *memory, size_t *bytes, CuModule module, const char *name) {
@@ -626,30 +639,41 @@ CuResult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CuFunction fun
     return 0;
 }
 /* The argument block of a launch: {1, block, 2, &bytes, 0}. */
-static bool take_args(unsigned char into[256], void **extra) {
+static bool find_args(void **extra, const void **out_args, size_t *out_bytes) {
+    *out_args = NULL;
+    *out_bytes = 0;
     if (extra == NULL) return true;
     if ((uintptr_t)extra[0] != ABI_CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT ||
         (uintptr_t)extra[2] != ABI_CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT || extra[4] != NULL)
         return false;
-    size_t bytes = *(const size_t *)extra[3];
-    if (bytes > 256) return false;
-    memcpy(into, extra[1], bytes);
+    *out_args = extra[1];
+    *out_bytes = *(const size_t *)extra[3];
+    return *out_bytes <= 4096; /* what a device takes */
+}
+static bool set_args(CuNode node, void **extra) {
+    const void *args;
+    free(node->args);
+    node->args = NULL;
+    if (!find_args(extra, &args, &node->args_bytes)) return false;
+    node->args = malloc(node->args_bytes + 1);
+    if (node->args_bytes > 0) memcpy(node->args, args, node->args_bytes);
     return true;
 }
 CuResult cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction function, void **args,
                           void **extra) {
-    unsigned char block[256];
+    const void *block;
+    size_t      bytes;
     (void)args;
     ENTER();
-    if (!take_args(block, extra)) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (!find_args(extra, &block, &bytes)) return ABI_CUDA_ERROR_INVALID_VALUE;
     if (config->grid[0] * config->block[0] == 0) return ABI_CUDA_ERROR_INVALID_VALUE;
     CuNode recorded = record(config->stream, KERNEL);
     if (recorded == NULL) {
         tell_work(FAKE_KERNEL, function->name, 0, 0);
-        function->run(block);
+        function->run(block, function);
     } else {
         recorded->function = function;
-        memcpy(recorded->args, block, sizeof block);
+        (void)set_args(recorded, extra);
     }
     return 0;
 }
@@ -670,7 +694,7 @@ CuResult cuGraphDestroy(CuGraph graph) {
 }
 static bool set_kernel(CuNode node, const CuKernelNode *params) {
     node->function = params->function;
-    return params->grid[0] * params->block[0] != 0 && take_args(node->args, params->extra);
+    return params->grid[0] * params->block[0] != 0 && set_args(node, params->extra);
 }
 CuResult cuGraphAddKernelNode_v2(CuNode *node, CuGraph graph, const CuNode *after,
                                  size_t after_count, const CuKernelNode *params) {
@@ -706,7 +730,9 @@ CuResult cuGraphAddChildGraphNode(CuNode *node, CuGraph graph, const CuNode *aft
                                   size_t after_count, CuGraph child) {
     ENTER();
     *node = add_node(graph, after, after_count, CHILD);
-    (*node)->child = copy_graph(child);
+    (*node)->children = calloc(1, sizeof *(*node)->children);
+    (*node)->children_count = 1;
+    (*node)->children[0] = copy_graph(child);
     return 0;
 }
 CuResult cuGraphAddEmptyNode(CuNode *node, CuGraph graph, const CuNode *after, size_t after_count) {
@@ -718,19 +744,25 @@ CuResult cuGraphAddNode_v2(CuNode *node, CuGraph graph, const CuNode *after, con
                            size_t after_count, CuNodeParams *params) {
     (void)edges;
     ENTER();
-    if (params->type != ABI_CU_GRAPH_NODE_TYPE_CONDITIONAL || params->u.conditional.size != 1)
+    bool     cases = params->u.conditional.type == ABI_CU_GRAPH_COND_TYPE_SWITCH;
+    unsigned size = params->u.conditional.size;
+    if (driver_version < 12040 || (cases && driver_version < 12080))
+        return ABI_CUDA_ERROR_NOT_SUPPORTED;
+    if (params->type != ABI_CU_GRAPH_NODE_TYPE_CONDITIONAL || (!cases && size != 1) || size == 0)
         return ABI_CUDA_ERROR_INVALID_VALUE;
     *node = add_node(graph, after, after_count, CONDITIONAL);
     (*node)->condition = params->u.conditional.condition;
     (*node)->type = params->u.conditional.type;
-    (*node)->child = calloc(1, sizeof *(*node)->child);
-    params->u.conditional.bodies = &(*node)->child;
+    add_children(*node, size);
+    params->u.conditional.bodies = (*node)->children;
     return 0;
 }
 CuResult cuGraphConditionalHandleCreate(CuCondition *condition, CuGraph graph, CuContext context,
                                         unsigned initial, unsigned flags) {
     (void)graph, (void)context, (void)flags;
     ENTER();
+    if (driver_version < 12040) return ABI_CUDA_ERROR_NOT_SUPPORTED;
+    if (conditions_count + 1 == CONDITIONS_MAX) return ABI_CUDA_ERROR_OUT_OF_MEMORY;
     *condition = ++conditions_count;
     conditions[conditions_count].initial = initial;
     return 0;
@@ -740,18 +772,15 @@ CuResult cuGraphInstantiateWithParams(CuGraphExec *exec, CuGraph graph, CuInstan
     ENTER();
     *exec = calloc(1, sizeof **exec);
     (*exec)->graph = copy_graph(graph);
-    (*exec)->origin = graph;
     live++;
     return 0;
 }
 /* The node of the instance that stands for a node of the graph it was made from. */
-static CuNode instance_of(CuGraphExec exec, CuNode node) {
-    return &exec->graph->nodes[node - exec->origin->nodes];
-}
-CuResult cuGraphExecKernelNodeSetParams_v2(CuGraphExec exec, CuNode node,
-                                           const CuKernelNode *params) {
-    ENTER();
-    return set_kernel(instance_of(exec, node), params) ? 0 : ABI_CUDA_ERROR_INVALID_VALUE;
+static CuNode instance_of(CuGraphExec exec, CuNode node) { return exec->graph->nodes[node->index]; }
+CuResult      cuGraphExecKernelNodeSetParams_v2(CuGraphExec exec, CuNode node,
+                                                const CuKernelNode *params) {
+         ENTER();
+         return set_kernel(instance_of(exec, node), params) ? 0 : ABI_CUDA_ERROR_INVALID_VALUE;
 }
 CuResult cuGraphExecMemcpyNodeSetParams(CuGraphExec exec, CuNode node, const CuCopyNode *params,
                                         CuContext context) {
@@ -789,47 +818,4 @@ CuResult cuGraphExecDestroy(CuGraphExec exec) {
     return 0;
 }
 
-/* --- what cuDNN asks of a driver when it finishes a plan for a device that is not here -------- */
-
-#define YES(name)                                                                                  \
-    EXPORT CuResult name(void);                                                                    \
-    CuResult        name(void) { return 0; }
-YES(cuCtxGetCurrent)
-YES(cuCtxGetLimit)
-YES(cuCtxPopCurrent)
-YES(cuCtxPushCurrent)
-YES(cuStreamGetCtx)
-YES(cuLinkCreate)
-YES(cuLinkAddData)
-YES(cuLinkComplete)
-YES(cuLinkDestroy)
-YES(cuLaunchKernel)
-YES(cuLaunchCooperativeKernel)
-YES(cuLibraryLoadFromFile)
-YES(cuLibraryUnload)
-YES(cuKernelSetAttribute)
-/* These answer through their first parameter: a handle, or a number. */
-#define YES_HANDLE(name)                                                                           \
-    EXPORT CuResult name(const void **handle);                                                     \
-    CuResult        name(const void **handle) {                                                    \
-               static const int some;                                                              \
-               *handle = &some;                                                                    \
-               return 0;                                                                           \
-    }
-YES_HANDLE(cuLibraryLoadData)
-YES_HANDLE(cuLibraryGetKernel)
-YES_HANDLE(cuKernelGetFunction)
-#define YES_NUMBER(name, answer)                                                                   \
-    EXPORT CuResult name(int *number);                                                             \
-    CuResult        name(int *number) {                                                            \
-               *number = (answer);                                                                 \
-               return 0;                                                                           \
-    }
-YES_NUMBER(cuKernelGetAttribute, 0)
-YES_NUMBER(cuOccupancyMaxPotentialClusterSize, 16)
-/* NVRTC asks the driver for a private table, and does without one when it is refused. */
-EXPORT CuResult cuGetExportTable(const void **table, const void *id);
-CuResult        cuGetExportTable(const void **table, const void *id) {
-           (void)table, (void)id;
-           return ABI_CUDA_ERROR_NOT_SUPPORTED;
-}
+#include "tests/fakes/for_cudnn.h"

@@ -22,6 +22,9 @@ typedef struct FakeCuda {
     void (*fail_any)(unsigned nth, int error);               /* the nth call that can fail */
     int (*failed)(void);                                     /* that call came */
     void (*fact)(int attribute, int value);                  /* a device attribute */
+    void (*version)(int version);                            /* of the driver, 12030 is 12.3 */
+    /* Runs fused kernels ("k<kernel>_<phase>_<n>"); those of operators it knows (kernels.h). */
+    void (*fused)(void (*run)(void *context, const char *name, const void *args), void *context);
     unsigned (*live)(void);                /* objects and mappings that are open */
     unsigned (*calls)(const char *call);   /* since reset */
     void (*watch)(const FakeWatch *watch); /* NULL: nobody listens; stays through reset */
@@ -50,7 +53,7 @@ typedef struct FakeCount { /* "count_down": the condition is whether --*counter 
     CuCondition condition;
     CuPtr       counter;
 } FakeCount;
-typedef struct FakeTest { /* "test": the condition is whether *word is not 0 */
+typedef struct FakeTest { /* "word": the condition is whether *word is not 0 */
     CuCondition condition;
     CuPtr       word;
 } FakeTest;

@@ -13,6 +13,8 @@
 #include "models/lenet.h"
 #include "systems/runner.h"
 #include "tables/bind.h"
+#include "tests/compile/control_files.h"
+#include "tests/compile/random_control.h"
 #include "text/parse.h"
 
 enum { TENSORS_MAX = 256, RUNS = 4 }; /* the last run is on other addresses */
@@ -27,8 +29,13 @@ typedef struct Case {
     double      rel;      /* of the largest number of a tensor; 0: of the dtype */
     Dtype       narrow;   /* what products compute in; nil: as written */
     bool        stops;    /* an assert must fail */
+
+    const FileProgram *file;          /* inputs from there */
+    GpuLoops           loops;         /* as GpuKitOptions */
+    uint32_t           written_nodes; /* likewise */
+    bool               by_host;       /* conditions */
 } Case;
-typedef struct Check {
+typedef struct Subject {
     Device        *d;
     Arena         *arena;
     const Case    *given;
@@ -44,9 +51,9 @@ typedef struct Check {
     NamedTensor    state[TENSORS_MAX], after[TENSORS_MAX];
     uint32_t       inputs_count, outputs_count, state_count;
     double         worst; /* difference, over what is allowed */
-} Check;
+} Subject;
 
-static bool said(Check *c, const char *what, const World *world) {
+static bool said(Subject *c, const char *what, const World *world) {
     String text = text_diags(c->arena, world, &world->diags);
     printf("\n  %s %.*s\n", what, STR_ARGS(text));
     return EXPECT(false);
@@ -54,7 +61,7 @@ static bool said(Check *c, const char *what, const World *world) {
 
 /* --- tensors ---------------------------------------------------------------------------------- */
 
-static void fill(Check *c, Tensor *x, String name, double scale) {
+static void fill(Subject *c, Tensor *x, String name, double scale) {
     int64_t below = c->given->integers ? c->given->integers : 8;
     char   *data = x->data = arena_push_zero(c->arena, tensor_bytes(x) + 64, 64);
     for (int64_t i = 0; i < tensor_elements(x); i++) {
@@ -73,7 +80,7 @@ static Tensor typed(const World *world, TypeId type, const int64_t *dims) {
     for (uint32_t k = 0; k < x.rank; k++) x.shape[k] = dims[type_dims(&world->types, type)[k].row];
     return x;
 }
-static bool make_tensors(Check *c) {
+static bool make_tensors(Subject *c) {
     World      *world = c->plain;
     const Code *code = &world->code;
     int64_t    *dims = ARENA_ARRAY_ZERO(c->arena, int64_t, world->dims.rows.table.count);
@@ -90,7 +97,9 @@ static bool make_tensors(Check *c) {
     for (uint32_t i = 0; i < c->inputs_count; i++) {
         ValueId arg = {code->blocks.args_first[block.row].row + i};
         c->inputs[i] = typed(world, value_type(world, arg), dims);
-        fill(c, &c->inputs[i], strings_get(&world->strings, code->values.name[arg.row]), 1);
+        String name = strings_get(&world->strings, code->values.name[arg.row]);
+        fill(c, &c->inputs[i], name, 1);
+        if (c->given->file != NULL) (void)file_fill(c->given->file, name, &c->inputs[i]);
     }
     for (uint32_t row = code->blocks.op_first[block.row]; row < code->blocks.op_last[block.row];
          row++) {
@@ -116,7 +125,7 @@ static bool make_tensors(Check *c) {
 
 /* --- both sides ------------------------------------------------------------------------------- */
 
-static bool interpret(Check *c) {
+static bool interpret(Subject *c) {
     static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer,         SYSTEM_inline,
                                        SYSTEM_narrow, SYSTEM_differentiate, SYSTEM_expand};
     Runner                  runner;
@@ -133,7 +142,7 @@ static bool interpret(Check *c) {
     return status == STATUS_OK || said(c, "interpreting:", c->plain);
 }
 
-static bool compile(Check *c, const Target *target, GpuCache *cache) {
+static bool compile(Subject *c, const Target *target, GpuCache *cache) {
     Diags *diags = &c->world->diags;
     runner_open(&c->runner, c->world, target);
     c->runner.ctx.narrow = c->given->narrow;
@@ -151,14 +160,14 @@ static bool compile(Check *c, const Target *target, GpuCache *cache) {
     return true;
 }
 
-static const Tensor *state_of(const Check *c, const NamedTensor *state, uint32_t slot) {
+static const Tensor *state_of(const Subject *c, const NamedTensor *state, uint32_t slot) {
     String name = strings_get(&c->world->strings, c->plan->slots.name[slot]);
     for (uint32_t i = 0; i < c->state_count; i++)
         if (str_same(name, strings_get(&c->plain->strings, state[i].name))) return &state[i].tensor;
     return NULL;
 }
 /* What a slot holds before a run: NULL: poison. */
-static const void *contents_of(const Check *c, uint32_t slot) {
+static const void *contents_of(const Subject *c, uint32_t slot) {
     const Slots *slots = &c->plan->slots;
     if (slots->kind[slot] == SLOT_INPUT) return c->inputs[slots->index[slot]].data;
     if (slots->kind[slot] == SLOT_PARAMETER) return state_of(c, c->state, slot)->data;
@@ -169,7 +178,7 @@ static const void *contents_of(const Check *c, uint32_t slot) {
 
 /* Numbers are compared with the largest one of their tensor; what cancels to less than 0.01 (the
  * gradient of a bias before a normalisation) is what rounding left of the terms. */
-static bool near(Check *c, String what, const Tensor *got, const Tensor *want) {
+static bool near(Subject *c, String what, const Tensor *got, const Tensor *want) {
     double  scale = dtype_is_float(want->dtype) ? 0.01 : 0, rel = c->given->rel, most = 0;
     Dtype   dtype = want->dtype;
     int64_t bytes = dtype_bytes(dtype), worst = -1;
@@ -192,14 +201,19 @@ static bool near(Check *c, String what, const Tensor *got, const Tensor *want) {
     return EXPECT(false);
 }
 
+/* Rows and indices of scans lie elsewhere. */
+static bool has_place(const Subject *c, uint32_t row) {
+    return c->plan->slots.kind[row] != SLOT_ROW && c->plan->slots.kind[row] != SLOT_INDEX;
+}
 /* One run from fresh memory; all that it left comes back to host[slot]. */
-static bool run_once(Check *c, void **host) {
+static bool run_once(Subject *c, void **host) {
     Device      *d = c->d;
     const Slots *slots = &c->plan->slots;
     uint32_t     failed = 0;
     bool ok = device_ok(d, gpu_fill(d->stream, c->slots[0], 0xFF, c->plan->arena_bytes, &d->diags));
     for (uint32_t row = 1; row < slots->table.count && ok; row++) {
         const void *from = contents_of(c, row);
+        if (!has_place(c, row)) continue;
         ok = device_ok(
             d, from ? gpu_copy_in(d->stream, c->slots[row], from, slots->bytes[row], &d->diags)
                     : gpu_fill(d->stream, c->slots[row], 0xFF, slots->bytes[row], &d->diags));
@@ -207,13 +221,13 @@ static bool run_once(Check *c, void **host) {
     ok = ok && device_ok(d, gpu_run(c->gpu, c->slots, d->stream, &d->diags)) &&
          device_ok(d, gpu_run_failed(c->gpu, d->stream, &d->diags, &failed));
     for (uint32_t row = 1; row < slots->table.count && ok; row++)
-        ok = device_ok(
-            d, gpu_copy_out(d->stream, host[row], c->slots[row], slots->bytes[row], &d->diags));
+        ok = !has_place(c, row) || device_ok(d, gpu_copy_out(d->stream, host[row], c->slots[row],
+                                                             slots->bytes[row], &d->diags));
     return ok && device_ok(d, gpu_stream_sync(d->stream, &d->diags)) &&
            EXPECT_EQ(failed != 0, c->given->stops);
 }
 
-static bool compare(Check *c, void **host) {
+static bool compare(Subject *c, void **host) {
     const Slots *slots = &c->plan->slots;
     bool         ok = true;
     for (uint32_t row = 1; row < slots->table.count; row++) {
@@ -233,18 +247,19 @@ static bool compare(Check *c, void **host) {
     return ok;
 }
 
-static bool take_slots(Check *c, uint32_t count) {
+static bool take_slots(Subject *c, uint32_t count) {
     bool ok = true;
     c->slots = ARENA_ARRAY_ZERO(c->arena, CuPtr, count);
     for (uint32_t row = 0; row < count && ok; row++) {
         uint64_t bytes = row == 0 ? c->plan->arena_bytes : c->plan->slots.bytes[row];
+        if (!has_place(c, row)) continue;
         ok = device_ok(c->d,
                        gpu_push(&c->d->memory, bytes + 256, 256, &c->d->diags, &c->slots[row]));
     }
     return ok;
 }
 
-static bool run_all(Check *c) {
+static bool run_all(Subject *c) {
     uint32_t count = c->plan->slots.table.count;
     void   **host[RUNS];
     bool     ok = true;
@@ -263,25 +278,34 @@ static bool run_all(Check *c) {
 
 /* world: fresh; it stays the caller's. */
 static bool check(Device *d, Arena *arena, World *world, const Case *given) {
-    Check        *c = ARENA_NEW(arena, Check);
+    Subject      *c = ARENA_NEW(arena, Subject);
     GpuCache      cache = gpu_cache_open(arena, STR(""));
     Target        target;
-    GpuKitOptions options = {.cache = &cache, .tune = true};
+    GpuKitOptions options = {.cache = &cache,
+                             .tune = true,
+                             .loops = given->loops,
+                             .written_nodes = given->written_nodes};
     uint64_t      used = d->memory.used;
-    *c = (Check){.d = d, .arena = arena, .given = given, .graph = {1}};
+    *c = (Subject){.d = d, .arena = arena, .given = given, .graph = {1}};
     c->plain = world_clone(world);
     c->world = world_clone(world);
     if (given->graph != NULL)
         c->graph =
             code_find_graph(&world->code, strings_find(&world->strings, str_of(given->graph)));
+    if (given->by_host) d->gpu->info.conditions = GPU_CONDITIONS_HOST;
     bool ok = device_ok(d, gpu_kit_open(arena, d->gpu, &options, &d->diags, &c->kit));
     gpu_describe(&target, ok && gpu_kit_attends(c->kit));
     ok = ok && interpret(c) && compile(c, &target, &cache) && run_all(c);
     if (c->gpu != NULL) {
         GpuPlanStats stats = gpu_plan_stats(c->gpu);
-        EXPECT(!ok || stats.graphs == 1);
-        printf(" (%u launches, %u nodes, %u products, %u attentions, %.2f of the tolerance)",
-               stats.launches, stats.nodes, stats.products, stats.attentions, c->worst);
+        EXPECT(!ok || stats.graphs == (c->plan->flows ? 2 : 1)); /* one for each place */
+        if (given->file == NULL && given->loops == GPU_LOOPS_AUTO)
+            printf(" (%u launches, %u nodes, %u loops, %u products, %u attentions, %.2f of the "
+                   "tolerance)",
+                   stats.launches, stats.nodes, stats.loops, stats.products, stats.attentions,
+                   c->worst);
+        else
+            printf(" %u/%u/%u", stats.nodes, stats.loops, stats.blocks);
     }
     gpu_plan_close(c->gpu);
     gpu_emit_unload(c->module);
@@ -554,3 +578,84 @@ TEST(gpu_step_of_gpt_8_bits) {
 }
 TEST(gpu_step_of_lenet_float32) { check_model(arena, false, STOA_F32, STOA_SGD, &lenet_case); }
 TEST(gpu_step_of_lenet_float64) { check_model(arena, false, STOA_F64, STOA_SGD, &lenet_case); }
+
+/* --- control flow ----------------------------------------------------------------------------- */
+
+/* By the device and by the host, scans written out and as loops; loops in one block. */
+static void check_flow(Arena *arena, String text, Case given) {
+    for (uint32_t way = 0; way < 5; way++) {
+        ArenaMark mark = arena_mark(arena);
+        char     *copy = arena_push_zero(arena, text.count + 1, 1);
+        memcpy(copy, text.data, text.count);
+        given.by_host = way & 1;
+        given.written_nodes = way >> 1 & 1;
+        given.loops = way < 4 ? GPU_LOOPS_GRAPH : GPU_LOOPS_BLOCK;
+        check_text(arena, copy, &given);
+        arena_release(arena, mark);
+    }
+}
+static void check_file(Arena *arena, String text) {
+    FileProgram *programs = ARENA_ARRAY(arena, FileProgram, FILE_PROGRAMS_MAX);
+    uint32_t     count = file_programs(text, programs);
+    EXPECT(count > 0);
+    for (uint32_t i = 0; i < count; i++) {
+        const FileProgram *p = &programs[i];
+        String             name = str_copy(arena, p->size_name);
+        bool               late = strstr(str_copy(arena, p->text).data, "compact") != NULL;
+        printf("\n  program at line %u", p->line);
+        if (late) continue; /* sizes that data decides are for the CPU */
+        /* Sums of products less their maximum: 1e-5 of what cancels. */
+        double rel = strstr(str_copy(arena, p->text).data, "graph lanes") != NULL ? 1e-4 : 0;
+        check_flow(arena, p->text, (Case){.sizes = {{name.data, p->size}}, .file = p, .rel = rel});
+    }
+}
+FILE_EMBED(control, "tests/run/control.ir");
+FILE_EMBED(control_grad, "tests/run/control_grad.ir");
+TEST(gpu_control_flow_of_golden_runs) { check_file(arena, FILE_TEXT(control)); }
+TEST(gpu_control_flow_of_gradients) { check_file(arena, FILE_TEXT(control_grad)); }
+
+#define COUNTED                                                                                    \
+    "  %n0 = constant {value=i64 0}\n  %n1 = constant {value=i64 1}\n"                             \
+    "  %nt = constant {value=i64 3}\n"
+TEST(gpu_recurrent_networks_and_their_gradients) {
+    static const char rnn[] =
+        "graph f(%w: f64[24,24], %h: f64[24], %x: f64[T,24]) {\n"
+        "  %k0 = constant {value=f64 0.01}\n  %k1 = broadcast_in_dim %k0 {shape=[24], axes=[]}\n"
+        "  %e, %z = scan %h, %x {carries=1} : f64[24], f64[T,24] (%i: i64, %c: f64[24], "
+        "%r: f64[24]) {\n    %p = dot_general %w, %c {x_contract=[1], y_contract=[0]}\n"
+        "    %o = add %p, %r\n    %s = mul %o, %k1\n    %t = tanh %s\n    %y = mul %t, %r\n"
+        "    return %t, %y\n  }\n  %q = reduce %z {kind=sum, axes=[0, 1]}\n"
+        "  %g, %k, %l = gradient %q, %w, %h, %x\n  return %q, %g, %k, %l\n}\n";
+    check_flow(arena, str_of(rnn), (Case){.sizes = {{"T", 9}}});
+    check_flow(arena, str_of(rnn), (Case){.sizes = {{"T", 700}}});
+}
+/* An assert that fails in the second of three trips. */
+TEST(gpu_asserts_stop_loops) {
+    check_flow(arena,
+               STR("graph f(%x: f64[100]) {\n" COUNTED
+                   "  %p = parameter {name=\"p\", type=f64[100]}\n"
+                   "  %k, %y = while %n0, %x : i64, f64[100] (%i: i64, %c: f64[100]) {\n"
+                   "    %m = compare %i, %nt {direction=lt}\n    return %m\n  } "
+                   "(%i: i64, %c: f64[100]) {\n    %j = add %i, %n1\n    %b = tanh %c\n"
+                   "    %o = compare %i, %n1 {direction=lt}\n    assert %o {message=\"stop\"}\n"
+                   "    return %j, %b\n  }\n  assign %p, %y\n  %z = neg %y\n  return %z\n}\n"),
+               (Case){.stops = true});
+}
+/* STOA_SEEDS: how many; STOA_SEED: the first. */
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    return text != NULL ? strtoll(text, NULL, 10) : otherwise;
+}
+TEST(gpu_random_control_flow) {
+    static const int64_t sizes[] = {0, 1, 2, 3, 7, 40};
+    int64_t              first = setting("STOA_SEED", 1), count = setting("STOA_SEEDS", 40);
+    for (int64_t seed = first; seed < first + count; seed++) {
+        ArenaMark mark = arena_mark(arena);
+        String    text = random_control(arena, (uint64_t)seed);
+        int64_t   b = sizes[seed % 6], c = sizes[seed / 6 % 6], d = sizes[(seed + 2) % 6];
+        printf("\n  seed %lld", (long long)seed);
+        check_flow(arena, text,
+                   (Case){.sizes = {{"B", b}, {"C", c}, {"D", d}}, .rel = 1e-4, .integers = 4});
+        arena_release(arena, mark);
+    }
+}

@@ -25,6 +25,11 @@ static inline bool fake_gpu_bind(FakeGpu *f, Arena *arena) {
     if (f->fake != NULL) f->fake->reset();
     return f->fake != NULL;
 }
+/* The driver says that it is 12030 (12.3), from now on. */
+static inline void fake_gpu_version(FakeGpu *f, int version) {
+    f->fake->version(version);
+    f->libs->bindings[GPU_LIBRARY_DRIVER].version = version / 1000 * 10000 + version % 1000 * 10;
+}
 static inline bool fake_gpu_open(FakeGpu *f, Arena *arena) {
     return fake_gpu_bind(f, arena) && gpu_open(arena, f->libs, 0, &f->diags, &f->gpu) == STATUS_OK;
 }

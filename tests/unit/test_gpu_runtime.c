@@ -162,7 +162,7 @@ static Status bench_open(Bench *b, Arena *arena) {
     if (status == STATUS_OK) status = gpu_module_kernel(&b->module, "add", diags, &b->add);
     if (status == STATUS_OK)
         status = gpu_module_kernel(&b->module, "count_down", diags, &b->count_down);
-    if (status == STATUS_OK) status = gpu_module_kernel(&b->module, "test", diags, &b->test);
+    if (status == STATUS_OK) status = gpu_module_kernel(&b->module, "word", diags, &b->test);
     if (status == STATUS_OK) status = gpu_fill(b->stream, b->words, 0, 64, diags);
     return status;
 }
@@ -271,13 +271,17 @@ TEST(gpu_graphs_run_nodes_after_their_dependencies) {
     fake_gpu_close(&b.f);
 }
 
-/* while (--n) { sum += step; if (flag) marks += one } without the host. */
-TEST(gpu_graphs_branch_and_loop_on_the_device) {
+/* while (--n) { sum += step; if (flag) marks += one }; calls: graphs that one run launches. */
+static void branch_and_loop(Arena *arena, int driver, GpuConditions conditions, unsigned calls) {
     Bench       b = {0};
     GpuGraph    graph = {0};
     CuCondition loop, branch;
-    REQUIRE(fake_gpu_open(&b.f, arena) && bench_open(&b, arena) == STATUS_OK);
+    REQUIRE(fake_gpu_bind(&b.f, arena));
+    fake_gpu_version(&b.f, driver);
+    REQUIRE(gpu_open(arena, b.f.libs, 0, &b.f.diags, &b.f.gpu) == STATUS_OK);
+    REQUIRE(bench_open(&b, arena) == STATUS_OK);
     Diags *diags = &b.f.diags;
+    EXPECT_EQ(b.f.gpu->info.conditions, conditions);
     REQUIRE(gpu_graph_begin(b.f.gpu, diags, &graph) == STATUS_OK);
     REQUIRE(gpu_graph_condition(&graph, 1, diags, &loop) == STATUS_OK);
     REQUIRE(gpu_graph_condition(&graph, 0, diags, &branch) == STATUS_OK);
@@ -301,6 +305,7 @@ TEST(gpu_graphs_branch_and_loop_on_the_device) {
     EXPECT_EQ(gpu_graph_finish(&graph, diags), STATUS_OK);
     EXPECT_EQ(gpu_graph_launch(&graph, b.stream, diags), STATUS_OK);
     EXPECT(word(&b, 1) == 6 * 3 && word(&b, 3) == 0);
+    EXPECT_EQ(b.f.fake->calls("cuGraphLaunch"), calls);
     EXPECT_EQ(gpu_fill32(b.stream, at_word(&b, 4), 1, 1, diags), STATUS_OK);
     EXPECT_EQ(gpu_graph_launch(&graph, b.stream, diags), STATUS_OK);
     EXPECT(word(&b, 1) == 2 * 6 * 3 && word(&b, 3) == 6 * 3);
@@ -308,6 +313,15 @@ TEST(gpu_graphs_branch_and_loop_on_the_device) {
     gpu_graph_close(&graph);
     bench_close(&b);
     fake_gpu_close(&b.f);
+}
+
+TEST(gpu_graphs_branch_and_loop_on_the_device) {
+    branch_and_loop(arena, 13000, GPU_CONDITIONS_ALL, 1);
+    branch_and_loop(arena, 12040, GPU_CONDITIONS_LOOP, 1);
+}
+/* The fills; in each round what stands before the branch, and after it. */
+TEST(gpu_graphs_branch_and_loop_by_the_host) {
+    branch_and_loop(arena, 12030, GPU_CONDITIONS_HOST, 1 + 6 * 2);
 }
 
 /* --- failures --------------------------------------------------------------------------------- */
@@ -318,6 +332,7 @@ static Status use_everything(Bench *b, Arena *arena, bool *out_failed) {
     GpuGraph   graph = {0};
     GpuStaging staging = {0};
     CuGraph    child = NULL;
+    FakeTest   test = {0};
     Diags     *diags = &b->f.diags;
     FakeSet    args = {0, 7, 1};
     uint32_t   back[2] = {0};
@@ -332,11 +347,17 @@ static Status use_everything(Bench *b, Arena *arena, bool *out_failed) {
     GpuLaunch clustered = launch;
     clustered.cluster[0] = clustered.cluster[1] = clustered.cluster[2] = 1;
     clustered.cooperative = true;
-    const GpuNode nodes[] = {
-        {.kind = GPU_NODE_CHILD, .child = child},
-        {.kind = GPU_NODE_KERNEL, .launch = clustered},
-        {.kind = GPU_NODE_COPY, .into = b->words + 4, .from = b->words, .bytes = 4}};
     if (status == STATUS_OK) status = gpu_graph_begin(b->f.gpu, diags, &graph);
+    if (status == STATUS_OK) status = gpu_graph_condition(&graph, 0, diags, &test.condition);
+    test.word = b->words;
+    const GpuNode copy[] = {
+        {.kind = GPU_NODE_COPY, .into = b->words + 4, .from = b->words, .bytes = 4}};
+    const GpuNodes then = {copy, 1};
+    const GpuNode  nodes[] = {
+         {.kind = GPU_NODE_CHILD, .child = child},
+         {.kind = GPU_NODE_KERNEL, .launch = clustered},
+         {.kind = GPU_NODE_KERNEL, .launch = launch_of(b->test, &test, sizeof test)},
+         {.kind = GPU_NODE_IF, .condition = test.condition, .body = &then}};
     if (status == STATUS_OK)
         status = gpu_graph_add(&graph, arena, (GpuNodes){nodes, LENGTH(nodes)}, diags);
     if (status == STATUS_OK) status = gpu_graph_finish(&graph, diags);
@@ -360,13 +381,15 @@ static Status use_everything(Bench *b, Arena *arena, bool *out_failed) {
 
 TEST(gpu_survives_the_failure_of_every_call) {
     static const int errors[] = {ABI_CUDA_ERROR_OUT_OF_MEMORY, 700 /* illegal address */};
-    for (size_t e = 0; e < LENGTH(errors); e++) {
+    static const int versions[] = {13000, 12030};
+    for (size_t e = 0; e < 2 * LENGTH(errors); e++) {
         unsigned n = 1;
         for (bool failed = true; failed && n < 1000; n++) {
             Bench     b = {0};
             ArenaMark mark = arena_mark(arena);
             REQUIRE(fake_gpu_bind(&b.f, arena));
-            b.f.fake->fail_any(n, errors[e]);
+            fake_gpu_version(&b.f, versions[e / 2]);
+            b.f.fake->fail_any(n, errors[e % 2]);
             Status status = use_everything(&b, arena, &failed);
             EXPECT_EQ(status != STATUS_OK, failed);
             EXPECT_EQ(b.f.diags.errors, failed);

@@ -1,0 +1,502 @@
+/* Plans with control flow on the stand-in driver: what graphs are made of, and what they compute.
+ *
+ * The stand-in runs copies, asserts and control flow as the device would; fused kernels run as loop
+ * tables in the interpreter, on the addresses that they are launched with. So the graphs, their
+ * conditions and the rows of scans are the real ones, for every driver: with all conditional nodes,
+ * with some, and with none (the host decides), with scans as loops and written out. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+
+#include "control_files.h"
+#include "cpu/interp_loops.h"
+#include "gpu/doctor.h"
+#include "gpu/run.h"
+#include "random_control.h"
+#include "tables/shape_program.h"
+#include "tests/fakes/fake_cuda.h"
+
+static const char FOLDERS[] = STOA_FAKES "/driver:" STOA_FAKES "/compiler";
+
+/* --- a device --------------------------------------------------------------------------------- */
+typedef struct Fake {
+    Arena          *rows;
+    GpuLibs        *libs;
+    Gpu            *gpu;
+    Diags           diags;
+    GpuStream       stream;
+    GpuArena        memory;
+    const FakeCuda *fake;
+    /* the kernel that is running */
+    const Loops *loops;
+    Arena       *scratch;
+    uint32_t     kernel, phase;
+    uint64_t     args[4]; /* begin of those of the last launch */
+    uint32_t     kernels; /* that ran */
+    const char  *problem;
+} Fake;
+
+/* Phases of a kernel come one after another; the first that comes runs all of it. */
+static void run_fused(void *context, const char *name, const void *args) {
+    Fake        *f = context;
+    const Loops *loops = f->loops;
+    unsigned     kernel = 0, phase = 0;
+    uint64_t     head[4];
+    if (sscanf(name, "k%u_%u_", &kernel, &phase) != 2) return;
+    uint32_t first = loops->kernels.buffers_first[kernel], at = 0;
+    uint32_t count = loops->kernels.buffers_count[kernel];
+    memcpy(head, args, sizeof head);
+    bool goes_on =
+        kernel == f->kernel && phase > f->phase && memcmp(head, f->args, sizeof head) == 0;
+    f->kernel = kernel;
+    f->phase = phase;
+    memcpy(f->args, head, sizeof head);
+    if (goes_on) return;
+    ArenaMark mark = arena_mark(f->scratch);
+    uint64_t *words = arena_push(f->scratch, 4096, 8);
+    void    **buffers = ARENA_ARRAY_ZERO(f->scratch, void *, count);
+    uint32_t  params = loops->kernels.params_count[kernel], used = 0;
+    for (uint32_t i = 0; i < count; i++)
+        used += loops->buffers.scope[first + i] == SCOPE_ARG ||
+                loops->buffers.scope[first + i] == SCOPE_WORK;
+    memcpy(words, args, (used + 2 + params) * sizeof *words);
+    for (uint32_t i = 0; i < count; i++) {
+        bool is_arg = loops->buffers.scope[first + i] == SCOPE_ARG;
+        if (is_arg) buffers[i] = (void *)(uintptr_t)words[at];
+        at += is_arg || loops->buffers.scope[first + i] == SCOPE_WORK;
+    }
+    InterpKernel run = {.loops = loops,
+                        .kernel = {kernel},
+                        .params = (const int64_t *)(words + at + 2),
+                        .buffers = buffers};
+    String       problem = interp_kernel(f->scratch, &run);
+    if (problem.count > 0 && f->problem == NULL)
+        f->problem = str_format(f->rows, "kernel %u: %.*s", kernel, STR_ARGS(problem)).data;
+    f->kernels++;
+    arena_release(f->scratch, mark);
+}
+static bool fake_told(Fake *f, Status status) {
+    if (status == STATUS_OK) return true;
+    String text = text_diags(f->rows, NULL, &f->diags);
+    printf("\n%.*s", STR_ARGS(text));
+    return false;
+}
+static bool fake_open(Fake *f, int version, bool compiles) {
+    *f = (Fake){.rows = arena_open("fake", 0, 0), .scratch = arena_open("fake kernels", 0, 0)};
+    diags_open(&f->diags, NULL);
+    (void)setenv("STOA_CUDA_PATH", STOA_FAKES "/driver", 1); /* and where NVRTC is */
+    f->libs = gpu_libs_open(f->rows, compiles ? STR("") : str_of(FOLDERS));
+    if (!compiles && !fake_told(f, gpu_libs_need(f->libs, GPU_LIBRARY_NVRTC, &f->diags)))
+        return false;
+    void *handle = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW);
+    f->fake = handle != NULL ? dlsym(handle, FAKE_CUDA_SYMBOL) : NULL;
+    if (f->fake == NULL) return false;
+    f->fake->reset();
+    f->fake->version(version);
+    f->fake->limit(8 << 20); /* reserved memory is poisoned, which takes time */
+    f->fake->fused(run_fused, f);
+    return fake_told(f, gpu_open(f->rows, f->libs, 0, &f->diags, &f->gpu)) &&
+           fake_told(f, gpu_stream_open(f->gpu, &f->diags, &f->stream)) &&
+           fake_told(f, gpu_arena_open(f->gpu, "test", 0, 4 << 20, &f->diags, &f->memory));
+}
+static void fake_close(Fake *f) {
+    gpu_arena_close(&f->memory);
+    gpu_stream_close(&f->stream);
+    gpu_close(f->gpu);
+    EXPECT_EQ(f->fake->live(), 0); /* all was given back */
+    gpu_libs_close(f->libs);
+    diags_close(&f->diags);
+    arena_close(f->scratch);
+    arena_close(f->rows);
+}
+
+/* --- a program on it -------------------------------------------------------------------------- */
+typedef struct Options {
+    GpuLoops loops;
+    uint32_t written_nodes;
+    bool     stops; /* an assert fails */
+    bool     binds; /* only: with the real compiler */
+} Options;
+typedef struct Result { /* what there is to ask afterwards */
+    GpuPlanStats stats;
+    unsigned     graph_launches; /* of the last run */
+} Result;
+typedef struct Bound {
+    Fake          *f;
+    Check         *c;
+    Runner        *runner;
+    World         *world;
+    GpuKit        *kit;
+    GpuEmitModule *module;
+    Plan          *plan;
+    GpuPlan       *gpu;
+    CuPtr         *slots;
+} Bound;
+
+static bool bind(Bound *b, const Options *options) {
+    Fake         *f = b->f;
+    Diags        *diags = &b->world->diags;
+    GpuKitOptions kit = {.written_nodes = options->written_nodes, .loops = options->loops};
+    ShapeRoots    roots = {.all = true};
+    b->plan = plan_open(b->world, &b->runner->loops, (GraphId){1});
+    const ShapeProgram *shapes =
+        shape_program_make(b->c->arena, b->world, (GraphId){1}, &roots, diags);
+    f->loops = &b->runner->loops;
+    Status status = shapes != NULL && shape_program_run(shapes, b->c->inputs, b->c->inputs_count,
+                                                        b->plan->dim_values, diags)
+                        ? STATUS_OK
+                        : STATUS_INVALID;
+    if (status == STATUS_OK) status = gpu_kit_open(f->rows, f->gpu, &kit, diags, &b->kit);
+    if (status == STATUS_OK)
+        status = gpu_emit_compile(b->c->arena, f->libs, NULL, "sm_90a", &b->runner->loops, NULL,
+                                  diags, &b->module);
+    if (status == STATUS_OK) status = gpu_emit_load(b->module, f->gpu, diags);
+    if (status == STATUS_OK && !runner_plan(b->runner, b->plan)) status = STATUS_INVALID;
+    if (status == STATUS_OK)
+        status = gpu_bind(b->c->arena, b->plan, b->module, b->kit, diags, &b->gpu);
+    return status == STATUS_OK || check_diags(b->c, "binding:", FORM_THREADS);
+}
+static bool fill_slots(Bound *b, bool fresh) {
+    Fake        *f = b->f;
+    const Slots *slots = &b->plan->slots;
+    bool         good = true;
+    for (uint32_t row = 0; row < slots->table.count && good; row++) {
+        uint64_t    bytes = row == 0 ? b->plan->arena_bytes : slots->bytes[row];
+        const void *from = NULL;
+        if (slots->kind[row] == SLOT_ROW || slots->kind[row] == SLOT_INDEX) continue;
+        if (fresh) good = gpu_push(&f->memory, bytes + 256, 256, &f->diags, &b->slots[row]) == 0;
+        if (slots->kind[row] == SLOT_INPUT) from = b->c->inputs[slots->index[row]].data;
+        if (slots->kind[row] == SLOT_CONSTANT)
+            from = consts_bytes(&b->world->consts, (ConstId){slots->index[row]});
+        if (good) memset((void *)(uintptr_t)b->slots[row], 0x5A, bytes + 256);
+        if (good && from != NULL) memcpy((void *)(uintptr_t)b->slots[row], from, bytes);
+    }
+    return good;
+}
+/* Nothing was written past a slot. */
+static bool ends_whole(const Bound *b) {
+    const Slots *slots = &b->plan->slots;
+    for (uint32_t row = 0; row < slots->table.count; row++) {
+        uint64_t bytes = row == 0 ? b->plan->arena_bytes : slots->bytes[row];
+        for (uint64_t i = 0; b->slots[row] != 0 && i < 256; i++)
+            if (((const uint8_t *)(uintptr_t)b->slots[row])[bytes + i] != 0x5A) return false;
+    }
+    return true;
+}
+static bool compare(Bound *b) {
+    const Slots *slots = &b->plan->slots;
+    for (uint32_t row = 1; row < slots->table.count; row++) {
+        if (slots->kind[row] != SLOT_OUTPUT) continue;
+        uint32_t i = slots->index[row];
+        b->c->got[i] = b->c->wanted[i];
+        b->c->got[i].data = (void *)(uintptr_t)b->slots[row];
+        if (!check_same(b->c, "on the device:", i)) return false;
+    }
+    return true;
+}
+/* Thrice: the graph is made, replayed, and made again for other addresses. */
+static bool run(Bound *b, const Options *options, Result *out_ran) {
+    Fake *f = b->f;
+    b->slots = ARENA_ARRAY_ZERO(b->c->arena, CuPtr, b->plan->slots.table.count);
+    for (int turn = 0; turn < 3; turn++) {
+        uint32_t failed = 0;
+        unsigned before = f->fake->calls("cuGraphLaunch");
+        if (!fill_slots(b, turn != 1))
+            return check_fail(b->c, "memory:", STR("there is too little"));
+        if (gpu_run(b->gpu, b->slots, f->stream, &b->world->diags) != STATUS_OK ||
+            gpu_run_failed(b->gpu, f->stream, &b->world->diags, &failed) != STATUS_OK)
+            return check_diags(b->c, "running:", FORM_THREADS);
+        out_ran->graph_launches = f->fake->calls("cuGraphLaunch") - before;
+        if (f->problem != NULL) return check_fail(b->c, "kernels:", str_of(f->problem));
+        if (!ends_whole(b)) return check_fail(b->c, "memory:", STR("was written past its end"));
+        if (options->stops != (failed != 0))
+            return check_fail(b->c, "asserts:", STR(failed != 0 ? "stopped" : "went on"));
+        if (options->stops && b->plan->launches.opcode[failed] != OP_ASSERT)
+            return check_fail(b->c, "asserts:", STR("the wrong launch"));
+        if (!options->stops && !compare(b)) return false;
+    }
+    return true;
+}
+/* c: with the plain form compiled, and its inputs. */
+static bool check_device(Check *c, int version, const Options *options, Result *out_ran) {
+    Fake f;
+    bool good = EXPECT(fake_open(&f, version, options->binds));
+    gpu_describe(&c->threads, false);
+    good = good && check_compile(c, FORM_THREADS);
+    Bound b = {
+        .f = &f, .c = c, .runner = &c->runners[FORM_THREADS], .world = c->worlds[FORM_THREADS]};
+    good = good && bind(&b, options) && (options->binds || run(&b, options, out_ran));
+    if (good) out_ran->stats = gpu_plan_stats(b.gpu);
+    gpu_plan_close(b.gpu);
+    gpu_emit_unload(b.module);
+    plan_close(b.plan);
+    gpu_kit_close(b.kit);
+    fake_close(&f);
+    if (c->opened[FORM_THREADS]) runner_close(&c->runners[FORM_THREADS]);
+    world_close(c->worlds[FORM_THREADS]);
+    c->worlds[FORM_THREADS] = NULL;
+    c->opened[FORM_THREADS] = false;
+    return good;
+}
+
+/* --- programs --------------------------------------------------------------------------------- */
+static const int versions[] = {13000, 12040, 12030};
+
+/* Every driver, with scans as loops and written out. */
+static bool check_ways(Check *c, bool stops) {
+    bool good = true;
+    for (size_t i = 0; i < LENGTH(versions) && good; i++)
+        for (uint32_t loops = 0; loops < 2 && good; loops++) {
+            ArenaMark mark = arena_mark(c->arena);
+            Result    ran;
+            good = check_device(c, versions[i], &(Options){GPU_LOOPS_GRAPH, loops, stops, false},
+                                &ran);
+            if (!good) printf("\n  driver %d, %s:", versions[i], loops ? "loops" : "written out");
+            if (good) arena_release(c->arena, mark);
+        }
+    return good;
+}
+static bool has_product(String text) {
+    return memmem(text.data, text.count, "dot_general", 11) != NULL;
+}
+static void check_file(Arena *arena, const char *path, String text) {
+    FileProgram *programs = ARENA_ARRAY(arena, FileProgram, FILE_PROGRAMS_MAX);
+    uint32_t     count = file_programs(text, programs), ran = 0;
+    EXPECT(count > 0);
+    for (uint32_t n = 0; n < count; n++) {
+        const FileProgram *p = &programs[n];
+        Check              c;
+        char              *name = arena_push_zero(arena, p->size_name.count + 1, 1);
+        if (p->size_name.count > 0) memcpy(name, p->size_name.data, p->size_name.count);
+        const CheckSize sizes[] = {{name, p->size}, {NULL, 0}};
+        if (has_product(p->text) || memmem(p->text.data, p->text.count, "compact", 7) != NULL ||
+            memmem(p->text.data, p->text.count, "parameter", 9) != NULL)
+            continue; /* the stand-in has no library; late sizes; state */
+        check_begin(&c, arena, p->text);
+        bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, sizes);
+        for (uint32_t i = 0; i < c.inputs_count && good; i++) {
+            const World *world = c.worlds[FORM_PLAIN];
+            BlockId      block = world->code.graphs.block[1];
+            ValueId      arg = {world->code.blocks.args_first[block.row].row + i};
+            file_fill(p, strings_get(&world->strings, world->code.values.name[arg.row]),
+                      &c.inputs[i]);
+        }
+        good =
+            good && interp_run(arena, c.worlds[FORM_PLAIN], (GraphId){1}, c.inputs, c.inputs_count,
+                               NULL, 0, c.wanted, &c.worlds[FORM_PLAIN]->diags) == STATUS_OK;
+        good = good && check_ways(&c, false);
+        ran++;
+        if (!EXPECT(good)) {
+            printf(" %s:%u\n", path, p->line);
+            check_print(&c, sizes);
+        }
+        check_close(&c);
+    }
+    printf(" (%u of %u programs)", ran, count);
+}
+FILE_EMBED(control, "tests/run/control.ir");
+FILE_EMBED(control_grad, "tests/run/control_grad.ir");
+TEST(gpu_flow_of_golden_runs) { check_file(arena, "tests/run/control.ir", FILE_TEXT(control)); }
+TEST(gpu_flow_of_gradients) {
+    check_file(arena, "tests/run/control_grad.ir", FILE_TEXT(control_grad));
+}
+
+/* --- random programs, and loops that stop ----------------------------------------------------- */
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    int64_t     number;
+    return text != NULL && str_to_i64(str_of(text), &number) ? number : otherwise;
+}
+/* STOA_SEEDS: how many; STOA_SEED: the first. */
+TEST(gpu_flow_of_random_programs) {
+    static const int64_t sizes_of[] = {0, 1, 2, 3, 7, 4};
+    uint64_t             first = (uint64_t)setting("STOA_SEED", 1), ran = 0;
+    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30), refused = 0;
+    for (uint64_t seed = first; seed < first + count; seed++) {
+        ArenaMark mark = arena_mark(arena);
+        Check     c;
+        CheckSize sizes[] = {{"B", 0}, {"C", 0}, {"D", 0}, {NULL, 0}};
+        for (uint32_t k = 0; k < 3; k++)
+            sizes[k].size = sizes_of[check_draw(seed, 1000 + k, LENGTH(sizes_of))];
+        check_begin(&c, arena, random_control(arena, seed));
+        c.rel = 1e-4;
+        c.seed = seed;
+        bool takes = !has_product(c.text);
+        bool good = !takes || (check_compile(&c, FORM_PLAIN) && check_expect(&c, sizes) &&
+                               check_ways(&c, false));
+        /* Arithmetic on nothing but constants, as a result: fusing leaves it to the back end. */
+        if (!good && c.problem != NULL && strstr(c.problem, "GPU_NO_KERNEL") != NULL) {
+            takes = false;
+            good = EXPECT(++refused * 10 <= count);
+        }
+        ran += takes;
+        if (!EXPECT(good)) {
+            printf(" seed %llu\n", (unsigned long long)seed);
+            check_print(&c, sizes);
+        }
+        check_close(&c);
+        arena_release(arena, mark);
+    }
+    printf(" (%llu of %llu ran)", (unsigned long long)ran, (unsigned long long)count);
+}
+
+static void check_text(Arena *arena, const char *text, bool stops) {
+    static const CheckSize none[] = {{NULL, 0}};
+    Check                  c;
+    check_begin(&c, arena, str_of(text));
+    bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, none);
+    if (good && !stops) good = check_expect(&c, none);
+    good = good && check_ways(&c, stops);
+    if (!EXPECT(good)) check_print(&c, none);
+    check_close(&c);
+}
+/* An assert that fails in the second of three trips of a loop, in a loop inside it, and in its
+ * test; what comes after does not run. */
+#define COUNTED                                                                                    \
+    "  %n0 = constant {value=i64 0}\n  %n1 = constant {value=i64 1}\n"                             \
+    "  %nt = constant {value=i64 3}\n"
+#define LESS(of, than) "    %m = compare " of ", " than " {direction=lt}\n"
+TEST(gpu_flow_stops_at_asserts) {
+    check_text(arena,
+               "graph f(%x: f64[3]) {\n" COUNTED "  %k, %y = while %n0, %x : i64, f64[3] (%i: i64, "
+               "%c: f64[3]) {\n" LESS(
+                   "%i", "%nt") "    return %m\n  } (%i: i64, %c: f64[3]) {\n"
+                                "    %j = add %i, %n1\n    %b = neg %c\n"
+                                "    %o = compare %i, %n1 {direction=lt}\n"
+                                "    assert %o {message=\"stop\"}\n    return %j, %b\n  }\n"
+                                "  %z = neg %y\n  return %z\n}\n",
+               true);
+    check_text(
+        arena,
+        "graph f(%x: f64[3,2]) {\n" COUNTED
+        "  %e = scan %n0, %x {carries=1} : i64 (%i: i64, %c: i64, %r: f64[2]) {\n"
+        "    %k = while %c : i64 (%d: i64) {\n" LESS(
+            "%d",
+            "%nt") "    return %m\n  } "
+                   "(%d: i64) {\n    %o = compare %d, %n1 {direction=lt}\n"
+                   "    assert %o {message=\"stop\"}\n    %j = add %d, %n1\n    return %j\n  }\n"
+                   "    return %k\n  }\n  %z = add %e, %n1\n  return %z\n}\n",
+        true);
+    check_text(
+        arena,
+        "graph f(%x: f64[3]) {\n" COUNTED "  %k = while %n0 : i64 (%i: i64) {\n" LESS(
+            "%i",
+            "%nt") "    %o = compare %i, %n1 {direction=lt}\n    assert %o {message=\"stop\"}\n"
+                   "    return %m\n  } (%i: i64) {\n    %j = add %i, %n1\n    return %j\n  }\n"
+                   "  return %k\n}\n",
+        true);
+    check_text(
+        arena,
+        "graph f(%x: f64[3]) {\n" COUNTED "  %k = while %n0 : i64 (%i: i64) {\n" LESS(
+            "%i",
+            "%nt") "    %o = compare %i, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
+                   "    return %m\n  } (%i: i64) {\n    %j = add %i, %n1\n"
+                   "    %o = compare %j, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
+                   "    return %j\n  }\n  return %k\n}\n",
+        false);
+}
+
+/* --- what graphs are made of ------------------------------------------------------------------ */
+typedef struct Wanted {
+    int         version;
+    const char *text;
+    uint32_t    conditions, loops, launches; /* nodes; graphs of the driver that a run launches */
+} Wanted;
+#define SCALARS(rows) "graph f(%x: f64[" rows ",4], %h: f64[4], %b: bool, %s: i64) {\n"
+#define SUM                                                                                        \
+    " : f64[4] (%i: i64, %c: f64[4], %r: f64[4]) {\n    %n = add %c, %r\n    return %n\n  }\n"     \
+    "  return %e\n}\n"
+#define BRANCH                                                                                     \
+    SCALARS("3")                                                                                   \
+    "  %e = if %b : f64[4] { %n = neg %h return %n } { %n = add %h, %h return %n }\n"              \
+    "  return %e\n}\n"
+static const Wanted wanted[] = {
+    /* few steps: written out */
+    {13000, SCALARS("3") "  %e = scan %h, %x {carries=1}" SUM, 0, 0, 1},
+    {12030, SCALARS("3") "  %e = scan %h, %x {carries=1}" SUM, 0, 0, 1},
+    /* many: 93 rounds of 32 steps, 24 steps after them; without nodes for it a graph a round */
+    {13000, SCALARS("3000") "  %e = scan %h, %x {carries=1}" SUM, 1, 1, 1},
+    {12030, SCALARS("3000") "  %e = scan %h, %x {carries=1}" SUM, 1, 1, 1 + 93 + 1},
+    /* a node for both blocks, or one for each; or the graph of one block */
+    {13000, BRANCH, 1, 0, 1},
+    {12040, BRANCH, 2, 0, 1},
+    {12030, BRANCH, 1, 0, 2},
+};
+TEST(gpu_flow_makes_one_graph) {
+    static const CheckSize none[] = {{NULL, 0}};
+    for (size_t i = 0; i < LENGTH(wanted); i++) {
+        ArenaMark mark = arena_mark(arena);
+        Check     c;
+        Result    ran = {0};
+        check_begin(&c, arena, str_of(wanted[i].text));
+        bool good = check_compile(&c, FORM_PLAIN) && check_expect(&c, none) &&
+                    check_device(&c, wanted[i].version, &(Options){.loops = GPU_LOOPS_GRAPH}, &ran);
+        if (!EXPECT(good)) check_print(&c, none);
+        EXPECT_EQ(ran.stats.conditions, wanted[i].conditions);
+        EXPECT_EQ(ran.stats.loops, wanted[i].loops);
+        EXPECT_EQ(ran.graph_launches, wanted[i].launches);
+        EXPECT_EQ(ran.stats.graphs, 2); /* one for each place */
+        check_close(&c);
+        arena_release(arena, mark);
+    }
+}
+
+/* Who decides is told by `stoa doctor`. */
+TEST(gpu_flow_is_told_by_doctor) {
+    static const char *const by[] = {"by the device", "by the device", "by the host"};
+    for (size_t i = 0; i < LENGTH(versions); i++) {
+        Fake       f;
+        GpuFinding findings[GPU_FINDINGS_MAX];
+        bool       told = false;
+        if (!EXPECT(fake_open(&f, versions[i], true))) return;
+        uint32_t count = gpu_findings(arena, findings); /* finds the stand-in too */
+        for (uint32_t k = 0; k < count; k++)
+            told |= memmem(findings[k].value.data, findings[k].value.count, by[i], strlen(by[i])) !=
+                    NULL;
+        EXPECT(told);
+        fake_close(&f);
+    }
+}
+
+/* --- loops in one block ----------------------------------------------------------------------- */
+static bool has_compiler(Arena *arena) {
+    Diags    diags;
+    GpuLibs *libs = gpu_libs_open(arena, STR(""));
+    diags_open(&diags, NULL);
+    bool has = gpu_libs_need(libs, GPU_LIBRARY_NVRTC, &diags) == STATUS_OK;
+    gpu_libs_close(libs);
+    diags_close(&diags);
+    return has;
+}
+static bool check_block(Check *c, uint32_t *blocks) {
+    static const CheckSize sizes[] = {{"B", 3}, {"C", 2}, {"D", 7}, {"N", 5}, {"M", 4}, {NULL, 0}};
+    Result                 result = {0};
+    bool                   good =
+        check_compile(c, FORM_PLAIN) && check_inputs(c, sizes) &&
+        check_device(c, 13000, &(Options){.loops = GPU_LOOPS_BLOCK, .binds = true}, &result);
+    *blocks += result.stats.blocks;
+    if (!good && strstr(c->problem, "GPU_NO_KERNEL") != NULL) good = true; /* see above */
+    if (!EXPECT(good)) check_print(c, sizes);
+    check_close(c);
+    return good;
+}
+/* The text of loops compiles; what they compute, tests/gpu shows. */
+TEST(gpu_flow_loops_in_one_block_compile) {
+    FileProgram programs[FILE_PROGRAMS_MAX];
+    uint32_t    count = file_programs(FILE_TEXT(control), programs), blocks = 0;
+    if (!has_compiler(arena)) SKIP("there is no NVRTC");
+    for (uint32_t i = 0; i < count; i++) {
+        Check c;
+        if (has_product(programs[i].text) ||
+            memmem(programs[i].text.data, programs[i].text.count, "compact", 7) != NULL)
+            continue;
+        check_begin(&c, arena, programs[i].text);
+        (void)check_block(&c, &blocks);
+    }
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        Check c;
+        check_begin(&c, arena, random_control(arena, seed));
+        if (!has_product(c.text)) (void)check_block(&c, &blocks);
+    }
+    EXPECT(blocks >= 10);
+    printf(" (%u loops)", blocks);
+}
