@@ -342,13 +342,8 @@ typedef struct PendingStack {
     uint32_t count, capacity;
 } PendingStack;
 static void push(PendingStack *stack, ValueId value, Wanted wanted) {
-    if (stack->count == stack->capacity) {
-        uint32_t capacity = stack->capacity * 2 + 64;
-        Pending *rows = ARENA_ARRAY(stack->arena, Pending, capacity);
-        if (stack->count != 0) memcpy(rows, stack->rows, stack->count * sizeof *rows);
-        stack->rows = rows;
-        stack->capacity = capacity;
-    }
+    stack->rows =
+        arena_room(stack->arena, stack->rows, stack->count, &stack->capacity, sizeof *stack->rows);
     stack->rows[stack->count++] = (Pending){value, wanted};
 }
 static ExprId try_element(Lowering *l, Pending p, PendingStack *stack) {
