@@ -2,9 +2,9 @@
  * floating-point operations a second, and the launches that take most of it.
  *
  * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, with
- * products in bf16 (systems/narrow.c) and, apart from that, in tf32; then GPT-2 1.5B. What the step computes is
- * checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of the
- * vocabulary and the gradient have a norm. Times of single launches are those of each alone, so
+ * products in bf16 (systems/narrow.c) and, apart from that, in tf32; then GPT-2 1.5B. What the step
+ * computes is checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of
+ * the vocabulary and the gradient have a norm. Times of single launches are those of each alone, so
  * they add up to more than the step. */
 #include "bench/gpu_bench.h"
 
