@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The training step of bench_gpu_step in PyTorch: GPT-2 124M (or 1.5B), AdamW, clip 1.0, bf16.
 
-Autocast; eager and compiled; medians of event times. Prints a line a measurement: name, milliseconds, tokens
+Autocast; eager and compiled; medians of event times. Prints a line a measurement: name, ms, tokens
 a second, peak memory, seconds to the end of the first step. Usage: gpu_gpt.py BATCH [eager] [1.5b]
 """
 import statistics
