@@ -212,13 +212,17 @@ static void warn_alone(StoaContext *context, const Diags *heard) {
     (void)diags_add(diags, DIAG_GPU_UNPROFILED, 0, diags_str(diags, why), 0, 0, 0);
 }
 
+/* Pushes nothing: also after an unwind. */
+static void stop_recording(SessionGpu *g) {
+    gpu_kit_watch(g->kit, NULL);
+    gpu_profile_close(g->profile);
+    g->profile = NULL;
+}
 Status device_watch(StoaSession *session, bool on) {
     SessionGpu *g = session->gpu;
     if (on == (g->profile != NULL) || (on && g->alone)) return STATUS_OK;
-    if (!on) { /* pushes nothing: also after an unwind */
-        gpu_kit_watch(g->kit, NULL);
-        gpu_profile_close(g->profile);
-        g->profile = NULL;
+    if (!on) {
+        stop_recording(g);
         return STATUS_OK;
     }
     TRY(gpu_attach(g->gpu, &session->context->diags));
@@ -296,8 +300,17 @@ Status device_collect(StoaSession *session) {
     if (g->profile == NULL) return STATUS_OK;
     TRY(gpu_sync(g->gpu, diags));
     TRY(gpu_profile_collect(g->profile, diags, &list));
-    for (uint32_t i = 0; i < list.count; i++) add_work(session, &list.works[i]);
-    return STATUS_OK;
+    bool graphs = false, named = false;
+    for (uint32_t i = 0; i < list.count; i++) {
+        bool in_graph = list.works[i].graph && list.works[i].kind != GPU_WORK_CALL;
+        graphs |= in_graph;
+        named |= in_graph && list.works[i].tag != 0;
+        add_work(session, &list.works[i]);
+    }
+    if (!graphs || named || session->work != NULL) return STATUS_OK;
+    stop_recording(g); /* it does not say which launch a node of a graph is */
+    g->alone = true;
+    return collect_alone(session);
 }
 
 ProfilePeaks device_peaks(const StoaSession *session) {

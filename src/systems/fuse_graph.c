@@ -54,14 +54,34 @@ static bool computes(const Fuse *f, uint32_t row) {
     }
     return true;
 }
-/* Constants of one element and index maps; and cheap arithmetic on nothing but these. */
-static bool is_free(const Fuse *f, uint32_t row) {
+static bool is_known(const Fuse *f, uint32_t row) {
+    return f->code->ops.results_count[row] == 1 && computes(f, row) &&
+           !place_joins(f->placing, (OpId){row});
+}
+/* Rows that rows outside of kernels read, directly or moved: 1, by row - first. */
+static uint8_t *mark_read(Fuse *f) {
+    const Code *code = f->code;
+    uint8_t    *read = ARENA_ARRAY_ZERO(f->ctx->scratch, uint8_t, f->last - f->first);
+    for (uint32_t row = f->last; row-- > f->first;) {
+        bool wanted = read[row - f->first] || fuse_escapes(f, row);
+        if (is_known(f, row) && !(wanted && lower_moves((Opcode)code->ops.opcode[row]))) continue;
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+            OpId def = value_op(code, op_operand(code, (OpId){row}, i));
+            if (def.row >= f->first && def.row < f->last) read[def.row - f->first] = 1;
+        }
+    }
+    return read;
+}
+/* Constants of one element and index maps; and cheap arithmetic on nothing but these that only
+ * kernels read. */
+static bool is_free(const Fuse *f, const uint8_t *read, uint32_t row) {
     const Code *code = f->code;
     Opcode      opcode = (Opcode)code->ops.opcode[row];
     TypeId      type = code->values.type[op_result(code, (OpId){row}, 0).row];
     if (opcode == OP_CONSTANT) return type_rank(&f->world->types, type) == 0;
     if (lower_moves(opcode)) return true;
     if (!(op_infos[opcode].flags & OP_ELEMENTWISE) || lower_cost(opcode) > 1) return false;
+    if (read[row - f->first] || fuse_escapes(f, row)) return false;
     for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
         OpId def = value_op(code, op_operand(code, (OpId){row}, i));
         if (!fuse_is_free(f, def)) return false;
@@ -139,12 +159,12 @@ void fuse_build(Fuse *f) {
         edges_max += code->ops.operands_count[row] + 1u;
     f->edges = ARENA_ARRAY(scratch, Edge, edges_max + 1);
     f->ins_first = ARENA_ARRAY(scratch, uint32_t, rows + 1);
+    const uint8_t *read = mark_read(f);
     for (uint32_t row = f->first; row < f->last; row++) {
-        bool known = code->ops.results_count[row] == 1 && computes(f, row) &&
-                     !place_joins(f->placing, (OpId){row});
         f->ins_first[row - f->first] = f->edges_count;
-        f->kind[row - f->first] =
-            !known ? ROW_OUTSIDE : (uint8_t)(is_free(f, row) ? ROW_FREE : ROW_CORE);
+        f->kind[row - f->first] = !is_known(f, row)
+                                      ? ROW_OUTSIDE
+                                      : (uint8_t)(is_free(f, read, row) ? ROW_FREE : ROW_CORE);
         if (f->kind[row - f->first] == ROW_FREE) {
             add_group(f, row);
             continue;
