@@ -99,8 +99,11 @@ static inline bool engine_open(Engine *engine) {
     return EXPECT(stoa_context_create(NULL, &engine->context) == STOA_OK) &&
            engine_good(engine, stoa_program_create(engine->context, &engine->program));
 }
+/* $STOA_TEST_DEVICE ("cuda") trains there; else the CPU does. */
 static inline bool engine_start(Engine *engine, const Recording *r) {
-    return engine_good(engine, stoa_compile(engine->program, NULL, &engine->session)) &&
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    options.device = getenv("STOA_TEST_DEVICE");
+    return engine_good(engine, stoa_compile(engine->program, &options, &engine->session)) &&
            engine_good(engine, stoa_weights_load(engine->session, r->weights, true));
 }
 static inline void engine_close(Engine *engine) {
