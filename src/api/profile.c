@@ -1,4 +1,4 @@
-/* Profiles: which launches the time of the runs went to. On the CPU lane 0 is measured as it runs;
+/* Profiles: which launches the time of the runs went to. On the CPU it is the mean of the lanes;
  * a GPU tells each kernel of replayed graphs (gpu/profile.h), or, where that cannot be had,
  * launches are timed alone when the report is asked for. */
 #include "text/profile.h"
