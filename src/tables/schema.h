@@ -40,7 +40,7 @@ typedef enum OpFlag {
     OP_DERIVES = 1024,  /* consumed by the differentiate system */
     OP_INPLACE = 2048,  /* result i may take the memory of the operand with its name */
     OP_AUX = 4096,      /* results after the first serve derivatives: builders give the first */
-    OP_DERIVED = 8192,  /* emitted by derivative rules: no public builder */
+    OP_DERIVED = 8192,  /* emitted by rules and systems: no public builder */
     OP_LATE = 16384,    /* gives sizes that data decides: never dropped, nothing moves over it */
     OP_PRODUCT = 32768  /* sums of products: mixed precision narrows its operands (narrow.c) */
 } OpFlag;
