@@ -79,6 +79,7 @@ static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
  * teams hide what waits between the sums of a row; many rows need registers for the next one. */
 static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
+enum { ODD_LEAST = 16 }; /* elements of rows that are worth to be read in shifted groups */
 enum { SHARED_BYTES = 220 * 1024 }; /* of a multiprocessor, for held rows */
 /* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
 enum { WORDS_FEW = 16, WORDS_WELL = 48 };
@@ -121,6 +122,11 @@ static bool is_aligned(const Loops *loops, KernelId kernel, const EmitPhase *pha
     }
     return true;
 }
+static uint32_t aligned_vector(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                               const int64_t *params, const CuPtr *args, uint32_t most) {
+    while (most > 1 && !is_aligned(loops, kernel, phase, params, args, most)) most /= 2;
+    return most;
+}
 /* Rows that would fill the registers of a multiprocessor, or more, lie in its shared memory: two of
  * them if they fit, so that one is read while the team of the other computes. */
 static void choose_shared(const Loops *loops, KernelId kernel, const EmitPhase *phase,
@@ -130,11 +136,15 @@ static void choose_shared(const Loops *loops, KernelId kernel, const EmitPhase *
         return;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
         if (phase->promoted[i] || phase->lane[i]) return;
+    for (uint32_t i = 0; i < phase->helds_count && s->odd; i++) {
+        uint32_t row = phase->helds[i].buffer.row;
+        if (s->vector * dtype_bytes((Dtype)loops->buffers.dtype[row]) % 16 != 0) return;
+    }
     int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
     int64_t groups = (row + s->vector - 1) / s->vector;
     for (int64_t team = EMIT_TEAM_MAX / 2; team <= EMIT_TEAM_MAX; team *= 2) {
         int64_t held = (groups + team - 1) / team;
-        int64_t bytes = held * team * s->vector * phase->held_bytes;
+        int64_t bytes = (held * team + s->odd) * s->vector * phase->held_bytes;
         if (held == 0 || held > UINT8_MAX || bytes > SHARED_BYTES * team / EMIT_TEAM_MAX) continue;
         s->team = (uint16_t)team;
         s->held = (uint8_t)held;
@@ -173,7 +183,8 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     s->block = s->team > 32 ? s->team : alone ? 32 : EMIT_BLOCK;
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
     if (phase->rows && s->held != 0) {
-        uint32_t words = s->held * s->vector * (phase->held_bytes + phase->next_bytes) / 4;
+        uint32_t next = phase->next_bytes * (s->odd ? 2 : 1);
+        uint32_t words = s->held * s->vector * (phase->held_bytes + next) / 4;
         uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
         s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
     }
@@ -183,10 +194,11 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
     EmitSetting s = {.team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector};
     s.wide = !fits_narrow(loops, kernel, phase, params);
     int64_t longest = longest_row(loops, kernel, phase, params);
-    while (s.vector > 1 &&
-           (longest < s.vector || !is_aligned(loops, kernel, phase, params, args, s.vector)))
-        s.vector /= 2;
-    s.full = true;
+    while (s.vector > 1 && longest < s.vector) s.vector /= 2;
+    uint32_t vector = aligned_vector(loops, kernel, phase, params, args, s.vector);
+    s.odd = vector * 2 < s.vector && longest >= ODD_LEAST;
+    if (!s.odd) s.vector = (uint8_t)vector;
+    s.full = !s.odd;
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
@@ -198,7 +210,7 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
 static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
-           a->full == b->full && a->shared == b->shared;
+           a->full == b->full && a->shared == b->shared && a->odd == b->odd;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -210,9 +222,12 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define AT(h) (SHARED ? (h) * TEAM + t : (h))\n"
+              "#define ODD %d\n#define ROOM ((HELD * TEAM + ODD) * V)\n"
+              "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
               "#define ROWS _Pragma(\"unroll%s\")\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
-              s->held, s->shared,
+              s->held, s->shared, s->odd, s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld",
+              s->odd ? "st_odd" : "st", s->odd ? "fetch_odd" : "fetch",
               s->held == 0 ? " 1"
               : s->shared  ? " 2"
                            : "");
@@ -224,7 +239,8 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
     text_add(
         out,
         STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
-            "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"));
+            "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"
+            "#undef ODD\n#undef ROOM\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -477,7 +493,8 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
                               .block = {s->block, 1, 1},
                               .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
     if (s->shared)
-        out_launch->shared_bytes = (uint32_t)s->held * s->team * s->vector * phase->held_bytes;
+        out_launch->shared_bytes =
+            ((uint32_t)s->held * s->team + s->odd) * s->vector * phase->held_bytes;
     out_launch->args =
         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;

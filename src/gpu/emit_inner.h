@@ -49,6 +49,7 @@ typedef struct EmitPhase {
     DimId      held_extent; /* of the leaves that hold; nil: none */
     uint8_t   *promoted;    /* by position: kept in registers where rows are held */
     uint8_t   *shared;      /* by position: threads read what others wrote */
+    uint8_t   *read;        /* by position: something is read */
     uint8_t   *lane;        /* by position: LANE buffer that is used */
     uint32_t   held_bytes;  /* of an element of the row, in registers */
     uint32_t   next_bytes;  /* likewise of the next row, read ahead */
@@ -69,6 +70,7 @@ typedef struct EmitSetting {
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
+    bool     odd;                  /* groups begin at any element */
 } EmitSetting;
 
 typedef struct Emit {

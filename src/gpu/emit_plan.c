@@ -189,12 +189,14 @@ static void judge_buffers(Planning *p) {
     gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_facts, &facts);
     phase->promoted = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
     phase->shared = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    phase->read = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
     phase->lane = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
     for (uint32_t i = 0; i < p->buffers_count; i++) {
         const BufferFacts *f = &facts.rows[i];
         uint32_t           row = p->buffers_first + i;
         if (!f->touched || buffers->scope[row] == SCOPE_REG) continue;
         phase->lane[i] = buffers->scope[row] == SCOPE_LANE;
+        phase->read[i] = f->read;
         phase->shared[i] = f->read && f->written && !f->own;
         phase->promoted[i] = f->own && f->begun && f->read && f->written && !phase->flat &&
                              f->extent.row == phase->held_extent.row && !phase->wide;

@@ -60,11 +60,12 @@ FN f32 wide8(u32 x, u32 shift, u32 bias, u32 largest, u32 high) {
 }
 FN f32 up(e4m3 x) { return wide8(x.b, 20, 7, 0x7e, 0x7fc00000); }
 FN f32 up(e5m2 x) { return wide8(x.b, 21, 15, 0x7b, 0x7f800000); }
-FN u8 narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
-    u32 bits = __float_as_uint(x); u32 a = bits & 0x7fffffff;
-    f32 unit = __uint_as_float((128 - bias + shift) << 23);
-    u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
-    if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
+FN u8  narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
+     u32 bits = __float_as_uint(x);
+     u32 a = bits & 0x7fffffff;
+     f32 unit = __uint_as_float((128 - bias + shift) << 23);
+     u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
+     if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
     if (y > largest) y = largest;
     if (a > 0x7f800000) y = 0x7f;
     return (u8)(y | (bits >> 24 & 0x80));
@@ -243,6 +244,11 @@ static const char memory[] = TEXT(
             memcpy(&y, &w, 8);
         }
         return y;
+    } FN void fetch16(void *to, const void *p) {
+        asm volatile(
+            "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to)),
+            "l"(p)
+            : "memory");
     } template <int READ, int N, class S, class I>
     FN  Pack<S, N>
         ld(const S *p, I live) {
@@ -274,17 +280,14 @@ static const char memory[] = TEXT(
             if constexpr (sizeof(S) * N % 16 == 0) {
                 if (live >= N) {
                     for (int i = 0; i < (int)sizeof(S) * N; i += 16)
-                        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                                         (u32)__cvta_generic_to_shared((char *)to + i)),
-                                     "l"((const char *)p + i)
-                                     : "memory");
+                        fetch16((char *)to + i, (const char *)p + i);
                     return;
                 }
             }
             *to = ld<0, N>(p, live);
         } FN void fetched() {
             asm volatile("cp.async.wait_all;" ::: "memory");
-        } template <int N, class S, class I>
+        } template <int SEG, int N, class S, class I>
         FN void st(S *p, const Pack<S, N> &y, I live) {
             if (N == 1) {
                 *p = y.v[0];
@@ -296,6 +299,124 @@ static const char memory[] = TEXT(
                 for (int i = 0; i < N; i++)
                     if (i < live) p[i] = y.v[i];
         });
+
+/* Groups that begin anywhere, as whole aligned units of memory: one more of them than a group has,
+ * shifted when the group is used; what lies in units beside it is read, but not looked at. A store
+ * completes its units with the elements of the next lane; at the ends of a row, and of the SEG
+ * lanes of its team in a warp, elements are written one by one. */
+static const char odd[] = TEXT(
+    template <class S, int N> struct Odd {
+        enum { bytes = sizeof(S) * N };
+        enum { unit = bytes < 16 ? bytes : 16 };
+        enum { whole = bytes / 4 };
+        enum { count = bytes < 4 ? 1 : (bytes + unit) / 4 };
+        alignas(bytes < 4 ? 4 : unit) u32 w[count];
+        u32                               off;
+        Pack<S, N>                        few;
+    };
+    template <class S, int N> FN void shift(u32 *w, u32 off) {
+        typedef Odd<S, N> O;
+        if (O::unit == 16)
+            for (int i = 0; i < O::whole + 2; i++) w[i] = off & 8 ? w[i + 2] : w[i];
+        if (O::unit >= 8)
+            for (int i = 0; i < O::whole + 1; i++) w[i] = off & 4 ? w[i + 1] : w[i];
+        if (sizeof(S) < 4)
+            for (int i = 0; i < O::whole; i++)
+                w[i] = __funnelshift_r(w[i], w[i + 1], (off & 3) * 8);
+    } template <int READ, int UNIT>
+    FN void unit_in(u32 *w, const char *p) {
+        if (UNIT == 16 && READ && !COHERENT)
+            get16<READ>(w, p);
+        else if (UNIT == 16)
+            *(Pack<u32, 4> *)w = *(const Pack<u32, 4> *)p;
+        else if (UNIT == 8)
+            *(u64 *)w = get<READ>((const u64 *)p);
+        else
+            *w = get<READ>((const u32 *)p);
+    } template <int READ, int N, class S, class I>
+    FN  Odd<S, N>
+        ld_odd(const S *p, I live) {
+            typedef Odd<S, N> O;
+            O                 y;
+            if constexpr (N == 1 || O::bytes < 4) {
+                y.few = ld<READ, N>(p, N == 1 ? (I)1 : imin(live, (I)(N - 1)));
+                if (N > 1 && live >= N) y.few.v[N - 1] = get<READ>(p + N - 1);
+                return y;
+            }
+            y.off = (u32)(u64)p & (O::unit - 1);
+            const char *from = (const char *)p - y.off;
+            const int   end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)y.off;
+            for (int at = 0; at <= O::bytes; at += O::unit) {
+                for (int i = 0; i < O::unit / 4; i++) y.w[at / 4 + i] = 0;
+                if (at < end) unit_in<READ, O::unit>(y.w + at / 4, from + at);
+            }
+            return y;
+        } template <class S, int N>
+        FN      Pack<S, N>
+                settled(const Pack<S, N> &y) { return y; } template <class S, int N>
+            FN  Pack<S, N>
+                settled(Odd<S, N> y) {
+                    if constexpr (N == 1 || Odd<S, N>::bytes < 4) return y.few;
+                    Pack<S, N> z;
+                    shift<S, N>(y.w, y.off);
+                    memcpy(&z, y.w, sizeof z);
+                    return z;
+                } template <int N, class S, class I>
+                FN void fetch_odd(Pack<S, N> *to, const S *p, I live) {
+                    const u32 off = (u32)(u64)p & 15;
+                    const int bytes = sizeof(S) * N;
+                    const int end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)off;
+                    for (int at = 0; at < bytes + 16; at += 16)
+                        if (at < end && (at < bytes || live <= N))
+                            fetch16((char *)to + at, (const char *)p - off + at);
+                } template <class S, int N>
+                FN  Pack<S, N>
+                    taken(const Pack<S, N> *from, u32 off) {
+                        Odd<S, N> y;
+                        y.off = off;
+                        for (int at = 0; at <= (int)sizeof *from; at += Odd<S, N>::unit)
+                            unit_in<0, Odd<S, N>::unit>(y.w + at / 4, (const char *)from + at);
+                        return settled(y);
+                    } template <int SEG, int N, class S, class I>
+                    FN void st_odd(S *p, const Pack<S, N> &y, I live) {
+                        typedef Odd<S, N> O;
+                        const u32         off = O::bytes < 4 ? 1 : (u32)(u64)p & (O::unit - 1);
+                        int               low = 0;
+                        int               high = 0; /* elements that lie in whole units */
+                        if (N == 1 || (off == 0 && live >= N)) {
+                            st<1, N>(p, y, live);
+                            return;
+                        }
+                        if constexpr (SEG > 1 && O::bytes >= 4 && N > 1) {
+                            if (off != 0) {
+                                const int lane = threadIdx.x & (SEG - 1);
+                                const int active =
+                                    lane + (int)imin((live + N - 1) / N, (I)(SEG - lane));
+                                const u32 mask = (active >= 32 ? ~0u : (1u << active) - 1)
+                                                 << (threadIdx.x & 31 & ~(SEG - 1));
+                                const int       each = O::unit / sizeof(S);
+                                const int       head = (O::unit - off) / sizeof(S);
+                                alignas(16) u32 w[O::count];
+                                memcpy(w, &y, O::bytes);
+                                for (int i = 0; i < O::unit / 4; i++)
+                                    w[O::whole + i] = __shfl_down_sync(mask, w[i], 1, SEG);
+                                shift<S, N>(w, O::unit - off);
+                                const int there =
+                                    (int)imin(live, (I)(lane + 1 < active ? 2 * N : N));
+                                low = lane > 0 && live >= head ? 0 : head;
+                                high = head;
+                                for (int at = 0; at < O::bytes; at += O::unit)
+                                    if (high + each <= there) {
+                                        *(Pack<u32, O::unit / 4> *)((char *)(p + head) + at) =
+                                            *(const Pack<u32, O::unit / 4> *)(w + at / 4);
+                                        high += each;
+                                    }
+                            }
+                        }
+                        if (low > 0 || high < live)
+                            for (int i = 0; i < N; i++)
+                                if (i < live && (i < low || i >= high)) p[i] = y.v[i];
+                    });
 
 static const char teams[] = TEXT(
     template <int K, class T> FN T comb(T a, T b) {
@@ -374,6 +495,7 @@ void gpu_emit_prelude(Text *out, bool coherent) {
     text_add(out, STR(floats));
     text_add(out, STR(ints));
     text_add(out, STR(memory));
+    text_add(out, STR(odd));
     text_add(out, STR(teams));
     text_add(out, STR(random));
 }

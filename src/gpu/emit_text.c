@@ -167,6 +167,10 @@ static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
             return &e->phase->helds[i];
     return NULL;
 }
+/* Whether what is held in a scope are rows that a loop goes over. */
+static bool held_of_rows(const Emit *e, uint32_t scope) {
+    return nodes_of(e)->kind[scope] == NODE_LOOP && scope != e->phase->parallel;
+}
 /* p<n> = the group of an access. */
 static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     const char     *stored = stored_type(e, access);
@@ -178,12 +182,17 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
-    if (held != NULL)
-        text_addf(&e->text, "if constexpr (HELD) p%u = h%u[AT(h)]; else ", number, index);
-    text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
+    if (held != NULL && held_of_rows(e, held->scope))
+        text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+    else if (held != NULL)
+        text_addf(&e->text,
+                  "if constexpr (ODD && SHARED) p%u = taken(&h%u[AT(h)], o%u);\n"
+                  "else if constexpr (HELD) p%u = h%u[AT(h)];\nelse ",
+                  number, index, index, number, index);
+    text_addf(&e->text, "p%u = settled(LD<%d, V>(b%u + (", number,
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
-    put(e, " + c0), live);\n");
+    put(e, " + c0), live));\n");
 }
 typedef struct Loading {
     Emit    *e;
@@ -268,6 +277,15 @@ static void emit_element(Emit *e, uint32_t row) {
     }
     forget_loads(e, access_buffer(access));
 }
+/* Lanes whose groups follow each other in memory, so that one may complete the unit of another; 1
+ * where others than this thread would have to see it at once. */
+static const char *lanes_of(Emit *e, LoopAccess access) {
+    DimId step, rest, place = loops_address(e->loops, access);
+    if (e->phase->read[gpu_emit_position(e, access_buffer(access))] ||
+        !dims_linear_in(&e->loops->dims, place, e->leaf->var, &step, &rest))
+        return "1";
+    return e->phase->flat ? "32" : "(TEAM < 32 ? TEAM : 32)";
+}
 static void store_packs(Emit *e, uint32_t first, uint32_t last) {
     const LoopNodes *nodes = nodes_of(e);
     for (uint32_t row = first; row < last; row++) {
@@ -284,7 +302,7 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
                  number = gpu_emit_pack_of(e, access)->number;
         if (promoted(e, access))
             text_addf(&e->text, "if constexpr (HELD) k%u[h] = p%u; else ", at, number);
-        text_addf(&e->text, "st<V>(b%u + (", at);
+        text_addf(&e->text, "ST<%s, V>(b%u + (", lanes_of(e, access), at);
         gpu_emit_dim(e, rest);
         text_addf(&e->text, " + c0), p%u, live);\n", number);
     }
@@ -404,17 +422,21 @@ static bool has_held(const Emit *e, uint32_t scope) {
         if (e->phase->helds[i].scope == scope) return true;
     return false;
 }
+/* to: h (settled; in shared memory as fetched), q (as loaded, settled when all loads have begun) or
+ * g (as loaded, settled when its turn comes). */
 static void declare_held(Emit *e, uint32_t scope, char to) {
     uint32_t before = 0; /* bytes of an element of the rows that lie before it in shared memory */
     for (uint32_t i = 0; i < e->phase->helds_count; i++) {
         const EmitHeld *held = &e->phase->helds[i];
         Dtype           dtype = (Dtype)e->loops->buffers.dtype[held->buffer.row];
         const char     *type = gpu_emit_stored(dtype);
-        if (held->scope == scope)
+        if (held->scope == scope && to == 'h')
             text_addf(&e->text,
-                      "#if SHARED\nPack<%s, V> *const %c%u = (Pack<%s, V> *)(s_held + %u * (HELD * "
-                      "TEAM * V));\n#else\nPack<%s, V> %c%u[HELD ? HELD : 1];\n#endif\n",
-                      type, to, i, type, before, type, to, i);
+                      "#if SHARED\nPack<%s, V> *const h%u = (Pack<%s, V> *)(s_held + %u * ROOM);\n"
+                      "#else\nPack<%s, V> h%u[HELD ? HELD : 1];\n#endif\n",
+                      type, i, type, before, type, i);
+        else if (held->scope == scope)
+            text_addf(&e->text, "RAW<%s, V> %c%u[HELD ? HELD : 1];\n", type, to, i);
         before += dtype_bytes(dtype);
     }
 }
@@ -432,22 +454,49 @@ static void load_held(Emit *e, uint32_t scope, char to) {
                   gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]),
                   gpu_emit_position(e, held->buffer));
         gpu_emit_dim(e, held->rest);
-        text_addf(&e->text,
-                  " + c0);\nif constexpr (SHARED) fetch(&%c%u[AT(h)], from, live); "
-                  "else %c%u[h] = ld<%d, V>(from, live);\n}\n",
-                  to, i, to, i, gpu_emit_only_read(e, held->buffer) ? 2 : 0);
+        put(e, " + c0);\n");
+        if (to == 'q')
+            text_addf(&e->text, "if constexpr (SHARED) FETCH(&h%u[AT(h)], from, live);\nelse ", i);
+        text_addf(&e->text, "%c%u[h] = LD<%d, V>(from, live);\n}\n", to, i,
+                  gpu_emit_only_read(e, held->buffer) ? 2 : 0);
     }
-    put(e, "}\nif constexpr (SHARED) fetched();\n");
+    put(e, "}\n");
+}
+static void settle_held(Emit *e, uint32_t scope, char from) {
+    put(e, "if constexpr (!SHARED) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++)
+        if (e->phase->helds[i].scope == scope)
+            text_addf(&e->text, "h%u[h] = settled(%c%u[h]);\n", i, from, i);
+    put(e, "}\n}\n");
+}
+/* The rows of a scope that is no loop over rows. In shared memory units lie as in memory, so that
+ * at odd places threads see what others have fetched. */
+static void take_held(Emit *e, uint32_t scope) {
+    declare_held(e, scope, 'h');
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        if (held->scope != scope) continue;
+        text_addf(&e->text, "const u32 o%u = (u32)(u64)(b%u + (", i,
+                  gpu_emit_position(e, held->buffer));
+        gpu_emit_dim(e, held->rest);
+        put(e, ")) & 15;\n");
+    }
+    put(e, "if constexpr (HELD) {\nif (ODD && SHARED) __syncthreads();\n");
+    declare_held(e, scope, 'q');
+    load_held(e, scope, 'q');
+    put(e, "if constexpr (SHARED) fetched();\nif (ODD && SHARED) __syncthreads();\n");
+    settle_held(e, scope, 'q');
+    put(e, "}\n");
 }
 /* At the start of an iteration of a loop over rows: takes the row that was read during the last
  * one, and begins to read the next. */
 static void turn_held(Emit *e, uint32_t loop) {
     uint32_t var = nodes_of(e)->var[loop].row;
     declare_held(e, loop, 'h');
-    put(e, "if constexpr (HELD) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
-    for (uint32_t i = 0; i < e->phase->helds_count; i++)
-        if (e->phase->helds[i].scope == loop) text_addf(&e->text, "h%u[h] = g%u[h];\n", i, i);
-    text_addf(&e->text, "}\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = next;\n",
+    settle_held(e, loop, 'g');
+    text_addf(&e->text,
+              "if constexpr (HELD) {\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = "
+              "next;\n",
               var, var);
     load_held(e, loop, 'g');
     put(e, "}\n}\n");
@@ -484,13 +533,7 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
     const LoopNodes *nodes = nodes_of(e);
-    bool             rows = nodes->kind[first - 1] == NODE_LOOP && first - 1 != e->phase->parallel;
-    if (team && !rows && has_held(e, first - 1)) {
-        declare_held(e, first - 1, 'h');
-        put(e, "if constexpr (HELD) {\n");
-        load_held(e, first - 1, 'h');
-        put(e, "}\n");
-    }
+    if (team && !held_of_rows(e, first - 1) && has_held(e, first - 1)) take_held(e, first - 1);
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
         const EmitLeaf *leaf = team ? leaf_at(e, row) : NULL;
         if (is_statement(e, row)) {
@@ -569,7 +612,7 @@ static void put_held_back(Emit *e) {
             put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
                    "if (c0 < n_leaf) {\n");
             put_group(e, leaf);
-            text_addf(&e->text, "st<V>(b%u + (", i);
+            text_addf(&e->text, "ST<1, V>(b%u + (", i);
             gpu_emit_dim(e, rest);
             text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);
             break;
