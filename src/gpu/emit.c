@@ -10,6 +10,8 @@
 enum {
     INSTANCES_MODULE = 12, /* in one source */
     SIZE_GUESS = 64,       /* of a parameter without a hint */
+    PROCESSORS = 132,      /* of the largest devices */
+    FEW_GROUPS = 512,      /* least groups of a row for each block of a cluster */
     LANE_SHARED_MAX = 96 * 1024,
     LANE_TEAMS_MAX = 528, /* teams at once whose LANE buffers do not fit into shared memory */
     INDEX_MAX = 1 << 30   /* of narrow indices: loops may step past the end */
@@ -80,7 +82,7 @@ static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
 static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
 enum { ODD_LEAST = 16 }; /* elements of rows that are worth to be read in shifted groups */
-enum { SHARED_BYTES = 220 * 1024 }; /* of a multiprocessor, for held rows */
+enum { SHARED_WHOLE = 224 * 1024, SHARED_HALF = 106 * 1024 }; /* for held rows; for one of two */
 /* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
 enum { WORDS_FEW = 16, WORDS_WELL = 48 };
 static uint16_t team_of(int64_t groups, uint32_t most) {
@@ -127,46 +129,91 @@ static uint32_t aligned_vector(const Loops *loops, KernelId kernel, const EmitPh
     while (most > 1 && !is_aligned(loops, kernel, phase, params, args, most)) most /= 2;
     return most;
 }
+/* Whether the memory of teams keeps them within a block. */
+static bool has_lanes(const Loops *loops, KernelId kernel, const EmitPhase *phase, bool held) {
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
+        if (phase->lane[i] && !(phase->promoted[i] && held)) return true;
+    return false;
+}
+static void set_team(EmitSetting *s, uint32_t block, uint32_t cluster, int64_t held) {
+    s->team = (uint16_t)(block * cluster);
+    s->block = (uint16_t)block;
+    s->cluster = (uint8_t)cluster;
+    s->held = (uint8_t)held;
+}
+static bool hold_shared(const Loops *loops, const EmitPhase *phase, int64_t groups, uint32_t block,
+                        uint32_t cluster, EmitSetting *s) {
+    int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
+    int64_t bytes = held * (block + s->odd) * s->vector * phase->held_bytes;
+    for (uint32_t i = 0; i < phase->helds_count && s->odd; i++) {
+        uint32_t row = phase->helds[i].buffer.row;
+        if (s->vector * dtype_bytes((Dtype)loops->buffers.dtype[row]) % 16 != 0) return false;
+    }
+    if (held == 0 || held > UINT8_MAX ||
+        bytes > (block < EMIT_TEAM_MAX ? SHARED_HALF : SHARED_WHOLE))
+        return false;
+    set_team(s, block, cluster, held);
+    return s->shared = true;
+}
 /* Rows that would fill the registers of a multiprocessor, or more, lie in its shared memory: two of
- * them if they fit, so that one is read while the team of the other computes. */
+ * them if they fit, so that one is read while the team of the other computes; in that of several
+ * multiprocessors if they do not fit. */
 static void choose_shared(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                          const int64_t *params, EmitSetting *s) {
+                          int64_t groups, EmitSetting *s) {
     if (phase->held_bytes == 0 || phase->next_bytes != 0 || phase->rows ||
         (s->held != 0 && s->team < EMIT_TEAM_MAX) || s->vector == 1)
         return;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
         if (phase->promoted[i] || phase->lane[i]) return;
-    for (uint32_t i = 0; i < phase->helds_count && s->odd; i++) {
-        uint32_t row = phase->helds[i].buffer.row;
-        if (s->vector * dtype_bytes((Dtype)loops->buffers.dtype[row]) % 16 != 0) return;
-    }
-    int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
-    int64_t groups = (row + s->vector - 1) / s->vector;
-    for (int64_t team = EMIT_TEAM_MAX / 2; team <= EMIT_TEAM_MAX; team *= 2) {
-        int64_t held = (groups + team - 1) / team;
-        int64_t bytes = (held * team + s->odd) * s->vector * phase->held_bytes;
-        if (held == 0 || held > UINT8_MAX || bytes > SHARED_BYTES * team / EMIT_TEAM_MAX) continue;
-        s->team = (uint16_t)team;
-        s->held = (uint8_t)held;
-        s->shared = true;
-        return;
+    for (uint32_t block = EMIT_TEAM_MAX / 2; block <= EMIT_TEAM_MAX; block *= 2)
+        for (uint32_t cluster = 1; cluster <= EMIT_CLUSTER_MAX; cluster *= 2)
+            if (hold_shared(loops, phase, groups, block, cluster, s)) return;
+}
+/* Whether a thread has registers for so many groups. */
+static bool fits_registers(const EmitPhase *phase, const EmitSetting *s, uint32_t block,
+                           int64_t held) {
+    return held * s->vector * phase->held_bytes / 4 <= (block < EMIT_TEAM_MAX ? 64 : 40);
+}
+/* Long rows that a team goes over: each thread of a cluster holds two groups of their columns. */
+static void choose_long_rows(const EmitPhase *phase, int64_t groups, EmitSetting *s) {
+    for (uint32_t block = EMIT_TEAM_MAX / 2; block <= EMIT_TEAM_MAX && s->held == 0; block *= 2)
+        for (uint32_t cluster = 1; cluster <= EMIT_CLUSTER_MAX && s->held == 0; cluster *= 2) {
+            int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
+            if (held <= 2 && fits_registers(phase, s, EMIT_TEAM_MAX, held))
+                set_team(s, block, cluster, held);
+        }
+}
+/* Few long rows: several multiprocessors work on each. */
+static void choose_few_rows(const Loops *loops, const EmitPhase *phase, int64_t rows,
+                            int64_t groups, EmitSetting *s) {
+    uint32_t cluster = EMIT_CLUSTER_MAX, block = EMIT_TEAM_MAX;
+    while (cluster > 1 && (rows * cluster > PROCESSORS || groups < cluster * FEW_GROUPS))
+        cluster /= 2;
+    if (cluster <= s->cluster) return;
+    while (block > EMIT_BLOCK && groups <= (int64_t)cluster * block) block /= 2;
+    int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
+    if (phase->held_bytes == 0) held = 0;
+    if (held <= 8 && fits_registers(phase, s, block, held)) {
+        set_team(s, block, cluster, held);
+        s->shared = false;
+    } else if (s->shared) {
+        (void)hold_shared(loops, phase, groups, block, cluster, s);
     }
 }
 /* How many threads work on a row, and whether they hold it. */
 static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                         const int64_t *params, EmitSetting *s) {
     int64_t longest = longest_row(loops, kernel, phase, params);
-    int64_t groups = (longest + s->vector - 1) / s->vector;
+    int64_t groups = (longest + s->vector - 1) / s->vector, row_groups = 0;
     s->held = 0;
     s->team = team_of(groups, EMIT_BLOCK);
     if (phase->held_bytes != 0) {
         int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
-        int64_t row_groups = (row + s->vector - 1) / s->vector;
+        row_groups = (row + s->vector - 1) / s->vector;
         for (uint32_t i = 0; i < LENGTH(team_sizes) && row_groups > 0; i++) {
             uint32_t team = team_sizes[i];
             int64_t  held = (row_groups + team - 1) / team;
-            int64_t  words = held * s->vector * phase->held_bytes / 4;
-            if (held > held_most[phase->rows][i] || words > (team < 1024 ? 64 : 40)) continue;
+            if (held > held_most[phase->rows][i] || !fits_registers(phase, s, team, held)) continue;
             s->team = (uint16_t)team;
             s->held = (uint8_t)held;
             if (phase->rows && team > 32)
@@ -175,12 +222,17 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
         }
         if (s->held == 0) s->team = team_of(groups, 512);
     }
-    choose_shared(loops, kernel, phase, params, s);
-    if (phase->leaves_count == 0) s->team = 1;
     /* What is not dealt by rows is for one team: another would read what this one has written. */
     bool alone = phase->parallel == 0;
+    if (phase->leaves_count == 0) s->team = 1;
     if (alone && s->team < 32) s->team = 32;
     s->block = s->team > 32 ? s->team : alone ? 32 : EMIT_BLOCK;
+    choose_shared(loops, kernel, phase, row_groups, s);
+    if (phase->rows && s->held == 0 && !has_lanes(loops, kernel, phase, true))
+        choose_long_rows(phase, row_groups, s);
+    if (!phase->rows && phase->leaves_count != 0 && !has_lanes(loops, kernel, phase, false))
+        choose_few_rows(loops, phase, rows_of(loops, kernel, phase, params),
+                        phase->held_bytes != 0 ? row_groups : groups, s);
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
     if (phase->rows && s->held != 0) {
         uint32_t next = phase->next_bytes * (s->odd ? 2 : 1);
@@ -191,7 +243,8 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
-    EmitSetting s = {.team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector};
+    EmitSetting s = {
+        .team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector, .cluster = 1};
     s.wide = !fits_narrow(loops, kernel, phase, params);
     int64_t longest = longest_row(loops, kernel, phase, params);
     while (s.vector > 1 && longest < s.vector) s.vector /= 2;
@@ -210,7 +263,8 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
 static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
-           a->full == b->full && a->shared == b->shared && a->odd == b->odd;
+           a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
+           a->cluster == b->cluster;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -221,13 +275,19 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
     text_addf(out,
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
-              "#define SHARED %d\n#define AT(h) (SHARED ? (h) * TEAM + t : (h))\n"
-              "#define ODD %d\n#define ROOM ((HELD * TEAM + ODD) * V)\n"
+              "#define SHARED %d\n"
+              "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
+              "#define ODD %d\n#define ROOM (HELD * (BLOCK + ODD) * V)\n"
+              "#define CLUSTER %u\n#define FIRST %s\n#define STEP %s\n"
               "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
               "#define ROWS _Pragma(\"unroll%s\")\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
-              s->held, s->shared, s->odd, s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld",
-              s->odd ? "st_odd" : "st", s->odd ? "fetch_odd" : "fetch",
+              s->held, s->shared, s->odd, s->cluster,
+              s->cluster > 1 ? "((I)blockIdx.x / CLUSTER)"
+                             : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
+              s->cluster > 1 ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))",
+              s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld", s->odd ? "st_odd" : "st",
+              s->odd ? "fetch_odd<BLOCK>" : "fetch",
               s->held == 0 ? " 1"
               : s->shared  ? " 2"
                            : "");
@@ -240,7 +300,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
         out,
         STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
             "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"
-            "#undef ODD\n#undef ROOM\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
+            "#undef ODD\n#undef ROOM\n#undef CLUSTER\n#undef FIRST\n#undef STEP\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -479,22 +539,25 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
     const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
     Instance        *instance = find_instance(m, code.row, phase_number, s);
     int64_t          rows = rows_of(loops, code, phase, params);
-    int64_t teams = s->block / s->team, lane = lane_bytes(loops, code, phase, params, s->held);
-    int64_t in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
-    int64_t grid = (rows + in_block - 1) / in_block;
-    CuPtr   lanes = 0;
+    int64_t          teams = s->cluster > 1 ? 1 : s->block / s->team;
+    int64_t          lane = lane_bytes(loops, code, phase, params, s->held);
+    int64_t          in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
+    int64_t          grid = (rows + in_block - 1) / in_block;
+    CuPtr            lanes = 0;
     if (lane * teams > LANE_SHARED_MAX) { /* in memory of the launch, by fewer teams at a time */
         if (grid > LANE_TEAMS_MAX / teams) grid = LANE_TEAMS_MAX / teams;
         lanes = work + buffers_work(loops, code, params);
     }
-    if (grid > INT32_MAX) grid = INT32_MAX;
+    grid *= s->cluster;
+    if (grid > INT32_MAX) grid = INT32_MAX / s->cluster * s->cluster;
     *out_launch = (GpuLaunch){.kernel = instance->code,
                               .grid = {(uint32_t)grid, 1, 1},
                               .block = {s->block, 1, 1},
                               .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
     if (s->shared)
         out_launch->shared_bytes =
-            ((uint32_t)s->held * s->team + s->odd) * s->vector * phase->held_bytes;
+            (uint32_t)s->held * (s->block + s->odd) * s->vector * phase->held_bytes;
+    if (s->cluster > 1) memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
@@ -537,7 +600,10 @@ double gpu_emit_elements(const GpuEmitModule *m, KernelId kernel, const int64_t 
 /* Rows and their elements are dealt to the threads there are; nothing is held. */
 static EmitSetting block_setting(const Loops *loops, const GpuEmitCall *call, KernelId code,
                                  const EmitPhase *phase) {
-    EmitSetting s = {.team = 1, .block = (uint16_t)call->threads, .vector = (uint8_t)phase->vector};
+    EmitSetting    s = {.team = 1,
+                        .block = (uint16_t)call->threads,
+                        .vector = (uint8_t)phase->vector,
+                        .cluster = 1};
     const int64_t *params = call->params;
     int64_t        longest = longest_row(loops, code, phase, params);
     int64_t        rows = phase->flat ? 1 : rows_of(loops, code, phase, params);

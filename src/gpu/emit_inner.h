@@ -18,7 +18,8 @@
 enum {
     EMIT_BLOCK = 256, /* threads of a block of several teams, at least */
     EMIT_GROUP_MAX = 8,
-    EMIT_TEAM_MAX = 1024
+    EMIT_TEAM_MAX = 1024, /* in one block */
+    EMIT_CLUSTER_MAX = 8
 };
 
 /* A leaf: a VECTOR or THREAD loop that a team shares out. */
@@ -68,6 +69,7 @@ typedef struct EmitPhase {
 typedef struct EmitSetting {
     uint16_t team, block;
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
+    uint8_t  cluster;              /* blocks of a team; 1: a team lies in one */
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
     bool     odd;                  /* groups begin at any element */

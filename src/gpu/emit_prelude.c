@@ -8,8 +8,8 @@
  * only reads another has written.
  *
  * A team is the threads that work on one iteration of a parallel loop: a power of two within one
- * warp, else some warps, the whole block; what it reduces is combined in the same order at every
- * run. */
+ * warp, else some warps, the whole block, or the blocks of a cluster; what it reduces is combined
+ * in the same order at every run. */
 #include "gpu/emit_inner.h"
 
 #define TEXT(...) #__VA_ARGS__ "\n"
@@ -361,13 +361,13 @@ static const char odd[] = TEXT(
                     shift<S, N>(y.w, y.off);
                     memcpy(&z, y.w, sizeof z);
                     return z;
-                } template <int N, class S, class I>
+                } template <int BLOCK, int N, class S, class I>
                 FN void fetch_odd(Pack<S, N> *to, const S *p, I live) {
                     const u32 off = (u32)(u64)p & 15;
                     const int bytes = sizeof(S) * N;
                     const int end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)off;
                     for (int at = 0; at < bytes + 16; at += 16)
-                        if (at < end && (at < bytes || live <= N))
+                        if (at < end && (at < bytes || live <= N || threadIdx.x == BLOCK - 1))
                             fetch16((char *)to + at, (const char *)p - off + at);
                 } template <class S, int N>
                 FN  Pack<S, N>
@@ -444,9 +444,14 @@ static const char teams[] = TEXT(
     } template <int TEAM>
     FN u32 team_mask() {
         return TEAM >= 32 ? ~0u : ((1u << (TEAM & 31)) - 1) << (threadIdx.x & 31 & ~(TEAM - 1));
-    } template <int TEAM>
+    } FN void cluster_sync() {
+        asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+        asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+    } template <int TEAM, int CLUSTER>
     FN void team_sync() {
-        if (TEAM > 32)
+        if (CLUSTER > 1)
+            cluster_sync();
+        else if (TEAM > 32)
             __syncthreads();
         else if (TEAM > 1)
             __syncwarp(team_mask<TEAM>());
@@ -454,19 +459,37 @@ static const char teams[] = TEXT(
     FN T lanes_all(T x, u32 mask) {
         for (int k = W / 2; k > 0; k >>= 1) x = comb<K>(x, exchange(x, k, mask));
         return x;
-    } template <int K, int TEAM, class T>
+    } FN void put_at_block(const u64 *slot, u32 block, u64 bits) {
+        u32 at;
+        asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                     : "=r"(at)
+                     : "r"((u32)__cvta_generic_to_shared(slot)), "r"(block));
+        asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(at), "l"(bits) : "memory");
+    } template <int K, int TEAM, int CLUSTER, class T>
     FN T team_put(T x, u64 *slot) {
         x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
-        if (TEAM > 32 && (threadIdx.x & 31) == 0) memcpy(slot + threadIdx.x / 32, &x, sizeof x);
+        const u32 lane = threadIdx.x & 31;
+        const u32 warp = threadIdx.x / 32;
+        u64       bits = 0;
+        memcpy(&bits, &x, sizeof x);
+        if (CLUSTER > 1 && lane < CLUSTER)
+            put_at_block(slot + blockIdx.x % CLUSTER * (TEAM / CLUSTER / 32) + warp, lane, bits);
+        if (CLUSTER == 1 && TEAM > 32 && lane == 0) slot[warp] = bits;
         return x;
+    } template <int K, class T>
+    FN T slot_value(const u64 *slot, int at, int all) {
+        T x;
+        memcpy(&x, slot + (at < all ? at : 0), sizeof x);
+        return K < 2 && at >= all ? (T)K : x;
     } template <int K, int TEAM, class T>
     FN T team_get(T x, const u64 *slot) {
         if (TEAM <= 32) return x;
         const int warps = TEAM / 32;
         const int lanes = warps <= 2 ? 2 : warps <= 4 ? 4 : warps <= 8 ? 8 : warps <= 16 ? 16 : 32;
         const int lane = threadIdx.x & (lanes - 1);
-        memcpy(&x, slot + (lane < warps ? lane : 0), sizeof x);
-        if (K < 2 && lane >= warps) x = (T)K;
+        x = slot_value<K, T>(slot, lane, warps);
+        for (int at = lanes; at < warps; at += lanes)
+            x = comb<K>(x, slot_value<K, T>(slot, at + lane, warps));
         return lanes_all<K, lanes>(x, ~0u);
     });
 

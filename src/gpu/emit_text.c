@@ -1,8 +1,9 @@
 /* The text of a phase. One function, whose macros the instance defines: HEAD (a kernel, or a
  * function of one block that calls several), NAME and ARGS (names), I (the type of indices), V
  * (elements of a group), FULL (every group is whole), TEAM and BLOCK (threads), BOUNDS (of a
- * launch), HELD (groups of a row that a thread keeps; 0: rows are not kept), SHARED (in shared
- * memory), AT (where there), ROWS (unrolls held rows).
+ * launch), CLUSTER (blocks of a team), FIRST and STEP (rows of this team), HELD (groups of a row
+ * that a thread keeps; 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for
+ * a row there), ROWS (unrolls held rows), ODD (groups begin anywhere), with RAW, LD, ST, FETCH.
  *
  * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
  * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
@@ -128,11 +129,13 @@ static void close_sums(Emit *e, uint32_t loop, bool team) {
                 dealt |= leaf <= row && row < leaf + nodes->size[leaf];
             }
             if (!dealt) continue;
-            text_addf(&e->text, "a%u = team_%s<%u, TEAM>(a%u, s_sums[turn][%u]);\n", row,
-                      pass == 0 ? "put" : "get", nodes->reduce[row], row, slot++);
+            text_addf(&e->text, "a%u = team_%s<%u, TEAM%s>(a%u, s_sums[turn][%u]);\n", row,
+                      pass == 0 ? "put" : "get", nodes->reduce[row], pass == 0 ? ", CLUSTER" : "",
+                      row, slot++);
         }
         slots = slot;
-        if (slots != 0) put(e, pass == 0 ? "if (TEAM > 32) __syncthreads();\n" : "turn ^= 1;\n");
+        if (slots != 0)
+            put(e, pass == 0 ? "if (TEAM > 32) team_sync<TEAM, CLUSTER>();\n" : "turn ^= 1;\n");
     }
     if (slots > e->phase->slots) e->phase->slots = slots;
     for (uint32_t row = loop + 1; row < last; row++) {
@@ -407,7 +410,7 @@ static void note_shared(void *context, uint32_t node, LoopAccess access, ExprId 
 static void emit_sync(Emit *e, uint32_t row) {
     Touching touching = {e, false, true};
     gpu_emit_visit(e->loops, e->scratch, row, row + nodes_of(e)->size[row], note_shared, &touching);
-    if (touching.found) put(e, "team_sync<TEAM>();\n");
+    if (touching.found) put(e, "team_sync<TEAM, CLUSTER>();\n");
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team);
 
@@ -630,9 +633,7 @@ static void put_body(Emit *e) {
     if (loop != 0) {
         put(e, "const I n_rows = ");
         gpu_emit_dim(e, nodes->extent[loop]);
-        text_addf(&e->text,
-                  ";\nfor (I v%u = (I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM; "
-                  "v%u < n_rows; v%u += (I)gridDim.x * (BLOCK / TEAM)) {\n",
+        text_addf(&e->text, ";\nfor (I v%u = FIRST; v%u < n_rows; v%u += STEP) {\n",
                   nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row);
         first = loop + 1;
     }
@@ -657,7 +658,9 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.packs_max = 256;
     e.packs = ARENA_ARRAY(rows.arena, EmitPack, e.packs_max);
     e.text = text_begin(texts.arena);
-    put(&e, "int turn = 0;\nconst I t = (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
+    put(&e,
+        "int turn = 0;\nconst I t = CLUSTER > 1 ? (I)(blockIdx.x % CLUSTER * BLOCK + threadIdx.x)"
+        " : (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
     put_prologue(&e);
     put_body(&e);
     String body = text_done(&e.text);
@@ -665,7 +668,11 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     put_args(&e);
     put(&e, "HEAD NAME(const ARGS a) {\n");
     put(&e, "#if SHARED\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
-    if (phase->slots != 0) text_addf(&e.text, "__shared__ u64 s_sums[2][%u][32];\n", phase->slots);
+    if (phase->slots != 0)
+        text_addf(&e.text,
+                  "__shared__ u64 s_sums[2][%u][CLUSTER > 1 ? TEAM / 32 : 32];\n"
+                  "if (CLUSTER > 1) cluster_sync();\n", /* all blocks have begun */
+                  phase->slots);
     bool lanes = false;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) lanes |= phase->lane[i];
     if (lanes)

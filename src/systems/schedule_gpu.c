@@ -14,6 +14,11 @@ enum {
     THREADS = 1024,        /* on each of them */
     SUM_THREADS = 1344,    /* likewise, that do nothing but add */
     GROUPS_MAX = 8,        /* likewise, groups */
+    SHORT_ROW = 64,        /* elements that eight threads cover */
+    SHORT_GROUPS = 128,    /* of such rows, on each multiprocessor */
+    LONG_ROW = 8192,       /* that one multiprocessor holds with its sums */
+    CLUSTER_MAX = 8,       /* multiprocessors that work on a row */
+    LONG_GROUPS = 256,     /* of longer rows, times the multiprocessors that work on each */
     GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 8192, /* least elements of a partial total */
     TOTALS_MAX = 1024,
@@ -40,7 +45,13 @@ static uint32_t groups_of(Schedule *s, uint32_t at) {
             if (dims_const_value(dims, nodes->extent[row]) > longest)
                 longest = dims_const_value(dims, nodes->extent[row]);
         }
-    uint32_t team = longest > 8192 ? 1024 : (uint32_t)(longest + 255) / 256 * 32;
+    if (longest <= SHORT_ROW) return PROCESSORS * SHORT_GROUPS;
+    if (longest > LONG_ROW) { /* by teams of several multiprocessors, two at once on each */
+        uint32_t cluster = 2;
+        while (cluster < CLUSTER_MAX && cluster * LONG_ROW < longest) cluster *= 2;
+        return LONG_GROUPS / cluster;
+    }
+    uint32_t team = (uint32_t)(longest + 255) / 256 * 32;
     uint32_t each = (only_sums(s, at) ? SUM_THREADS : THREADS) / team;
     return PROCESSORS * (each > GROUPS_MAX ? GROUPS_MAX : each > 0 ? each : 1);
 }
@@ -52,7 +63,7 @@ static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {
 }
 /* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
 static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
-    uint32_t runs = groups <= 512 ? 16 : 32;
+    uint32_t runs = groups <= 512 ? 16 : groups <= 4096 ? 32 : 128;
     uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
     while (depth > 2 && transform_fuse(s, at + 1)) depth--;
     if (depth != 2 || !transform_reorder(s, at + 1, at + 2)) return;

@@ -133,6 +133,28 @@ TEST(programs_on_cuda) {
         }
 }
 
+/* Rows that lie in the shared memory of several multiprocessors, or that a cluster goes over. */
+TEST(long_rows_on_cuda) {
+    static const char *const programs[] = {
+        "graph f(%x: f32[B,C]) {\n  %y = softmax %x {axis=1}\n  %q = square %y\n"
+        "  %s = reduce %q {kind=sum, axes=[0,1]}\n  %dx = gradient %s, %x\n"
+        "  return %y, %dx\n}\n",
+        "graph f(%x: f32[B,C], %w: f32[C], %d: f32[B,C]) {\n  %y = rms_norm %x, %w\n"
+        "  %t = mul %y, %d\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+        "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n"};
+    CheckSize sizes[] = {{"B", 40}, {"C", 66001}, {NULL, 0}};
+    if (!cuda_open()->runs) SKIP("there is no GPU");
+    for (size_t i = 0; i < LENGTH(programs); i++) {
+        Check     c;
+        CudaCheck check;
+        EXPECT(check_open(&c, arena, str_of(programs[i])));
+        EXPECT(cuda_check_open(&check, &c.runners[FORM_THREADS].loops));
+        EXPECT(cuda_check_run(&c, &check, sizes));
+        cuda_check_close(&check);
+        check_close(&c);
+    }
+}
+
 enum { OPERATORS_MAX = 24, SIZES_PER_PROGRAM = 3 };
 TEST(random_programs_on_cuda) {
     static const int64_t sizes_random[] = {0, 1, 2, 3, 7, 16, 17, 40};
