@@ -315,6 +315,23 @@ static void push_candidates(Fuse *f, Queue *q) {
         }
     }
 }
+/* Rows that read all of a value from before the run, element by element, one after the other. */
+static void push_readers(Fuse *f, Queue *q) {
+    const Code *code = f->code;
+    ArenaMark   mark = arena_mark(f->ctx->scratch);
+    uint32_t   *last = ARENA_ARRAY_ZERO(f->ctx->scratch, uint32_t, code->values.table.count);
+    for (uint32_t row = f->first; row < f->last; row++)
+        for (uint32_t i = 0; is_core(f, row) && i < code->ops.operands_count[row]; i++) {
+            ValueId x = op_operand(code, (OpId){row}, i);
+            if (value_op(code, x).row >= f->first || last[x.row] == row ||
+                !same(fuse_elements(f, x), f->groups[row - f->first].elements))
+                continue;
+            if (last[x.row] != 0)
+                queue_push(q, (Candidate){fuse_value_bytes(f, x), UINT32_MAX, last[x.row], row});
+            last[x.row] = row;
+        }
+    arena_release(f->ctx->scratch, mark);
+}
 
 static bool consider(Fuse *f, const Candidate *c, uint32_t *stack) {
     uint32_t a = fuse_find(f, c->a), b = fuse_find(f, c->b);
@@ -353,12 +370,14 @@ uint32_t fuse_merge_groups(Fuse *f) {
     uint32_t  merged = 0, rows = f->last - f->first, most = f->edges_count * 2 + rows + 1;
     bool      nested = op_id_some(f->code->blocks.parent[f->code->ops.block[f->first].row]);
     uint32_t *stack = ARENA_ARRAY(f->ctx->scratch, uint32_t, rows + f->edges_count + 1);
-    Queue     queue = {ARENA_ARRAY(f->ctx->scratch, Candidate, most), 0};
+    for (uint32_t row = f->first; row < f->last; row++) most += f->code->ops.operands_count[row];
+    Queue queue = {ARENA_ARRAY(f->ctx->scratch, Candidate, most), 0};
     /* What could not be merged may be possible once its other uses have joined: again while there
      * is any change. */
     for (uint32_t before = UINT32_MAX; merged != before;) {
         before = merged;
         push_candidates(f, &queue);
+        push_readers(f, &queue);
         if (nested) push_scalars(f, &queue);
         while (queue.count != 0) {
             Candidate candidate = queue_pop(&queue);
