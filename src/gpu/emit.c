@@ -11,6 +11,7 @@ enum {
     INSTANCES_MODULE = 12, /* in one source */
     SIZE_GUESS = 64,       /* of a parameter without a hint */
     PROCESSORS = 132,      /* of the largest devices */
+    BARRIERS = 15,         /* of a block, beside the one of all its threads */
     FEW_GROUPS = 512,      /* least groups of a row for each block of a cluster */
     LANE_SHARED_MAX = 96 * 1024,
     LANE_TEAMS_MAX = 528, /* teams at once whose LANE buffers do not fit into shared memory */
@@ -238,13 +239,19 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
         uint32_t next = phase->next_bytes * (s->odd ? 2 : 1);
         uint32_t words = s->held * s->vector * (phase->held_bytes + next) / 4;
         uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
+        if (phase->join != 0 && s->cluster == 1) {
+            uint32_t join = (threads < EMIT_TEAM_MAX ? threads : EMIT_TEAM_MAX) / s->team;
+            if (s->team > 32 && join > BARRIERS) join = BARRIERS;
+            s->join = join > 1 ? (uint8_t)join : 1;
+            s->block = (uint16_t)(s->join > 1 ? s->join * s->team : s->block);
+        }
         s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
     }
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
     EmitSetting s = {
-        .team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector, .cluster = 1};
+        .team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector, .cluster = 1, .join = 1};
     s.wide = !fits_narrow(loops, kernel, phase, params);
     int64_t longest = longest_row(loops, kernel, phase, params);
     while (s.vector > 1 && longest < s.vector) s.vector /= 2;
@@ -264,7 +271,7 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
            a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
-           a->cluster == b->cluster;
+           a->cluster == b->cluster && a->join == b->join;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -272,20 +279,21 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 #define FUNCTION_HEAD "FN void"
 static void put_instance(Text *out, const char *head, const char *name, const EmitSetting *s,
                          String text) {
+    bool whole = s->cluster > 1 || s->join > 1; /* blocks or clusters work on one iteration */
     text_addf(out,
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n"
               "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
               "#define ODD %d\n#define ROOM (HELD * (BLOCK + ODD) * V)\n"
-              "#define CLUSTER %u\n#define FIRST %s\n#define STEP %s\n"
+              "#define CLUSTER %u\n#define JOIN %u\n#define FIRST %s\n#define STEP %s\n"
               "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
               "#define ROWS _Pragma(\"unroll%s\")\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
-              s->held, s->shared, s->odd, s->cluster,
-              s->cluster > 1 ? "((I)blockIdx.x / CLUSTER)"
-                             : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
-              s->cluster > 1 ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))",
+              s->held, s->shared, s->odd, s->cluster, s->join,
+              whole ? "((I)blockIdx.x / CLUSTER)"
+                    : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
+              whole ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))",
               s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld", s->odd ? "st_odd" : "st",
               s->odd ? "fetch_odd<BLOCK>" : "fetch",
               s->held == 0 ? " 1"
@@ -300,7 +308,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
         out,
         STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
             "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"
-            "#undef ODD\n#undef ROOM\n#undef CLUSTER\n#undef FIRST\n#undef STEP\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
+            "#undef ODD\n#undef ROOM\n#undef CLUSTER\n#undef JOIN\n#undef FIRST\n#undef STEP\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -532,6 +540,16 @@ static uint64_t *pack_args(Arena *out, const GpuEmitModule *m, KernelId code, co
     *out_bytes = at * 8;
     return words;
 }
+/* Of an element of what teams that share rows have held, one at a time. */
+static uint32_t joined_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) {
+        uint32_t row = loops->kernels.buffers_first[kernel.row] + i;
+        uint32_t bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
+        if (phase->promoted[i] && bytes > most) most = bytes;
+    }
+    return most;
+}
 static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number,
                           const EmitSetting *s, const int64_t *params, const CuPtr *args,
                           CuPtr work, Arena *out, Diags *diags, GpuLaunch *out_launch) {
@@ -539,7 +557,7 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
     const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
     Instance        *instance = find_instance(m, code.row, phase_number, s);
     int64_t          rows = rows_of(loops, code, phase, params);
-    int64_t          teams = s->cluster > 1 ? 1 : s->block / s->team;
+    int64_t          teams = s->cluster > 1 || s->join > 1 ? 1 : s->block / s->team;
     int64_t          lane = lane_bytes(loops, code, phase, params, s->held);
     int64_t          in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
     int64_t          grid = (rows + in_block - 1) / in_block;
@@ -557,6 +575,9 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
     if (s->shared)
         out_launch->shared_bytes =
             (uint32_t)s->held * (s->block + s->odd) * s->vector * phase->held_bytes;
+    if (s->join > 1)
+        out_launch->shared_bytes =
+            s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
     if (s->cluster > 1) memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
@@ -603,7 +624,8 @@ static EmitSetting block_setting(const Loops *loops, const GpuEmitCall *call, Ke
     EmitSetting    s = {.team = 1,
                         .block = (uint16_t)call->threads,
                         .vector = (uint8_t)phase->vector,
-                        .cluster = 1};
+                        .cluster = 1,
+                        .join = 1};
     const int64_t *params = call->params;
     int64_t        longest = longest_row(loops, code, phase, params);
     int64_t        rows = phase->flat ? 1 : rows_of(loops, code, phase, params);

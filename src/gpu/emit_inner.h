@@ -62,6 +62,7 @@ typedef struct EmitPhase {
     bool       wide;  /* always */
     uint32_t   slots; /* reductions at once, at most */
     bool       rows;  /* a team goes over many rows, holding the next one too */
+    uint32_t   join;  /* the loop over them, where several teams may share it; 0: none */
     String     text;
 } EmitPhase;
 
@@ -70,6 +71,7 @@ typedef struct EmitSetting {
     uint16_t team, block;
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     uint8_t  cluster;              /* blocks of a team; 1: a team lies in one */
+    uint8_t  join;                 /* teams of a block that share its rows; 1: each has its own */
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
     bool     odd;                  /* groups begin at any element */

@@ -360,6 +360,50 @@ uint32_t gpu_emit_home(Loops *loops, const EmitPhase *phase, Arena *scratch, uin
     return home;
 }
 
+/* --- rows of several teams -------------------------------------------------------------------- */
+typedef struct Joining {
+    Planning *p;
+    uint32_t  loop;
+    uint8_t  *begun; /* by position: a register that the iteration has stored */
+    bool      good;
+} Joining;
+static void note_joining(void *context, uint32_t node, LoopAccess access, ExprId guard,
+                         bool writes) {
+    Joining         *joining = context;
+    Planning        *p = joining->p;
+    const LoopNodes *nodes = &p->loops->nodes;
+    uint32_t         at = access_buffer(access).row - p->buffers_first;
+    bool             adds = nodes->kind[node] == NODE_REDUCE, inside = node > joining->loop;
+    if (p->loops->buffers.scope[access_buffer(access).row] == SCOPE_REG) {
+        joining->begun[at] |= inside && writes && !adds && !expr_id_some(guard);
+        joining->good &= !inside || joining->begun[at];
+    } else if (p->phase->promoted[at]) {
+        joining->good &= writes && adds == inside;
+    } else if (writes) {
+        joining->good &= inside && !adds && !p->phase->read[at] &&
+                         dims_contains(&p->loops->dims, loops_address(p->loops, access),
+                                       nodes->var[joining->loop]);
+    }
+}
+/* A loop at the end of the parallel one whose iterations meet in nothing but sums that are held. */
+static void find_join(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    EmitPhase       *phase = p->phase;
+    uint32_t         loop = phase->parallel + 1;
+    if (!phase->rows || phase->parallel == 0) return;
+    while (loop + nodes->size[loop] < p->last) loop += nodes->size[loop];
+    if (nodes->kind[loop] != NODE_LOOP || leaf_of(p, loop) != NULL) return;
+    Joining joining = {p, loop, ARENA_ARRAY_ZERO(p->scratch, uint8_t, p->buffers_count + 1), true};
+    for (uint32_t i = 0; i < p->buffers_count; i++) joining.good &= phase->lane[i] == 0;
+    gpu_emit_visit(p->loops, p->scratch, phase->parallel + 1, p->last, note_joining, &joining);
+    for (uint32_t row = loop + 1; row < p->last; row++) {
+        uint32_t home = 0;
+        if (nodes->kind[row] == NODE_REDUCE) home = gpu_emit_home(p->loops, phase, p->scratch, row);
+        joining.good &= home == 0 || home > loop;
+    }
+    if (joining.good) phase->join = loop;
+}
+
 EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t phase) {
     EmitPhase planned = {.node = phase};
     Scratch   scratch = scratch_begin(&arena, 1);
@@ -380,6 +424,7 @@ EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t ph
     find_held(&p);
     note_checks(&p);
     note_index_exprs(&p);
+    find_join(&p);
     scratch_end(scratch);
     return planned;
 }

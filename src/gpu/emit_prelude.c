@@ -447,10 +447,12 @@ static const char teams[] = TEXT(
     } FN void cluster_sync() {
         asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
         asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
-    } template <int TEAM, int CLUSTER>
-    FN void team_sync() {
+    } template <int TEAM, int CLUSTER, int JOIN>
+    FN void team_sync(int j) {
         if (CLUSTER > 1)
             cluster_sync();
+        else if (TEAM > 32 && JOIN > 1)
+            asm volatile("bar.sync %0, %1;" ::"r"(j + 1), "r"(TEAM) : "memory");
         else if (TEAM > 32)
             __syncthreads();
         else if (TEAM > 1)
@@ -466,15 +468,13 @@ static const char teams[] = TEXT(
                      : "r"((u32)__cvta_generic_to_shared(slot)), "r"(block));
         asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(at), "l"(bits) : "memory");
     } template <int K, int TEAM, int CLUSTER, class T>
-    FN T team_put(T x, u64 *slot) {
+    FN T team_put(T x, u64 *slots, u32 t) {
         x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
         const u32 lane = threadIdx.x & 31;
-        const u32 warp = threadIdx.x / 32;
         u64       bits = 0;
         memcpy(&bits, &x, sizeof x);
-        if (CLUSTER > 1 && lane < CLUSTER)
-            put_at_block(slot + blockIdx.x % CLUSTER * (TEAM / CLUSTER / 32) + warp, lane, bits);
-        if (CLUSTER == 1 && TEAM > 32 && lane == 0) slot[warp] = bits;
+        if (CLUSTER > 1 && lane < CLUSTER) put_at_block(slots + t / 32, lane, bits);
+        if (CLUSTER == 1 && TEAM > 32 && lane == 0) slots[t / 32] = bits;
         return x;
     } template <int K, class T>
     FN T slot_value(const u64 *slot, int at, int all) {

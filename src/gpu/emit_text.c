@@ -3,9 +3,10 @@
  * (elements of a group), FULL (every group is whole), TEAM and BLOCK (threads), BOUNDS (of a
  * launch), CLUSTER (blocks of a team), FIRST and STEP (rows of this team), HELD (groups of a row
  * that a thread keeps; 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for
- * a row there), ROWS (unrolls held rows), ODD (groups begin anywhere), with RAW, LD, ST, FETCH.
+ * a row there), ROWS (unrolls held rows), JOIN (teams that share rows), ODD (groups begin anywhere),
+ * with RAW, LD, ST, FETCH.
  *
- * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
+ * Variables: t the thread of the team, j the team, v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
  * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
  * k<position> held buffers. */
 #include "gpu/emit_inner.h"
@@ -129,13 +130,14 @@ static void close_sums(Emit *e, uint32_t loop, bool team) {
                 dealt |= leaf <= row && row < leaf + nodes->size[leaf];
             }
             if (!dealt) continue;
-            text_addf(&e->text, "a%u = team_%s<%u, TEAM%s>(a%u, s_sums[turn][%u]);\n", row,
+            text_addf(&e->text, "a%u = team_%s<%u, TEAM%s>(a%u, s_sums[j][turn][%u]%s);\n", row,
                       pass == 0 ? "put" : "get", nodes->reduce[row], pass == 0 ? ", CLUSTER" : "",
-                      row, slot++);
+                      row, slot++, pass == 0 ? ", t" : "");
         }
         slots = slot;
         if (slots != 0)
-            put(e, pass == 0 ? "if (TEAM > 32) team_sync<TEAM, CLUSTER>();\n" : "turn ^= 1;\n");
+            put(e,
+                pass == 0 ? "if (TEAM > 32) team_sync<TEAM, CLUSTER, JOIN>(j);\n" : "turn ^= 1;\n");
     }
     if (slots > e->phase->slots) e->phase->slots = slots;
     for (uint32_t row = loop + 1; row < last; row++) {
@@ -410,7 +412,7 @@ static void note_shared(void *context, uint32_t node, LoopAccess access, ExprId 
 static void emit_sync(Emit *e, uint32_t row) {
     Touching touching = {e, false, true};
     gpu_emit_visit(e->loops, e->scratch, row, row + nodes_of(e)->size[row], note_shared, &touching);
-    if (touching.found) put(e, "team_sync<TEAM, CLUSTER>();\n");
+    if (touching.found) put(e, "team_sync<TEAM, CLUSTER, JOIN>(j);\n");
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team);
 
@@ -497,10 +499,11 @@ static void turn_held(Emit *e, uint32_t loop) {
     uint32_t var = nodes_of(e)->var[loop].row;
     declare_held(e, loop, 'h');
     settle_held(e, loop, 'g');
-    text_addf(&e->text,
-              "if constexpr (HELD) {\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = "
-              "next;\n",
-              var, var);
+    text_addf(
+        &e->text,
+        "if constexpr (HELD) {\nconst I next = v%u + %s;\nif (next < n_loop) {\nconst I v%u = "
+        "next;\n",
+        var, loop == e->phase->join ? "JOIN" : "1", var);
     load_held(e, loop, 'g');
     put(e, "}\n}\n");
 }
@@ -508,7 +511,8 @@ static void turn_held(Emit *e, uint32_t loop) {
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         mark = gpu_emit_scope_begin(e), var = nodes->var[row].row;
-    bool             inner = has_inner_loops(e, row);
+    bool             inner = has_inner_loops(e, row), joins = row == e->phase->join;
+    const char      *first = joins ? "j" : "0";
     open_sums(e, row);
     put(e, "{\nconst I n_loop = ");
     gpu_emit_dim(e, nodes->extent[row]);
@@ -516,7 +520,8 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     bool held = team && !dealt && has_held(e, row);
     if (held) {
         declare_held(e, row, 'g');
-        text_addf(&e->text, "if constexpr (HELD) if (n_loop > 0) {\nconst I v%u = 0;\n", var);
+        text_addf(&e->text, "if constexpr (HELD) if (%s < n_loop) {\nconst I v%u = %s;\n", first,
+                  var, first);
         load_held(e, row, 'g');
         put(e, "}\n");
     }
@@ -524,10 +529,11 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
         put(e, "#pragma unroll 32\n");
-    text_addf(&e->text,
-              dealt ? "for (I v%u = t; v%u < n_loop; v%u += TEAM) {\n"
-                    : "for (I v%u = 0; v%u < n_loop; v%u++) {\n",
-              var, var, var);
+    text_addf(&e->text, "for (I v%u = %s; v%u < n_loop; v%u += %s) {\n", var, dealt ? "t" : first,
+              var, var,
+              dealt   ? "TEAM"
+              : joins ? "JOIN"
+                      : "1");
     if (held) turn_held(e, row);
     emit_nodes(e, row + 1, row + nodes->size[row], team && !dealt);
     put(e, "}\n}\n");
@@ -596,6 +602,34 @@ static void put_registers(Emit *e) {
                       gpu_emit_stored((Dtype)buffers->dtype[first + i]), i);
     }
 }
+/* The sums of teams that have shared rows, those of one half added to those of the other, until the
+ * first team has all. */
+static void put_joined(Emit *e) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         first = e->loops->kernels.buffers_first[e->kernel.row];
+    if (e->phase->join == 0) return;
+    put(e, "#if JOIN > 1\nfor (int n = JOIN, half; n > 1; n = half) {\nhalf = (n + 1) / 2;\n");
+    for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
+        uint32_t row = e->phase->join, last = row + nodes->size[row];
+        while (row < last && (nodes->kind[row] != NODE_REDUCE ||
+                              access_buffer(nodes->access[row]).row != first + i))
+            row++;
+        if (!e->phase->promoted[i] || row == last) continue;
+        Dtype       dtype = (Dtype)e->loops->buffers.dtype[first + i];
+        const char *type = gpu_emit_stored(dtype);
+        text_addf(
+            &e->text,
+            "{\nPack<%s, V> *const s = (Pack<%s, V> *)s_held;\nif (j >= half && j < n)\n"
+            "ROWS\nfor (int h = 0; h < HELD; h++) s[((j - half) * HELD + h) * TEAM + t] = "
+            "k%u[h];\n__syncthreads();\nif (j < n - half)\nROWS\n"
+            "for (int h = 0; h < HELD; h++) {\nconst Pack<%s, V> other = s[(j * HELD + h) * TEAM "
+            "+ t];\n#pragma unroll\nfor (int e = 0; e < V; e++) k%u[h].v[e] = pk<%s>(comb<%u>"
+            "((%s)up(k%u[h].v[e]), (%s)up(other.v[e])));\n}\n__syncthreads();\n}\n",
+            type, type, i, type, i, type, nodes->reduce[row], gpu_emit_type(dtype), i,
+            gpu_emit_type(dtype));
+    }
+    put(e, "}\n#endif\n");
+}
 /* Buffers of the launch that were held in registers, back to memory. */
 static void put_held_back(Emit *e) {
     const LoopKernels *kernels = &e->loops->kernels;
@@ -639,7 +673,10 @@ static void put_body(Emit *e) {
     }
     put_registers(e);
     emit_nodes(e, first, last, true);
+    put_joined(e);
+    put(e, "if (j == 0) {\n");
     put_held_back(e);
+    put(e, "}\n");
     if (loop != 0) put(e, "}\n");
 }
 
@@ -658,19 +695,20 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.packs_max = 256;
     e.packs = ARENA_ARRAY(rows.arena, EmitPack, e.packs_max);
     e.text = text_begin(texts.arena);
-    put(&e,
-        "int turn = 0;\nconst I t = CLUSTER > 1 ? (I)(blockIdx.x % CLUSTER * BLOCK + threadIdx.x)"
-        " : (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
+    put(&e, "int turn = 0;\nconst int j = JOIN > 1 ? threadIdx.x / TEAM : 0;\n"
+            "const I t = CLUSTER > 1 ? (I)(blockIdx.x % CLUSTER * BLOCK + threadIdx.x)"
+            " : JOIN > 1 ? (I)(threadIdx.x - j * TEAM)"
+            " : (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
     put_prologue(&e);
     put_body(&e);
     String body = text_done(&e.text);
     e.text = text_begin(arena);
     put_args(&e);
     put(&e, "HEAD NAME(const ARGS a) {\n");
-    put(&e, "#if SHARED\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
+    put(&e, "#if SHARED || JOIN > 1\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
     if (phase->slots != 0)
         text_addf(&e.text,
-                  "__shared__ u64 s_sums[2][%u][CLUSTER > 1 ? TEAM / 32 : 32];\n"
+                  "__shared__ u64 s_sums[JOIN][2][%u][TEAM < 32 ? 1 : TEAM / 32];\n"
                   "if (CLUSTER > 1) cluster_sync();\n", /* all blocks have begun */
                   phase->slots);
     bool lanes = false;
