@@ -8,11 +8,16 @@
 #include <stdio.h>
 
 enum {
-    INSTANCES_MODULE = 12, /* in one source */
-    SIZE_GUESS = 64,       /* of a parameter without a hint */
-    PROCESSORS = 132,      /* of the largest devices */
-    BARRIERS = 15,         /* of a block, beside the one of all its threads */
-    FEW_GROUPS = 512,      /* least groups of a row for each block of a cluster */
+    INSTANCES_MODULE = 12,   /* in one source */
+    SIZE_GUESS = 64,         /* of a parameter without a hint */
+    PROCESSORS = 132,        /* of the largest devices */
+    STAGE_BLOCK = 128,       /* rows that a block stages */
+    STAGE_ROWS = 8192,       /* least rows that are staged */
+    STAGE_LEAST = 5,         /* elements of such a row */
+    STAGE_BYTES = 48 * 1024, /* of a block */
+    JOIN_MAX = 128,          /* teams of a block that share rows */
+    BARRIERS = 15,           /* of a block, beside the one of all its threads */
+    FEW_GROUPS = 512,        /* least groups of a row for each block of a cluster */
     LANE_SHARED_MAX = 96 * 1024,
     LANE_TEAMS_MAX = 528, /* teams at once whose LANE buffers do not fit into shared memory */
     INDEX_MAX = 1 << 30   /* of narrow indices: loops may step past the end */
@@ -241,12 +246,39 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
         uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
         if (phase->join != 0 && s->cluster == 1) {
             uint32_t join = (threads < EMIT_TEAM_MAX ? threads : EMIT_TEAM_MAX) / s->team;
-            if (s->team > 32 && join > BARRIERS) join = BARRIERS;
+            uint32_t most = s->team > 32 ? BARRIERS : JOIN_MAX;
+            if (join > most) join = most;
             s->join = join > 1 ? (uint8_t)join : 1;
             s->block = (uint16_t)(s->join > 1 ? s->join * s->team : s->block);
         }
         s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
     }
+}
+static int64_t stage_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                           const int64_t *params, uint32_t block) {
+    int64_t row = gpu_emit_size(loops, kernel, phase->stage, params), bytes = 0;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) {
+        uint32_t at = loops->kernels.buffers_first[kernel.row] + i;
+        if (phase->staged[i])
+            bytes += (block * row * dtype_bytes((Dtype)loops->buffers.dtype[at]) + 15) / 16 * 16;
+    }
+    return bytes;
+}
+/* Short rows at odd places, many of them, are for a thread each: nothing is told across, and no
+ * thread is without work. Rows of whole units would meet in the banks of shared memory. */
+static bool is_staged(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                      const int64_t *params) {
+    if (!dim_id_some(phase->stage) || phase->leaves_count < 2) return false;
+    int64_t row = gpu_emit_size(loops, kernel, phase->stage, params);
+    if (row < STAGE_LEAST || rows_of(loops, kernel, phase, params) < STAGE_ROWS ||
+        stage_bytes(loops, kernel, phase, params, STAGE_BLOCK) > STAGE_BYTES)
+        return false;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) {
+        uint32_t at = loops->kernels.buffers_first[kernel.row] + i;
+        if (phase->staged[i] && row * dtype_bytes((Dtype)loops->buffers.dtype[at]) % 16 == 0)
+            return false;
+    }
+    return true;
 }
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
@@ -254,6 +286,12 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
         .team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector, .cluster = 1, .join = 1};
     s.wide = !fits_narrow(loops, kernel, phase, params);
     int64_t longest = longest_row(loops, kernel, phase, params);
+    if (is_staged(loops, kernel, phase, params)) {
+        s.block = STAGE_BLOCK;
+        s.vector = 1;
+        s.full = s.staged = true;
+        return s;
+    }
     while (s.vector > 1 && longest < s.vector) s.vector /= 2;
     uint32_t vector = aligned_vector(loops, kernel, phase, params, args, s.vector);
     s.odd = vector * 2 < s.vector && longest >= ODD_LEAST;
@@ -262,6 +300,9 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
+    while (!phase->flat && s.team == 1 && s.block > 32 &&
+           rows_of(loops, kernel, phase, params) < (int64_t)s.block * PROCESSORS)
+        s.block /= 2; /* more multiprocessors for what is short */
     int64_t lane = lane_bytes(loops, kernel, phase, params, s.held);
     while (s.block > 32 && s.block > s.team && lane * (s.block / s.team) > LANE_SHARED_MAX)
         s.block /= 2;
@@ -271,7 +312,7 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
            a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
-           a->cluster == b->cluster && a->join == b->join;
+           a->cluster == b->cluster && a->join == b->join && a->staged == b->staged;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -280,25 +321,27 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 static void put_instance(Text *out, const char *head, const char *name, const EmitSetting *s,
                          String text) {
     bool whole = s->cluster > 1 || s->join > 1; /* blocks or clusters work on one iteration */
-    text_addf(out,
-              "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
-              "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
-              "#define SHARED %d\n"
-              "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
-              "#define ODD %d\n#define ROOM (HELD * (BLOCK + ODD) * V)\n"
-              "#define CLUSTER %u\n#define JOIN %u\n#define FIRST %s\n#define STEP %s\n"
-              "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
-              "#define ROWS _Pragma(\"unroll%s\")\n",
-              head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
-              s->held, s->shared, s->odd, s->cluster, s->join,
-              whole ? "((I)blockIdx.x / CLUSTER)"
-                    : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
-              whole ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))",
-              s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld", s->odd ? "st_odd" : "st",
-              s->odd ? "fetch_odd<BLOCK>" : "fetch",
-              s->held == 0 ? " 1"
-              : s->shared  ? " 2"
-                           : "");
+    text_addf(
+        out,
+        "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
+        "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
+        "#define SHARED %d\n"
+        "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
+        "#define ODD %d\n#define ROOM (HELD * (BLOCK + ODD) * V)\n"
+        "#define CLUSTER %u\n#define JOIN %u\n#define STAGED %d\n#define FIRST %s\n#define STEP %s\n"
+        "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
+        "#define ROWS _Pragma(\"unroll%s\")\n",
+        head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
+        s->shared, s->odd, s->cluster, s->join, s->staged,
+        whole ? "((I)blockIdx.x / CLUSTER)"
+              : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
+        whole ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))",
+        s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld", s->odd ? "st_odd" : "st",
+        s->odd ? "fetch_odd<BLOCK>" : "fetch",
+        s->staged      ? " 4"
+        : s->held == 0 ? " 1"
+        : s->shared    ? " 2"
+                       : "");
     if (s->blocks != 0)
         text_addf(out, "#define BOUNDS BLOCK, %u\n", s->blocks);
     else
@@ -308,7 +351,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
         out,
         STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
             "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"
-            "#undef ODD\n#undef ROOM\n#undef CLUSTER\n#undef JOIN\n#undef FIRST\n#undef STEP\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
+            "#undef ODD\n#undef ROOM\n#undef CLUSTER\n#undef JOIN\n#undef STAGED\n#undef FIRST\n#undef STEP\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -578,6 +621,8 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
     if (s->join > 1)
         out_launch->shared_bytes =
             s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
+    if (s->staged)
+        out_launch->shared_bytes = (uint32_t)stage_bytes(loops, code, phase, params, s->block);
     if (s->cluster > 1) memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);

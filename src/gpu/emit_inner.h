@@ -40,6 +40,8 @@ typedef struct EmitAlign {
     DimId    rest;     /* place of group 0, elements */
 } EmitAlign;
 
+enum { EMIT_IN = 1, EMIT_OUT };
+
 typedef struct EmitPhase {
     uint32_t   node, parallel; /* rows; parallel 0: none */
     bool       flat;           /* the parallel loop is itself dealt to threads */
@@ -59,10 +61,12 @@ typedef struct EmitPhase {
     uint32_t   aligns_count;
     DimId     *places; /* values that must fit into 32 bits, or indices are wide */
     uint32_t   places_count;
-    bool       wide;  /* always */
-    uint32_t   slots; /* reductions at once, at most */
-    bool       rows;  /* a team goes over many rows, holding the next one too */
-    uint32_t   join;  /* the loop over them, where several teams may share it; 0: none */
+    bool       wide;   /* always */
+    uint32_t   slots;  /* reductions at once, at most */
+    bool       rows;   /* a team goes over many rows, holding the next one too */
+    uint32_t   join;   /* the loop over them, where several teams may share it; 0: none */
+    uint8_t   *staged; /* by position: EMIT_IN or EMIT_OUT: its rows lie one behind the other */
+    DimId      stage;  /* the length of these rows; nil: rows are not for single threads */
     String     text;
 } EmitPhase;
 
@@ -72,6 +76,7 @@ typedef struct EmitSetting {
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     uint8_t  cluster;              /* blocks of a team; 1: a team lies in one */
     uint8_t  join;                 /* teams of a block that share its rows; 1: each has its own */
+    bool     staged;               /* a thread a row, through shared memory */
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
     bool     odd;                  /* groups begin at any element */

@@ -362,10 +362,12 @@ uint32_t gpu_emit_home(Loops *loops, const EmitPhase *phase, Arena *scratch, uin
 
 /* --- rows of several teams -------------------------------------------------------------------- */
 typedef struct Joining {
-    Planning *p;
-    uint32_t  loop;
-    uint8_t  *begun; /* by position: a register that the iteration has stored */
-    bool      good;
+    Planning   *p;
+    uint32_t    loop;
+    uint8_t    *begun;  /* by position: a register that the iteration has stored */
+    uint8_t    *read;   /* by position: memory that was read */
+    LoopAccess *stored; /* by position: what the iteration has stored in memory */
+    bool        good;
 } Joining;
 static void note_joining(void *context, uint32_t node, LoopAccess access, ExprId guard,
                          bool writes) {
@@ -380,12 +382,19 @@ static void note_joining(void *context, uint32_t node, LoopAccess access, ExprId
     } else if (p->phase->promoted[at]) {
         joining->good &= writes && adds == inside;
     } else if (writes) {
-        joining->good &= inside && !adds && !p->phase->read[at] &&
+        bool again = joining->read[at] && joining->stored[at] != access;
+        joining->good &= inside && !adds && !again &&
+                         (joining->stored[at] == 0 || joining->stored[at] == access) &&
                          dims_contains(&p->loops->dims, loops_address(p->loops, access),
                                        nodes->var[joining->loop]);
+        joining->stored[at] = access;
+    } else {
+        joining->read[at] = 1;
+        joining->good &= joining->stored[at] == 0 || joining->stored[at] == access;
     }
 }
-/* A loop at the end of the parallel one whose iterations meet in nothing but sums that are held. */
+/* A loop at the end of the parallel one whose iterations meet in nothing but sums that are held:
+ * of other memory that they write, they read at most what they have just stored. */
 static void find_join(Planning *p) {
     const LoopNodes *nodes = &p->loops->nodes;
     EmitPhase       *phase = p->phase;
@@ -393,7 +402,12 @@ static void find_join(Planning *p) {
     if (!phase->rows || phase->parallel == 0) return;
     while (loop + nodes->size[loop] < p->last) loop += nodes->size[loop];
     if (nodes->kind[loop] != NODE_LOOP || leaf_of(p, loop) != NULL) return;
-    Joining joining = {p, loop, ARENA_ARRAY_ZERO(p->scratch, uint8_t, p->buffers_count + 1), true};
+    Joining joining = {p,
+                       loop,
+                       ARENA_ARRAY_ZERO(p->scratch, uint8_t, p->buffers_count + 1),
+                       ARENA_ARRAY_ZERO(p->scratch, uint8_t, p->buffers_count + 1),
+                       ARENA_ARRAY_ZERO(p->scratch, LoopAccess, p->buffers_count + 1),
+                       true};
     for (uint32_t i = 0; i < p->buffers_count; i++) joining.good &= phase->lane[i] == 0;
     gpu_emit_visit(p->loops, p->scratch, phase->parallel + 1, p->last, note_joining, &joining);
     for (uint32_t row = loop + 1; row < p->last; row++) {
@@ -402,6 +416,47 @@ static void find_join(Planning *p) {
         joining.good &= home == 0 || home > loop;
     }
     if (joining.good) phase->join = loop;
+}
+
+/* --- a row a thread --------------------------------------------------------------------------- */
+typedef struct Staging {
+    Planning *p;
+    bool      good;
+} Staging;
+static void note_stage(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Staging         *staging = context;
+    Planning        *p = staging->p;
+    EmitPhase       *phase = p->phase;
+    Dims            *dims = &p->loops->dims;
+    const LoopNodes *nodes = &p->loops->nodes;
+    const EmitLeaf  *leaf = leaf_of(p, node);
+    BufferId         buffer = access_buffer(access);
+    uint32_t         at = buffer.row - p->buffers_first;
+    DimId            rest, row = {0}, place = loops_address(p->loops, access);
+    if (leaf == NULL || p->loops->buffers.scope[buffer.row] == SCOPE_REG ||
+        !dims_contains(dims, place, nodes->var[phase->parallel]) ||
+        !dims_contains(dims, place, leaf->var))
+        return;
+    if (!dim_id_some(phase->stage)) phase->stage = leaf->extent;
+    row = dims_mul(dims, nodes->var[phase->parallel], leaf->extent);
+    staging->good &= leaf->vector && leaf->parent == phase->parallel && !expr_id_some(guard) &&
+                     !expr_id_some(nodes->guard[node]) && leaf->extent.row == phase->stage.row &&
+                     nodes->kind[node] == (writes ? NODE_STORE : nodes->kind[node]) &&
+                     gpu_emit_contiguous(p->loops, access, leaf->var, &rest) && dim_id_some(row) &&
+                     rest.row == row.row &&
+                     !(phase->read[at] && (writes || p->loops->buffers.written[buffer.row]));
+    phase->staged[at] = writes ? EMIT_OUT : EMIT_IN;
+}
+static void find_stages(Planning *p) {
+    EmitPhase *phase = p->phase;
+    Staging    staging = {p, true};
+    phase->staged = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    if (phase->parallel == 0 || phase->flat || phase->rows || phase->wide) return;
+    for (uint32_t i = 0; i < p->buffers_count; i++) staging.good &= phase->lane[i] == 0;
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_stage, &staging);
+    if (staging.good) return;
+    phase->stage = (DimId){0};
+    memset(phase->staged, 0, p->buffers_count + 1);
 }
 
 EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t phase) {
@@ -425,6 +480,7 @@ EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t ph
     note_checks(&p);
     note_index_exprs(&p);
     find_join(&p);
+    find_stages(&p);
     scratch_end(scratch);
     return planned;
 }

@@ -418,6 +418,20 @@ static const char odd[] = TEXT(
                                 if (i < live && (i < low || i >= high)) p[i] = y.v[i];
                     });
 
+/* Rows one behind the other, between memory and shared memory, by all threads of a block. */
+static const char staging[] =
+    TEXT(template <int BLOCK, class S> FN void stage(S *to, const S *from, int count, bool in) {
+        const bool whole = (((u64)to | (u64)from) & 15) == 0;
+        const int  each = 16 / sizeof(S);
+        const int  units = whole ? count / each : 0;
+        for (int i = threadIdx.x; i < units; i += BLOCK)
+            if (in)
+                fetch16(to + i * each, from + i * each);
+            else
+                *(Pack<u32, 4> *)(to + i * each) = *(const Pack<u32, 4> *)(from + i * each);
+        for (int i = units * each + threadIdx.x; i < count; i += BLOCK) to[i] = from[i];
+    });
+
 static const char teams[] = TEXT(
     template <int K, class T> FN T comb(T a, T b) {
         if constexpr (K == 0)
@@ -519,6 +533,7 @@ void gpu_emit_prelude(Text *out, bool coherent) {
     text_add(out, STR(ints));
     text_add(out, STR(memory));
     text_add(out, STR(odd));
+    text_add(out, STR(staging));
     text_add(out, STR(teams));
     text_add(out, STR(random));
 }

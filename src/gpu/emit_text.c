@@ -4,9 +4,9 @@
  * launch), CLUSTER (blocks of a team), FIRST and STEP (rows of this team), HELD (groups of a row
  * that a thread keeps; 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for
  * a row there), ROWS (unrolls held rows), JOIN (teams that share rows), ODD (groups begin anywhere),
- * with RAW, LD, ST, FETCH.
+ * with RAW, LD, ST, FETCH; STAGED (a thread a row, through shared memory).
  *
- * Variables: t the thread of the team, j the team, v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
+ * Variables: t the thread of the team, j the team, v<dim> loop variables and parameters, b<position> buffers (s<position> staged rows), r<position> registers,
  * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
  * k<position> held buffers. */
 #include "gpu/emit_inner.h"
@@ -184,6 +184,9 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     add_pack(e, access, false);
     number = e->packs[e->packs_count - 1].number;
     text_addf(&e->text, "Pack<%s, V> p%u;\n", stored, number);
+    if (e->phase->staged[at])
+        text_addf(&e->text, "#if STAGED\np%u.v[0] = s%u[(I)threadIdx.x * n_leaf + c0];\n#else\n",
+                  number, at);
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
@@ -198,6 +201,7 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
     put(e, " + c0), live));\n");
+    if (e->phase->staged[at]) put(e, "#endif\n");
 }
 typedef struct Loading {
     Emit    *e;
@@ -305,11 +309,16 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
         if (again) continue;
         uint32_t at = gpu_emit_position(e, access_buffer(access)),
                  number = gpu_emit_pack_of(e, access)->number;
+        bool staged = e->phase->staged[at] != 0;
+        if (staged)
+            text_addf(&e->text,
+                      "#if STAGED\ns%u[(I)threadIdx.x * n_leaf + c0] = p%u.v[0];\n#else\n", at,
+                      number);
         if (promoted(e, access))
             text_addf(&e->text, "if constexpr (HELD) k%u[h] = p%u; else ", at, number);
         text_addf(&e->text, "ST<%s, V>(b%u + (", lanes_of(e, access), at);
         gpu_emit_dim(e, rest);
-        text_addf(&e->text, " + c0), p%u, live);\n", number);
+        text_addf(&e->text, " + c0), p%u, live);\n%s", number, staged ? "#endif\n" : "");
     }
 }
 /* Statements [first, last) for each element of the group. */
@@ -656,6 +665,44 @@ static void put_held_back(Emit *e) {
         }
     }
 }
+/* Rows of the block between memory and shared memory, all at once. */
+static void put_stages(Emit *e, uint8_t kind) {
+    for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
+        if (e->phase->staged[i] != kind) continue;
+        text_addf(&e->text,
+                  kind == EMIT_IN ? "stage<BLOCK>(s%u, b%u + from, count, true);\n"
+                                  : "stage<BLOCK>(b%u + from, s%u, count, false);\n",
+                  i, i);
+    }
+}
+/* A thread a row: the rows of a block are taken together, worked on, and written together. */
+static void open_stages(Emit *e) {
+    uint32_t first = e->loops->kernels.buffers_first[e->kernel.row];
+    put(e, "#if STAGED\nconst I n_stage = ");
+    gpu_emit_dim(e, e->phase->stage);
+    put(e, ";\nchar *next = s_held;\n");
+    for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
+        if (!e->phase->staged[i]) continue;
+        const char *type = gpu_emit_stored((Dtype)e->loops->buffers.dtype[first + i]);
+        text_addf(&e->text,
+                  "%s *const s%u = (%s *)next;\n"
+                  "next += ((int)sizeof(%s) * BLOCK * n_stage + 15) / 16 * 16;\n",
+                  type, i, type, type);
+    }
+    put(e, "for (I base = (I)blockIdx.x * BLOCK; base < n_rows; base += (I)gridDim.x * BLOCK) {\n"
+           "const I from = base * n_stage;\n"
+           "const int count = (int)(imin(n_rows - base, (I)BLOCK) * n_stage);\n");
+    put_stages(e, EMIT_IN);
+    text_addf(&e->text,
+              "fetched();\n__syncthreads();\nconst I v%u = base + (I)threadIdx.x;\n"
+              "if (v%u < n_rows) {\n#else\n",
+              nodes_of(e)->var[e->phase->parallel].row, nodes_of(e)->var[e->phase->parallel].row);
+}
+static void close_stages(Emit *e) {
+    put(e, "#if STAGED\n__syncthreads();\n");
+    put_stages(e, EMIT_OUT);
+    put(e, "__syncthreads();\n}\n#endif\n");
+}
 static void put_body(Emit *e) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         loop = e->phase->parallel, first = e->phase->node + 1;
@@ -667,8 +714,11 @@ static void put_body(Emit *e) {
     if (loop != 0) {
         put(e, "const I n_rows = ");
         gpu_emit_dim(e, nodes->extent[loop]);
-        text_addf(&e->text, ";\nfor (I v%u = FIRST; v%u < n_rows; v%u += STEP) {\n",
-                  nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row);
+        put(e, ";\n");
+        if (dim_id_some(e->phase->stage)) open_stages(e);
+        text_addf(&e->text, "for (I v%u = FIRST; v%u < n_rows; v%u += STEP) {\n%s",
+                  nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row,
+                  dim_id_some(e->phase->stage) ? "#endif\n" : "");
         first = loop + 1;
     }
     put_registers(e);
@@ -678,6 +728,7 @@ static void put_body(Emit *e) {
     put_held_back(e);
     put(e, "}\n");
     if (loop != 0) put(e, "}\n");
+    if (dim_id_some(e->phase->stage)) close_stages(e);
 }
 
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase) {
@@ -705,7 +756,8 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.text = text_begin(arena);
     put_args(&e);
     put(&e, "HEAD NAME(const ARGS a) {\n");
-    put(&e, "#if SHARED || JOIN > 1\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
+    put(&e,
+        "#if SHARED || STAGED || JOIN > 1\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
     if (phase->slots != 0)
         text_addf(&e.text,
                   "__shared__ u64 s_sums[JOIN][2][%u][TEAM < 32 ? 1 : TEAM / 32];\n"

@@ -17,6 +17,7 @@ enum {
     WINDOW_MAX = 4096,   /* groups looked at for a merge */
     RECOMPUTED_COST = 6, /* most arithmetic that is done again for each use */
     SIZE_GUESS = 64,     /* of a symbol without a hint */
+    ROW_MAX = 32768,     /* elements of a row that teams of threads sum both ways */
     SMALL_BYTES = 65536, /* groups over so little are hardly worth a launch */
     SMALL_KINDS = 64     /* of them, that are told apart */
 };
@@ -70,6 +71,20 @@ static bool same_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     return type_shape(&f->world->types, type_a).row == type_shape(&f->world->types, type_b).row &&
            axes_a == axes_b;
 }
+/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into the registers
+ * of a team of threads together with their sums. */
+static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others) {
+    const Types *types = &f->world->types;
+    const Dims  *dims = &f->world->dims;
+    uint32_t     rank = shape_rank(types, shape);
+    uint32_t     inner = axes >> (rank - 1) & 1 ? axes : others;
+    int64_t      row = 1;
+    for (uint32_t i = 0; i < rank; i++) {
+        DimId dim = shape_dims(types, shape)[i];
+        if ((inner >> i & 1) && dims_is_const(dims, dim)) row *= dims_const_value(dims, dim);
+    }
+    return row > ROW_MAX;
+}
 /* Sums over the leading axes of what the other sums over the trailing ones: dw beside dx. */
 static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     const Code  *code = f->code;
@@ -83,6 +98,7 @@ static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
         for (uint32_t k = 0; k < list_count(&f->world->attrs, axes); k++)
             bits[i] |= 1u << list_numbers(&f->world->attrs, axes)[k];
     }
+    if (f->ctx->target->threads && is_long_row(f, shape, bits[0], bits[1])) return false;
     return rank >= 2 && (bits[0] ^ bits[1]) == (1u << rank) - 1;
 }
 static bool reductions_agree(const Fuse *f, const Group *a, const Group *b) {
