@@ -2,8 +2,8 @@
 """The programs of bench_gpu_kernels through torch.compile, timed as there: replays of a CUDA graph.
 
 A backward program gets the input and the gradient of the result and gives gradients, in two forms:
-`whole` (torch.func.vjp, compiled as one: what bench_gpu_kernels runs) and `saved` (the backward half
-of an autograd function, which reads what the forward half has saved); the faster one counts.
+`whole` (torch.func.vjp, compiled as one: what bench_gpu_kernels runs) and `saved` (the backward
+half of an autograd function, which reads what the forward half saved); the faster one counts.
 Medians of 15 batches of 20 replays.
 Usage: gpu_kernels.py [--filter TEXT] [--without TEXT] [--jobs N] [--beside FILE]
   --jobs N     first compile in N processes, into the cache on disk that all share
@@ -93,7 +93,8 @@ def cases():
     yield "column sum 32768x768 bf16", [short], column_sum
     yield "column sum 32768x2304 bf16", [((32768, 2304), bf16)], column_sum
     yield ("residual layer_norm backward 32768x768",
-           [((32768, 768), f32), ((768,), f32), ((768,), f32), short, ((32768, 768), f32)], residual)
+           [((32768, 768), f32), ((768,), f32), ((768,), f32), short, ((32768, 768), f32)],
+           residual)
     yield "sum of squares 124M f32", [n], lambda x: (x * x).sum()
     yield "transpose 8192x8192 bf16", [((8192, 8192), bf16)], lambda x: -x.t().contiguous()
     yield "adamw 124M f32", [n, n, n, n, one, one], adamw

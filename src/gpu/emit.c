@@ -106,6 +106,10 @@ static int64_t longest_row(const Loops *loops, KernelId kernel, const EmitPhase 
     }
     return most;
 }
+/* Groups of a row, of which the first may begin before it. */
+static int64_t groups_in(const EmitSetting *s, int64_t row) {
+    return row == 0 ? 0 : (row + (s->led ? s->vector - 1 : 0) + s->vector - 1) / s->vector;
+}
 static bool fits_narrow(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                         const int64_t *params) {
     for (uint32_t i = 0; i < phase->places_count; i++) {
@@ -135,6 +139,21 @@ static uint32_t aligned_vector(const Loops *loops, KernelId kernel, const EmitPh
     while (most > 1 && !is_aligned(loops, kernel, phase, params, args, most)) most /= 2;
     return most;
 }
+/* Whether rows of the leading place begin at equal places of groups, in all their buffers. */
+static bool is_led(const Loops *loops, KernelId kernel, const EmitPhase *phase, const CuPtr *args,
+                   uint32_t vector) {
+    uint64_t first = UINT64_MAX;
+    for (uint32_t i = 0; i < phase->aligns_count; i++) {
+        uint32_t row = loops->kernels.buffers_first[kernel.row] + phase->aligns[i].position;
+        uint32_t bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
+        bool     arg = args != NULL && loops->buffers.scope[row] == SCOPE_ARG;
+        uint64_t at = arg ? args[loops->buffers.arg[row]] / bytes % vector : 0;
+        if (phase->aligns[i].rest.row != phase->lead.row) continue;
+        if (first != UINT64_MAX && at != first) return false;
+        first = at;
+    }
+    return first != UINT64_MAX;
+}
 /* Whether the memory of teams keeps them within a block. */
 static bool has_lanes(const Loops *loops, KernelId kernel, const EmitPhase *phase, bool held) {
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
@@ -147,17 +166,20 @@ static void set_team(EmitSetting *s, uint32_t block, uint32_t cluster, int64_t h
     s->cluster = (uint8_t)cluster;
     s->held = (uint8_t)held;
 }
+/* Whether groups lie in shared memory as they lie in memory. */
+static bool is_shifted(const EmitSetting *s) { return s->odd && !s->led; }
 static bool hold_shared(const Loops *loops, const EmitPhase *phase, int64_t groups, uint32_t block,
                         uint32_t cluster, EmitSetting *s) {
     int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
-    int64_t bytes = held * (block + s->odd) * s->vector * phase->held_bytes;
+    if (held == 0 || held > UINT8_MAX) return false;
+    int64_t most = block < EMIT_TEAM_MAX ? SHARED_HALF : SHARED_WHOLE, each = held * cluster;
+    block = (uint32_t)((groups + each - 1) / each + 31) / 32 * 32;
+    int64_t bytes = held * (block + is_shifted(s)) * s->vector * phase->held_bytes;
     for (uint32_t i = 0; i < phase->helds_count && s->odd; i++) {
         uint32_t row = phase->helds[i].buffer.row;
         if (s->vector * dtype_bytes((Dtype)loops->buffers.dtype[row]) % 16 != 0) return false;
     }
-    if (held == 0 || held > UINT8_MAX ||
-        bytes > (block < EMIT_TEAM_MAX ? SHARED_HALF : SHARED_WHOLE))
-        return false;
+    if (bytes > most) return false;
     set_team(s, block, cluster, held);
     return s->shared = true;
 }
@@ -210,12 +232,12 @@ static void choose_few_rows(const Loops *loops, const EmitPhase *phase, int64_t 
 static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                         const int64_t *params, EmitSetting *s) {
     int64_t longest = longest_row(loops, kernel, phase, params);
-    int64_t groups = (longest + s->vector - 1) / s->vector, row_groups = 0;
+    int64_t groups = groups_in(s, longest), row_groups = 0;
     s->held = 0;
     s->team = team_of(groups, EMIT_BLOCK);
     if (phase->held_bytes != 0) {
         int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
-        row_groups = (row + s->vector - 1) / s->vector;
+        row_groups = groups_in(s, row);
         for (uint32_t i = 0; i < LENGTH(team_sizes) && row_groups > 0; i++) {
             uint32_t team = team_sizes[i];
             int64_t  held = (row_groups + team - 1) / team;
@@ -296,6 +318,7 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
     uint32_t vector = aligned_vector(loops, kernel, phase, params, args, s.vector);
     s.odd = vector * 2 < s.vector && longest >= ODD_LEAST;
     if (!s.odd) s.vector = (uint8_t)vector;
+    s.led = s.odd && is_led(loops, kernel, phase, args, s.vector);
     s.full = !s.odd;
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
@@ -312,7 +335,8 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
            a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
-           a->cluster == b->cluster && a->join == b->join && a->staged == b->staged;
+           a->cluster == b->cluster && a->join == b->join && a->staged == b->staged &&
+           a->led == b->led;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -320,38 +344,46 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 #define FUNCTION_HEAD "FN void"
 static void put_instance(Text *out, const char *head, const char *name, const EmitSetting *s,
                          String text) {
+    static const char *const kinds[3][4] = {{"Pack", "ld", "st", "fetch"},
+                                            {"Odd", "ld_odd", "st_odd", "fetch_odd<BLOCK>"},
+                                            {"Pack", "ld_led", "st_led", "fetch_led"}};
+    const char *const       *kind = kinds[s->led ? 2 : s->odd], *const *other = kinds[s->odd];
     bool whole = s->cluster > 1 || s->join > 1; /* blocks or clusters work on one iteration */
-    text_addf(
-        out,
-        "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
-        "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
-        "#define SHARED %d\n"
-        "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
-        "#define ODD %d\n#define ROOM (HELD * (BLOCK + ODD) * V)\n"
-        "#define CLUSTER %u\n#define JOIN %u\n#define STAGED %d\n#define FIRST %s\n#define STEP %s\n"
-        "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
-        "#define ROWS _Pragma(\"unroll%s\")\n",
-        head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block, s->held,
-        s->shared, s->odd, s->cluster, s->join, s->staged,
-        whole ? "((I)blockIdx.x / CLUSTER)"
-              : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
-        whole ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))",
-        s->odd ? "Odd" : "Pack", s->odd ? "ld_odd" : "ld", s->odd ? "st_odd" : "st",
-        s->odd ? "fetch_odd<BLOCK>" : "fetch",
-        s->staged      ? " 4"
-        : s->held == 0 ? " 1"
-        : s->shared    ? " 2"
-                       : "");
+    text_addf(out,
+              "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
+              "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
+              "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
+              "#define CLUSTER %u\n#define JOIN %u\n"
+              "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
+              "#define ROOM (HELD * (BLOCK + ODD) * V)\n"
+              "#define ALIVE(e) (FULL || ((e) < live && (!LED || (e) >= dead)))\n",
+              head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
+              s->held, s->shared, is_shifted(s), s->led, s->staged, s->cluster, s->join);
+    text_addf(out, "#define FIRST %s\n#define STEP %s\n",
+              whole ? "((I)blockIdx.x / CLUSTER)"
+                    : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
+              whole ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))");
+    text_addf(out,
+              "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
+              "#define RAWX %s\n#define LDX %s\n#define STX %s\n#define FETCHX %s\n"
+              "#define ROWS _Pragma(\"unroll%s\")\n",
+              kind[0], kind[1], kind[2], kind[3], other[0], other[1], s->led ? "st_led" : other[2],
+              s->led ? "fetch_few" : other[3],
+              s->staged      ? " 4"
+              : s->held == 0 ? " 1"
+              : s->shared    ? " 2"
+                             : "");
     if (s->blocks != 0)
         text_addf(out, "#define BOUNDS BLOCK, %u\n", s->blocks);
     else
         text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
-    text_add(
-        out,
-        STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
-            "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"
-            "#undef ODD\n#undef ROOM\n#undef CLUSTER\n#undef JOIN\n#undef STAGED\n#undef FIRST\n#undef STEP\n#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n"));
+    text_add(out, STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
+                      "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
+                      "#undef ODD\n#undef LED\n#undef STAGED\n#undef CLUSTER\n#undef JOIN\n"
+                      "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
+                      "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
+                      "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -617,7 +649,7 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
                               .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
     if (s->shared)
         out_launch->shared_bytes =
-            (uint32_t)s->held * (s->block + s->odd) * s->vector * phase->held_bytes;
+            (uint32_t)s->held * (s->block + is_shifted(s)) * s->vector * phase->held_bytes;
     if (s->join > 1)
         out_launch->shared_bytes =
             s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);

@@ -304,8 +304,7 @@ uint32_t gpu_emit_expr(Emit *e, ExprId expr) { /* as deep as the expressions of 
         if (e->leaf != NULL && !e->element &&
             e->loops->buffers.scope[access_buffer(word).row] != SCOPE_REG)
             text_addf(&e->text, "n_leaf <= 0 ? (%s)0 : ", type);
-        if (e->element && reads_past(e, word))
-            text_addf(&e->text, "!FULL && e >= live ? (%s)0 : ", type);
+        if (e->element && reads_past(e, word)) text_addf(&e->text, "!ALIVE(e) ? (%s)0 : ", type);
         if (x[0] != 0) text_addf(&e->text, "!x%u ? (%s)0 : ", x[0], type);
         text_addf(&e->text, "(%s)(", type);
         put_load(e, row);

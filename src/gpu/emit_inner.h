@@ -61,10 +61,12 @@ typedef struct EmitPhase {
     uint32_t   aligns_count;
     DimId     *places; /* values that must fit into 32 bits, or indices are wide */
     uint32_t   places_count;
-    bool       wide;   /* always */
-    uint32_t   slots;  /* reductions at once, at most */
-    bool       rows;   /* a team goes over many rows, holding the next one too */
-    uint32_t   join;   /* the loop over them, where several teams may share it; 0: none */
+    bool       wide;  /* always */
+    uint32_t   slots; /* reductions at once, at most */
+    bool       rows;  /* a team goes over many rows, holding the next one too */
+    uint32_t   join;  /* the loop over them, where several teams may share it; 0: none */
+    DimId      lead;  /* place of rows whose groups may begin where memory is aligned; nil: none */
+    uint32_t   lead_position; /* one of the buffers that have it */
     uint8_t   *staged; /* by position: EMIT_IN or EMIT_OUT: its rows lie one behind the other */
     DimId      stage;  /* the length of these rows; nil: rows are not for single threads */
     String     text;
@@ -80,6 +82,7 @@ typedef struct EmitSetting {
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
     bool     odd;                  /* groups begin at any element */
+    bool     led;                  /* so that those of most rows are aligned */
 } EmitSetting;
 
 typedef struct Emit {
@@ -122,7 +125,20 @@ uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, D
 
 /* emit_text.c: the function, with macros open. */
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase);
-/* emit_prelude.c */
+/* emit_rows.c */
+/* What macros of groups end in: X where these are not aligned with those of most rows. */
+const char *gpu_emit_led(const Emit *e, DimId rest);
+bool        gpu_emit_has_held(const Emit *e, uint32_t scope);
+/* Whether what is held in a scope are rows that a loop goes over. */
+bool gpu_emit_held_of_rows(const Emit *e, uint32_t scope);
+void gpu_emit_group(Emit *e, const EmitLeaf *leaf); /* what is known of the group at c0 */
+void gpu_emit_take_held(Emit *e, uint32_t scope);   /* of a scope that is no loop over rows */
+void gpu_emit_first_held(Emit *e, uint32_t loop);   /* before a loop over rows */
+void gpu_emit_turn_held(Emit *e, uint32_t loop);    /* at the start of its iterations */
+void gpu_emit_joined(Emit *e);      /* sums of teams that have shared rows become the first one's */
+void gpu_emit_held_back(Emit *e);   /* held buffers, to memory */
+void gpu_emit_open_stages(Emit *e); /* around the parallel loop: rows of single threads */
+void gpu_emit_close_stages(Emit *e);
 
 /* gpu_emit_expr.c */
 const char *gpu_emit_type(Dtype dtype);          /* computed with */

@@ -418,6 +418,26 @@ static void find_join(Planning *p) {
     if (joining.good) phase->join = loop;
 }
 
+/* The place that most rows of the parallel loop have. */
+static void find_lead(Planning *p) {
+    EmitPhase       *phase = p->phase;
+    const LoopNodes *nodes = &p->loops->nodes;
+    uint32_t         most = 0;
+    if (phase->parallel == 0 || phase->flat || phase->rows) return;
+    for (uint32_t i = 0; i < phase->aligns_count; i++) {
+        const EmitAlign *align = &phase->aligns[i];
+        uint32_t         count = 0;
+        for (uint32_t k = 0; k < phase->aligns_count; k++)
+            count += phase->aligns[k].rest.row == align->rest.row;
+        if (count <= most || !stays(p, align->rest) ||
+            !dims_contains(&p->loops->dims, align->rest, nodes->var[phase->parallel]))
+            continue;
+        most = count;
+        phase->lead = align->rest;
+        phase->lead_position = align->position;
+    }
+}
+
 /* --- a row a thread --------------------------------------------------------------------------- */
 typedef struct Staging {
     Planning *p;
@@ -480,6 +500,7 @@ EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t ph
     note_checks(&p);
     note_index_exprs(&p);
     find_join(&p);
+    find_lead(&p);
     find_stages(&p);
     scratch_end(scratch);
     return planned;

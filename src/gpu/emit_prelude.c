@@ -251,7 +251,7 @@ static const char memory[] = TEXT(
             : "memory");
     } template <int READ, int N, class S, class I>
     FN  Pack<S, N>
-        ld(const S *p, I live) {
+        ld(const S *p, I live, I dead = 0) {
             Pack<S, N> y;
             const int  bytes = sizeof(S) * N;
             if (N == 1) {
@@ -276,7 +276,7 @@ static const char memory[] = TEXT(
             }
             return y;
         } template <int N, class S, class I>
-        FN void fetch(Pack<S, N> *to, const S *p, I live) {
+        FN void fetch(Pack<S, N> *to, const S *p, I live, I) {
             if constexpr (sizeof(S) * N % 16 == 0) {
                 if (live >= N) {
                     for (int i = 0; i < (int)sizeof(S) * N; i += 16)
@@ -288,7 +288,7 @@ static const char memory[] = TEXT(
         } FN void fetched() {
             asm volatile("cp.async.wait_all;" ::: "memory");
         } template <int SEG, int N, class S, class I>
-        FN void st(S *p, const Pack<S, N> &y, I live) {
+        FN void st(S *p, const Pack<S, N> &y, I live, I dead) {
             if (N == 1) {
                 *p = y.v[0];
                 return;
@@ -335,20 +335,22 @@ static const char odd[] = TEXT(
             *w = get<READ>((const u32 *)p);
     } template <int READ, int N, class S, class I>
     FN  Odd<S, N>
-        ld_odd(const S *p, I live) {
+        ld_odd(const S *p, I live, I dead) {
             typedef Odd<S, N> O;
             O                 y;
             if constexpr (N == 1 || O::bytes < 4) {
-                y.few = ld<READ, N>(p, N == 1 ? (I)1 : imin(live, (I)(N - 1)));
-                if (N > 1 && live >= N) y.few.v[N - 1] = get<READ>(p + N - 1);
+                for (int i = 0; i < N; i++)
+                    if (i < live && i >= dead) y.few.v[i] = get<READ>(p + i);
                 return y;
             }
             y.off = (u32)(u64)p & (O::unit - 1);
             const char *from = (const char *)p - y.off;
             const int   end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)y.off;
+            const int   begin = (int)imax(dead, (I)0) * (int)sizeof(S) + (int)y.off;
             for (int at = 0; at <= O::bytes; at += O::unit) {
                 for (int i = 0; i < O::unit / 4; i++) y.w[at / 4 + i] = 0;
-                if (at < end) unit_in<READ, O::unit>(y.w + at / 4, from + at);
+                if (at < end && at + O::unit > begin)
+                    unit_in<READ, O::unit>(y.w + at / 4, from + at);
             }
             return y;
         } template <class S, int N>
@@ -362,7 +364,7 @@ static const char odd[] = TEXT(
                     memcpy(&z, y.w, sizeof z);
                     return z;
                 } template <int BLOCK, int N, class S, class I>
-                FN void fetch_odd(Pack<S, N> *to, const S *p, I live) {
+                FN void fetch_odd(Pack<S, N> *to, const S *p, I live, I) {
                     const u32 off = (u32)(u64)p & 15;
                     const int bytes = sizeof(S) * N;
                     const int end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)off;
@@ -378,13 +380,13 @@ static const char odd[] = TEXT(
                             unit_in<0, Odd<S, N>::unit>(y.w + at / 4, (const char *)from + at);
                         return settled(y);
                     } template <int SEG, int N, class S, class I>
-                    FN void st_odd(S *p, const Pack<S, N> &y, I live) {
+                    FN void st_odd(S *p, const Pack<S, N> &y, I live, I) {
                         typedef Odd<S, N> O;
                         const u32         off = O::bytes < 4 ? 1 : (u32)(u64)p & (O::unit - 1);
                         int               low = 0;
                         int               high = 0; /* elements that lie in whole units */
                         if (N == 1 || (off == 0 && live >= N)) {
-                            st<1, N>(p, y, live);
+                            st<1, N>(p, y, live, (I)0);
                             return;
                         }
                         if constexpr (SEG > 1 && O::bytes >= 4 && N > 1) {
@@ -417,6 +419,43 @@ static const char odd[] = TEXT(
                             for (int i = 0; i < N; i++)
                                 if (i < live && (i < low || i >= high)) p[i] = y.v[i];
                     });
+
+/* Groups that begin at multiples of their units where memory does: the first of a row has dead
+ * elements before it. Of other memory they may lie anywhere. */
+static const char led[] = TEXT(
+    template <int READ, int N, class S, class I> FN Pack<S, N> ld_led(const S *p, I live, I dead) {
+        typedef Odd<S, N> O;
+        Pack<S, N>        y;
+        const int         each = O::unit / sizeof(S);
+        if constexpr (O::bytes < 4) {
+            for (int i = 0; i < N; i++)
+                if (i < live && i >= dead) y.v[i] = get<READ>(p + i);
+            return y;
+        }
+        alignas(O::bytes < 4 ? 4 : O::unit) u32 w[O::count];
+        for (int at = 0; at < N; at += each) {
+            for (int i = 0; i < O::unit / 4; i++) w[at / each * (O::unit / 4) + i] = 0;
+            if (at < live && at + each > dead)
+                unit_in<READ, O::unit>(w + at / each * (O::unit / 4), (const char *)(p + at));
+        }
+        memcpy(&y, w, sizeof y);
+        return y;
+    } template <int N, class S, class I>
+    FN void fetch_led(Pack<S, N> *to, const S *p, I live, I dead) {
+        const int each = 16 / sizeof(S);
+        for (int at = 0; at < N; at += each)
+            if (at < live && at + each > dead) fetch16((char *)to + at * sizeof(S), p + at);
+    } template <int N, class S, class I>
+    FN void fetch_few(Pack<S, N> *to, const S *p, I live, I dead) {
+        *to = settled(ld_odd<0, N>(p, live, dead));
+    } template <int SEG, int N, class S, class I>
+    FN void st_led(S *p, const Pack<S, N> &y, I live, I dead) {
+        if (live >= N && dead <= 0 && ((u64)p & (Odd<S, N>::unit - 1)) == 0)
+            *(Pack<S, N> *)p = y;
+        else
+            for (int i = 0; i < N; i++)
+                if (i < live && i >= dead) p[i] = y.v[i];
+    });
 
 /* Rows one behind the other, between memory and shared memory, by all threads of a block. */
 static const char staging[] =
@@ -533,6 +572,7 @@ void gpu_emit_prelude(Text *out, bool coherent) {
     text_add(out, STR(ints));
     text_add(out, STR(memory));
     text_add(out, STR(odd));
+    text_add(out, STR(led));
     text_add(out, STR(staging));
     text_add(out, STR(teams));
     text_add(out, STR(random));

@@ -1,14 +1,16 @@
 /* The text of a phase. One function, whose macros the instance defines: HEAD (a kernel, or a
  * function of one block that calls several), NAME and ARGS (names), I (the type of indices), V
- * (elements of a group), FULL (every group is whole), TEAM and BLOCK (threads), BOUNDS (of a
- * launch), CLUSTER (blocks of a team), FIRST and STEP (rows of this team), HELD (groups of a row
- * that a thread keeps; 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for
- * a row there), ROWS (unrolls held rows), JOIN (teams that share rows), ODD (groups begin anywhere),
- * with RAW, LD, ST, FETCH; STAGED (a thread a row, through shared memory).
+ * (elements of a group), FULL (every group is whole), ALIVE (an element of one that is not), TEAM
+ * and BLOCK (threads), BOUNDS (of a launch), CLUSTER (blocks of a team), JOIN (teams of a block
+ * that share rows), FIRST and STEP (rows of this team), HELD (groups of a row that a thread keeps; 0:
+ * rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for a row there), ROWS
+ * (unrolls held rows), ODD (groups begin anywhere), LED (those of most rows where memory is
+ * aligned), STAGED (a thread a row), and LD, ST, FETCH, RAW (how groups are loaded and stored).
  *
- * Variables: t the thread of the team, j the team, v<dim> loop variables and parameters, b<position> buffers (s<position> staged rows), r<position> registers,
- * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
- * k<position> held buffers. */
+ * Variables: t thread of the team, j team of the block, v<dim> loop variables and parameters,
+ * b<position> buffers, s<position> staged ones, r<position> registers, a<node> partial sums, x<n>
+ * values, p<n> groups, h<n> held groups (q<n>: as loaded; g<n>: of the next row), k<position> held
+ * buffers. */
 #include "gpu/emit_inner.h"
 
 #include <math.h>
@@ -172,10 +174,6 @@ static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
             return &e->phase->helds[i];
     return NULL;
 }
-/* Whether what is held in a scope are rows that a loop goes over. */
-static bool held_of_rows(const Emit *e, uint32_t scope) {
-    return nodes_of(e)->kind[scope] == NODE_LOOP && scope != e->phase->parallel;
-}
 /* p<n> = the group of an access. */
 static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     const char     *stored = stored_type(e, access);
@@ -190,17 +188,17 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
-    if (held != NULL && held_of_rows(e, held->scope))
+    if (held != NULL && gpu_emit_held_of_rows(e, held->scope))
         text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
     else if (held != NULL)
         text_addf(&e->text,
                   "if constexpr (ODD && SHARED) p%u = taken(&h%u[AT(h)], o%u);\n"
                   "else if constexpr (HELD) p%u = h%u[AT(h)];\nelse ",
                   number, index, index, number, index);
-    text_addf(&e->text, "p%u = settled(LD<%d, V>(b%u + (", number,
+    text_addf(&e->text, "p%u = settled(LD%s<%d, V>(b%u + (", number, gpu_emit_led(e, rest),
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
-    put(e, " + c0), live));\n");
+    put(e, " + c0), live, dead));\n");
     if (e->phase->staged[at]) put(e, "#endif\n");
 }
 typedef struct Loading {
@@ -259,13 +257,13 @@ static void emit_element(Emit *e, uint32_t row) {
     bool     adds = nodes->kind[row] == NODE_REDUCE, guarded = expr_id_some(nodes->guard[row]);
     char     value[96];
     uint32_t mark = gpu_emit_scope_begin(e);
-    if (guarded) put(e, "if (FULL || e < live) {\n");
+    if (guarded) put(e, "if (ALIVE(e)) {\n");
     if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
     uint32_t x = gpu_emit_expr(e, nodes->value[row]);
     (void)snprintf(value, sizeof value, "x%u", x);
     if (adds && home_of(e, row) != 0) {
-        text_addf(&e->text, "if (FULL || e < live) a%u = comb<%u>(a%u, x%u);\n", row,
-                  nodes->reduce[row], row, x);
+        text_addf(&e->text, "if (ALIVE(e)) a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row],
+                  row, x);
     } else if (in_groups(e, access, (ExprId){0}, row, &rest)) {
         EmitPack *pack = gpu_emit_pack_of(e, access);
         ASSERT(pack != NULL);
@@ -277,7 +275,7 @@ static void emit_element(Emit *e, uint32_t row) {
         else
             text_addf(&e->text, "x%u);\n", x);
     } else {
-        if (scope_of(e, access) != SCOPE_REG && !guarded) put(e, "if (FULL || e < live) ");
+        if (scope_of(e, access) != SCOPE_REG && !guarded) put(e, "if (ALIVE(e)) ");
         put_write(e, row, value);
     }
     if (guarded) {
@@ -316,9 +314,9 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
                       number);
         if (promoted(e, access))
             text_addf(&e->text, "if constexpr (HELD) k%u[h] = p%u; else ", at, number);
-        text_addf(&e->text, "ST<%s, V>(b%u + (", lanes_of(e, access), at);
+        text_addf(&e->text, "ST%s<%s, V>(b%u + (", gpu_emit_led(e, rest), lanes_of(e, access), at);
         gpu_emit_dim(e, rest);
-        text_addf(&e->text, " + c0), p%u, live);\n%s", number, staged ? "#endif\n" : "");
+        text_addf(&e->text, " + c0), p%u, live, dead);\n%s", number, staged ? "#endif\n" : "");
     }
 }
 /* Statements [first, last) for each element of the group. */
@@ -364,11 +362,6 @@ static void declare_registers(Emit *e) {
                       gpu_emit_position(e, access_buffer(access)));
     }
 }
-/* What is known of the group at c0: elements inside the row, and the place of the first. */
-static void put_group(Emit *e, const EmitLeaf *leaf) {
-    text_addf(&e->text, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\nconst I v%u = c0;\n",
-              leaf->var.row);
-}
 static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
@@ -386,12 +379,13 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
         put(e, "for (I c0 = ((I)blockIdx.x * BLOCK + (I)threadIdx.x) * V; c0 < n_leaf; "
                "c0 += (I)gridDim.x * BLOCK * V) {\n");
     else if (holds)
-        put(e, "ROWS\n"
-               "for (I h = 0, c0 = t * V; HELD ? h < HELD : c0 < n_leaf; h++, c0 += TEAM * V)"
-               " if (HELD == 0 || c0 < n_leaf) {\n");
+        put(e,
+            "ROWS\n"
+            "for (I h = 0, c0 = t * V - lead; HELD ? h < HELD : c0 < n_leaf; h++, c0 += TEAM * V)"
+            " if (HELD == 0 || c0 < n_leaf) {\n");
     else
-        put(e, "ROWS\nfor (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
-    put_group(e, leaf);
+        put(e, "ROWS\nfor (I c0 = t * V - lead; c0 < n_leaf; c0 += TEAM * V) {\n");
+    gpu_emit_group(e, leaf);
     declare_registers(e);
     for (uint32_t row = first, end; row < last; row = end) {
         end = run_end(e, row, last);
@@ -430,92 +424,6 @@ static bool has_inner_loops(const Emit *e, uint32_t loop) {
         if (nodes_of(e)->kind[row] == NODE_LOOP) return true;
     return false;
 }
-/* Held rows of a scope. to: h (now) or g (the next iteration's). */
-static bool has_held(const Emit *e, uint32_t scope) {
-    for (uint32_t i = 0; i < e->phase->helds_count; i++)
-        if (e->phase->helds[i].scope == scope) return true;
-    return false;
-}
-/* to: h (settled; in shared memory as fetched), q (as loaded, settled when all loads have begun) or
- * g (as loaded, settled when its turn comes). */
-static void declare_held(Emit *e, uint32_t scope, char to) {
-    uint32_t before = 0; /* bytes of an element of the rows that lie before it in shared memory */
-    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
-        const EmitHeld *held = &e->phase->helds[i];
-        Dtype           dtype = (Dtype)e->loops->buffers.dtype[held->buffer.row];
-        const char     *type = gpu_emit_stored(dtype);
-        if (held->scope == scope && to == 'h')
-            text_addf(&e->text,
-                      "#if SHARED\nPack<%s, V> *const h%u = (Pack<%s, V> *)(s_held + %u * ROOM);\n"
-                      "#else\nPack<%s, V> h%u[HELD ? HELD : 1];\n#endif\n",
-                      type, i, type, before, type, i);
-        else if (held->scope == scope)
-            text_addf(&e->text, "RAW<%s, V> %c%u[HELD ? HELD : 1];\n", type, to, i);
-        before += dtype_bytes(dtype);
-    }
-}
-static void load_held(Emit *e, uint32_t scope, char to) {
-    put(e, "const I n_leaf = ");
-    gpu_emit_dim(e, e->phase->held_extent);
-    put(e, ";\nROWS\n"
-           "for (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n");
-    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
-        const EmitHeld *held = &e->phase->helds[i];
-        if (held->scope != scope) continue;
-        put(e, "{\n");
-        put_group(e, &e->phase->leaves[held->leaf]);
-        text_addf(&e->text, "%s *const from = b%u + (",
-                  gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]),
-                  gpu_emit_position(e, held->buffer));
-        gpu_emit_dim(e, held->rest);
-        put(e, " + c0);\n");
-        if (to == 'q')
-            text_addf(&e->text, "if constexpr (SHARED) FETCH(&h%u[AT(h)], from, live);\nelse ", i);
-        text_addf(&e->text, "%c%u[h] = LD<%d, V>(from, live);\n}\n", to, i,
-                  gpu_emit_only_read(e, held->buffer) ? 2 : 0);
-    }
-    put(e, "}\n");
-}
-static void settle_held(Emit *e, uint32_t scope, char from) {
-    put(e, "if constexpr (!SHARED) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
-    for (uint32_t i = 0; i < e->phase->helds_count; i++)
-        if (e->phase->helds[i].scope == scope)
-            text_addf(&e->text, "h%u[h] = settled(%c%u[h]);\n", i, from, i);
-    put(e, "}\n}\n");
-}
-/* The rows of a scope that is no loop over rows. In shared memory units lie as in memory, so that
- * at odd places threads see what others have fetched. */
-static void take_held(Emit *e, uint32_t scope) {
-    declare_held(e, scope, 'h');
-    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
-        const EmitHeld *held = &e->phase->helds[i];
-        if (held->scope != scope) continue;
-        text_addf(&e->text, "const u32 o%u = (u32)(u64)(b%u + (", i,
-                  gpu_emit_position(e, held->buffer));
-        gpu_emit_dim(e, held->rest);
-        put(e, ")) & 15;\n");
-    }
-    put(e, "if constexpr (HELD) {\nif (ODD && SHARED) __syncthreads();\n");
-    declare_held(e, scope, 'q');
-    load_held(e, scope, 'q');
-    put(e, "if constexpr (SHARED) fetched();\nif (ODD && SHARED) __syncthreads();\n");
-    settle_held(e, scope, 'q');
-    put(e, "}\n");
-}
-/* At the start of an iteration of a loop over rows: takes the row that was read during the last
- * one, and begins to read the next. */
-static void turn_held(Emit *e, uint32_t loop) {
-    uint32_t var = nodes_of(e)->var[loop].row;
-    declare_held(e, loop, 'h');
-    settle_held(e, loop, 'g');
-    text_addf(
-        &e->text,
-        "if constexpr (HELD) {\nconst I next = v%u + %s;\nif (next < n_loop) {\nconst I v%u = "
-        "next;\n",
-        var, loop == e->phase->join ? "JOIN" : "1", var);
-    load_held(e, loop, 'g');
-    put(e, "}\n}\n");
-}
 /* dealt: iterations go to the threads of the team, one each. */
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     const LoopNodes *nodes = nodes_of(e);
@@ -526,14 +434,8 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     put(e, "{\nconst I n_loop = ");
     gpu_emit_dim(e, nodes->extent[row]);
     put(e, ";\n");
-    bool held = team && !dealt && has_held(e, row);
-    if (held) {
-        declare_held(e, row, 'g');
-        text_addf(&e->text, "if constexpr (HELD) if (%s < n_loop) {\nconst I v%u = %s;\n", first,
-                  var, first);
-        load_held(e, row, 'g');
-        put(e, "}\n");
-    }
+    bool held = team && !dealt && gpu_emit_has_held(e, row);
+    if (held) gpu_emit_first_held(e, row);
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
@@ -543,7 +445,7 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
               dealt   ? "TEAM"
               : joins ? "JOIN"
                       : "1");
-    if (held) turn_held(e, row);
+    if (held) gpu_emit_turn_held(e, row);
     emit_nodes(e, row + 1, row + nodes->size[row], team && !dealt);
     put(e, "}\n}\n");
     gpu_emit_scope_end(e, mark);
@@ -551,7 +453,8 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
     const LoopNodes *nodes = nodes_of(e);
-    if (team && !held_of_rows(e, first - 1) && has_held(e, first - 1)) take_held(e, first - 1);
+    if (team && !gpu_emit_held_of_rows(e, first - 1) && gpu_emit_has_held(e, first - 1))
+        gpu_emit_take_held(e, first - 1);
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
         const EmitLeaf *leaf = team ? leaf_at(e, row) : NULL;
         if (is_statement(e, row)) {
@@ -611,98 +514,6 @@ static void put_registers(Emit *e) {
                       gpu_emit_stored((Dtype)buffers->dtype[first + i]), i);
     }
 }
-/* The sums of teams that have shared rows, those of one half added to those of the other, until the
- * first team has all. */
-static void put_joined(Emit *e) {
-    const LoopNodes *nodes = nodes_of(e);
-    uint32_t         first = e->loops->kernels.buffers_first[e->kernel.row];
-    if (e->phase->join == 0) return;
-    put(e, "#if JOIN > 1\nfor (int n = JOIN, half; n > 1; n = half) {\nhalf = (n + 1) / 2;\n");
-    for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
-        uint32_t row = e->phase->join, last = row + nodes->size[row];
-        while (row < last && (nodes->kind[row] != NODE_REDUCE ||
-                              access_buffer(nodes->access[row]).row != first + i))
-            row++;
-        if (!e->phase->promoted[i] || row == last) continue;
-        Dtype       dtype = (Dtype)e->loops->buffers.dtype[first + i];
-        const char *type = gpu_emit_stored(dtype);
-        text_addf(
-            &e->text,
-            "{\nPack<%s, V> *const s = (Pack<%s, V> *)s_held;\nif (j >= half && j < n)\n"
-            "ROWS\nfor (int h = 0; h < HELD; h++) s[((j - half) * HELD + h) * TEAM + t] = "
-            "k%u[h];\n__syncthreads();\nif (j < n - half)\nROWS\n"
-            "for (int h = 0; h < HELD; h++) {\nconst Pack<%s, V> other = s[(j * HELD + h) * TEAM "
-            "+ t];\n#pragma unroll\nfor (int e = 0; e < V; e++) k%u[h].v[e] = pk<%s>(comb<%u>"
-            "((%s)up(k%u[h].v[e]), (%s)up(other.v[e])));\n}\n__syncthreads();\n}\n",
-            type, type, i, type, i, type, nodes->reduce[row], gpu_emit_type(dtype), i,
-            gpu_emit_type(dtype));
-    }
-    put(e, "}\n#endif\n");
-}
-/* Buffers of the launch that were held in registers, back to memory. */
-static void put_held_back(Emit *e) {
-    const LoopKernels *kernels = &e->loops->kernels;
-    uint32_t           first = kernels->buffers_first[e->kernel.row];
-    const LoopNodes   *nodes = nodes_of(e);
-    for (uint32_t i = 0; i < kernels->buffers_count[e->kernel.row]; i++) {
-        if (!e->phase->promoted[i] || e->loops->buffers.scope[first + i] == SCOPE_LANE) continue;
-        for (uint32_t k = 0; k < e->phase->leaves_count; k++) {
-            const EmitLeaf *leaf = &e->phase->leaves[k];
-            uint32_t        row = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
-            DimId           rest;
-            while (row < last && access_buffer(nodes->access[row]).row != first + i) row++;
-            if (row == last) continue;
-            (void)gpu_emit_contiguous(e->loops, nodes->access[row], leaf->var, &rest);
-            put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
-            gpu_emit_dim(e, leaf->extent);
-            put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
-                   "if (c0 < n_leaf) {\n");
-            put_group(e, leaf);
-            text_addf(&e->text, "ST<1, V>(b%u + (", i);
-            gpu_emit_dim(e, rest);
-            text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);
-            break;
-        }
-    }
-}
-/* Rows of the block between memory and shared memory, all at once. */
-static void put_stages(Emit *e, uint8_t kind) {
-    for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
-        if (e->phase->staged[i] != kind) continue;
-        text_addf(&e->text,
-                  kind == EMIT_IN ? "stage<BLOCK>(s%u, b%u + from, count, true);\n"
-                                  : "stage<BLOCK>(b%u + from, s%u, count, false);\n",
-                  i, i);
-    }
-}
-/* A thread a row: the rows of a block are taken together, worked on, and written together. */
-static void open_stages(Emit *e) {
-    uint32_t first = e->loops->kernels.buffers_first[e->kernel.row];
-    put(e, "#if STAGED\nconst I n_stage = ");
-    gpu_emit_dim(e, e->phase->stage);
-    put(e, ";\nchar *next = s_held;\n");
-    for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
-        if (!e->phase->staged[i]) continue;
-        const char *type = gpu_emit_stored((Dtype)e->loops->buffers.dtype[first + i]);
-        text_addf(&e->text,
-                  "%s *const s%u = (%s *)next;\n"
-                  "next += ((int)sizeof(%s) * BLOCK * n_stage + 15) / 16 * 16;\n",
-                  type, i, type, type);
-    }
-    put(e, "for (I base = (I)blockIdx.x * BLOCK; base < n_rows; base += (I)gridDim.x * BLOCK) {\n"
-           "const I from = base * n_stage;\n"
-           "const int count = (int)(imin(n_rows - base, (I)BLOCK) * n_stage);\n");
-    put_stages(e, EMIT_IN);
-    text_addf(&e->text,
-              "fetched();\n__syncthreads();\nconst I v%u = base + (I)threadIdx.x;\n"
-              "if (v%u < n_rows) {\n#else\n",
-              nodes_of(e)->var[e->phase->parallel].row, nodes_of(e)->var[e->phase->parallel].row);
-}
-static void close_stages(Emit *e) {
-    put(e, "#if STAGED\n__syncthreads();\n");
-    put_stages(e, EMIT_OUT);
-    put(e, "__syncthreads();\n}\n#endif\n");
-}
 static void put_body(Emit *e) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         loop = e->phase->parallel, first = e->phase->node + 1;
@@ -715,20 +526,28 @@ static void put_body(Emit *e) {
         put(e, "const I n_rows = ");
         gpu_emit_dim(e, nodes->extent[loop]);
         put(e, ";\n");
-        if (dim_id_some(e->phase->stage)) open_stages(e);
+        if (dim_id_some(e->phase->stage)) gpu_emit_open_stages(e);
         text_addf(&e->text, "for (I v%u = FIRST; v%u < n_rows; v%u += STEP) {\n%s",
                   nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row,
                   dim_id_some(e->phase->stage) ? "#endif\n" : "");
         first = loop + 1;
     }
+    if (dim_id_some(e->phase->lead)) {
+        text_addf(&e->text, "const I lead = LED ? (I)(((u64)b%u / sizeof(*b%u) + (u64)(",
+                  e->phase->lead_position, e->phase->lead_position);
+        gpu_emit_dim(e, e->phase->lead);
+        put(e, ")) & (V - 1)) : 0;\n");
+    } else {
+        put(e, "const I lead = 0;\n");
+    }
     put_registers(e);
     emit_nodes(e, first, last, true);
-    put_joined(e);
+    gpu_emit_joined(e);
     put(e, "if (j == 0) {\n");
-    put_held_back(e);
+    gpu_emit_held_back(e);
     put(e, "}\n");
     if (loop != 0) put(e, "}\n");
-    if (dim_id_some(e->phase->stage)) close_stages(e);
+    if (dim_id_some(e->phase->stage)) gpu_emit_close_stages(e);
 }
 
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase) {
@@ -756,8 +575,8 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.text = text_begin(arena);
     put_args(&e);
     put(&e, "HEAD NAME(const ARGS a) {\n");
-    put(&e,
-        "#if SHARED || STAGED || JOIN > 1\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
+    put(&e, "#if SHARED || STAGED || JOIN > 1\n"
+            "extern __shared__ __align__(16) char s_held[];\n#endif\n");
     if (phase->slots != 0)
         text_addf(&e.text,
                   "__shared__ u64 s_sums[JOIN][2][%u][TEAM < 32 ? 1 : TEAM / 32];\n"

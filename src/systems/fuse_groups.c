@@ -71,8 +71,8 @@ static bool same_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     return type_shape(&f->world->types, type_a).row == type_shape(&f->world->types, type_b).row &&
            axes_a == axes_b;
 }
-/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into the registers
- * of a team of threads together with their sums. */
+/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into registers of
+ * a team of threads together with their sums. */
 static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others) {
     const Types *types = &f->world->types;
     const Dims  *dims = &f->world->dims;
