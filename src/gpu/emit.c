@@ -655,7 +655,8 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
             s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
     if (s->staged)
         out_launch->shared_bytes = (uint32_t)stage_bytes(loops, code, phase, params, s->block);
-    if (s->cluster > 1) memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
+    if (s->cluster > 1 && phase->tells)
+        memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;

@@ -63,6 +63,7 @@ typedef struct EmitPhase {
     uint32_t   places_count;
     bool       wide;  /* always */
     uint32_t   slots; /* reductions at once, at most */
+    bool       tells; /* threads of a team tell each other something */
     bool       rows;  /* a team goes over many rows, holding the next one too */
     uint32_t   join;  /* the loop over them, where several teams may share it; 0: none */
     DimId      lead;  /* place of rows whose groups may begin where memory is aligned; nil: none */

@@ -424,6 +424,9 @@ static void find_lead(Planning *p) {
     const LoopNodes *nodes = &p->loops->nodes;
     uint32_t         most = 0;
     if (phase->parallel == 0 || phase->flat || phase->rows) return;
+    for (uint32_t i = 0; i < phase->aligns_count; i++) /* whole only from multiples of a group on */
+        for (uint32_t k = 0; k < phase->leaves_count; k++)
+            if (dims_contains(&p->loops->dims, phase->aligns[i].rest, phase->leaves[k].var)) return;
     for (uint32_t i = 0; i < phase->aligns_count; i++) {
         const EmitAlign *align = &phase->aligns[i];
         uint32_t         count = 0;

@@ -2,8 +2,8 @@
  * function of one block that calls several), NAME and ARGS (names), I (the type of indices), V
  * (elements of a group), FULL (every group is whole), ALIVE (an element of one that is not), TEAM
  * and BLOCK (threads), BOUNDS (of a launch), CLUSTER (blocks of a team), JOIN (teams of a block
- * that share rows), FIRST and STEP (rows of this team), HELD (groups of a row that a thread keeps; 0:
- * rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for a row there), ROWS
+ * that share rows), FIRST and STEP (rows of this team), HELD (groups of a row that a thread keeps;
+ * 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for a row there), ROWS
  * (unrolls held rows), ODD (groups begin anywhere), LED (those of most rows where memory is
  * aligned), STAGED (a thread a row), and LD, ST, FETCH, RAW (how groups are loaded and stored).
  *
@@ -142,6 +142,7 @@ static void close_sums(Emit *e, uint32_t loop, bool team) {
                 pass == 0 ? "if (TEAM > 32) team_sync<TEAM, CLUSTER, JOIN>(j);\n" : "turn ^= 1;\n");
     }
     if (slots > e->phase->slots) e->phase->slots = slots;
+    e->phase->tells |= slots != 0;
     for (uint32_t row = loop + 1; row < last; row++) {
         char value[24];
         if (nodes->kind[row] != NODE_REDUCE || home_of(e, row) != loop) continue;
@@ -416,6 +417,7 @@ static void emit_sync(Emit *e, uint32_t row) {
     Touching touching = {e, false, true};
     gpu_emit_visit(e->loops, e->scratch, row, row + nodes_of(e)->size[row], note_shared, &touching);
     if (touching.found) put(e, "team_sync<TEAM, CLUSTER, JOIN>(j);\n");
+    e->phase->tells |= touching.found;
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team);
 

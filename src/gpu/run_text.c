@@ -63,6 +63,7 @@ static const char prelude[] = GPU_CONDITION_SOURCE
     "    i = q; return r; }\n"
     "D At walk(const Nd &nd, i64 i) {\n"
     "    At to = {{0, 0, 0}};\n"
+    "#pragma unroll 1\n"
     "    for (int k = nd.rank - 1; k >= 0; k--) {\n"
     "        i64 r = k > 0 ? cut(i, nd.dims[k]) : i;\n"
     "        for (int s = 0; s < 3; s++) to.at[s] += r * nd.strides[s][k]; }\n"
