@@ -323,7 +323,7 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
-    while (!phase->flat && s.team == 1 && s.block > 32 &&
+    while (!phase->flat && s.team == 1 && s.join == 1 && s.block > 32 &&
            rows_of(loops, kernel, phase, params) < (int64_t)s.block * PROCESSORS)
         s.block /= 2; /* more multiprocessors for what is short */
     int64_t lane = lane_bytes(loops, kernel, phase, params, s.held);
