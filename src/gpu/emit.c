@@ -90,7 +90,7 @@ static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
 enum { ODD_LEAST = 16 }; /* elements of rows that are worth to be read in shifted groups */
 enum { SHARED_WHOLE = 224 * 1024, SHARED_HALF = 106 * 1024 }; /* for held rows; for one of two */
 /* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
-enum { WORDS_FEW = 16, WORDS_WELL = 48 };
+enum { WORDS_FEW = 16, WORDS_WELL = 48, COLUMNS_HELD = 3 };
 static uint16_t team_of(int64_t groups, uint32_t most) {
     uint16_t team = 1;
     for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
@@ -202,8 +202,32 @@ static bool fits_registers(const EmitPhase *phase, const EmitSetting *s, uint32_
                            int64_t held) {
     return held * s->vector * phase->held_bytes / 4 <= (block < EMIT_TEAM_MAX ? 64 : 40);
 }
-/* Long rows that a team goes over: each thread of a cluster holds two groups of their columns. */
+/* Of a thread that holds groups of this row and the next. */
+static uint32_t rows_words(const EmitPhase *phase, const EmitSetting *s, int64_t held) {
+    uint32_t next = phase->next_bytes * (s->odd ? 2 : 1);
+    return (uint32_t)held * s->vector * (phase->held_bytes + next) / 4;
+}
+/* Where nothing but sums of columns are held, what is in flight decides: threads hold as many groups
+ * as they can. */
+static void choose_columns(const EmitPhase *phase, int64_t groups, EmitSetting *s) {
+    for (int64_t held = COLUMNS_HELD; held > 1; held--) {
+        int64_t team = ((groups + held - 1) / held + 31) / 32 * 32;
+        bool    fits = held <= 2 || team == 32; /* else registers do not suffice */
+        if (!fits || rows_words(phase, s, held) > WORDS_WELL || team > EMIT_TEAM_MAX) continue;
+        s->team = (uint16_t)team;
+        s->held = (uint8_t)held;
+        return;
+    }
+}
+/* Long rows that a team goes over: each thread of a cluster holds two groups of their columns; of as
+ * many blocks as that takes where they tell each other nothing. */
 static void choose_long_rows(const EmitPhase *phase, int64_t groups, EmitSetting *s) {
+    int64_t blocks = (groups + 2 * EMIT_BLOCK - 1) / (2 * EMIT_BLOCK);
+    if (!phase->tells && blocks * EMIT_BLOCK <= UINT16_MAX && blocks <= UINT8_MAX &&
+        fits_registers(phase, s, EMIT_BLOCK, 2)) {
+        set_team(s, EMIT_BLOCK, (uint32_t)blocks, 2);
+        return;
+    }
     for (uint32_t block = EMIT_TEAM_MAX / 2; block <= EMIT_TEAM_MAX && s->held == 0; block *= 2)
         for (uint32_t cluster = 1; cluster <= EMIT_CLUSTER_MAX && s->held == 0; cluster *= 2) {
             int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
@@ -248,6 +272,8 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
                 s->team = (uint16_t)(((row_groups + held - 1) / held + 31) / 32 * 32);
             break;
         }
+        if (phase->rows && !phase->tells && s->held != 0 && s->team >= 32)
+            choose_columns(phase, row_groups, s);
         if (s->held == 0) s->team = team_of(groups, 512);
     }
     /* What is not dealt by rows is for one team: another would read what this one has written. */
@@ -263,8 +289,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
                         phase->held_bytes != 0 ? row_groups : groups, s);
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
     if (phase->rows && s->held != 0) {
-        uint32_t next = phase->next_bytes * (s->odd ? 2 : 1);
-        uint32_t words = s->held * s->vector * (phase->held_bytes + next) / 4;
+        uint32_t words = rows_words(phase, s, s->held);
         uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
         if (phase->join != 0 && s->cluster == 1) {
             uint32_t join = (threads < EMIT_TEAM_MAX ? threads : EMIT_TEAM_MAX) / s->team;
@@ -302,6 +327,12 @@ static bool is_staged(const Loops *loops, KernelId kernel, const EmitPhase *phas
     }
     return true;
 }
+/* Whether there are rows and columns enough for tiles. */
+static bool is_tiled(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                     const int64_t *params) {
+    return phase->tiles_count != 0 && rows_of(loops, kernel, phase, params) >= EMIT_TILE / 2 &&
+           longest_row(loops, kernel, phase, params) >= EMIT_TILE / 2;
+}
 static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                                   const int64_t *params, const CuPtr *args) {
     EmitSetting s = {
@@ -315,13 +346,15 @@ static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const Emi
         return s;
     }
     while (s.vector > 1 && longest < s.vector) s.vector /= 2;
+    s.tiled = is_tiled(loops, kernel, phase, params);
     uint32_t vector = aligned_vector(loops, kernel, phase, params, args, s.vector);
-    s.odd = vector * 2 < s.vector && longest >= ODD_LEAST;
+    s.odd = vector * 2 < s.vector && longest >= ODD_LEAST && !s.tiled;
     if (!s.odd) s.vector = (uint8_t)vector;
     s.led = s.odd && is_led(loops, kernel, phase, args, s.vector);
     s.full = !s.odd;
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
+    if (s.tiled) return s;
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
     while (!phase->flat && s.team == 1 && s.join == 1 && s.block > 32 &&
            rows_of(loops, kernel, phase, params) < (int64_t)s.block * PROCESSORS)
@@ -336,7 +369,7 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
            a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
            a->cluster == b->cluster && a->join == b->join && a->staged == b->staged &&
-           a->led == b->led;
+           a->led == b->led && a->tiled == b->tiled;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -353,12 +386,14 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
+              "#define TILED %d\n#define TILE %d\n"
               "#define CLUSTER %u\n#define JOIN %u\n"
               "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
               "#define ROOM (HELD * (BLOCK + ODD) * V)\n"
               "#define ALIVE(e) (FULL || ((e) < live && (!LED || (e) >= dead)))\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
-              s->held, s->shared, is_shifted(s), s->led, s->staged, s->cluster, s->join);
+              s->held, s->shared, is_shifted(s), s->led, s->staged, s->tiled, EMIT_TILE, s->cluster,
+              s->join);
     text_addf(out, "#define FIRST %s\n#define STEP %s\n",
               whole ? "((I)blockIdx.x / CLUSTER)"
                     : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
@@ -378,12 +413,14 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
     else
         text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
-    text_add(out, STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
-                      "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
-                      "#undef ODD\n#undef LED\n#undef STAGED\n#undef CLUSTER\n#undef JOIN\n"
-                      "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
-                      "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
-                      "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
+    text_add(
+        out,
+        STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
+            "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
+            "#undef ODD\n#undef LED\n#undef STAGED\n#undef TILED\n#undef TILE\n#undef CLUSTER\n#undef JOIN\n"
+            "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
+            "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
+            "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -625,29 +662,33 @@ static uint32_t joined_bytes(const Loops *loops, KernelId kernel, const EmitPhas
     }
     return most;
 }
-static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number,
-                          const EmitSetting *s, const int64_t *params, const CuPtr *args,
-                          CuPtr work, Arena *out, Diags *diags, GpuLaunch *out_launch) {
-    const Loops     *loops = m->loops;
-    const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
-    Instance        *instance = find_instance(m, code.row, phase_number, s);
-    int64_t          rows = rows_of(loops, code, phase, params);
-    int64_t          teams = s->cluster > 1 || s->join > 1 ? 1 : s->block / s->team;
-    int64_t          lane = lane_bytes(loops, code, phase, params, s->held);
-    int64_t          in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
-    int64_t          grid = (rows + in_block - 1) / in_block;
-    CuPtr            lanes = 0;
-    if (lane * teams > LANE_SHARED_MAX) { /* in memory of the launch, by fewer teams at a time */
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static Status  fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number,
+                           const EmitSetting *s, const int64_t *params, const CuPtr *args,
+                           CuPtr work, Arena *out, Diags *diags, GpuLaunch *out_launch) {
+     const Loops     *loops = m->loops;
+     const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
+     Instance        *instance = find_instance(m, code.row, phase_number, s);
+     int64_t          rows = rows_of(loops, code, phase, params);
+     int64_t          teams = s->cluster > 1 || s->join > 1 ? 1 : s->block / s->team;
+     int64_t          lane = lane_bytes(loops, code, phase, params, s->held);
+     int64_t          in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
+     int64_t          grid = (rows + in_block - 1) / in_block;
+     CuPtr            lanes = 0;
+     if (lane * teams > LANE_SHARED_MAX) { /* in memory of the launch, by fewer teams at a time */
         if (grid > LANE_TEAMS_MAX / teams) grid = LANE_TEAMS_MAX / teams;
         lanes = work + buffers_work(loops, code, params);
     }
+     if (s->tiled)
+        grid = ceil_div(rows, EMIT_TILE) *
+               ceil_div(longest_row(loops, code, phase, params), EMIT_TILE);
     grid *= s->cluster;
-    if (grid > INT32_MAX) grid = INT32_MAX / s->cluster * s->cluster;
+     if (grid > INT32_MAX) grid = INT32_MAX / s->cluster * s->cluster;
     *out_launch = (GpuLaunch){.kernel = instance->code,
-                              .grid = {(uint32_t)grid, 1, 1},
-                              .block = {s->block, 1, 1},
-                              .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
-    if (s->shared)
+                               .grid = {(uint32_t)grid, 1, 1},
+                               .block = {s->block, 1, 1},
+                               .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
+     if (s->shared)
         out_launch->shared_bytes =
             (uint32_t)s->held * (s->block + is_shifted(s)) * s->vector * phase->held_bytes;
     if (s->join > 1)
@@ -658,10 +699,10 @@ static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number
     if (s->cluster > 1 && phase->tells)
         memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
-        pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
-    if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
+         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
+     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
     instance->shared_allowed = out_launch->shared_bytes;
-    return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
+     return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
 }
 Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *params,
                          const CuPtr *args, CuPtr work, Arena *out, Diags *diags,

@@ -185,14 +185,19 @@ static void put_load(Emit *e, uint32_t row) {
     BufferId   buffer = access_buffer(access);
     uint32_t   at = gpu_emit_position(e, buffer);
     EmitPack  *pack = e->element ? gpu_emit_pack_of(e, access) : NULL;
+    uint32_t   tile = 0;
     bool       is_bool = e->loops->buffers.dtype[buffer.row] == DTYPE_BOOL;
     if (e->loops->buffers.scope[buffer.row] == SCOPE_REG) {
         text_addf(&e->text, "r%u", at);
         if (e->element && written_in_leaf(e, buffer)) put(e, "[e]");
         return;
     }
+    while (tile < e->phase->tiles_count && e->phase->tiles[tile] != access) tile++;
     if (pack != NULL) {
         text_addf(&e->text, "up(p%u.v[e])", pack->number);
+    } else if (e->tiled && tile < e->phase->tiles_count) {
+        text_addf(&e->text, "up(s_tile%u[v%u - l0][v%u - r0])", tile, e->leaf->var.row,
+                  e->loops->nodes.var[e->phase->parallel].row);
     } else {
         text_addf(&e->text, "up(get<%d>(&", gpu_emit_only_read(e, buffer));
         gpu_emit_place(e, access);

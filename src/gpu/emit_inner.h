@@ -19,7 +19,10 @@ enum {
     EMIT_BLOCK = 256, /* threads of a block of several teams, at least */
     EMIT_GROUP_MAX = 8,
     EMIT_TEAM_MAX = 1024, /* in one block */
-    EMIT_CLUSTER_MAX = 8
+    EMIT_CLUSTER_MAX = 8,
+    EMIT_TILE = 64, /* rows and columns of a tile */
+    EMIT_TILES_MAX = 4,
+    EMIT_TILE_BYTES = 8 /* of an element of all tiles */
 };
 
 /* A leaf: a VECTOR or THREAD loop that a team shares out. */
@@ -67,7 +70,9 @@ typedef struct EmitPhase {
     bool       rows;  /* a team goes over many rows, holding the next one too */
     uint32_t   join;  /* the loop over them, where several teams may share it; 0: none */
     DimId      lead;  /* place of rows whose groups may begin where memory is aligned; nil: none */
-    uint32_t   lead_position; /* one of the buffers that have it */
+    uint32_t   lead_position;         /* one of the buffers that have it */
+    LoopAccess tiles[EMIT_TILES_MAX]; /* loads that are side by side in the parallel loop only */
+    uint32_t   tiles_count;
     uint8_t   *staged; /* by position: EMIT_IN or EMIT_OUT: its rows lie one behind the other */
     DimId      stage;  /* the length of these rows; nil: rows are not for single threads */
     String     text;
@@ -84,6 +89,7 @@ typedef struct EmitSetting {
     bool     shared;               /* held rows lie in shared memory, not in registers */
     bool     odd;                  /* groups begin at any element */
     bool     led;                  /* so that those of most rows are aligned */
+    bool     tiled;                /* loads across rows are turned in shared memory */
 } EmitSetting;
 
 typedef struct Emit {
@@ -99,6 +105,7 @@ typedef struct Emit {
     /* the leaf that is being written */
     const EmitLeaf  *leaf;    /* NULL: none */
     bool             element; /* inside the loop over the elements of a group */
+    bool             tiled;   /* loads across rows are in shared memory */
     uint8_t         *stale;   /* by expression row; all 0 between uses */
     uint8_t         *varies;  /* by expression row: 0 unknown, 1 no, 2 yes */
     struct EmitPack *packs;   /* groups that are loaded or to be stored */

@@ -441,6 +441,47 @@ static void find_lead(Planning *p) {
     }
 }
 
+/* --- tiles ------------------------------------------------------------------------------------ */
+typedef struct Tiling {
+    Planning *p;
+    uint32_t  bytes; /* of all tiles */
+    bool      good;
+} Tiling;
+static void note_tile(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Tiling         *tiling = context;
+    Planning       *p = tiling->p;
+    EmitPhase      *phase = p->phase;
+    Dims           *dims = &p->loops->dims;
+    BufferId        buffer = access_buffer(access);
+    const EmitLeaf *leaf = leaf_of(p, node);
+    DimId           step, rest, place = loops_address(p->loops, access);
+    if (writes) tiling->good &= p->loops->nodes.kind[node] == NODE_STORE;
+    if (writes || expr_id_some(guard) || p->loops->buffers.scope[buffer.row] == SCOPE_REG ||
+        p->loops->buffers.written[buffer.row] || !dims_contains(dims, place, leaf->var) ||
+        gpu_emit_contiguous(p->loops, access, leaf->var, &rest) ||
+        !dims_linear_in(dims, place, p->loops->nodes.var[phase->parallel], &step, &rest) ||
+        !dims_is_const(dims, step) || dims_const_value(dims, step) != 1)
+        return;
+    for (uint32_t i = 0; i < phase->tiles_count; i++)
+        if (phase->tiles[i] == access) return;
+    tiling->bytes += dtype_bytes((Dtype)p->loops->buffers.dtype[buffer.row]);
+    tiling->good &= phase->tiles_count < EMIT_TILES_MAX && tiling->bytes <= EMIT_TILE_BYTES;
+    if (tiling->good) phase->tiles[phase->tiles_count++] = access;
+}
+/* Nothing but elements of one leaf: they may be computed in any order, and so in tiles. */
+static void find_tiles(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    EmitPhase       *phase = p->phase;
+    Tiling           tiling = {p, 0, true};
+    uint32_t         leaf = phase->parallel + 1;
+    if (phase->parallel == 0 || phase->flat || phase->wide || phase->leaves_count != 1 ||
+        phase->leaves[0].row != leaf || !phase->leaves[0].vector ||
+        nodes->size[phase->parallel] != nodes->size[leaf] + 1)
+        return;
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_tile, &tiling);
+    if (!tiling.good) phase->tiles_count = 0;
+}
+
 /* --- a row a thread --------------------------------------------------------------------------- */
 typedef struct Staging {
     Planning *p;
@@ -504,6 +545,7 @@ EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t ph
     note_index_exprs(&p);
     find_join(&p);
     find_lead(&p);
+    find_tiles(&p);
     find_stages(&p);
     scratch_end(scratch);
     return planned;

@@ -363,19 +363,74 @@ static void declare_registers(Emit *e) {
                       gpu_emit_position(e, access_buffer(access)));
     }
 }
-static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
+/* The statements for the group at c0. */
+static void emit_groups(Emit *e, const EmitLeaf *leaf) {
+    uint32_t first = leaf->row + 1, last = leaf->row + nodes_of(e)->size[leaf->row];
+    gpu_emit_group(e, leaf);
+    declare_registers(e);
+    for (uint32_t row = first, end; row < last; row = end) {
+        end = run_end(e, row, last);
+        put(e, "{\n");
+        emit_run(e, row, end);
+        put(e, "}\n");
+    }
+}
+static void enter_leaf(Emit *e, const EmitLeaf *leaf) {
     const LoopNodes *nodes = nodes_of(e);
-    uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
-    uint32_t         mark = gpu_emit_scope_begin(e);
-    bool             holds = leaf->extent.row == e->phase->held_extent.row && !e->phase->flat;
+    e->leaf = leaf;
+    memset(e->varies, 0, e->loops->exprs.table.count);
+    for (uint32_t row = leaf->row + 1; row < leaf->row + nodes->size[leaf->row]; row++)
+        if (!expr_id_some(nodes->guard[row])) gpu_emit_uniform(e, nodes->value[row]);
+}
+/* The only leaf of a phase, tile by tile: rows are read along the parallel loop into shared memory,
+ * and computed along the leaf. */
+static void emit_tiles(Emit *e, const EmitLeaf *leaf) {
+    uint32_t row = nodes_of(e)->var[e->phase->parallel].row, mark = gpu_emit_scope_begin(e);
+    put(e, "const I n_leaf = ");
+    gpu_emit_dim(e, leaf->extent);
+    put(e, ";\nconst I across = (n_leaf + TILE - 1) / TILE;\nconst I lead = 0;\n");
+    for (uint32_t i = 0; i < e->phase->tiles_count; i++) {
+        Dtype dtype = gpu_emit_buffer_dtype(e, e->phase->tiles[i]);
+        int   pad = dtype_bytes(dtype) < 4 ? 4 / (int)dtype_bytes(dtype) : 1;
+        text_addf(&e->text, "__shared__ %s s_tile%u[TILE][TILE + %d];\n", gpu_emit_stored(dtype), i,
+                  pad);
+    }
+    put(e, "for (I tile = blockIdx.x; tile < (n_rows + TILE - 1) / TILE * across; "
+           "tile += gridDim.x) {\nconst I r0 = tile / across * TILE, l0 = tile % across * TILE;\n"
+           "#pragma unroll 8\nfor (int at = threadIdx.x; at < TILE * TILE; at += BLOCK) {\n");
+    text_addf(&e->text,
+              "const I v%u = r0 + at %% TILE, v%u = l0 + at / TILE;\n"
+              "if (v%u < n_rows && v%u < n_leaf) {\n",
+              row, leaf->var.row, row, leaf->var.row);
+    for (uint32_t i = 0; i < e->phase->tiles_count; i++) {
+        LoopAccess access = e->phase->tiles[i];
+        text_addf(&e->text, "s_tile%u[at / TILE][at %% TILE] = get<%d>(&", i,
+                  gpu_emit_only_read(e, access_buffer(access)));
+        gpu_emit_place(e, access);
+        put(e, ");\n");
+    }
+    text_addf(
+        &e->text,
+        "}\n}\n__syncthreads();\nfor (int at = threadIdx.x; at < TILE * (TILE / V); "
+        "at += BLOCK) {\nconst I v%u = r0 + at / (TILE / V), c0 = l0 + at %% (TILE / V) * V;\n"
+        "if (v%u < n_rows && c0 < n_leaf) {\n",
+        row, row);
+    e->tiled = true;
+    enter_leaf(e, leaf);
+    emit_groups(e, leaf);
+    e->tiled = false;
+    e->leaf = NULL;
+    gpu_emit_scope_end(e, mark);
+    put(e, "}\n}\n__syncthreads();\n}\n");
+}
+static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
+    uint32_t mark = gpu_emit_scope_begin(e);
+    bool     holds = leaf->extent.row == e->phase->held_extent.row && !e->phase->flat;
     open_sums(e, leaf->row);
     put(e, "{\nconst I n_leaf = ");
     gpu_emit_dim(e, leaf->extent);
     put(e, ";\n");
-    e->leaf = leaf;
-    memset(e->varies, 0, e->loops->exprs.table.count);
-    for (uint32_t row = first; row < last; row++)
-        if (!expr_id_some(nodes->guard[row])) gpu_emit_uniform(e, nodes->value[row]);
+    enter_leaf(e, leaf);
     if (e->phase->flat)
         put(e, "for (I c0 = ((I)blockIdx.x * BLOCK + (I)threadIdx.x) * V; c0 < n_leaf; "
                "c0 += (I)gridDim.x * BLOCK * V) {\n");
@@ -386,14 +441,7 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
             " if (HELD == 0 || c0 < n_leaf) {\n");
     else
         put(e, "ROWS\nfor (I c0 = t * V - lead; c0 < n_leaf; c0 += TEAM * V) {\n");
-    gpu_emit_group(e, leaf);
-    declare_registers(e);
-    for (uint32_t row = first, end; row < last; row = end) {
-        end = run_end(e, row, last);
-        put(e, "{\n");
-        emit_run(e, row, end);
-        put(e, "}\n");
-    }
+    emit_groups(e, leaf);
     put(e, "}\n}\n");
     e->leaf = NULL;
     gpu_emit_scope_end(e, mark);
@@ -528,6 +576,11 @@ static void put_body(Emit *e) {
         put(e, "const I n_rows = ");
         gpu_emit_dim(e, nodes->extent[loop]);
         put(e, ";\n");
+        if (e->phase->tiles_count != 0) {
+            put(e, "#if TILED\n");
+            emit_tiles(e, &e->phase->leaves[0]);
+            put(e, "#else\n");
+        }
         if (dim_id_some(e->phase->stage)) gpu_emit_open_stages(e);
         text_addf(&e->text, "for (I v%u = FIRST; v%u < n_rows; v%u += STEP) {\n%s",
                   nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row,
@@ -550,6 +603,7 @@ static void put_body(Emit *e) {
     put(e, "}\n");
     if (loop != 0) put(e, "}\n");
     if (dim_id_some(e->phase->stage)) gpu_emit_close_stages(e);
+    if (e->phase->tiles_count != 0) put(e, "#endif\n");
 }
 
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase) {
