@@ -20,7 +20,8 @@ enum {
     EMIT_GROUP_MAX = 8,
     EMIT_TEAM_MAX = 1024, /* in one block */
     EMIT_CLUSTER_MAX = 8,
-    EMIT_TILE = 64, /* rows and columns of a tile */
+    EMIT_LANE_SHARED = 96 * 1024, /* bytes of LANE buffers of a block in shared memory, at most */
+    EMIT_TILE = 64,               /* rows and columns of a tile */
     EMIT_TILES_MAX = 4,
     EMIT_TILE_BYTES = 8 /* of an element of all tiles */
 };
@@ -168,6 +169,27 @@ static inline uint32_t gpu_emit_scope_begin(const Emit *e) { return e->logged; }
 static inline void     gpu_emit_scope_end(Emit *e, uint32_t mark) {
         while (e->logged > mark) e->known[e->log[--e->logged]] = 0;
 }
+
+/* emit_setting.c; args: addresses by argument; NULL: aligned. */
+EmitSetting gpu_emit_choose(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params, const CuPtr *args);
+int64_t     gpu_emit_rows(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                          const int64_t *params); /* of the parallel loop; 1 without */
+int64_t     gpu_emit_longest(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                             const int64_t *params); /* extent of a leaf */
+int64_t     gpu_emit_buffer_bytes(const Loops *loops, KernelId kernel, uint32_t row,
+                                  const int64_t *params);
+int64_t     gpu_emit_lane_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                                const int64_t *params, uint32_t held); /* of a team */
+int64_t     gpu_emit_stage_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                                 const int64_t *params, uint32_t block); /* of staged rows */
+bool        gpu_emit_narrow(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params); /* whether indices fit into 32 bits */
+/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). */
+bool gpu_emit_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                      const int64_t *params, const CuPtr *args, uint32_t vector);
+/* Whether groups lie in shared memory as they lie in memory. */
+static inline bool gpu_emit_shifted(const EmitSetting *s) { return s->odd && !s->led; }
 
 /* emit_size.c: values at concrete parameters; of variables, the range that they run through. */
 DimRange gpu_emit_range(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params);
