@@ -95,14 +95,13 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
     else
         text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
-    text_add(
-        out,
-        STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
-            "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
-            "#undef ODD\n#undef LED\n#undef STAGED\n#undef TILED\n#undef TILE\n#undef CLUSTER\n#undef JOIN\n"
-            "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
-            "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
-            "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
+    text_add(out, STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
+                      "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
+                      "#undef ODD\n#undef LED\n#undef STAGED\n#undef TILED\n#undef TILE\n"
+                      "#undef CLUSTER\n#undef JOIN\n"
+                      "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
+                      "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
+                      "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {

@@ -241,7 +241,7 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     if (alone && s->team < 32) s->team = 32;
     s->block = s->team > 32 ? s->team : alone ? 32 : EMIT_BLOCK;
     choose_shared(loops, kernel, phase, row_groups, s);
-    if (phase->rows && s->held == 0 && !has_lanes(loops, kernel, phase, true))
+    if (phase->rows && s->held == 0 && row_groups != 0 && !has_lanes(loops, kernel, phase, true))
         choose_long_rows(phase, row_groups, s);
     if (!phase->rows && phase->leaves_count != 0 && !has_lanes(loops, kernel, phase, false))
         choose_few_rows(loops, phase, gpu_emit_rows(loops, kernel, phase, params),
