@@ -493,8 +493,8 @@ static BlockId outermost(const Code *code, uint32_t row) {
         block = code->ops.block[code->blocks.parent[block.row].row];
     return block;
 }
-/* By block row of a graph: it names one that still has derivative rows. That one goes first, so that
- * rows cloned from it are ordinary; no graph calls itself. */
+/* By block row of a graph: it names one that still has derivative rows. That one goes first, so
+ * that rows cloned from it are ordinary; no graph calls itself. */
 static uint8_t *mark_waiting(SystemCtx *ctx, const Code *code) {
     uint8_t *pending = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->blocks.table.count);
     uint8_t *waiting = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->blocks.table.count);

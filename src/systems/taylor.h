@@ -92,8 +92,8 @@ String taylor_explain(Arena *out, const World *world);
 uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, uint32_t first, const ValueId *xs,
                             uint32_t count, const ValueId *ys, uint32_t ys_count);
 /* Coefficients 1..order of the results of a row of the new code along a curve, by forward mode
- * repeated: series[i][k] is coefficient k of operand i. out[result][k]. For rows without a rule, by the
- * derivative row `row`; user: the row that diagnostics name. */
+ * repeated: series[i][k] is coefficient k of operand i. out[result][k]. For rows without a rule, by
+ * the derivative row `row`; user: the row that diagnostics name. */
 bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId row, OpId user, OpId op,
                          const ValueId *const *series, uint32_t order, ValueId *const *out);
 /* The diagnostic of a row without derivative. */

@@ -7,8 +7,8 @@
  *
  * Which streams a carried value has is a fixed point over the rows, found before anything is
  * written: a row that is linear in what moves keeps streams apart, any other fills up the direction
- * (flow-insensitive, and more than needed in rare cases: these streams are then zeros). A graph with
- * a gradient of its own keeps that for its value, its streams are those of its rows.
+ * (flow-insensitive, and more than needed in rare cases: these streams are then zeros). A graph
+ * with a gradient of its own keeps that for its value, its streams are those of its rows.
  *
  * Effects stay with the first operator, which stays with them. Cost: rows, times streams, times the
  * depth of blocks. */
