@@ -22,7 +22,7 @@ static void add_head(Text *text) {
                        "  %i3 = constant {value=i64 3}\n"));
 }
 static void add_written_out(Text *text, int steps) {
-    char from[8] = "x", to[8];
+    char from[16] = "x", to[16];
     for (int i = 1; i <= steps; i++) {
         (void)snprintf(to, sizeof to, "u%d", i);
         add_step(text, from, to);
