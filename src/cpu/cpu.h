@@ -28,6 +28,8 @@ void cpu_describe(Target *out_target, bool compiles);
  * are divided. */
 void cpu_draw(InitKind init, uint64_t key, double scale, const Tensor *tensor, int64_t first,
               int64_t last);
+/* Converts elements [first, last) between tensors of one shape; dtypes: reals. */
+void cpu_convert(const Tensor *from, const Tensor *to, int64_t first, int64_t last);
 
 /* Puts the caches of this machine and a number of lanes into the estimates of a target. Returns
  * what schedules that were measured here are kept under: model and instruction sets. The number of
@@ -45,6 +47,7 @@ MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const struct EmitModule
  * needs. It lives in arena and grows there, to at most twice that. */
 typedef struct CpuRoom CpuRoom;
 CpuRoom               *cpu_room_open(Arena *arena, const Workers *workers);
+size_t                 cpu_room_bytes(const CpuRoom *room); /* of all lanes */
 /* The same for some launches, with work memory in room, which outlives the result. */
 MUST_USE Status    cpu_bind_part(Arena *arena, const Plan *plan, Span launches,
                                  const struct EmitModule *module, Workers *workers, CpuRoom *room,
