@@ -98,6 +98,10 @@ static const char floats[] = TEXT(
         return floor(x);
     } FN f32 o_round_even(f32 x) { return rintf(x); } FN f64 o_round_even(f64 x) {
         return rint(x);
+    } FN f32 exp_half(f32 x) {
+        f32 y;
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+        return y;
     } FN f32 o_exp(f32 x) { return expf(x); } FN f64 o_exp(f64 x) {
         return exp(x);
     } FN f32 o_expm1(f32 x) { return expm1f(x); } FN f64 o_expm1(f64 x) {
@@ -285,6 +289,19 @@ static const char memory[] = TEXT(
                 }
             }
             *to = ld<0, N>(p, live);
+        } template <class S, int N>
+        FN void join(Pack<S, N> &, const f32 *) {} template <int N>
+        FN void join(Pack<bf16, N> &y, const f32 *x) {
+            for (int i = 0; i + 1 < N; i += 2)
+                asm("cvt.rn.bf16x2.f32 %0, %1, %2;"
+                    : "=r"(((u32 *)&y)[i / 2])
+                    : "f"(x[i + 1]), "f"(x[i]));
+        } template <int N>
+        FN void join(Pack<f16, N> &y, const f32 *x) {
+            for (int i = 0; i + 1 < N; i += 2)
+                asm("cvt.rn.f16x2.f32 %0, %1, %2;"
+                    : "=r"(((u32 *)&y)[i / 2])
+                    : "f"(x[i + 1]), "f"(x[i]));
         } FN void fetched() {
             asm volatile("cp.async.wait_all;" ::: "memory");
         } template <int SEG, int N, class S, class I>
