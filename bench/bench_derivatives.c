@@ -7,7 +7,8 @@
  * product with a vector of numbers of the same formula as the points.
  *
  * Options of its own: --device NAME as in StoaCompileOptions, --f64, --seconds S (of samples of a
- * case, 2), --profile (a table of launches after each case, on stderr). */
+ * case, 2), --profile (a table of launches after each case, on stderr), --print (programs as text,
+ * for stoac, instead of all that). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ typedef struct Suite {
     const char  *device;
     StoaDtype    dtype;
     double       seconds;
-    bool         profile;
+    bool         profile, print;
 } Suite;
 
 typedef struct Told {
@@ -55,8 +56,7 @@ static bool first_step(const DerivativeStep *step, StoaSession *session, Told *o
     outputs[0].data = &loss;
     for (uint32_t t = 0; t < step->made; t++)
         if (step->tensors[t].trained)
-            outputs[count++].data =
-                malloc(sizeof(double) * derivative_elements(&step->tensors[t]));
+            outputs[count++].data = malloc(sizeof(double) * derivative_elements(&step->tensors[t]));
     bool good = stoa_run(session, "step", NULL, 0, outputs, count, NULL) == STOA_OK;
     *out = (Told){.loss = element(step->dtype, &loss, 0)};
     count = 1;
@@ -83,6 +83,13 @@ static bool tell_profile(const DerivativeStep *step, StoaSession *session) {
     (void)fprintf(stderr, "%s\n%s\n", step->the_case->name, text);
     return true;
 }
+static bool print(const Suite *suite, const DerivativeStep *step) {
+    const char *text = "";
+    bool        good = stoa_program_print(step->program, &text) == STOA_OK;
+    (void)puts(good ? text : stoa_message(suite->context));
+    stoa_program_destroy(step->program);
+    return good;
+}
 static bool measure(const Suite *suite, const DerivativeCase *c, uint32_t points) {
     DerivativeStep     step = {.the_case = c, .dtype = suite->dtype, .points = points};
     BenchTimes         first = {0}, steps = {0};
@@ -95,6 +102,7 @@ static bool measure(const Suite *suite, const DerivativeCase *c, uint32_t points
     bench_begin(&first);
     if (stoa_program_create(suite->context, &step.program) != STOA_OK) return false;
     derivative_step_build(&step);
+    if (suite->print) return print(suite, &step);
     bool good = stoa_compile(step.program, &options, &session) == STOA_OK;
     stoa_program_destroy(step.program);
     good = good && set_numbers(&step, session) && first_step(&step, session, &told);
@@ -142,6 +150,8 @@ static void read_options(Suite *suite, int *argc, char **argv) {
             suite->dtype = STOA_F64;
         else if (strcmp(argv[i], "--profile") == 0)
             suite->profile = true;
+        else if (strcmp(argv[i], "--print") == 0)
+            suite->print = true;
         else
             argv[kept++] = argv[i];
     }
@@ -160,7 +170,7 @@ int main(int argc, char **argv) {
         uint32_t points = suite.bench.smoke ? 20 : c->points;
         bool     wide = c->width > 256 || strlen(c->axes) > 3; /* for a smoke run */
         if (!bench_wants(&suite.bench, c->name)) continue;
-        if (suite.bench.smoke && (wide || (c - derivative_cases) % 4 != 0)) continue;
+        if (suite.bench.smoke && (wide || (c - derivative_cases) % 8 != 0)) continue;
         if (suite.bench.size != 0 && suite.bench.size < points) points = (uint32_t)suite.bench.size;
         if (!measure(&suite, c, points)) status = 1;
     }

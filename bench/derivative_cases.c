@@ -7,15 +7,25 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MLP      DERIVATIVE_MLP
-#define NORMED   DERIVATIVE_NORMED
-#define PIRATE   DERIVATIVE_PIRATE
-#define ORBITALS DERIVATIVE_ORBITALS
-#define OPERATOR DERIVATIVE_OPERATOR
+#define MLP       DERIVATIVE_MLP
+#define NORMED    DERIVATIVE_NORMED
+#define PIRATE    DERIVATIVE_PIRATE
+#define ORBITALS  DERIVATIVE_ORBITALS
+#define OPERATOR  DERIVATIVE_OPERATOR
 #define CASE(...) {__VA_ARGS__},
 #define ORDER(k, of, width, layers)                                                                \
-    {"21.order" #k "." #width "x" #layers, "x", 16384, 0, MLP, width, layers, "u", "tanh", "",     \
-     "u[" of "];", ""},
+    {"21.order" #k "." #width "x" #layers,                                                         \
+     "x",                                                                                          \
+     16384,                                                                                        \
+     0,                                                                                            \
+     MLP,                                                                                          \
+     width,                                                                                        \
+     layers,                                                                                       \
+     "u",                                                                                          \
+     "tanh",                                                                                       \
+     "",                                                                                           \
+     "u[" of "];",                                                                                 \
+     ""},
 #define ORDERS(width, layers)                                                                      \
     ORDER(1, "x", width, layers)                                                                   \
     ORDER(2, "xx", width, layers)                                                                  \
@@ -258,7 +268,8 @@ static StoaValue slope_squared(DerivativeStep *s, StoaValue u) {
 static void ask(DerivativeStep *s, Words *words, const char *text) {
     const DerivativeCase *c = s->the_case;
     const char           *letters = letters_of(c), *axes = *c->axes <= '9' ? NULL : c->axes;
-    for (const char *at = text; (at = strchr(at, '[')) != NULL;) (void)find_word(words, at - 1, &at);
+    for (const char *at = text; (at = strchr(at, '[')) != NULL;)
+        (void)find_word(words, at - 1, &at);
     for (uint32_t k = 0; letters[k] != 0; k++) {
         const char *of[WORDS_MAX];
         StoaValue   out[WORDS_MAX], u = s->outputs[k];
@@ -268,8 +279,7 @@ static void ask(DerivativeStep *s, Words *words, const char *text) {
             if (strcmp(words->text[i], "slope2") == 0)
                 words->value[i] = slope_squared(s, u);
             else if (strcmp(words->text[i], "estimate") == 0)
-                words->value[i] =
-                    stoa_laplacian_estimate(s->program, u, s->x, s->directions, NULL);
+                words->value[i] = stoa_laplacian_estimate(s->program, u, s->x, s->directions, NULL);
             else
                 from[count] = i, of[count++] = words->text[i];
         }

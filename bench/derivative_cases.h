@@ -14,7 +14,7 @@ typedef enum DerivativeNet {
     DERIVATIVE_NORMED,   /* weights divided by their norms (Salimans and Kingma 2016) */
     DERIVATIVE_PIRATE,   /* Fourier features, gated residual blocks (Wang et al. 2024) */
     DERIVATIVE_ORBITALS, /* determinants of orbitals of electrons (after Pfau et al. 2020) */
-    DERIVATIVE_OPERATOR  /* products of a network of a function and one of a point (Lu et al. 2021) */
+    DERIVATIVE_OPERATOR  /* functions times points (Lu et al. 2021) */
 } DerivativeNet;
 
 typedef struct DerivativeCase {

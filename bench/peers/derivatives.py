@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The steps of bench_derivatives in JAX and PyTorch: the same cases (from derivative_cases.def, which
+"""The steps of bench_derivatives in JAX and PyTorch: the same cases (of derivative_cases.def, which
 this file reads), weights and points (by the same formula), loss and its gradient in all weights.
 
     python3 bench/peers/derivatives.py SYSTEM [--filter TEXT] [--size N] [--device cpu|cuda] [--f64]
@@ -7,8 +7,8 @@ this file reads), weights and points (by the same formula), loss and its gradien
 Systems: jax-jet (jax.experimental.jet along as few directions as give all that is asked for),
 jax-nested (jvp of jvp), jax-grad (vmap of nested grad), torch (eager, nested autograd.grad) and
 torch-compiled (that step traced as a whole, then torch.compile). One JSON line a case as from
-bench_derivatives: ms a step, bytes, seconds to the end of the first step, loss, norm of the gradient
-and its product with a vector. Matrix products are f32 throughout (no tf32), as Stoa's are.
+bench_derivatives: ms a step, bytes, seconds to the end of the first step, loss, norm of the
+gradient and its product with a vector. Matrix products are f32 throughout (no tf32), as Stoa's are.
 Several processes with the same --lock compile side by side and take turns once all have.
 """
 import argparse
