@@ -565,6 +565,18 @@ def measure(system, case, options):
     print(json.dumps(told), flush=True)
 
 
+def warm(options):
+    """Libraries are loaded and opened before anything is timed."""
+    if "jax" in options.systems:
+        import jax
+        from jax import numpy as jnp
+        jax.block_until_ready(jax.jit(lambda x: jnp.tanh(x @ x).sum())(jnp.ones((64, 64))))
+    if "torch" in options.systems:
+        import torch
+        x = torch.ones(64, 64, device=options.device, requires_grad=True)
+        torch.tanh(x @ x).sum().backward()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("systems", help="separated by commas")
@@ -586,6 +598,7 @@ def main():
     import jax
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_default_matmul_precision", "highest")
+    warm(options)
     failed = 0
     for case in read_cases():
         if not any(part in case["name"] for part in options.filter.split(",")):

@@ -34,7 +34,7 @@ String run_args_of(const char *text) {
                 {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"},   {"fold<", "FoldArgs"},
                 {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},       {"stop<", "StopArgs"},
                 {"test<", "TestArgs"},      {"rows<", "RowsArgs"},       {"small<", "DotArgs"},
-                {"triple<", "TripleArgs"},  {"gather_parts", "FoldArgs"}};
+                {"triple<", "TripleArgs"},  {"gather_parts<", "FoldArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");

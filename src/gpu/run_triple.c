@@ -38,7 +38,20 @@ const char run_triple_sides[] =
     "    asm(\"mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, \"\n"
     "        \"{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\\n\"\n"
     "        : \"+f\"(d[0]), \"+f\"(d[1]), \"+f\"(d[2]), \"+f\"(d[3])\n"
-    "        : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"r\"(b[0]), \"r\"(b[1])); }\n";
+    "        : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"r\"(b[0]), \"r\"(b[1])); }\n"
+    "/* The sum of parts by several threads an element. */\n"
+    "template <int threads> D void gather_parts(const FoldArgs &a) {\n"
+    "    __shared__ f32 sums[threads][32];\n"
+    "    i64 i = blockIdx.x * 32ll + threadIdx.x % 32;\n"
+    "    f32 sum = 0;\n"
+    "    #pragma unroll 4\n"
+    "    for (i64 s = threadIdx.x / 32; s < a.splits && i < a.count; s += threads)\n"
+    "        sum += ((const f32 *)a.parts)[s * a.count + i];\n"
+    "    sums[threadIdx.x / 32][threadIdx.x % 32] = sum;\n"
+    "    __syncthreads();\n"
+    "    if (threadIdx.x >= 32 || i >= a.count) return;\n"
+    "    for (int s = 1; s < threads; s++) sum += sums[s][threadIdx.x];\n"
+    "    ((f32 *)a.y)[i] = sum; }\n";
 const char run_triple_text[] =
     "template <int N, bool a_terms, bool b_terms, int VA, int VB>\n"
     "D void triple(const TripleArgs &p) {\n"
@@ -102,20 +115,7 @@ const char run_triple_text[] =
     "                    *(float2 *)to = make_float2(sums[i][j][r], sums[i][j][r + 1]);\n"
     "                    continue; }\n"
     "                to[0] = sums[i][j][r];\n"
-    "                if (column + 1 < p.t.n) to[1] = sums[i][j][r + 1]; } }\n"
-    "/* The sum of parts: eight threads an element. */\n"
-    "D void gather_parts(const FoldArgs &a) {\n"
-    "    __shared__ f32 sums[8][32];\n"
-    "    i64 i = blockIdx.x * 32ll + threadIdx.x % 32;\n"
-    "    f32 sum = 0;\n"
-    "    #pragma unroll 4\n"
-    "    for (i64 s = threadIdx.x / 32; s < a.splits && i < a.count; s += 8)\n"
-    "        sum += ((const f32 *)a.parts)[s * a.count + i];\n"
-    "    sums[threadIdx.x / 32][threadIdx.x % 32] = sum;\n"
-    "    __syncthreads();\n"
-    "    if (threadIdx.x >= 32 || i >= a.count) return;\n"
-    "    for (int s = 1; s < 8; s++) sum += sums[s][threadIdx.x];\n"
-    "    ((f32 *)a.y)[i] = sum; }\n";
+    "                if (column + 1 < p.t.n) to[1] = sums[i][j][r + 1]; } }\n";
 
 typedef struct TripleArgs {
     RunTiles t;
@@ -180,7 +180,7 @@ Status run_triple_bind(RunBinder *b, const GpuMatmul *p, const LaunchArg *x, con
     RunRef parts = run_work(b, splits * (uint64_t)args.t.total * 4);
     RUN_REF(k, TripleArgs, t.parts, parts);
     RunFoldArgs fold = {.count = args.t.total, .splits = args.t.splits};
-    k = run_kernel(b, FAMILY_TRIPLE, STR("gather_parts"), &fold, sizeof fold);
+    k = run_kernel(b, FAMILY_TRIPLE, STR("gather_parts<8>"), &fold, sizeof fold);
     RUN_REF(k, RunFoldArgs, y, run_ref(z));
     RUN_REF(k, RunFoldArgs, parts, parts);
     k->grid[0] = (uint32_t)((args.t.total + GATHERED - 1) / GATHERED);

@@ -12,9 +12,9 @@
 #include "systems/lower_inner.h"
 
 enum {
-    ROWS_MAX = 96,    /* of a group with what it computes again */
-    STREAMS_MAX = 40, /* tensors that it reads and writes */
-    CHAIN_MAX = 32,   /* rows that one decision changes */
+    ROWS_MAX = 1024,  /* of a group with what it computes again */
+    STREAMS_MAX = 96, /* tensors that it reads and writes */
+    CHAIN_MAX = 64,   /* rows that one decision changes */
     GROUPS_MAX = 16,  /* groups that use a value */
     SMALL = 8         /* values so many times smaller are stored */
 };
