@@ -9,7 +9,8 @@ jax-nested (jvp of jvp), jax-grad (vmap of nested grad), torch (eager, nested au
 torch-compiled (that step traced as a whole, then torch.compile). One JSON line a case as from
 bench_derivatives: ms a step, bytes, seconds to the end of the first step, loss, norm of the
 gradient and its product with a vector. Matrix products are f32 throughout (no tf32), as Stoa's are.
-Several processes with the same --lock compile side by side and take turns once all have.
+On the CPU it is one thread and its processor time (bench_derivatives --lanes 1). Several processes
+with the same --lock compile side by side and take turns once all have.
 """
 import argparse
 import ast
@@ -549,14 +550,15 @@ def measure(system, case, options):
     probe = sum(float((g.ravel() * hashed(1000 + i, g.size)).sum())
                 for i, g in zip(trained, gradients))
     times = []
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
     with locked(options.lock and options.lock + ".turn", fcntl.LOCK_EX):
         wait_for_compilers(options)
         begun = time.perf_counter()
         while len(times) < 3 or (len(times) < 200
                                  and time.perf_counter() - begun < options.seconds):
-            start = time.perf_counter()
+            start = clock()
             once()
-            times.append((time.perf_counter() - start) * 1e3)
+            times.append((clock() - start) * 1e3)
     times = sorted(times[1:])
     told.update(system=system, name=case["name"], size=points,
                 median=statistics.median(times), p10=times[len(times) // 10],
@@ -586,15 +588,16 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--lock", help="a file")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait for others")
-    parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--f64", action="store_true")
     options = parser.parse_args()
     if options.device == "cpu":
         os.environ["JAX_PLATFORMS"] = "cpu"
-    if options.threads:
-        os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={str(options.threads > 1).lower()}"
-        import torch
-        torch.set_num_threads(options.threads)
+        os.environ["XLA_FLAGS"] = ("--xla_cpu_multi_thread_eigen=false "
+                                   "intra_op_parallelism_threads=1 inter_op_parallelism_threads=1")
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        if "torch" in options.systems:
+            import torch
+            torch.set_num_threads(1)
     import jax
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_default_matmul_precision", "highest")

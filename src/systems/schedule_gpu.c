@@ -13,7 +13,7 @@ enum {
     PROCESSORS = 132,      /* that groups of rows keep busy, with eight elements a thread */
     THREADS = 1024,        /* on each of them */
     SUM_THREADS = 1344,    /* likewise, that do nothing but add */
-    GROUPS_MAX = 8,        /* likewise, groups */
+    GROUPS_MAX = 8,        /* likewise, groups: more of short rows */
     GROUPS_GUESS = 264,    /* of rows of unknown length */
     GROUP_ELEMENTS = 2048, /* least elements of a partial total */
     TOTALS_MAX = 1024,
@@ -42,7 +42,8 @@ static uint32_t groups_of(Schedule *s, uint32_t at) {
         }
     uint32_t team = longest > 8192 ? 1024 : (uint32_t)(longest + 255) / 256 * 32;
     uint32_t each = (only_sums(s, at) ? SUM_THREADS : THREADS) / team;
-    return PROCESSORS * (each > GROUPS_MAX ? GROUPS_MAX : each > 0 ? each : 1);
+    uint32_t most = longest <= 32 ? 4 * GROUPS_MAX : longest <= 64 ? 2 * GROUPS_MAX : GROUPS_MAX;
+    return PROCESSORS * (each > most ? most : each > 0 ? each : 1);
 }
 /* Whether a loop may run over more iterations. */
 static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {
