@@ -27,13 +27,10 @@ typedef enum GpuFamily {
     FAMILY_CONVOLUTION, /* after PRODUCT */
     FAMILY_STOP,
     FAMILY_FLOW,
-    FAMILY_SMALL,  /* after PRODUCT */
-    FAMILY_SIDES,  /* likewise */
-    FAMILY_TRIPLE, /* after SIDES */
+    FAMILY_SMALL, /* after PRODUCT */
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
-extern const char run_triple_sides[], run_triple_text[];
 
 typedef struct RunFunction { /* an instance of a template */
     GpuFamily   family;
@@ -274,20 +271,6 @@ RunBindFn run_bind_copy, run_bind_iota, run_bind_dim_size, run_bind_concat, run_
 RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_arg_reduce;
 RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
-/* Tiles of products and of parts of their sums; ORDER the structs of run_text.c. */
-typedef struct RunTiles {
-    CuPtr   c, parts;
-    int64_t m, n, k, splits, chunk, total;
-} RunTiles;
-typedef struct RunFoldArgs {
-    CuPtr   y, parts;
-    int64_t count, splits;
-} RunFoldArgs;
-/* Products of f32 on tensor cores, with the error of f32 (run_triple.c): whether that is for a
- * problem, and its steps. x, y: its operands. */
-bool   run_triple_takes(const RunBinder *b, const GpuMatmul *problem);
-Status run_triple_bind(RunBinder *b, const GpuMatmul *problem, const LaunchArg *x,
-                       const LaunchArg *y);
 /* Dense memory of this launch that holds an operand. */
 LaunchArg run_dense(RunBinder *b, const LaunchArg *arg);
 /* Compiles what functions have no kernel yet. */

@@ -7,22 +7,30 @@
 
 /* --- tiles of our own ------------------------------------------------------------------------- */
 
+typedef struct Tiles {
+    CuPtr   c, parts;
+    int64_t m, n, k, splits, chunk, total;
+} Tiles;
+typedef struct FoldArgs {
+    CuPtr   y, parts;
+    int64_t count, splits;
+} FoldArgs;
 typedef struct DotArgs {
-    RunTiles t;
-    CuPtr    x, y;
-    RunNd    batch, m, n, k; /* sides: x, y */
+    Tiles t;
+    CuPtr x, y;
+    RunNd batch, m, n, k; /* sides: x, y */
 } DotArgs;
 typedef struct ConvArgs {
-    RunTiles t;
-    CuPtr    x, w;
-    int64_t  groups, channels, in_size, out_size, window_size;
-    int32_t  axes, pad;
-    int64_t  in[6], out[6], window[6], stride[6], low[6], xd[6], wd[6];
+    Tiles   t;
+    CuPtr   x, w;
+    int64_t groups, channels, in_size, out_size, window_size;
+    int32_t axes, pad;
+    int64_t in[6], out[6], window[6], stride[6], low[6], xd[6], wd[6];
 } ConvArgs;
 enum { TILE = 64, BLOCKS_WANTED = 264, CHUNK_MIN = 256 };
 
 /* Sizes alone decide into how many parts a long sum is cut. */
-static int64_t tiles_blocks(RunTiles *t, int64_t batches) {
+static int64_t tiles_blocks(Tiles *t, int64_t batches) {
     int64_t blocks = batches * ((t->m + TILE - 1) / TILE) * ((t->n + TILE - 1) / TILE);
     int64_t most = t->k / CHUNK_MIN;
     t->total = batches * t->m * t->n;
@@ -32,9 +40,9 @@ static int64_t tiles_blocks(RunTiles *t, int64_t batches) {
     t->chunk = (t->k + t->splits - 1) / t->splits;
     return blocks * t->splits;
 }
-/* Adds the step; the addresses of c and of parts are members of RunTiles, at the start of args. */
+/* Adds the step; the address of c and of the parts are members of Tiles, at the start of args. */
 static Status add_tiles(RunBinder *b, GpuFamily family, const char *name, const void *args,
-                        uint32_t bytes, const RunTiles *t, int64_t blocks, RunKernel **out_kernel) {
+                        uint32_t bytes, const Tiles *t, int64_t blocks, RunKernel **out_kernel) {
     const LaunchArg *y = &b->outs[0];
     Dtype            dtype = (Dtype)y->dtype;
     uint32_t         sum = dtype == DTYPE_F64 || !dtype_is_float(dtype) ? 8 : 4;
@@ -42,16 +50,16 @@ static Status add_tiles(RunBinder *b, GpuFamily family, const char *name, const 
     RunKernel *k =
         run_kernel(b, family, str_format(b->arena, "%s<%s>", name, run_dtype(y)), args, bytes);
     k->grid[0] = (uint32_t)blocks;
-    RUN_REF(k, RunTiles, c, run_ref(y));
+    RUN_REF(k, Tiles, c, run_ref(y));
     *out_kernel = k;
     if (t->splits == 1) return STATUS_OK;
-    RunRef      parts = run_work(b, (uint64_t)(t->splits * t->total) * sum);
-    RunFoldArgs fold = {.count = t->total, .splits = t->splits};
-    RUN_REF(k, RunTiles, parts, parts);
+    RunRef   parts = run_work(b, (uint64_t)(t->splits * t->total) * sum);
+    FoldArgs fold = {.count = t->total, .splits = t->splits};
+    RUN_REF(k, Tiles, parts, parts);
     k = run_kernel(b, FAMILY_PRODUCT, str_format(b->arena, "fold<%s>", run_dtype(y)), &fold,
                    sizeof fold);
-    RUN_REF(k, RunFoldArgs, y, run_ref(y));
-    RUN_REF(k, RunFoldArgs, parts, parts);
+    RUN_REF(k, FoldArgs, y, run_ref(y));
+    RUN_REF(k, FoldArgs, parts, parts);
     run_grid(b, k, t->total);
     return STATUS_OK;
 }
@@ -86,9 +94,9 @@ Status run_bind_convolution(RunBinder *b) {
     args.in_size = product_of(args.in, axes);
     args.out_size = product_of(args.out, axes);
     args.window_size = product_of(args.window, axes);
-    args.t = (RunTiles){.m = w->dims[0] / args.groups,
-                        .n = x->dims[0] * args.out_size,
-                        .k = args.channels * args.window_size};
+    args.t = (Tiles){.m = w->dims[0] / args.groups,
+                     .n = x->dims[0] * args.out_size,
+                     .k = args.channels * args.window_size};
     int64_t    blocks = tiles_blocks(&args.t, args.groups);
     RunKernel *k;
     Status     status =
@@ -331,7 +339,6 @@ Status run_bind_dot(RunBinder *b) {
         *sides[side] = run_dense(b, sides[side]);
     }
     problem.align = alignment(run_offsets(b, &x) | run_offsets(b, &y) | run_offsets(b, z));
-    if (run_triple_takes(b, &problem)) return run_triple_bind(b, &problem, &x, &y);
     ProductStep *step = RUN_PARAMS(b, ProductStep);
     args.t.total = walk_count(&args.batch) * args.t.m * args.t.n;
     *step = (ProductStep){

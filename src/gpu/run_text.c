@@ -473,8 +473,7 @@ static const char small[] =
     "        if (threadIdx.x % lanes == 0) put((T *)a.t.c + i, sum); } }\n";
 
 /* ORDER GpuFamily. */
-const char *const run_texts[] = {
-    copy,        gather, key,  scatter, scatter_narrow,   lines,          window, product,
-    convolution, stop,   flow, small,   run_triple_sides, run_triple_text};
+const char *const run_texts[] = {copy,   gather,  key,         scatter, scatter_narrow, lines,
+                                 window, product, convolution, stop,    flow,           small};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");
