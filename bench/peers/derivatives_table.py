@@ -4,7 +4,7 @@
     python3 bench/peers/derivatives_table.py FILES [--markdown]
 
 A line a case: of Stoa and of each peer ms a step (median), MB, seconds to the end of the first
-step, kernels and the error, which is the largest relative difference of the loss, of the norm of the
+step, kernels and the error: the largest relative difference of the loss, of the norm of the
 gradient, and of the gradient's product with a vector (relative to the norm). It is against a run
 in f64 of any system where there is one, else against the others' median. x: the fastest peer over
 Stoa; MISSES: an error above 1e-3 (f32) or 1e-9 (f64). Exits with 1 if there is such a case.
