@@ -250,6 +250,13 @@ ValueId emit_stack(Build *build, const ValueId *parts, uint32_t count, int64_t a
     scratch_end(scratch);
     return stack;
 }
+ValueId emit_largest(Build *build, ValueId x, uint32_t last) {
+    int64_t  axes[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(build, x);
+    for (uint32_t i = 0; i < last; i++) axes[i] = rank - last + i;
+    x = build_unary(build, OP_ABS, build_convert(build, x, DTYPE_F32));
+    return build_reduce(build, REDUCE_MAX, x, axes, last);
+}
 ValueId emit_with_last_one(Emit *e, ValueId v) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, v);

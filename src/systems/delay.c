@@ -1,0 +1,224 @@
+/* delay: by which magnitudes are tensors brought into the range of 8-bit floats?
+ *
+ * Delayed scaling: by the largest of the steps before, so that no pass over a tensor must precede
+ * its conversion. A graph that assigns (a step of training) gets a state fp8.<graph>.most[n, L]:
+ * for each tensor that its narrow_dots round, the largest magnitudes of the last L steps, the newest
+ * first. Each narrow_dot is told the largest of them; the magnitudes of this step are found by row
+ * beside the conversion, for all tensors by few reductions, and put in front. A step that is stopped
+ * assigns nothing; a magnitude that is not finite counts as none. Tensors without any, as in the
+ * first step, take `guesses`. Graphs that assign nothing, and narrow_dots in blocks of control flow,
+ * which run many times a step, keep the scales of the tensors themselves.
+ *
+ * Rows of the state are in the order of the tensors' numbers of rows, then of their first use. Needs
+ * a program without gradient rows, breaks layout. Linear, times the different numbers of rows. */
+#include "systems/emit.h"
+#include "systems/system.h"
+
+enum { PARTS_MAX = 32 }; /* of a concat that a kernel may write */
+/* For e4m3 the end of its range: a factor of one. For e5m2, which holds gradients, small numbers
+ * matter more: a factor of 4096. */
+static double guess(Dtype dtype) {
+    return narrow8_largest(dtype) / (dtype == DTYPE_F8E4M3 ? 1 : 4096);
+}
+
+typedef struct Rounded { /* a tensor that narrow_dots of a graph round */
+    ValueId value;       /* of the old code */
+    Dtype   dtype;
+    DimId   rows;    /* elements without the last axis */
+    ValueId largest; /* new value: by row; nil: not written yet */
+} Rounded;
+typedef struct Delay {
+    SystemCtx *ctx;
+    Rewrite    rw;
+    uint32_t  *index[2]; /* by old value row: in `tensors`, + 1; of e4m3, of e5m2 */
+    Rounded   *tensors;  /* of the graph */
+    uint32_t   count;
+    ValueId    state, most; /* new values: the parameter, the largest of each row */
+} Delay;
+
+static bool is_narrow(const World *world, BlockId body, OpId op) {
+    const Code *code = &world->code;
+    if (code->ops.opcode[op.row] != OP_NARROW_DOT || code->ops.block[op.row].row != body.row)
+        return false;
+    return (op_attrs(world, code, op)[ATTR_NARROW_DOT_wide] & NARROW_WIDE_Z) == 0 &&
+           code->ops.operands_count[op.row] == 2;
+}
+static Dtype dtype_of(const World *world, OpId op, uint32_t operand) {
+    uint32_t at = operand == 0 ? ATTR_NARROW_DOT_x_dtype : ATTR_NARROW_DOT_y_dtype;
+    return (Dtype)op_attrs(world, &world->code, op)[at];
+}
+static uint32_t *index_of(Delay *d, OpId op, uint32_t operand) {
+    Dtype dtype = dtype_of(d->ctx->world, op, operand);
+    return &d->index[dtype == DTYPE_F8E5M2][op_operand(d->rw.old, op, operand).row];
+}
+static DimId rows_of(World *world, TypeId type) {
+    DimId rows = dims_const(&world->dims, 1);
+    for (uint32_t i = 0; i + 1 < type_rank(&world->types, type); i++)
+        rows = dims_mul(&world->dims, rows, type_dims(&world->types, type)[i]);
+    return rows;
+}
+
+/* Lists the tensors of a graph, those of the same number of rows together. */
+static void find_tensors(Delay *d, BlockId body) {
+    World      *world = d->ctx->world;
+    const Code *old = d->rw.old;
+    Rounded    *found = ARENA_ARRAY(d->ctx->scratch, Rounded, 2 * old->ops.table.count);
+    uint32_t    count = 0;
+    for (uint32_t row = old->blocks.op_first[body.row]; row < old->blocks.op_last[body.row]; row++)
+        for (uint32_t i = 0; i < 2 && is_narrow(world, body, (OpId){row}); i++) {
+            uint32_t *index = index_of(d, (OpId){row}, i);
+            ValueId   value = op_operand(old, (OpId){row}, i);
+            if (*index != 0) continue;
+            *index = 1;
+            found[count++] = (Rounded){.value = value,
+                                       .dtype = dtype_of(world, (OpId){row}, i),
+                                       .rows = rows_of(world, old->values.type[value.row])};
+        }
+    d->tensors = ARENA_ARRAY(d->ctx->scratch, Rounded, count + 1);
+    d->count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        for (uint32_t k = i; k < count; k++) {
+            if (!value_id_some(found[k].value) || found[k].rows.row != found[i].rows.row) continue;
+            uint32_t narrower = found[k].dtype == DTYPE_F8E5M2;
+            Rounded *into = &d->tensors[d->count++];
+            *into = found[k];
+            d->index[narrower][into->value.row] = d->count;
+            if (k != i) found[k].value = (ValueId){0};
+        }
+}
+
+/* --- what is known ---------------------------------------------------------------------------- */
+static ValueId guesses(Delay *d) {
+    Build   *b = &d->rw.build;
+    float   *numbers = ARENA_ARRAY(d->ctx->scratch, float, d->count);
+    DimId    size = dims_const(&b->world->dims, d->count);
+    TypeId   type = types_type(&b->world->types, DTYPE_F32, types_shape(&b->world->types, &size, 1));
+    uint64_t word;
+    for (uint32_t i = 0; i < d->count; i++) numbers[i] = (float)guess(d->tensors[i].dtype);
+    word = consts_add(&b->world->consts, type, numbers, d->count * 4).row;
+    return build_op(b, OP_CONSTANT, NULL, 0, &word);
+}
+static void open_state(Delay *d, String graph) {
+    Build        *b = &d->rw.build;
+    World        *world = b->world;
+    DimId         sizes[2] = {dims_const(&world->dims, d->count),
+                              dims_const(&world->dims, d->ctx->narrow8.history)};
+    uint64_t      words[5] = {0};
+    const int64_t last = 1;
+    String        name = str_format(d->ctx->scratch, "fp8.%.*s.most", (int)graph.count, graph.data);
+    words[ATTR_PARAMETER_name] = strings_add(&world->strings, name).row;
+    words[ATTR_PARAMETER_type] =
+        types_type(&world->types, DTYPE_F32, types_shape(&world->types, sizes, 2)).row;
+    d->state = build_op(b, OP_PARAMETER, NULL, 0, words);
+    ValueId most = build_reduce(b, REDUCE_MAX, d->state, &last, 1);
+    ValueId some = build_compare(b, COMPARE_GT, most, build_splat(b, most, 0));
+    d->most = build_select(b, some, most, guesses(d));
+}
+static void write_narrow(Delay *d, OpId op) {
+    Build         *b = &d->rw.build;
+    ValueId        operands[4];
+    const uint64_t *attrs = op_attrs(b->world, d->rw.old, op);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t at = *index_of(d, op, i) - 1;
+        Rounded *tensor = &d->tensors[at];
+        operands[i] = d->rw.map[tensor->value.row];
+        operands[i + 2] = emit_part(b, d->most, 0, at);
+        if (!value_id_some(tensor->largest))
+            tensor->largest = emit_largest(b, operands[i], build_rank(b, operands[i]) > 0);
+    }
+    rewrite_map(&d->rw, op_result(d->rw.old, op, 0),
+                build_op(b, OP_NARROW_DOT, operands, 4, attrs));
+}
+
+/* --- what is found ---------------------------------------------------------------------------- */
+static ValueId concat(Build *b, const ValueId *parts, uint32_t count, uint64_t axis) {
+    return count == 1 ? parts[0] : build_op(b, OP_CONCAT, parts, count, &axis);
+}
+/* The largest of each of some tensors with the same number of rows: [count, 1]. */
+static ValueId join(Delay *d, const Rounded *tensors, uint32_t count) {
+    Build        *b = &d->rw.build;
+    DimId         one = dims_const(&b->world->dims, 1);
+    DimId         rows[2] = {one, tensors[0].rows};
+    DimId         column[2] = {dims_const(&b->world->dims, count), one};
+    ValueId       parts[PARTS_MAX];
+    const int64_t last = 1;
+    for (uint32_t i = 0; i < count; i++) parts[i] = build_reshape(b, tensors[i].largest, rows, 2);
+    ValueId each = build_reduce(b, REDUCE_MAX, concat(b, parts, count, 0), &last, 1);
+    return build_reshape(b, each, column, 2);
+}
+static void close_state(Delay *d) {
+    Build   *b = &d->rw.build;
+    Dims    *dims = &b->world->dims;
+    DimId    zero = dims_const(dims, 0), count = dims_const(dims, d->count);
+    DimId    starts[2] = {zero, zero}, limits[2] = {count, dims_const(dims, d->ctx->narrow8.history - 1)};
+    uint64_t words[3] = {build_sizes(b, starts, 2), build_sizes(b, limits, 2), 0};
+    ValueId *parts = ARENA_ARRAY(d->ctx->scratch, ValueId, d->count);
+    uint32_t joined = 0;
+    for (uint32_t first = 0, last; first < d->count; first = last) {
+        for (last = first + 1; last < d->count && last - first < PARTS_MAX; last++)
+            if (d->tensors[last].rows.row != d->tensors[first].rows.row) break;
+        parts[joined++] = join(d, &d->tensors[first], last - first);
+    }
+    ValueId now = concat(b, parts, joined, 0), both[2];
+    both[0] = build_select(b, build_unary(b, OP_IS_FINITE, now), now, build_splat(b, now, 0));
+    both[1] = build_op(b, OP_SLICE, &d->state, 1, words);
+    ValueId operands[2] = {d->state, concat(b, both, d->ctx->narrow8.history > 1 ? 2 : 1, 1)};
+    (void)build_row(b, OP_ASSIGN, operands, 2, NULL, 0);
+}
+
+static bool assigns(const Code *code, BlockId body) {
+    for (uint32_t row = code->blocks.op_first[body.row]; row < code->blocks.op_last[body.row]; row++)
+        if (code->ops.opcode[row] == OP_ASSIGN) return true;
+    return false;
+}
+/* By block row, + 1: the graph with this body, if its products are to be scaled by its state. */
+static uint32_t *find_graphs(SystemCtx *ctx, uint32_t *out_count) {
+    const Code *code = &ctx->world->code;
+    uint32_t   *graphs = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, code->blocks.table.count);
+    *out_count = 0;
+    for (uint32_t graph = 1; graph < code->graphs.table.count; graph++) {
+        BlockId body = code->graphs.block[graph];
+        bool    any = false;
+        if (!assigns(code, body)) continue;
+        for (uint32_t row = code->blocks.op_first[body.row]; row < code->blocks.op_last[body.row];
+             row++)
+            any |= is_narrow(ctx->world, body, (OpId){row});
+        if (any) graphs[body.row] = graph;
+        *out_count += any;
+    }
+    return graphs;
+}
+
+Ran sys_delay(SystemCtx *ctx) {
+    World      *world = ctx->world;
+    const Code *old = &world->code;
+    Ran         ran = {0};
+    uint32_t    count;
+    if (!dtype_is_f8(ctx->narrow) || ctx->narrow8.history == 0) return ran;
+    const uint32_t *graphs = find_graphs(ctx, &count);
+    if (count == 0) return ran;
+    Delay    d = {.ctx = ctx, .rw = rewrite_begin(world, ctx->scratch)};
+    uint32_t open = 0; /* the graph whose state has been read */
+    for (uint32_t i = 0; i < 2; i++)
+        d.index[i] = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, old->values.table.count);
+    for (uint32_t row = 1; row < old->ops.table.count; row++) {
+        OpId     op = {row};
+        BlockId  body = old->ops.block[row];
+        uint32_t graph = graphs[body.row];
+        rewrite_at(&d.rw, op);
+        if (graph != 0 && is_narrow(world, body, op)) {
+            if (open != graph) {
+                find_tensors(&d, body);
+                open_state(&d, strings_get(&world->strings, old->graphs.name[graph]));
+                open = graph;
+            }
+            write_narrow(&d, op);
+            ran.changed++;
+            continue;
+        }
+        if (graph != 0 && open == graph && block_return(old, body).row == row) close_state(&d);
+        (void)rewrite_copy(&d.rw, op);
+    }
+    rewrite_end(&d.rw);
+    return ran;
+}
