@@ -22,8 +22,8 @@
 #include "cpu/cpu.h"
 #include "gpu/run.h"
 #include "systems/fit.h"
-#include "systems/runner.h"
 #include "systems/modes.h"
+#include "systems/runner.h"
 #include "systems/taylor.h"
 #include "text/binary.h"
 #include "text/check.h"
@@ -112,12 +112,11 @@ static bool read_target(Options *o, String name) {
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o",       "-r",        "--expect",
-                                        "--target", "--fuel",    "--schedule",
-                                        "--search", "--compute", "--memory-budget",
-                                        "--fp8-products", "--fp8-history"};
-    int64_t                  number = 0;
-    bool                     known = false;
+    static const char *const names[] = {
+        "-o",       "-r",        "--expect",        "--target",       "--fuel",       "--schedule",
+        "--search", "--compute", "--memory-budget", "--fp8-products", "--fp8-history"};
+    int64_t number = 0;
+    bool    known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
     if (!known) return false;
     *out_good = value != NULL;

@@ -180,6 +180,12 @@ static void read_expected(Case *c, String line, uint32_t number) {
         at = next;
     }
 }
+static uint32_t read_number(Case *c, String text) {
+    int64_t number = 0;
+    if (!str_to_i64(text, &number) || number < 0 || number > UINT32_MAX)
+        fail_with(c, "not a number: ", text);
+    return (uint32_t)number;
+}
 static void read_directive(Case *c, String line) {
     String word = next_word(&line, ' ');
     if (str_same(word, STR("test"))) c->steps = line;

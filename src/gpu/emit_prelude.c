@@ -60,11 +60,12 @@ FN f32 wide8(u32 x, u32 shift, u32 bias, u32 largest, u32 high) {
 }
 FN f32 up(e4m3 x) { return wide8(x.b, 20, 7, 0x7e, 0x7fc00000); }
 FN f32 up(e5m2 x) { return wide8(x.b, 21, 15, 0x7b, 0x7f800000); }
-FN u8 narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
-    u32 bits = __float_as_uint(x); u32 a = bits & 0x7fffffff;
-    f32 unit = __uint_as_float((128 - bias + shift) << 23);
-    u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
-    if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
+FN u8  narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
+     u32 bits = __float_as_uint(x);
+     u32 a = bits & 0x7fffffff;
+     f32 unit = __uint_as_float((128 - bias + shift) << 23);
+     u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
+     if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
     if (y > largest) y = largest;
     if (a > 0x7f800000) y = 0x7f;
     return (u8)(y | (bits >> 24 & 0x80));

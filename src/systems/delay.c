@@ -3,10 +3,10 @@
  * Delayed scaling: by the largest of the steps before, so that no pass over a tensor must precede
  * its conversion. A graph that assigns (a step of training) gets a state fp8.<graph>.most[n, L]:
  * for each tensor that its narrow_dots round, the largest magnitudes of the last L steps, the newest
- * first. Each narrow_dot is told the largest of them; the magnitudes of this step are found by row
+ * first. Each narrow_dot is given the scales that they lead to; the magnitudes of this step are found by row
  * beside the conversion, for all tensors by few reductions, and put in front. A step that is stopped
  * assigns nothing; a magnitude that is not finite counts as none. Tensors without any, as in the
- * first step, take `guesses`. Graphs that assign nothing, and narrow_dots in blocks of control flow,
+ * first step, take a guess. Graphs that assign nothing, and narrow_dots in blocks of control flow,
  * which run many times a step, keep the scales of the tensors themselves.
  *
  * Rows of the state are in the order of the tensors' numbers of rows, then of their first use. Needs
@@ -14,18 +14,21 @@
 #include "systems/emit.h"
 #include "systems/system.h"
 
-enum { PARTS_MAX = 32 }; /* of a concat that a kernel may write */
-/* For e4m3 the end of its range: a factor of one. For e5m2, which holds gradients, small numbers
- * matter more: a factor of 4096. */
-static double guess(Dtype dtype) {
-    return narrow8_largest(dtype) / (dtype == DTYPE_F8E4M3 ? 1 : 4096);
-}
+enum {
+    PARTS_MAX = 32, /* of a concat that a kernel may write */
+    STACK_MAX = 32, /* of a look at how a value is made */
+    ROWS_MAX = 64
+};
+/* Scales of a tensor of which nothing is known: one for e4m3; for e5m2, which holds gradients, small
+ * numbers matter more than large ones. */
+static const double guess_e4m3 = 1, guess_e5m2 = 0x1p-12;
 
 typedef struct Rounded { /* a tensor that narrow_dots of a graph round */
     ValueId value;       /* of the old code */
     Dtype   dtype;
-    DimId   rows;    /* elements without the last axis */
-    ValueId largest; /* new value: by row; nil: not written yet */
+    bool    by_column; /* its largest magnitudes are found by column, not by row */
+    DimId   lines;     /* how many these are */
+    ValueId largest;   /* new value: of each line; nil: not written yet */
 } Rounded;
 typedef struct Delay {
     SystemCtx *ctx;
@@ -33,7 +36,7 @@ typedef struct Delay {
     uint32_t  *index[2]; /* by old value row: in `tensors`, + 1; of e4m3, of e5m2 */
     Rounded   *tensors;  /* of the graph */
     uint32_t   count;
-    ValueId    state, most; /* new values: the parameter, the largest of each row */
+    ValueId    state, factors, scales; /* new values: the parameter, by tensor */
 } Delay;
 
 static bool is_narrow(const World *world, BlockId body, OpId op) {
@@ -51,14 +54,47 @@ static uint32_t *index_of(Delay *d, OpId op, uint32_t operand) {
     Dtype dtype = dtype_of(d->ctx->world, op, operand);
     return &d->index[dtype == DTYPE_F8E5M2][op_operand(d->rw.old, op, operand).row];
 }
-static DimId rows_of(World *world, TypeId type) {
-    DimId rows = dims_const(&world->dims, 1);
-    for (uint32_t i = 0; i + 1 < type_rank(&world->types, type); i++)
-        rows = dims_mul(&world->dims, rows, type_dims(&world->types, type)[i]);
-    return rows;
+
+/* --- lines ------------------------------------------------------------------------------------ */
+static bool is_row_sum(const World *world, OpId op) {
+    const Code *code = &world->code;
+    if (code->ops.opcode[op.row] != OP_REDUCE) return false;
+    ListId   axes = {(uint32_t)op_attrs(world, code, op)[ATTR_REDUCE_axes]};
+    uint32_t rank = type_rank(&world->types, value_type(world, op_operand(code, op, 0)));
+    return list_count(&world->attrs, axes) == 1 && list_numbers(&world->attrs, axes)[0] + 1 == rank;
+}
+/* Whether a value is computed by rows: from sums of rows, element by element. */
+static bool is_by_row(const World *world, ValueId value) {
+    const Code *code = &world->code;
+    ValueId     stack[STACK_MAX] = {value};
+    for (uint32_t depth = 1, left = ROWS_MAX; depth != 0 && left != 0; left--) {
+        OpId          op = value_op(code, stack[--depth]);
+        const OpInfo *info = op_info(code, op);
+        uint32_t      count = code->ops.operands_count[op.row];
+        if (!op_id_some(op)) continue;
+        if (is_row_sum(world, op)) return true;
+        bool passes = info->flags & (OP_ELEMENTWISE | OP_VIEW) ||
+                      code->ops.opcode[op.row] == OP_BROADCAST_IN_DIM;
+        for (uint32_t i = 0; passes && i < count && depth < STACK_MAX; i++)
+            stack[depth++] = op_operand(code, op, i);
+    }
+    return false;
+}
+/* Gradients of layers are added up by column for their bias: beside that, columns cost least. */
+static bool is_by_column(const World *world, ValueId value, Dtype dtype) {
+    TypeId type = world->code.values.type[value.row];
+    return dtype == DTYPE_F8E5M2 && type_rank(&world->types, type) > 1 && !is_by_row(world, value);
+}
+static DimId lines_of(World *world, TypeId type, bool by_column) {
+    DimId    lines = dims_const(&world->dims, 1);
+    uint32_t rank = type_rank(&world->types, type);
+    for (uint32_t i = 0; i < rank; i++)
+        if ((i + 1 == rank) == by_column)
+            lines = dims_mul(&world->dims, lines, type_dims(&world->types, type)[i]);
+    return lines;
 }
 
-/* Lists the tensors of a graph, those of the same number of rows together. */
+/* Lists the tensors of a graph, those of the same number of lines together. */
 static void find_tensors(Delay *d, BlockId body) {
     World      *world = d->ctx->world;
     const Code *old = d->rw.old;
@@ -70,15 +106,17 @@ static void find_tensors(Delay *d, BlockId body) {
             ValueId   value = op_operand(old, (OpId){row}, i);
             if (*index != 0) continue;
             *index = 1;
-            found[count++] = (Rounded){.value = value,
-                                       .dtype = dtype_of(world, (OpId){row}, i),
-                                       .rows = rows_of(world, old->values.type[value.row])};
+            Dtype dtype = dtype_of(world, (OpId){row}, i);
+            bool  by_column = is_by_column(world, value, dtype);
+            DimId lines = lines_of(world, old->values.type[value.row], by_column);
+            found[count++] = (Rounded){value, dtype, by_column, lines, {0}};
         }
     d->tensors = ARENA_ARRAY(d->ctx->scratch, Rounded, count + 1);
     d->count = 0;
     for (uint32_t i = 0; i < count; i++)
         for (uint32_t k = i; k < count; k++) {
-            if (!value_id_some(found[k].value) || found[k].rows.row != found[i].rows.row) continue;
+            if (!value_id_some(found[k].value) || found[k].lines.row != found[i].lines.row)
+                continue;
             uint32_t narrower = found[k].dtype == DTYPE_F8E5M2;
             Rounded *into = &d->tensors[d->count++];
             *into = found[k];
@@ -88,14 +126,15 @@ static void find_tensors(Delay *d, BlockId body) {
 }
 
 /* --- what is known ---------------------------------------------------------------------------- */
-static ValueId guesses(Delay *d) {
-    Build   *b = &d->rw.build;
-    float   *numbers = ARENA_ARRAY(d->ctx->scratch, float, d->count);
-    DimId    size = dims_const(&b->world->dims, d->count);
-    TypeId   type = types_type(&b->world->types, DTYPE_F32, types_shape(&b->world->types, &size, 1));
+static ValueId numbers(Delay *d, double e4m3, double e5m2) {
+    Build *b = &d->rw.build;
+    float *all = ARENA_ARRAY(d->ctx->scratch, float, d->count);
+    DimId  size = dims_const(&b->world->dims, d->count);
+    TypeId type = types_type(&b->world->types, DTYPE_F32, types_shape(&b->world->types, &size, 1));
     uint64_t word;
-    for (uint32_t i = 0; i < d->count; i++) numbers[i] = (float)guess(d->tensors[i].dtype);
-    word = consts_add(&b->world->consts, type, numbers, d->count * 4).row;
+    for (uint32_t i = 0; i < d->count; i++)
+        all[i] = (float)(d->tensors[i].dtype == DTYPE_F8E4M3 ? e4m3 : e5m2);
+    word = consts_add(&b->world->consts, type, all, d->count * 4).row;
     return build_op(b, OP_CONSTANT, NULL, 0, &word);
 }
 static void open_state(Delay *d, String graph) {
@@ -111,34 +150,38 @@ static void open_state(Delay *d, String graph) {
         types_type(&world->types, DTYPE_F32, types_shape(&world->types, sizes, 2)).row;
     d->state = build_op(b, OP_PARAMETER, NULL, 0, words);
     ValueId most = build_reduce(b, REDUCE_MAX, d->state, &last, 1);
-    ValueId some = build_compare(b, COMPARE_GT, most, build_splat(b, most, 0));
-    d->most = build_select(b, some, most, guesses(d));
+    ValueId some = build_compare(b, COMPARE_GT, most, build_splat(b, most, 0x1p-100));
+    ValueId ends = numbers(d, narrow8_largest(DTYPE_F8E4M3), narrow8_largest(DTYPE_F8E5M2));
+    d->scales = build_select(b, some, build_binary(b, OP_DIV, most, ends),
+                             numbers(d, guess_e4m3, guess_e5m2));
+    d->factors = build_binary(b, OP_DIV, build_splat(b, d->scales, 1), d->scales);
 }
 static void write_narrow(Delay *d, OpId op) {
-    Build         *b = &d->rw.build;
-    ValueId        operands[4];
+    Build          *b = &d->rw.build;
+    ValueId         operands[6];
     const uint64_t *attrs = op_attrs(b->world, d->rw.old, op);
     for (uint32_t i = 0; i < 2; i++) {
         uint32_t at = *index_of(d, op, i) - 1;
         Rounded *tensor = &d->tensors[at];
         operands[i] = d->rw.map[tensor->value.row];
-        operands[i + 2] = emit_part(b, d->most, 0, at);
+        operands[i + 2] = emit_part(b, d->factors, 0, at);
+        operands[i + 4] = emit_part(b, d->scales, 0, at);
         if (!value_id_some(tensor->largest))
-            tensor->largest = emit_largest(b, operands[i], build_rank(b, operands[i]) > 0);
+            tensor->largest = emit_largest(b, operands[i], !tensor->by_column, tensor->by_column);
     }
     rewrite_map(&d->rw, op_result(d->rw.old, op, 0),
-                build_op(b, OP_NARROW_DOT, operands, 4, attrs));
+                build_op(b, OP_NARROW_DOT, operands, 6, attrs));
 }
 
 /* --- what is found ---------------------------------------------------------------------------- */
 static ValueId concat(Build *b, const ValueId *parts, uint32_t count, uint64_t axis) {
     return count == 1 ? parts[0] : build_op(b, OP_CONCAT, parts, count, &axis);
 }
-/* The largest of each of some tensors with the same number of rows: [count, 1]. */
+/* The largest of each of some tensors with the same number of lines: [count, 1]. */
 static ValueId join(Delay *d, const Rounded *tensors, uint32_t count) {
     Build        *b = &d->rw.build;
     DimId         one = dims_const(&b->world->dims, 1);
-    DimId         rows[2] = {one, tensors[0].rows};
+    DimId         rows[2] = {one, tensors[0].lines};
     DimId         column[2] = {dims_const(&b->world->dims, count), one};
     ValueId       parts[PARTS_MAX];
     const int64_t last = 1;
@@ -147,16 +190,17 @@ static ValueId join(Delay *d, const Rounded *tensors, uint32_t count) {
     return build_reshape(b, each, column, 2);
 }
 static void close_state(Delay *d) {
-    Build   *b = &d->rw.build;
-    Dims    *dims = &b->world->dims;
-    DimId    zero = dims_const(dims, 0), count = dims_const(dims, d->count);
-    DimId    starts[2] = {zero, zero}, limits[2] = {count, dims_const(dims, d->ctx->narrow8.history - 1)};
+    Build *b = &d->rw.build;
+    Dims  *dims = &b->world->dims;
+    DimId  zero = dims_const(dims, 0), count = dims_const(dims, d->count);
+    DimId  starts[2] = {zero, zero},
+          limits[2] = {count, dims_const(dims, d->ctx->narrow8.history - 1)};
     uint64_t words[3] = {build_sizes(b, starts, 2), build_sizes(b, limits, 2), 0};
     ValueId *parts = ARENA_ARRAY(d->ctx->scratch, ValueId, d->count);
     uint32_t joined = 0;
     for (uint32_t first = 0, last; first < d->count; first = last) {
         for (last = first + 1; last < d->count && last - first < PARTS_MAX; last++)
-            if (d->tensors[last].rows.row != d->tensors[first].rows.row) break;
+            if (d->tensors[last].lines.row != d->tensors[first].lines.row) break;
         parts[joined++] = join(d, &d->tensors[first], last - first);
     }
     ValueId now = concat(b, parts, joined, 0), both[2];
@@ -167,7 +211,8 @@ static void close_state(Delay *d) {
 }
 
 static bool assigns(const Code *code, BlockId body) {
-    for (uint32_t row = code->blocks.op_first[body.row]; row < code->blocks.op_last[body.row]; row++)
+    for (uint32_t row = code->blocks.op_first[body.row]; row < code->blocks.op_last[body.row];
+         row++)
         if (code->ops.opcode[row] == OP_ASSIGN) return true;
     return false;
 }

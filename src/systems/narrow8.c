@@ -24,7 +24,6 @@ double narrow8_largest(Dtype dtype) {
     return (double)dtype_f32_of_f8(dtype, dtype == DTYPE_F8E4M3 ? 0x7E : 0x7B);
 }
 
-
 static BlockId body_of(const Code *code, OpId op) {
     BlockId block = code->ops.block[op.row];
     while (op_id_some(code->blocks.parent[block.row]))
@@ -67,10 +66,10 @@ static bool from_product(const Code *code, ValueId value) {
     return false;
 }
 static uint32_t choose(const SystemCtx *ctx, OpId op, const int64_t widths[2]) {
-    const Code           *code = &ctx->world->code;
-    uint32_t              products = ctx->narrow8.products & NARROW8_ALL;
-    int64_t               out = widths[0], in = widths[1];
-    bool                  read = from_product(code, op_operand(code, op, 0));
+    const Code *code = &ctx->world->code;
+    uint32_t    products = ctx->narrow8.products & NARROW8_ALL;
+    int64_t     out = widths[0], in = widths[1];
+    bool        read = from_product(code, op_operand(code, op, 0));
     if (products == 0) {
         products |= out >= (read ? FROM_PRODUCT : FROM_KERNEL) ? NARROW8_Z : 0u;
         products |= in >= FROM_KERNEL ? NARROW8_DX : 0u;
@@ -97,13 +96,12 @@ const uint32_t *narrow8_choose(SystemCtx *ctx) {
 }
 
 ValueId narrow8_linear(Rewrite *rw, OpId op, uint32_t wide) {
-    Build  *build = &rw->build;
-    ValueId x = build_convert(build, rw->map[op_operand(rw->old, op, 0).row], DTYPE_BF16);
-    ValueId weight = build_convert(build, rw->map[op_operand(rw->old, op, 1).row], DTYPE_BF16);
+    Build   *build = &rw->build;
+    ValueId  x = build_convert(build, rw->map[op_operand(rw->old, op, 0).row], DTYPE_BF16);
+    ValueId  weight = build_convert(build, rw->map[op_operand(rw->old, op, 1).row], DTYPE_BF16);
     uint32_t last = build_rank(build, x) - 1;
     DotAxes  axes = {.contract = 1, .x_contract = {last}, .y_contract = {1}};
-    ValueId  y =
-        build_narrow_dot(build, x, weight, &axes, DTYPE_F8E4M3, DTYPE_F8E4M3, wide);
+    ValueId  y = build_narrow_dot(build, x, weight, &axes, DTYPE_F8E4M3, DTYPE_F8E4M3, wide);
     if (rw->old->ops.operands_count[op.row] > 2) {
         ValueId bias = build_convert(build, rw->map[op_operand(rw->old, op, 2).row], DTYPE_BF16);
         y = build_binary(build, OP_ADD, y, build_along(build, bias, y, last));

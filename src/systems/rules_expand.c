@@ -35,24 +35,18 @@ bool expand_GELU(Emit *e, ValueId *out) {
     out[0] = MUL(MUL(NUM(0.5), x), ADD(NUM(1), inner));
     return true;
 }
-/* x y times what comes last if it is scaled, as it is of 8-bit floats. */
-static ValueId scaled_dot(Emit *e) {
-    ValueId z = (e->attrs[ATTR_DOT_BIAS_across] ? emit_linear_dot : emit_matmul_dot)(e, X(0), X(1));
-    Dtype   dtype = build_dtype(e->build, z);
-    if (e->attrs[ATTR_DOT_BIAS_scaled] == 0) return z;
-    ValueId wide = build_convert(e->build, z, DTYPE_F32);
-    wide = MUL(wide, build_scalar_over(e->build, X(e->count - 1), wide));
-    return build_convert(e->build, wide, dtype);
+static ValueId plain_dot(Emit *e) {
+    return (e->attrs[ATTR_DOT_BIAS_across] ? emit_linear_dot : emit_matmul_dot)(e, X(0), X(1));
 }
-/* And with a bias along its last axis. */
+/* x y, of 8-bit floats times their scales, and with a bias along its last axis. */
 static ValueId biased_dot(Emit *e) {
-    ValueId z = scaled_dot(e);
-    if (e->count - (e->attrs[ATTR_DOT_BIAS_scaled] != 0) < 3) return z;
-    return ADD(z, build_along(e->build, X(2), z, (int64_t)build_rank(e->build, z) - 1));
+    Build   *b = e->build;
+    ValueId  z = plain_dot(e);
+    uint32_t count = e->attrs[ATTR_DOT_BIAS_scaled] != 0 ? e->count - 2 : e->count;
+    if (count != e->count) z = emit_scaled(b, z, X(count), X(count + 1));
+    return count < 3 ? z : ADD(z, build_along(b, X(2), z, (int64_t)build_rank(b, z) - 1));
 }
-static_assert((int)ATTR_DOT_BIAS_scaled == (int)ATTR_DOT_GELU_scaled &&
-                  (int)ATTR_DOT_BIAS_scaled == (int)ATTR_DOT_GELU_GRAD_scaled,
-              "ORDER attrs");
+static_assert((int)ATTR_DOT_BIAS_scaled == (int)ATTR_DOT_GELU_scaled, "ORDER attrs");
 static OpId gelu_of(Emit *e, ValueId a) {
     uint64_t tanh = 1;
     return build_row(e->build, OP_GELU, &a, 1, &tanh, 1);
@@ -68,7 +62,7 @@ bool expand_DOT_GELU(Emit *e, ValueId *out) {
 }
 bool expand_DOT_GELU_GRAD(Emit *e, ValueId *out) {
     Emit    of_gelu = emit_at(e->build, gelu_of(e, X(2)));
-    ValueId z = scaled_dot(e);
+    ValueId z = plain_dot(e);
     of_gelu.d = &z;
     return emit_jvp(&of_gelu, out);
 }

@@ -63,8 +63,8 @@ void infer_narrow_dot(InferCtx *ctx) { /* its first attributes are those of dot_
         }
     }
     for (uint32_t i = 2; i < ctx->operands_count; i++) {
-        if (ctx->operands_count != 4 || infer_rank(ctx, i) != 0) {
-            (void)infer_fail_rank(ctx, i, "0, for both operands");
+        if (ctx->operands_count != 6 || infer_rank(ctx, i) != 0) {
+            (void)infer_fail_rank(ctx, i, "0, for two factors and two scales");
             return;
         }
         if (infer_dtype(ctx, i) != DTYPE_F32) {

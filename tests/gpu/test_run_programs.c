@@ -132,6 +132,7 @@ static bool interpret(Subject *c) {
     bool                    good = true;
     runner_open(&runner, c->plain, NULL);
     runner.ctx.narrow = c->given->narrow;
+    runner.ctx.narrow8.products = NARROW8_ALL;
     for (size_t i = 0; i < LENGTH(steps) && good; i++) good = runner_run(&runner, steps[i]);
     runner_close(&runner);
     if (!good) return said(c, "expanding:", c->plain);
@@ -146,6 +147,7 @@ static bool compile(Subject *c, const Target *target, GpuCache *cache) {
     Diags *diags = &c->world->diags;
     runner_open(&c->runner, c->world, target);
     c->runner.ctx.narrow = c->given->narrow;
+    c->runner.ctx.narrow8.products = NARROW8_ALL;
     if (!runner_compile(&c->runner)) return said(c, "compiling:", c->world);
     if (gpu_emit_compile(c->arena, c->d->libs, cache, c->d->gpu->info.arch, &c->runner.loops, NULL,
                          diags, &c->module) != STATUS_OK ||
