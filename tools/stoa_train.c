@@ -74,8 +74,8 @@ const CliOption train_options[] = {
     {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
     {"compute", "as-written|bf16|f16|fp8", "as-written", "what matrix products of f32 compute in"},
     {"fp8-products", "auto|forward|gradients|all", "auto",
-     "which products of a layer are in 8 bits: those that save time, y, y and the gradient of x, or "
-     "that of the weight too"},
+     "which products of a layer are in 8 bits: those that save time; y; y and the gradient of x; "
+     "that of the weight as well"},
     {"fp8-last", NULL, NULL, "the last linear layer as well"},
     {"fp8-history", "N", "16",
      "steps whose largest magnitudes scale 8-bit floats; 0: those of the tensor itself"},

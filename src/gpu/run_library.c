@@ -295,6 +295,12 @@ static Status bind_own_dot(RunBinder *b, DotArgs *args, const LaunchArg *x, cons
     return STATUS_OK;
 }
 
+/* An operand as cuBLASLt takes it beside a product: dense, at a multiple of 16 bytes. */
+static RunRef near_16(RunBinder *b, const LaunchArg *arg) {
+    LaunchArg out = *arg;
+    if (!out.dense || run_offsets(b, &out) % 16 != 0) out = run_dense(b, &out);
+    return run_ref(&out);
+}
 /* What cuBLASLt does to the elements that it writes: of dot_bias, dot_gelu and dot_gelu_grad. */
 static void bind_epilogue(RunBinder *b, GpuMatmul *problem, ProductStep *step) {
     bool slope = b->opcode == OP_DOT_GELU_GRAD;
@@ -302,17 +308,16 @@ static void bind_epilogue(RunBinder *b, GpuMatmul *problem, ProductStep *step) {
     if (b->opcode == OP_DOT_GENERAL) return;
     step->scaled = !slope && b->attrs[ATTR_DOT_BIAS_scaled] != 0;
     uint32_t count = b->operands - (step->scaled ? 2 : 0);
-    for (uint32_t i = count; i < b->operands; i++) step->scales[i - count] = run_ref(&b->args[i]);
+    for (uint32_t i = count; i < b->operands; i++)
+        step->scales[i - count] = near_16(b, &b->args[i]);
     if (slope) problem->epilogue = GPU_EPILOGUE_DGELU;
     if (b->opcode == OP_DOT_GELU) {
         problem->epilogue = GPU_EPILOGUE_GELU | GPU_EPILOGUE_AUX;
         step->aux = run_ref(&b->outs[1]);
     }
     if (count < 3) return;
-    LaunchArg third = b->args[2];
-    if (!third.dense || run_offsets(b, &third) % 16 != 0) third = run_dense(b, &third);
     if (!slope) problem->epilogue |= GPU_EPILOGUE_BIAS;
-    *(slope ? &step->aux : &step->bias) = run_ref(&third);
+    *(slope ? &step->aux : &step->bias) = near_16(b, &b->args[2]);
 }
 Status run_bind_dot(RunBinder *b) {
     const LaunchArg *z = &b->outs[0];

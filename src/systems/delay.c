@@ -3,24 +3,25 @@
  * Delayed scaling: by the largest of the steps before, so that no pass over a tensor must precede
  * its conversion. A graph that assigns (a step of training) gets a state fp8.<graph>.most[n, L]:
  * for each tensor that its narrow_dots round, the largest magnitudes of the last L steps, the newest
- * first. Each narrow_dot is given the scales that they lead to; the magnitudes of this step are found by row
- * beside the conversion, for all tensors by few reductions, and put in front. A step that is stopped
- * assigns nothing; a magnitude that is not finite counts as none. Tensors without any, as in the
- * first step, take a guess. Graphs that assign nothing, and narrow_dots in blocks of control flow,
- * which run many times a step, keep the scales of the tensors themselves.
+ * first. Each narrow_dot is given the factors that they lead to; the magnitudes of this step are
+ * found line by line beside the conversion, for all tensors by few reductions, and put in front. A
+ * step that is stopped assigns nothing; a magnitude that is not finite counts as none. Tensors
+ * without any, as in the first step, take a guess. Graphs that assign nothing, and narrow_dots in
+ * blocks of control flow, which run many times a step, keep the scales of the tensors themselves.
  *
- * Rows of the state are in the order of the tensors' numbers of rows, then of their first use. Needs
- * a program without gradient rows, breaks layout. Linear, times the different numbers of rows. */
+ * Rows of the state stand in the order of first use, those with as many lines together. Needs a
+ * program without gradient rows, breaks layout. Linear, times the different numbers of lines. */
 #include "systems/emit.h"
 #include "systems/system.h"
 
 enum {
     PARTS_MAX = 32, /* of a concat that a kernel may write */
+    SPACING = 4,    /* cuBLASLt wants scales at multiples of 16 bytes */
     STACK_MAX = 32, /* of a look at how a value is made */
     ROWS_MAX = 64
 };
-/* Scales of a tensor of which nothing is known: one for e4m3; for e5m2, which holds gradients, small
- * numbers matter more than large ones. */
+/* Scales of a tensor of which nothing is known: one for e4m3; for e5m2, which holds gradients,
+ * small numbers matter more than large ones. */
 static const double guess_e4m3 = 1, guess_e5m2 = 0x1p-12;
 
 typedef struct Rounded { /* a tensor that narrow_dots of a graph round */
@@ -126,16 +127,21 @@ static void find_tensors(Delay *d, BlockId body) {
 }
 
 /* --- what is known ---------------------------------------------------------------------------- */
+/* A number for each tensor, by dtype, SPACING times. */
 static ValueId numbers(Delay *d, double e4m3, double e5m2) {
-    Build *b = &d->rw.build;
-    float *all = ARENA_ARRAY(d->ctx->scratch, float, d->count);
-    DimId  size = dims_const(&b->world->dims, d->count);
-    TypeId type = types_type(&b->world->types, DTYPE_F32, types_shape(&b->world->types, &size, 1));
+    Build   *b = &d->rw.build;
+    uint32_t count = d->count * SPACING;
+    float   *all = ARENA_ARRAY(d->ctx->scratch, float, count);
+    DimId  sizes[2] = {dims_const(&b->world->dims, d->count), dims_const(&b->world->dims, SPACING)};
+    TypeId type = types_type(&b->world->types, DTYPE_F32, types_shape(&b->world->types, sizes, 2));
     uint64_t word;
-    for (uint32_t i = 0; i < d->count; i++)
-        all[i] = (float)(d->tensors[i].dtype == DTYPE_F8E4M3 ? e4m3 : e5m2);
-    word = consts_add(&b->world->consts, type, all, d->count * 4).row;
+    for (uint32_t i = 0; i < count; i++)
+        all[i] = (float)(d->tensors[i / SPACING].dtype == DTYPE_F8E4M3 ? e4m3 : e5m2);
+    word = consts_add(&b->world->consts, type, all, count * 4).row;
     return build_op(b, OP_CONSTANT, NULL, 0, &word);
+}
+static ValueId number_of(Delay *d, ValueId numbers, uint32_t tensor) {
+    return emit_part(&d->rw.build, emit_part(&d->rw.build, numbers, 0, tensor), 0, 0);
 }
 static void open_state(Delay *d, String graph) {
     Build        *b = &d->rw.build;
@@ -149,9 +155,9 @@ static void open_state(Delay *d, String graph) {
     words[ATTR_PARAMETER_type] =
         types_type(&world->types, DTYPE_F32, types_shape(&world->types, sizes, 2)).row;
     d->state = build_op(b, OP_PARAMETER, NULL, 0, words);
-    ValueId most = build_reduce(b, REDUCE_MAX, d->state, &last, 1);
-    ValueId some = build_compare(b, COMPARE_GT, most, build_splat(b, most, 0x1p-100));
     ValueId ends = numbers(d, narrow8_largest(DTYPE_F8E4M3), narrow8_largest(DTYPE_F8E5M2));
+    ValueId most = build_spread(b, build_reduce(b, REDUCE_MAX, d->state, &last, 1), ends, &last, 1);
+    ValueId some = build_compare(b, COMPARE_GT, most, build_splat(b, most, 0x1p-100));
     d->scales = build_select(b, some, build_binary(b, OP_DIV, most, ends),
                              numbers(d, guess_e4m3, guess_e5m2));
     d->factors = build_binary(b, OP_DIV, build_splat(b, d->scales, 1), d->scales);
@@ -164,8 +170,8 @@ static void write_narrow(Delay *d, OpId op) {
         uint32_t at = *index_of(d, op, i) - 1;
         Rounded *tensor = &d->tensors[at];
         operands[i] = d->rw.map[tensor->value.row];
-        operands[i + 2] = emit_part(b, d->factors, 0, at);
-        operands[i + 4] = emit_part(b, d->scales, 0, at);
+        operands[i + 2] = number_of(d, d->factors, at);
+        operands[i + 4] = number_of(d, d->scales, at);
         if (!value_id_some(tensor->largest))
             tensor->largest = emit_largest(b, operands[i], !tensor->by_column, tensor->by_column);
     }

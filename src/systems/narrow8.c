@@ -1,17 +1,17 @@
 /* narrow8: linear layers in 8-bit floats, and which of their products are worth it.
  *
- * A layer y[M,N] = x[M,K] w[N,K]^T has three products: y, the gradient of x and that of w. Each takes
- * half the time in 8 bits, and its operands must be converted first: M K elements for y, M N for the
- * gradient of x, and both again, turned, for that of w, since tensor cores want them along the sum.
- * Unless the user says which (ctx->narrow8), products are chosen by what they save for each element
- * that is converted: the other width of the layer. An operand that a kernel makes costs a byte
- * more to write; one that a product makes must be read again.
+ * A layer y[M,N] = x[M,K] w[N,K]^T has three products: y, the gradient of x and that of w. Each
+ * takes about half the time in 8 bits, and its operands must be converted first: M K elements for
+ * y, M N for the gradient of x, and both again, turned, for that of w, since tensor cores want them
+ * along the sum. Unless the user says which (ctx->narrow8), products are chosen by what they save
+ * for each element that is converted: the other width of the layer. An operand that a kernel makes
+ * costs a byte more to write; one that a product makes must be read again.
  *
  * The last layer of a graph and those that take its arguments, where errors weigh most, stay wide. */
 #include "systems/narrow8.h"
 
-/* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each element
- * and unit of width, and a byte takes 0.37 ps. */
+/* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
+ * element and unit of width, and a byte takes 0.37 ps. */
 enum {
     FROM_KERNEL = 384,   /* converted as it is made */
     FROM_PRODUCT = 1024, /* read, converted and written */

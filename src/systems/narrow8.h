@@ -1,4 +1,5 @@
-/* Which linear layers multiply 8-bit floats, and in which of their three products; narrow.c asks. */
+/* Which linear layers multiply 8-bit floats, in which of their three products, and how they are
+ * written then; narrow.c asks. */
 #ifndef STOA_SYSTEMS_NARROW8_H
 #define STOA_SYSTEMS_NARROW8_H
 
