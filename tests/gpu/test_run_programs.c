@@ -541,6 +541,7 @@ TEST(gpu_transposed_copies) {
                                  "  return %%t, %%u, %%a, %%b\n}\n",
                                  dtypes[i], dtypes[i]);
         check_text(arena, text.data, &(Case){.sizes = {{"B", 130}, {"C", 71}, {"T", 3}}});
+        check_text(arena, text.data, &(Case){.sizes = {{"B", 132}, {"C", 292}, {"T", 2}}});
     }
 }
 /* Forwards and backwards: each product wants its operands along the sum, so some are copied. Whole
