@@ -260,6 +260,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     runner_open(&runner, world, known);
     runner.ctx.narrow = o->narrow;
     runner.ctx.narrow8 = o->narrow8;
+    runner.ctx.keeps = known != NULL; /* as a session does */
     runner.ctx.budget = o->budget;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;

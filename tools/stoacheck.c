@@ -44,6 +44,7 @@ typedef struct Case {
     bool        types, target, cuda;
     Dtype       narrow;
     Narrow8     narrow8;
+    bool        keeps;
     uint64_t    budget; /* bytes of intermediates; 0: any */
     String      run;    /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
@@ -198,6 +199,7 @@ static void read_directive(Case *c, String line) {
     if (str_same(word, STR("compute"))) c->narrow = narrow_find(trim(line));
     if (str_same(word, STR("fp8-products"))) c->narrow8.products = read_number(c, trim(line));
     if (str_same(word, STR("fp8-history"))) c->narrow8.history = read_number(c, trim(line));
+    if (str_same(word, STR("keep"))) c->keeps = str_same(trim(line), STR("copies"));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
@@ -366,6 +368,7 @@ static void run_case(Case *c, String source, bool bless) {
     runner_open(&runner, c->world, c->target ? &target : NULL);
     runner.ctx.narrow = c->narrow;
     runner.ctx.narrow8 = c->narrow8;
+    runner.ctx.keeps = c->keeps;
     runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);

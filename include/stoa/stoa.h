@@ -174,7 +174,7 @@ STOA_API void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue 
 
 /* More derivatives, any of which may be differentiated again; costs are in passes through the rows
  * between xs and y. A direction has the type of its x. A wrong call gives value 0 (see
- * stoa_program_check), out arrays are the caller's. Control flow: not yet through Taylor mode.
+ * stoa_program_check), out arrays are the caller's. Derivatives go through control flow.
  *
  * jvp: the derivative of y along the directions, of the type of y. About two passes. */
 STOA_API StoaValue stoa_jvp(StoaProgram *program, StoaValue y, const StoaValue *xs,

@@ -148,7 +148,7 @@ static void open_state(Delay *d, String graph) {
     World        *world = b->world;
     DimId         sizes[2] = {dims_const(&world->dims, d->count),
                               dims_const(&world->dims, d->ctx->narrow8.history)};
-    uint64_t      words[5] = {0};
+    uint64_t      words[ATTR_PARAMETER_of + 1] = {0};
     const int64_t last = 1;
     String        name = str_format(d->ctx->scratch, "fp8.%.*s.most", (int)graph.count, graph.data);
     words[ATTR_PARAMETER_name] = strings_add(&world->strings, name).row;
