@@ -139,8 +139,8 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     session->context = context;
     session->arena = arena;
     session->world = world;
-    session->state = ARENA_ARRAY_ZERO(
-        arena, StateTensor, 2 * count_parameters(world) + world->code.graphs.table.count);
+    session->state = ARENA_ARRAY_ZERO(arena, StateTensor,
+                                      2 * count_parameters(world) + world->code.graphs.table.count);
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
     session->programs =
         ARENA_ARRAY_ZERO(arena, const ShapeProgram *, world->code.graphs.table.count);

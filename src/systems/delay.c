@@ -2,7 +2,7 @@
  *
  * Delayed scaling: by the largest of the steps before, so that no pass over a tensor must precede
  * its conversion. A graph that assigns (a step of training) gets a state fp8.<graph>.most[n, L]:
- * for each tensor that its narrow_dots round, the largest magnitudes of the last L steps, the newest
+ * for each tensor that its narrow_dots round, the largest magnitudes of the last L steps, newest
  * first. Each narrow_dot is given the factors that they lead to; the magnitudes of this step are
  * found line by line beside the conversion, for all tensors by few reductions, and put in front. A
  * step that is stopped assigns nothing; a magnitude that is not finite counts as none. Tensors

@@ -7,7 +7,8 @@
  * for each element that is converted: the other width of the layer. An operand that a kernel makes
  * costs a byte more to write; one that a product makes must be read again.
  *
- * The last layer of a graph and those that take its arguments, where errors weigh most, stay wide. */
+ * The last layer of a graph and those that take its arguments, where errors weigh most, stay
+ * wide. */
 #include "systems/narrow8.h"
 
 /* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
