@@ -183,7 +183,7 @@ int main(int argc, char **argv) {
     }
     static const Case cases[] = {
         {"GPT step, bf16", DTYPE_BF16, {0}, false},
-        {"GPT step, fp8", DTYPE_F8E4M3, {0, HISTORY}, false},
+        {"GPT step, fp8 by sizes", DTYPE_F8E4M3, {0, HISTORY}, false},
         {"GPT step, fp8 with the last layer", DTYPE_F8E4M3, {NARROW8_LAST, HISTORY}, false},
         {"GPT step, fp8 in all products", DTYPE_F8E4M3, {NARROW8_ALL, HISTORY}, false},
         {"GPT step, fp8 by current scales", DTYPE_F8E4M3, {0, 0}, false},

@@ -226,7 +226,7 @@ static bool add_turn(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     int64_t side = bytes ? BYTES_SIDE : SIDE, deep = batch ? nd->dims[0] : 1;
     int64_t down = (args.rows + side - 1) / side, across = (args.cols + side - 1) / side;
     if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
-    String     text = bytes ? STR("turn_bytes") : text_of(b, "turn", word_of(width));
+    String     text = text_of(b, bytes ? "turn_fours" : "turn", word_of(width));
     RunKernel *k = run_kernel(b, FAMILY_COPY, text, &args, sizeof args);
     RUN_REF(k, TurnArgs, y, run_ref(y));
     RUN_REF(k, TurnArgs, x, run_ref(x));

@@ -98,7 +98,7 @@ static const char copy[] =
     "        if (i < a.rows && j < a.cols) y[i * a.y_row + j] = tile[e % 64][e / 64]; } }\n"
     "/* The same for bytes, sides and places being multiples of four: threads turn blocks of\n"
     "   4 x 4 in registers; lines of 128 bytes on both sides, no two lanes at one bank. */\n"
-    "D void turn_bytes(const TurnArgs &a) {\n"
+    "template <class W> D void turn_fours(const TurnArgs &a) {\n"
     "    __shared__ u32 tile[128][32];\n"
     "    i32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;\n"
     "    i64 i0 = blockIdx.y * 128ll, j0 = blockIdx.x * 128ll, i = i0 + lane * 4;\n"
