@@ -6,18 +6,21 @@
  * lanes nor how z is cut change its bits.
  *
  * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit
- * floats become f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it
- * needs. Few large ones: y is packed by all lanes into shared panels first; a unit is a block of
- * rows, whose panels stay in cache while those of y pass by. Rows of x that are contiguous along k
- * are read in place, and so are rows of y where it is small. The bias is added to parts of a block
- * right after their last slab; a compiled kernel that is the next launch follows by units of whole
- * rows. Integers use plain loops. Why not a library: note 0007. */
+ * floats become f32 on the way, unless the processor multiplies bf16: kernels_bf16.c). Many small
+ * matrices: a unit is a matrix, its lane packs all it needs. Few large ones: y is packed by all
+ * lanes into shared panels first; a unit is a block of rows, whose panels stay in cache while those
+ * of y pass by. Rows of x that are contiguous along k are read in place, and so are rows of y where
+ * it is small. Few rows of x against many of y: they change places, so that the few are packed and
+ * the many read in place, and blocks of z are turned. The bias is added to parts of a block right
+ * after their last slab; a compiled kernel that is the next launch follows by units of whole rows.
+ * Integers use plain loops. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
 
 enum {
     K_BLOCK = 256,
+    K_BLOCK_16 = 512,              /* of bf16 as it is */
     M_BLOCK = 168,                 /* the most rows of a unit: 28 x 6 or 12 x 14 */
     MATRICES_MIN = 8,              /* from here on a unit is a whole matrix */
     DIRECT_BYTES_MAX = 128 * 1024, /* y is read in place up to here */
@@ -27,6 +30,7 @@ enum {
     ROWS_BYTES = 256 * 1024, /* of z in a unit that a launch follows */
     STEP_ROWS = 64,          /* the most that an iteration of what follows takes */
     COLS_16 = 512,           /* of z in scratch, for 16-bit results */
+    TURN_ROWS = 64,          /* the most rows of x that change places with those of y */
 };
 
 typedef struct Gemm {
@@ -80,7 +84,7 @@ static void pack_run(const void *params, const KernelCtx *ctx) {
         Slab           slab = slab_at(g, number % g->k_blocks);
         NdWalk         at = nd_at(&g->batch, c->batch + number / g->k_blocks);
         const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + at.offset[2] + slab.y;
-        g->p.pack(ctx->shared + number * shared_slab(c) + n * slab.ks * g->p.compute,
+        g->p.pack(ctx->shared + number * shared_slab(c) + n * panels_lane(&g->p, slab.ks),
                   y + (c->n + n) * g->y_n * g->p.width, g->y_n, g->y_k, g->p.cols,
                   panels_least(c->ns - n, few), slab.ks);
     }
@@ -116,18 +120,18 @@ static void end_columns(const Gemm *g, const KernelCtx *ctx, const Place *at, in
 static void multiply(const Gemm *g, const KernelCtx *ctx, const Place *at, const uint8_t *x,
                      const uint8_t *b, const uint8_t *tail, int64_t ks, bool first, bool last) {
     const Panels *p = &g->p;
-    int64_t       rows = g->in_rows ? at->ms / p->rows * p->rows : 0;
+    int64_t       rows = g->in_rows ? at->ms / p->rows * p->rows : 0, lane = panels_lane(p, ks);
     for (int64_t j = 0, done = 0; j < at->ns; j += p->cols) {
         int64_t        cols = panels_least(at->ns - j, p->cols);
         bool           in_place = g->direct && cols == p->cols;
-        const uint8_t *b_at = b + (g->direct ? j : j * ks) * p->compute;
+        const uint8_t *b_at = b + j * (g->direct ? p->compute : lane);
         if (g->direct && !in_place) b_at = tail;
         int64_t b_stride = in_place ? g->y_k : p->cols;
         for (int64_t i = 0; i < rows; i += p->rows)
             p->in_rows(x + i * g->x_m * p->width, g->x_m, b_at, b_stride,
                        at->z + (i * at->stride + j) * p->compute, at->stride, ks, cols, !first);
         for (int64_t i = rows; i < at->ms; i += p->rows)
-            p->tile(at->a + (i - rows) * ks * p->compute, b_at, b_stride,
+            p->tile(at->a + (i - rows) * lane, b_at, b_stride,
                     at->z + (i * at->stride + j) * p->compute, at->stride, ks,
                     panels_least(at->ms - i, p->rows), cols, !first);
         if (!last || (j + cols - done < g->end_n && j + cols < at->ns)) continue;
@@ -152,10 +156,10 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, Place *at, const ui
     for (int64_t i = 0; i < g->k_blocks; i++) {
         Slab           slab = slab_at(g, i);
         const uint8_t *b = at->b;
-        p->pack(at->a, x + slab.x + rows * g->x_m * p->width, g->x_m, g->x_k, p->rows,
-                at->ms - rows, slab.ks);
+        p->pack_a(at->a, x + slab.x + rows * g->x_m * p->width, g->x_m, g->x_k, p->rows,
+                  at->ms - rows, slab.ks);
         if (panels != NULL)
-            b = panels + i * shared_slab(c) + (at->n - c->n) * slab.ks * p->compute;
+            b = panels + i * shared_slab(c) + (at->n - c->n) * panels_lane(p, slab.ks);
         else if (!g->direct)
             p->pack(at->b, y + slab.y, g->y_n, g->y_k, p->cols, at->ns, slab.ks);
         else if (tail < at->ns)
@@ -370,7 +374,7 @@ static bool set_axes(Gemm *g, const GemmProduct *product) {
 
 /* The steps over all matrices and columns, as much at a time as the shared panels may hold. */
 static void bind_chunks(Binder *b, const Gemm *g) {
-    int64_t column = g->k_blocks * g->block_k * g->p.compute; /* bytes a column of panels */
+    int64_t column = g->k_blocks * panels_lane(&g->p, g->block_k); /* bytes of panels */
     bool    shared = !g->whole && !g->direct;
     int64_t columns = SHARED_BYTES_MAX / column / g->p.cols * g->p.cols;
     int64_t ns = shared ? panels_least(g->n, columns > 0 ? columns : g->p.cols) : g->n;
@@ -395,7 +399,7 @@ static void bind_chunks(Binder *b, const Gemm *g) {
 /* Bytes of the panels of y, all columns of them. */
 static int64_t shared_bytes(const Gemm *g) {
     int64_t columns = panels_up(g->n, g->p.cols);
-    return g->direct ? 0 : columns * g->k_blocks * g->block_k * g->p.compute;
+    return g->direct ? 0 : columns * g->k_blocks * panels_lane(&g->p, g->block_k);
 }
 /* Whether units may be a few whole rows: there are enough for all lanes, and they fit caches. */
 static bool can_follow(const Gemm *g, int64_t lanes) {
@@ -439,14 +443,15 @@ static bool aliases(const Gemm *g) {
 }
 
 static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
-    int64_t      y_bytes = g->k * g->n * g->p.width, slabs = panels_blocks(g->k, K_BLOCK);
+    int64_t      y_bytes = g->k * g->n * g->p.width, unit = g->p.unit;
+    int64_t      slabs = panels_blocks(g->k, unit > 1 ? K_BLOCK_16 : K_BLOCK);
     PanelScratch scratch = {.at = NULL};
-    g->block_k = panels_blocks(g->k, slabs);
+    g->block_k = panels_up(panels_blocks(g->k, slabs), unit);
     g->k_blocks = g->outer.count * panels_blocks(g->k, g->block_k);
     g->whole = g->batch.count >= MATRICES_MIN && (g->m <= M_BLOCK || g->k_blocks == 1);
     g->direct = g->y_n == 1 && dtype == dtype_compute(dtype) && g->n >= g->p.cols &&
                 (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->p.rows);
-    g->in_rows = g->x_k == 1 && dtype == dtype_compute(dtype) && !aliases(g);
+    g->in_rows = g->x_k == 1 && g->p.packed == g->p.width && g->k % unit == 0 && !aliases(g);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
     if (can_follow(g, b->lanes))
         g->follow = kernels_follow(b, g->m, g->n, STEP_ROWS, shared_bytes(g));
@@ -471,7 +476,7 @@ static bool bind_rows(Binder *b, Gemm *g, Dtype dtype) {
 }
 
 static bool bind_floats(Binder *b, Gemm *g, Dtype dtype) {
-    if (!panels_of(b->isa, dtype, &g->p)) return false;
+    if (!panels_of_bf16(b->isa, dtype, &g->p) && !panels_of(b->isa, dtype, &g->p)) return false;
     return bind_rows(b, g, dtype) || bind_tiles(b, g, dtype);
 }
 
