@@ -134,7 +134,7 @@ typedef enum IsaLevel {
 extern const Isa kernels_generic;
 #if defined(__x86_64__)
 extern const Isa       kernels_avx2, kernels_avx512, kernels_avx512_bf16, kernels_amx;
-extern const Bf16Tiles bf16_pairs, bf16_amx;
+extern const Bf16Tiles kernels_bf16_pairs, kernels_bf16_amx;
 #endif
 /* The best level of this machine, at most `most`. */
 const Isa *kernels_isa(IsaLevel most);

@@ -24,11 +24,11 @@
 #include "cpu/kernels_isa.def"
 #define KERNELS_TABLE kernels_avx512_bf16
 #define KERNELS_NAME  "avx512 bf16"
-#define KERNELS_BF16  &bf16_pairs
+#define KERNELS_BF16  &kernels_bf16_pairs
 #include "cpu/kernels_table.def"
 #define KERNELS_TABLE kernels_amx
 #define KERNELS_NAME  "amx"
-#define KERNELS_BF16  &bf16_amx
+#define KERNELS_BF16  &kernels_bf16_amx
 #include "cpu/kernels_table.def"
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -240,8 +240,8 @@ static void amx_multiply(const Word *a, int64_t a_stride, const Word *b, float *
         name##_multiply(a, a_stride, b, c, c_stride, k, ROWS, cols, add);                          \
     }                                                                                              \
     PACKS(name, UNIT)                                                                              \
-    const Bf16Tiles bf16_##name = {name##_tile, name##_rows, name##_pack_a, name##_pack_b,         \
-                                   ROWS,        COLS,        UNIT};
+    const Bf16Tiles kernels_bf16_##name = {name##_tile, name##_rows, name##_pack_a, name##_pack_b, \
+                                           ROWS,        COLS,        UNIT};
 TILES(pairs, PAIR_ROWS, PAIR_UNIT)
 TILES(amx, AMX_ROWS, AMX_UNIT)
 #if defined(__clang__)
