@@ -29,7 +29,7 @@ static StrId gpt_name(Gpt *g, int64_t layer, const char *part, const char *what)
 }
 
 static ValueId parameter_row(Gpt *g, StrId name, TypeId type, InitKind init, bool trainable) {
-    uint64_t words[5];
+    uint64_t words[6] = {0};
     words[ATTR_PARAMETER_name] = name.row;
     words[ATTR_PARAMETER_type] = type.row;
     words[ATTR_PARAMETER_init] = init;

@@ -254,6 +254,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     if (o->cuda) gpu_describe(&target, true);
     runner_open(&runner, world, known);
     runner.ctx.narrow = o->narrow;
+    runner.ctx.keeps = known != NULL; /* as a session does */
     runner.ctx.budget = o->budget;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;

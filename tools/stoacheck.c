@@ -43,6 +43,7 @@ typedef struct Case {
     String      graph;       /* to show; empty: all */
     bool        types, target, cuda;
     Dtype       narrow;
+    bool        keeps;
     uint64_t    budget; /* bytes of intermediates; 0: any */
     String      run;    /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
@@ -189,6 +190,7 @@ static void read_directive(Case *c, String line) {
     if (str_same(word, STR("target")))
         c->target = true, c->cuda = str_same(trim(line), STR("cuda"));
     if (str_same(word, STR("compute"))) c->narrow = narrow_find(trim(line));
+    if (str_same(word, STR("keep"))) c->keeps = str_same(trim(line), STR("copies"));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
@@ -356,6 +358,7 @@ static void run_case(Case *c, String source, bool bless) {
         cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
     runner.ctx.narrow = c->narrow;
+    runner.ctx.keeps = c->keeps;
     runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);

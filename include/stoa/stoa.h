@@ -83,7 +83,8 @@ typedef struct StoaContextOptions {
     uint32_t     lanes;      /* worker lanes; 0: one per usable core */
     bool         no_pinning; /* leave lane placement to the system */
     size_t       memory_max; /* bytes of tensor storage; 0: no limit */
-    StoaLogFn   *log;        /* warnings and notes; NULL: dropped */
+    StoaLogFn   *log;        /* warnings, notes and what print rows say (INFO, from any lane while a
+                                step runs, one at a time); NULL: dropped */
     StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc if linked in, else aligned_alloc */
     StoaFreeFn  *release;
     void        *user;         /* for the three functions */
@@ -174,7 +175,7 @@ STOA_API void stoa_gradients(StoaProgram *program, StoaValue y, const StoaValue 
 
 /* More derivatives, any of which may be differentiated again; costs are in passes through the rows
  * between xs and y. A direction has the type of its x. A wrong call gives value 0 (see
- * stoa_program_check), out arrays are the caller's. Control flow: not yet through Taylor mode.
+ * stoa_program_check), out arrays are the caller's. Derivatives go through control flow.
  *
  * jvp: the derivative of y along the directions, of the type of y. About two passes. */
 STOA_API StoaValue stoa_jvp(StoaProgram *program, StoaValue y, const StoaValue *xs,

@@ -87,10 +87,11 @@ Status device_compile(StoaSession *session) {
     TRY(gpu_emit_compile(session->arena, g->libs, &g->cache, g->gpu->info.arch,
                          session->runner.ctx.loops, context->workers, diags, &g->module));
     TRY(gpu_emit_load(g->module, g->gpu, diags));
-    g->places = ARENA_ARRAY(session->arena, CuPtr, session->state_count + 1);
-    for (uint32_t i = 0; i < session->state_count; i++)
+    uint32_t count = session->state_count + session->copies_count;
+    g->places = ARENA_ARRAY(session->arena, CuPtr, count + 1);
+    for (uint32_t i = 0; i < count; i++)
         TRY(gpu_push(&g->state, session->state[i].bytes, PLACE_ALIGN, diags, &g->places[i]));
-    return device_write_state(session);
+    return STATUS_OK;
 }
 
 /* --- state ------------------------------------------------------------------------------------ */
@@ -116,7 +117,7 @@ Status device_write_state(StoaSession *session) {
     if (g == NULL) return STATUS_OK;
     Diags *diags = &session->context->diags;
     TRY(gpu_attach(g->gpu, diags));
-    for (uint32_t i = 0; i < session->state_count; i++)
+    for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
         TRY(send(g, g->places[i], session->state[i].tensor.data, session->state[i].bytes, diags));
     g->mirrored = true;
     return gpu_staging_join(&g->staging, g->stream, diags);
@@ -124,7 +125,7 @@ Status device_write_state(StoaSession *session) {
 
 /* --- plans ------------------------------------------------------------------------------------ */
 static CuPtr place_of_state(const StoaSession *session, StrId name) {
-    for (uint32_t i = 0; i < session->state_count; i++)
+    for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
         if (session->state[i].name.row == name.row) return session->gpu->places[i];
     ASSERT(!"a parameter without state");
     return 0;
@@ -289,7 +290,7 @@ static Status collect_alone(StoaSession *session) {
         scratch_end(scratch);
         TRY(status);
     }
-    return device_write_state(session);
+    return session_wrote_state(session);
 }
 Status device_collect(StoaSession *session) {
     SessionGpu *g = session->gpu;

@@ -1,7 +1,7 @@
 /* Sessions on a GPU: the state on the device, plans that run there.
  *
  * The device holds the state; the tensors of session.h are a mirror of it on the host. Who reads
- * them calls device_read_state first, who writes them device_write_state afterwards. Each plan has
+ * them calls device_read_state first, who writes them session_wrote_state afterwards. Each plan has
  * places of its own for inputs, outputs and constants, so that its graph of launches holds for
  * every run. */
 #ifndef STOA_API_DEVICE_H

@@ -30,7 +30,7 @@ static ValueId state_like(Optimizing *o, ValueId parameter, const char *prefix) 
         &world->strings, (StrId){(uint32_t)op_attrs(world, &world->code, op)[ATTR_PARAMETER_name]});
     Scratch  scratch = scratch_begin(NULL, 0);
     String   full = str_format(scratch.arena, "%s%.*s", prefix, STR_ARGS(name));
-    uint64_t words[5] = {0};
+    uint64_t words[6] = {0};
     words[ATTR_PARAMETER_name] = strings_add(&world->strings, full).row;
     words[ATTR_PARAMETER_type] = build_type(o->build, parameter).row;
     words[ATTR_PARAMETER_scale] = word_of_f64(0);
@@ -105,7 +105,7 @@ static void accumulate(Optimizing *o) {
 
 static ValueId scalar_state(Optimizing *o, const char *name, ValueId like, double number) {
     World   *world = o->program->world;
-    uint64_t words[5] = {0};
+    uint64_t words[6] = {0};
     words[ATTR_PARAMETER_name] = strings_add(&world->strings, str_of(name)).row;
     words[ATTR_PARAMETER_type] =
         types_type(&world->types, build_dtype(o->build, like), types_shape(&world->types, NULL, 0))

@@ -400,7 +400,7 @@ static StoaValue add_parameter(StoaProgram *program, const char *name, StoaDtype
         api_misuse(program->context, "stoa_parameter",
                    "needs a known dtype, sizes of at least 0 and rank at most 8");
     } else {
-        uint64_t words[5];
+        uint64_t words[6] = {0};
         words[ATTR_PARAMETER_name] = strings_add(&program->world->strings, str_of(name)).row;
         words[ATTR_PARAMETER_type] = type.row;
         words[ATTR_PARAMETER_init] = (uint64_t)init;

@@ -57,6 +57,7 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
         }
         tensor.shape[i] = dims_const_value(&world->dims, dim);
     }
+    if (attrs[ATTR_PARAMETER_of] != 0) return true; /* add_copy */
     for (uint32_t i = 0; i < session->state_count; i++) {
         const Tensor *have = &session->state[i].tensor;
         if (session->state[i].name.row != name.row) continue;
@@ -80,13 +81,65 @@ static bool add_state(StoaSession *session, uint32_t row, uint64_t seed) {
     return true;
 }
 
+static bool same_sizes(const World *world, const Tensor *tensor, TypeId type) {
+    if (type_rank(&world->types, type) != tensor->rank) return false;
+    for (uint32_t i = 0; i < tensor->rank; i++) {
+        DimId dim = type_dims(&world->types, type)[i];
+        if (!dims_is_const(&world->dims, dim) ||
+            dims_const_value(&world->dims, dim) != tensor->shape[i])
+            return false;
+    }
+    return true;
+}
+/* Adds the copy that a parameter row `of` other state reads. */
+static bool add_copy(StoaSession *session, uint32_t row) {
+    World          *world = session->world;
+    const uint64_t *attrs = op_attrs(world, &world->code, (OpId){row});
+    uint32_t        name = (uint32_t)attrs[ATTR_PARAMETER_name], at = session->state_count;
+    uint32_t        of = (uint32_t)attrs[ATTR_PARAMETER_of], end = at + session->copies_count;
+    if (of == 0) return true;
+    while (at < end && session->state[at].name.row != name) at++;
+    if (at < end) return true; /* of another graph */
+    StateTensor *copy = &session->state[at];
+    TypeId       type = {(uint32_t)attrs[ATTR_PARAMETER_type]};
+    while (copy->of < at && session->state[copy->of].name.row != of) copy->of++;
+    if (copy->of == at || !same_sizes(world, &session->state[copy->of].tensor, type)) {
+        (void)diags_add(&world->diags, DIAG_STATE_DIFFERS, row,
+                        diags_str(&world->diags, strings_get(&world->strings, (StrId){of})), 0, 0,
+                        0);
+        return false;
+    }
+    copy->name.row = name;
+    copy->tensor = session->state[copy->of].tensor;
+    copy->tensor.dtype = type_dtype(&world->types, type);
+    copy->bytes = tensor_bytes(&copy->tensor);
+    copy->tensor.data = api_block_open(session->context, copy->bytes);
+    session->copies_count++;
+    return true;
+}
+static void convert_part(void *context, uint32_t lane, size_t first, size_t last) {
+    const Tensor *const *tensors = context;
+    (void)lane;
+    cpu_convert(tensors[0], tensors[1], (int64_t)first, (int64_t)last);
+}
+Status session_wrote_state(StoaSession *session) {
+    enum { GRAIN = 1 << 16 };
+    for (uint32_t i = 0; i < session->copies_count; i++) {
+        StateTensor  *copy = &session->state[session->state_count + i];
+        const Tensor *tensors[] = {&session->state[copy->of].tensor, &copy->tensor};
+        workers_for(session->context->workers, (size_t)tensor_elements(&copy->tensor), GRAIN,
+                    convert_part, tensors);
+    }
+    return device_write_state(session);
+}
+
 /* --- compile ---------------------------------------------------------------------------------- */
 static StoaSession *open_session(StoaContext *context, Arena *arena, World *world) {
     StoaSession *session = ARENA_NEW(arena, StoaSession);
     session->context = context;
     session->arena = arena;
     session->world = world;
-    session->state = ARENA_ARRAY_ZERO(arena, StateTensor, count_parameters(world) + 1);
+    session->state = ARENA_ARRAY_ZERO(arena, StateTensor, 2 * count_parameters(world) + 1);
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
     session->programs =
         ARENA_ARRAY_ZERO(arena, const ShapeProgram *, world->code.graphs.table.count);
@@ -162,9 +215,15 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
     }
     session->runner.ctx.narrow = (Dtype)options->compute;
     session->runner.ctx.budget = options->memory_budget;
+    session->runner.ctx.keeps = !options->interpreter;
     if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
-    if (session->gpu != NULL) return device_compile(session);
+    for (uint32_t row = 1; row < world->code.ops.table.count; row++)
+        if (world->code.ops.opcode[row] == OP_PARAMETER && !add_copy(session, row))
+            return STATUS_INVALID;
+    if (session->gpu != NULL) status = device_compile(session);
+    if (status == STATUS_OK) status = session_wrote_state(session);
+    if (status != STATUS_OK || session->gpu != NULL) return status;
     if (!session->fuses) return STATUS_OK;
     return emit_compile(session->arena, context->jit, session->runner.ctx.loops, context->workers,
                         &context->diags, &session->module);
@@ -224,7 +283,7 @@ static void close_entry(PlanEntry *entry) {
 void stoa_session_destroy(StoaSession *session) {
     if (session == NULL) return;
     for (uint32_t i = 0; i < session->plans_count; i++) close_entry(&session->plans[i]);
-    for (uint32_t i = 0; i < session->state_count; i++)
+    for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
         api_block_close(session->context, session->state[i].tensor.data, session->state[i].bytes);
     api_block_close(session->context, session->memory.memory, session->memory.bytes);
     api_block_close(session->context, session->outputs.memory, session->outputs.bytes);
@@ -283,7 +342,7 @@ static void set_fixed_slots(StoaSession *session, PlanEntry *entry) {
             entry->slots[row] = (void *)(uintptr_t)consts_bytes(&session->world->consts,
                                                                 (ConstId){slots->index[row]});
         } else if (slots->kind[row] == SLOT_PARAMETER) {
-            for (uint32_t i = 0; i < session->state_count; i++)
+            for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
                 if (session->state[i].name.row == slots->name[row].row)
                     entry->slots[row] = session->state[i].tensor.data;
             ASSERT(entry->slots[row] != NULL);

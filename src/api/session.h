@@ -32,6 +32,7 @@ typedef struct StateTensor {
     InitKind init;
     double   scale;
     bool     trainable;
+    uint32_t of; /* a copy: which state it holds in another dtype */
 } StateTensor;
 
 typedef _Atomic uint64_t  LaunchTime; /* ns; all lanes add */
@@ -72,7 +73,7 @@ struct StoaSession {
     Arena               *arena;  /* the session, state table */
     Arena               *texts;  /* the last report */
     StateTensor         *state;
-    uint32_t             state_count;
+    uint32_t             state_count, copies_count; /* copies (keep.c) lie behind the others */
     PlanEntry           *plans; /* SESSION_PLANS_MAX */
     uint32_t             plans_count;
     size_t               plans_bytes;
@@ -90,6 +91,8 @@ struct StoaSession {
 GraphId      session_graph(StoaSession *session, const char *name);
 bool         session_has_graph(const StoaSession *session, const char *name);
 StateTensor *session_state(StoaSession *session, const char *name); /* NULL if absent */
+/* Who writes state on the host calls it afterwards: copies and the device follow. */
+MUST_USE Status session_wrote_state(StoaSession *session);
 /* The plan for these inputs, made if needed; NULL with diagnostics in the context. Needs a
  * guard. */
 PlanEntry *session_plan(StoaSession *session, GraphId graph, const Tensor *inputs, uint32_t count);

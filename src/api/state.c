@@ -56,7 +56,7 @@ StoaStatus stoa_state_set(StoaSession *session, const char *name, const StoaTens
     }
     Status status = device_read_state(session);
     memcpy(state->tensor.data, tensor->data, state->bytes);
-    if (status == STATUS_OK) status = device_write_state(session);
+    if (status == STATUS_OK) status = session_wrote_state(session);
     return status == STATUS_OK ? STOA_OK : api_fail(session->context, NULL, status);
 }
 
@@ -150,7 +150,7 @@ static Status load_weights(StoaSession *session, const char *path, bool partial)
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
         if (entries[i] != NULL)
             status = load_one(session, scratch.arena, &file, entries[i], &session->state[i]);
-    if (status == STATUS_OK) status = device_write_state(session);
+    if (status == STATUS_OK) status = session_wrote_state(session);
     scratch_end(scratch);
     return status;
 }

@@ -144,7 +144,7 @@ static Status clear_sums(Training *t) {
         if (str_starts(name, STR("optimizer.sum.")))
             memset(t->session->state[i].tensor.data, 0, t->session->state[i].bytes);
     }
-    return device_write_state(t->session);
+    return session_wrote_state(t->session);
 }
 
 static StoaStatus train_step(Training *t) {
@@ -267,7 +267,7 @@ static Status resume(Training *t) {
     if (status == STATUS_OK)
         status =
             checkpoint_read(&checkpoint, state_tensors(t), t->session->state_count, false, diags);
-    if (status == STATUS_OK) status = device_write_state(t->session);
+    if (status == STATUS_OK) status = session_wrote_state(t->session);
     if (status == STATUS_OK) t->step = checkpoint.step;
     return status;
 }
@@ -598,7 +598,7 @@ StoaStatus stoa_checkpoint_load(StoaSession *session, const char *run, const cha
     if (status == STATUS_OK)
         status = checkpoint_read(&checkpoint, state_tensors(&t), session->state_count, true,
                                  &session->context->diags);
-    if (status == STATUS_OK) status = device_write_state(session);
+    if (status == STATUS_OK) status = session_wrote_state(session);
     if (status == STATUS_OK && out_config != NULL)
         *out_config = str_copy(session->texts, checkpoint_meta(&checkpoint, STR("config"))).data;
     if (status == STATUS_OK && out_step != NULL) *out_step = checkpoint.step;

@@ -85,6 +85,7 @@ static const Binding bindings[OP_COUNT] = {
     [OP_DYNAMIC_UPDATE_SLICE] = {kernels_bind_dynamic_update, VIEW_ANY, KEEP_NOT},
     [OP_ASSIGN] = {kernels_bind_assign, VIEW_ANY, KEEP_NOT},
     [OP_ASSERT] = {kernels_bind_assert, VIEW_ANY, KEEP_NOT},
+    [OP_PRINT] = {kernels_bind_print, VIEW_DENSE, KEEP_NOT},
     [OP_DIM_SIZE] = {kernels_bind_dim_size, VIEW_ANY, KEEP_NOT},
     [OP_IOTA] = {kernels_bind_iota, VIEW_ANY, KEEP_NOT},
     [OP_RNG_BITS] = {kernels_bind_rng_bits, VIEW_ANY, KEEP_NOT},
@@ -312,6 +313,7 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
                 .plan = plan,
                 .isa = isa,
                 .module = module,
+                .diags = diags,
                 .lanes = workers_lanes(workers),
                 .end = part.first + part.count,
                 .steps_max = part.count + 16};

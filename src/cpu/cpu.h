@@ -28,6 +28,8 @@ void cpu_describe(Target *out_target, bool compiles);
  * are divided. */
 void cpu_draw(InitKind init, uint64_t key, double scale, const Tensor *tensor, int64_t first,
               int64_t last);
+/* Converts elements [first, last) between tensors of one shape; dtypes: reals. */
+void cpu_convert(const Tensor *from, const Tensor *to, int64_t first, int64_t last);
 
 /* Puts the caches of this machine and a number of lanes into the estimates of a target. Returns
  * what schedules that were measured here are kept under: model and instruction sets. The number of

@@ -1,6 +1,7 @@
-/* Initial values: pair i of a tensor is made of draw i of the stream that its seed names, so parts
- * can be drawn in any order, on any lane, with the instructions of any machine, and are the same
- * numbers. */
+/* State from outside of plans: initial values, and copies in another dtype.
+ *
+ * Pair i of a tensor is made of draw i of the stream that its seed names, so parts can be drawn in
+ * any order, on any lane, with the instructions of any machine, and are the same numbers. */
 #include <string.h>
 
 #include "cpu/kernels.h"
@@ -36,4 +37,10 @@ void cpu_draw(InitKind init, uint64_t key, double scale, const Tensor *tensor, i
         for (int64_t i = 0; i < count; i++)
             (void)const_encode(tensor->dtype, numbers[i], to + i * width);
     }
+}
+
+void cpu_convert(const Tensor *from, const Tensor *to, int64_t first, int64_t last) {
+    const void *x = (const uint8_t *)from->data + first * dtype_bytes(from->dtype);
+    uint8_t    *y = (uint8_t *)to->data + first * dtype_bytes(to->dtype);
+    kernels_isa(ISA_LEVELS)->convert[from->dtype][to->dtype](y, &x, last - first, NULL);
 }

@@ -169,6 +169,7 @@ typedef struct Binder {
     const Plan       *plan;
     const Isa        *isa;
     const EmitModule *module; /* compiled kernels; NULL: none */
+    const Diags      *diags;  /* whose listener print rows have */
     uint32_t          lanes;
     uint32_t          launch, end; /* row; one past the last that is bound */
     Opcode            opcode;
@@ -218,7 +219,8 @@ static inline bool arg_dense(const LaunchArg *arg) {
 BindFn kernels_bind_elementwise, kernels_bind_compare, kernels_bind_convert, kernels_bind_select;
 BindFn kernels_bind_copy, kernels_bind_broadcast, kernels_bind_transpose, kernels_bind_slice;
 BindFn kernels_bind_pad, kernels_bind_concat, kernels_bind_reverse, kernels_bind_dynamic_slice;
-BindFn kernels_bind_dynamic_update, kernels_bind_assign, kernels_bind_dim_size, kernels_bind_assert;
+BindFn kernels_bind_dynamic_update, kernels_bind_assign, kernels_bind_dim_size, kernels_bind_assert,
+    kernels_bind_print;
 BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bind_scatter;
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;

@@ -164,46 +164,46 @@ static void jvp_branches(Derive *d, OpId op) {
 }
 
 /* --- graphs with a gradient of their own ------------------------------------------------------ */
+/* The rows of a graph, with values in the place of its arguments; out: what it returns. Its own
+ * derivative rows are gone: graphs that are called go first (differentiate.c). */
+static void clone_graph(Derive *d, uint64_t name, bool pure, const ValueId *args, uint32_t count,
+                        ValueId *out) {
+    const Code *old = d->rw->old;
+    GraphId     graph = code_find_graph(old, (StrId){(uint32_t)name});
+    BlockId     body = old->graphs.block[graph.row];
+    Clone       clone = clone_begin(d->build, old, derive_scratch(d));
+    clone.pure = pure;
+    for (uint32_t i = 0; i < count; i++) clone.map[flow_block_arg(old, body, i).row] = args[i];
+    clone_block_rows(&clone, body);
+    for (uint32_t i = 0; i < old->ops.operands_count[block_return(old, body).row]; i++)
+        out[i] = clone_value(&clone, flow_returned(old, body, i));
+}
 static void vjp_custom_grad(Vjp *v) {
     Derive         *d = v->d;
     const Code     *code = d->build->code;
     const uint64_t *attrs = op_attrs(d->build->world, code, v->op);
-    uint64_t        words[1] = {attrs[ATTR_CUSTOM_GRAD_gradient]};
-    uint32_t operands = code->ops.operands_count[v->op.row], count = operands, results = 0, at = 0;
-    uint32_t most = operands + code->ops.results_count[v->op.row];
-    ValueId *given = ARENA_ARRAY(derive_scratch(d), ValueId, most + 1);
-    TypeId  *types = ARENA_ARRAY(derive_scratch(d), TypeId, operands + 1);
-    for (uint32_t i = 0; i < operands; i++) {
-        given[i] = op_operand(code, v->op, i);
-        if (derive_moves(d, given[i])) types[results++] = build_type(d->build, given[i]);
-    }
+    uint32_t        operands = code->ops.operands_count[v->op.row], count = operands, at = 0;
+    uint32_t        most = operands + code->ops.results_count[v->op.row];
+    ValueId        *given = ARENA_ARRAY(derive_scratch(d), ValueId, most + 1);
+    ValueId        *grads = ARENA_ARRAY(derive_scratch(d), ValueId, operands + 1);
+    for (uint32_t i = 0; i < operands; i++) given[i] = op_operand(code, v->op, i);
     for (uint32_t i = 0; i < code->ops.results_count[v->op.row]; i++) {
         ValueId y = op_result(code, v->op, i);
         if (derive_moves(d, y))
             given[count++] = derive_or_zeros(d, v->cts[i], build_type(d->build, y));
     }
-    OpId made = flow_row(d->build, OP_CALL, given, count, words, types, results);
+    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_gradient], false, given, count, grads);
     for (uint32_t i = 0; i < operands; i++)
-        if (derive_moves(d, given[i])) derive_give(v, given[i], op_result(code, made, at++));
+        if (derive_moves(d, given[i])) derive_give(v, given[i], grads[at++]);
 }
 static void jvp_custom_grad(Derive *d, OpId op) {
-    const Code     *old = d->rw->old, *code = d->build->code;
+    const Code     *code = d->build->code;
     const uint64_t *attrs = op_attrs(d->build->world, code, op);
-    GraphId         graph = code_find_graph(old, (StrId){(uint32_t)attrs[ATTR_CUSTOM_GRAD_graph]});
-    BlockId         body = old->graphs.block[graph.row];
     uint32_t        first = code->ops.table.count, results = code->ops.results_count[op.row];
-    Clone           clone = clone_begin(d->build, old, derive_scratch(d));
     ValueList       xs = derive_moving(d, op, true);
     ValueId        *ys = ARENA_ARRAY(derive_scratch(d), ValueId, results);
-    for (uint32_t row = old->blocks.op_first[body.row]; row < old->blocks.op_last[body.row]; row++)
-        if (op_info(old, (OpId){row})->flags & OP_DERIVES) {
-            derive_fail(d, op);
-            return;
-        }
-    for (uint32_t i = 0; i < code->ops.operands_count[op.row]; i++)
-        clone.map[flow_block_arg(old, body, i).row] = op_operand(code, op, i);
-    clone_block_rows(&clone, body);
-    for (uint32_t i = 0; i < results; i++) ys[i] = clone_value(&clone, flow_returned(old, body, i));
+    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_graph], true, op_operands(code, op),
+                code->ops.operands_count[op.row], ys);
     Derive inner = derive_inner(d, first);
     derive_keep_tangents(&inner, d, &xs);
     derive_mark(&inner, xs.at, xs.count, ys, results);

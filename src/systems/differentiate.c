@@ -237,15 +237,16 @@ Derive derive_begin(const Derive *of, uint32_t first, BlockId block) {
 }
 /* For a derivative row of the user: all rows before it, of its block and of those around it. */
 static Derive begin_row(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
-    Derive of = {.ctx = ctx,
-                 .rw = rw,
-                 .build = &rw->build,
-                 .op = op,
-                 .errors = ctx->world->diags.errors,
-                 .swaps = swaps,
-                 .states = system_states(ctx)};
-    Derive d = derive_begin(&of, 1, rw->build.block);
-    for (BlockId block = rw->build.block; op_id_some(rw->old->blocks.parent[block.row]);) {
+    Derive  of = {.ctx = ctx,
+                  .rw = rw,
+                  .build = &rw->build,
+                  .op = op,
+                  .errors = ctx->world->diags.errors,
+                  .swaps = swaps,
+                  .states = system_states(ctx)};
+    BlockId home = rw->old->ops.block[op.row];
+    Derive  d = derive_begin(&of, 1, home);
+    for (BlockId block = home; op_id_some(rw->old->blocks.parent[block.row]);) {
         block = rw->old->ops.block[rw->old->blocks.parent[block.row].row];
         ((uint8_t *)(uintptr_t)d.scope)[block.row] = 1;
     }
@@ -320,9 +321,10 @@ static bool derive_jvp(SystemCtx *ctx, Rewrite *rw, OpId op, Swap **swaps) {
 }
 
 /* --- for Taylor mode -------------------------------------------------------------------------- */
-uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId *xs, uint32_t count,
-                            const ValueId *ys, uint32_t ys_count) {
-    Derive   d = begin_row(ctx, rw, op, NULL);
+uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, uint32_t first, const ValueId *xs,
+                            uint32_t count, const ValueId *ys, uint32_t ys_count) {
+    Derive d = begin_row(ctx, rw, op, NULL);
+    if (first != 0) d = derive_inner(&d, first);
     uint32_t values = rw->build.code->values.table.count;
     uint8_t *any = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
     for (uint32_t i = 0; i < ys_count; i++) {
@@ -332,8 +334,8 @@ uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId 
     }
     return any;
 }
-void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op) {
-    Derive d = begin_row(ctx, rw, user, NULL);
+void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId row, OpId user, OpId op) {
+    Derive d = begin_row(ctx, rw, row, NULL);
     fail_as(&d, op, user);
 }
 
@@ -357,27 +359,24 @@ static ValueId add_leaves(Derive *d, ValueId operand, const ValueId *series, uin
     return first;
 }
 /* One derivation over a growing list of rows: those that an order appends belong to the next. */
-bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
+bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId row, OpId user, OpId op,
                          const ValueId *const *series, uint32_t order, ValueId *const *out) {
-    Derive   d = begin_row(ctx, rw, user, NULL);
+    Derive   d = begin_row(ctx, rw, row, NULL);
     Code    *code = rw->build.code;
     uint32_t count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
     ValueId *leaves = ARENA_ARRAY(ctx->scratch, ValueId, count);
     double   factorial = 1;
-    if (derive_is_control(code, op.row)) {
-        fail_as(&d, op, user);
-        return false;
-    }
+    ASSERT(!derive_is_control(code, op.row));
     for (uint32_t i = 0; i < count; i++) {
         bool moves = dtype_is_differentiable(build_dtype(&rw->build, op_operand(code, op, i)));
         leaves[i] = op_operand(code, op, i);
         if (moves) leaves[i] = add_leaves(&d, leaves[i], series[i], order);
     }
     uint32_t next = code->ops.table.count;
-    OpId     row = build_row(&rw->build, (Opcode)code->ops.opcode[op.row], leaves, count,
-                             op_attrs(rw->world, code, op), results);
+    OpId     made = build_row(&rw->build, (Opcode)code->ops.opcode[op.row], leaves, count,
+                              op_attrs(rw->world, code, op), results);
     ValueId *at = ARENA_ARRAY(ctx->scratch, ValueId, results);
-    for (uint32_t i = 0; i < results; i++) at[i] = op_result(code, row, i);
+    for (uint32_t i = 0; i < results; i++) at[i] = op_result(code, made, i);
     for (uint32_t k = 1; k <= order && !d.failed; k++) {
         factorial *= k;
         for (uint32_t last = code->ops.table.count; next < last && !d.failed; next++)
@@ -488,6 +487,30 @@ static bool derive_row(SystemCtx *ctx, Rewrite *rw, Taylor *taylor, OpId op, Swa
     }
     return opcode == OP_JVP ? derive_jvp(ctx, rw, op, swaps) : taylor_derive(taylor, op);
 }
+static BlockId outermost(const Code *code, uint32_t row) {
+    BlockId block = code->ops.block[row];
+    while (op_id_some(code->blocks.parent[block.row]))
+        block = code->ops.block[code->blocks.parent[block.row].row];
+    return block;
+}
+/* By block row of a graph: it names one that still has derivative rows. That one goes first, so
+ * that rows cloned from it are ordinary; no graph calls itself. */
+static uint8_t *mark_waiting(SystemCtx *ctx, const Code *code) {
+    uint8_t *pending = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->blocks.table.count);
+    uint8_t *waiting = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, code->blocks.table.count);
+    for (uint32_t row = 1; row < code->ops.table.count; row++)
+        if (op_info(code, (OpId){row})->flags & OP_DERIVES) pending[outermost(code, row).row] = 1;
+    for (uint32_t row = 1; row < code->ops.table.count; row++) {
+        if (code->ops.opcode[row] != OP_CUSTOM_GRAD) continue;
+        const uint64_t *attrs = op_attrs(ctx->world, code, (OpId){row});
+        StrId           names[2] = {{(uint32_t)attrs[ATTR_CUSTOM_GRAD_graph]},
+                                    {(uint32_t)attrs[ATTR_CUSTOM_GRAD_gradient]}};
+        for (uint32_t i = 0; i < 2; i++)
+            waiting[outermost(code, row).row] |=
+                pending[code->graphs.block[code_find_graph(code, names[i]).row].row];
+    }
+    return waiting;
+}
 /* Replaces derivative rows, up to the first that asks for swaps or becomes other derivative rows.
  * False after a diagnostic; the code then stays as it was. */
 static bool run_round(SystemCtx *ctx, Ran *ran) {
@@ -495,11 +518,13 @@ static bool run_round(SystemCtx *ctx, Ran *ran) {
     Swap       *swaps = NULL;
     Rewrite     rw = rewrite_begin(ctx->world, ctx->scratch);
     Taylor     *taylor = taylor_open(ctx, &rw);
+    uint8_t    *waiting = mark_waiting(ctx, old);
     bool        last = false;
     for (uint32_t row = 1, count = old->ops.table.count; row < count; row++) {
         uint32_t first = row;
-        while (row < count && (!(op_info(old, (OpId){row})->flags & OP_DERIVES) ||
-                               (last && !taylor_is_done(taylor, (OpId){row}))))
+        while (row < count &&
+               (!(op_info(old, (OpId){row})->flags & OP_DERIVES) ||
+                waiting[outermost(old, row).row] || (last && !taylor_is_done(taylor, (OpId){row}))))
             row++;
         OpId op = {row};
         rewrite_copy_rows(&rw, (OpId){first}, op);

@@ -28,6 +28,7 @@ typedef struct SystemCtx {
     uint64_t      budget;  /* bytes of the planned arena of a graph (recompute.c); 0: any */
     uint64_t   states; /* bytes that a loop may keep for its gradient; 0: 1 GiB (derive_steps.c) */
     uint64_t   kept;   /* the most that some loop does, out, if it could do with less */
+    bool       keeps;  /* copies of state in narrower floats may be state (keep.c) */
     uint32_t   fuel;   /* optional rewrites still allowed */
     Scheduler *scheduler; /* schedules each kernel for the target; NULL: the rules */
     void      *scheduler_context;

@@ -17,19 +17,7 @@
 #include <math.h>
 
 #include "systems/modes.h"
-
-struct Taylor {
-    SystemCtx *ctx;
-    Rewrite   *rw;
-    Build     *build;
-    OpId       op;    /* the derivative row, in the old code */
-    ValueId   *plain; /* by old value row: what map held before its value was computed anew */
-    uint8_t   *done;  /* by old row: served by an earlier one */
-    const JetStreams *streams;
-    ValueId         **jets; /* by new value row: its streams; NULL: moves with nothing */
-    uint32_t          jets_max, errors;
-    bool              failed;
-};
+#include "systems/taylor_inner.h"
 
 Taylor *taylor_open(SystemCtx *ctx, Rewrite *rw) {
     Taylor *t = ARENA_NEW(ctx->scratch, Taylor);
@@ -41,15 +29,7 @@ Taylor *taylor_open(SystemCtx *ctx, Rewrite *rw) {
 bool taylor_is_done(const Taylor *t, OpId op) { return t->done[op.row] != 0; }
 
 /* --- jets ------------------------------------------------------------------------------------- */
-static ValueId *jet_of(const Taylor *t, ValueId value) {
-    return value.row < t->jets_max ? t->jets[value.row] : NULL;
-}
-static ValueId *new_jet(Taylor *t, ValueId value) {
-    ValueId *jet = ARENA_ARRAY_ZERO(t->ctx->scratch, ValueId, t->streams->count);
-    jet[0] = value;
-    return jet;
-}
-static void set_jet(Taylor *t, ValueId value, ValueId *jet) {
+void taylor_set_jet(Taylor *t, ValueId value, ValueId *jet) {
     if (value.row >= t->jets_max) {
         uint32_t  max = t->build->code->values.table.count * 2;
         ValueId **more = ARENA_ARRAY_ZERO(t->ctx->scratch, ValueId *, max);
@@ -58,20 +38,6 @@ static void set_jet(Taylor *t, ValueId value, ValueId *jet) {
         t->jets_max = max;
     }
     t->jets[value.row] = jet;
-}
-static bool jet_moves(const Taylor *t, const ValueId *jet) {
-    for (uint32_t s = 1; jet != NULL && s < t->streams->count; s++)
-        if (value_id_some(jet[s])) return true;
-    return false;
-}
-static ValueId stream_of(const Taylor *t, ValueId value, uint32_t stream) {
-    ValueId *jet = jet_of(t, value);
-    return jet != NULL ? jet[stream] : (ValueId){0};
-}
-/* The value, computed anew if it was. */
-static ValueId primal_of(const Taylor *t, ValueId value) {
-    ValueId *jet = jet_of(t, value);
-    return jet != NULL ? jet[0] : value;
 }
 static ValueId plus(Taylor *t, ValueId u, ValueId v) {
     if (!value_id_some(u)) return v;
@@ -83,6 +49,11 @@ static ValueId scaled(Taylor *t, ValueId u, double by) {
     return build_binary(t->build, OP_MUL, u, build_splat(t->build, u, by));
 }
 static void check_errors(Taylor *t) { t->failed |= t->ctx->world->diags.errors != t->errors; }
+
+static void refuse(Taylor *t, OpId op, OpId user) {
+    differentiate_refuse(t->ctx, t->rw, t->op, user, op);
+    t->failed = true;
+}
 
 /* --- one row ---------------------------------------------------------------------------------- */
 typedef struct Row {    /* a row of the new code, with operands as computed anew */
@@ -100,7 +71,7 @@ static OpId renew(Taylor *t, OpId op, bool *out_same) {
     ValueId    *operands = ARENA_ARRAY(t->ctx->scratch, ValueId, count);
     *out_same = true;
     for (uint32_t i = 0; i < count; i++) {
-        operands[i] = primal_of(t, op_operand(code, op, i));
+        operands[i] = jet_primal(t, op_operand(code, op, i));
         *out_same &= value_id_same(operands[i], op_operand(code, op, i));
     }
     if (*out_same) return op;
@@ -110,9 +81,9 @@ static OpId renew(Taylor *t, OpId op, bool *out_same) {
 static void keep_results(Taylor *t, OpId op, OpId renewed) {
     const Code *code = t->build->code;
     for (uint32_t i = 0; i < code->ops.results_count[op.row]; i++) {
-        ValueId *jet = new_jet(t, op_result(code, renewed, i));
-        set_jet(t, op_result(code, op, i), jet);
-        set_jet(t, jet[0], jet);
+        ValueId *jet = jet_new(t, op_result(code, renewed, i));
+        taylor_set_jet(t, op_result(code, op, i), jet);
+        taylor_set_jet(t, jet[0], jet);
     }
 }
 
@@ -121,13 +92,13 @@ static void push_stream(Taylor *t, Row *row, uint32_t stream, ValueId *out) {
     ValueId *tangents = ARENA_ARRAY(t->ctx->scratch, ValueId, row->count);
     bool     moved = false;
     for (uint32_t i = 0; i < row->count; i++) {
-        tangents[i] = stream_of(t, row->operands[i], stream);
+        tangents[i] = jet_stream(t, row->operands[i], stream);
         moved |= value_id_some(tangents[i]);
     }
     for (uint32_t i = 0; i < row->results; i++) out[i] = (ValueId){0};
     if (!moved || t->failed) return;
     row->e.d = tangents;
-    if (!emit_jvp(&row->e, out)) differentiate_refuse(t->ctx, t->rw, row->user, row->op);
+    if (!emit_jvp(&row->e, out)) refuse(t, row->op, row->user);
     check_errors(t);
 }
 static void push_linear(Taylor *t, Row *row) {
@@ -156,9 +127,9 @@ static void push_direction(Taylor *t, Row *row, uint32_t r, JetKind kind, ValueI
     bool              moved = false;
     for (uint32_t i = 0; i < row->count; i++) {
         ValueId *of = ARENA_ARRAY_ZERO(t->ctx->scratch, ValueId, top + 1);
-        of[0] = primal_of(t, row->operands[i]);
+        of[0] = jet_primal(t, row->operands[i]);
         for (uint32_t k = 1; k <= s->order[r]; k++)
-            of[k] = stream_of(t, row->operands[i], s->first[r] + k - 1);
+            of[k] = jet_stream(t, row->operands[i], s->first[r] + k - 1);
         for (uint32_t k = 1; k <= s->order[r]; k++) moved |= value_id_some(of[k]);
         series[i] = of;
     }
@@ -176,7 +147,7 @@ static void push_direction(Taylor *t, Row *row, uint32_t r, JetKind kind, ValueI
         kind = JET_CURVE;
     }
     if (kind == JET_CURVE &&
-        !differentiate_curve(t->ctx, t->rw, row->user, row->op, series, top, out))
+        !differentiate_curve(t->ctx, t->rw, t->op, row->user, row->op, series, top, out))
         t->failed = true;
 }
 static void push_nonlinear(Taylor *t, Row *row, JetKind kind) {
@@ -326,22 +297,20 @@ static void push_product(Taylor *t, Row *row, uint32_t moves) {
 }
 
 /* --- the walk --------------------------------------------------------------------------------- */
-static void push_op(Taylor *t, OpId op, OpId user, bool wanted);
-
 static void push_expansion(Taylor *t, Row *row) {
     const Code *code = t->build->code;
     ValueId    *values = ARENA_ARRAY_ZERO(t->ctx->scratch, ValueId, row->results);
     uint32_t    first = code->ops.table.count;
     if (!expand_rules[code->ops.opcode[row->op.row]](&row->e, values)) {
-        differentiate_refuse(t->ctx, t->rw, row->user, row->op);
-        check_errors(t);
+        refuse(t, row->op, row->user);
         return;
     }
     uint32_t last = code->ops.table.count; /* streams follow */
-    for (uint32_t r = first; r < last && !t->failed; r++) push_op(t, (OpId){r}, row->user, true);
+    for (uint32_t r = first; r < last && !t->failed; r++)
+        taylor_push(t, (OpId){r}, row->user, true);
     for (uint32_t i = 0; i < row->results; i++) {
         ValueId *jet = jet_of(t, values[i]);
-        row->out[i] = jet != NULL ? jet : new_jet(t, values[i]);
+        row->out[i] = jet != NULL ? jet : jet_new(t, values[i]);
     }
 }
 static uint32_t moving_operands(const Taylor *t, const Row *row, uint32_t *out_last) {
@@ -353,29 +322,13 @@ static uint32_t moving_operands(const Taylor *t, const Row *row, uint32_t *out_l
         }
     return moving;
 }
-static void refuse(Taylor *t, OpId op) {
-    (void)diags_add(&t->ctx->world->diags, DIAG_NO_TAYLOR, t->op.row,
-                    t->build->code->ops.opcode[op.row], 0, 0, 0);
-    t->failed = true;
-}
-/* A row of a nested block may use what moves without being an operand of the row that carries the
- * block. */
-static void check_nested(Taylor *t, OpId op) {
-    const Code *code = t->build->code;
-    OpId        parent = code->blocks.parent[code->ops.block[op.row].row];
-    for (uint32_t i = 0; i < code->ops.operands_count[op.row] && !t->failed; i++)
-        if (jet_moves(t, jet_of(t, op_operand(code, op, i))) && op_id_some(parent))
-            refuse(t, parent);
-}
 static void push_rules(Taylor *t, Row *row) {
     const Code   *code = t->build->code;
     Opcode        opcode = (Opcode)code->ops.opcode[row->op.row];
     const OpInfo *info = &op_infos[opcode];
     uint32_t      last = 0, moving = moving_operands(t, row, &last);
     JetKind       kind = jet_kind(opcode);
-    if (code->ops.blocks_count[row->op.row] != 0 || opcode == OP_CALL || opcode == OP_CUSTOM_GRAD) {
-        refuse(t, row->op);
-    } else if ((info->flags & OP_EXPANDS) && opcode != OP_UNSTACK) {
+    if ((info->flags & OP_EXPANDS) && opcode != OP_UNSTACK) {
         push_expansion(t, row);
     } else if (opcode == OP_DOT_GENERAL && moving == 1) {
         push_product(t, row, last);
@@ -386,8 +339,7 @@ static void push_rules(Taylor *t, Row *row) {
     }
 }
 
-/* Gives the results of a row their jets. wanted: they matter to a y. */
-static void push_op(Taylor *t, OpId op, OpId user, bool wanted) {
+void taylor_push(Taylor *t, OpId op, OpId user, bool wanted) {
     const Code   *code = t->build->code;
     const OpInfo *info = op_info(code, op);
     uint32_t count = code->ops.operands_count[op.row], results = code->ops.results_count[op.row];
@@ -395,6 +347,10 @@ static void push_op(Taylor *t, OpId op, OpId user, bool wanted) {
     for (uint32_t i = 0; i < count; i++) {
         any |= jet_of(t, op_operand(code, op, i)) != NULL;
         moves |= jet_moves(t, jet_of(t, op_operand(code, op, i)));
+    }
+    if (taylor_is_control(code, op)) {
+        if (wanted) taylor_push_control(t, op, user);
+        return;
     }
     if (!any || results == 0) return;
     bool again = (info->flags & OP_PURE) && !(info->flags & (OP_LATE | OP_EFFECT | OP_DERIVES));
@@ -408,27 +364,32 @@ static void push_op(Taylor *t, OpId op, OpId user, bool wanted) {
     row.operands = ARENA_ARRAY(t->ctx->scratch, ValueId, count);
     for (uint32_t i = 0; i < count; i++) row.operands[i] = op_operand(code, op, i);
     row.out = ARENA_ARRAY(t->ctx->scratch, ValueId *, results);
-    for (uint32_t i = 0; i < results; i++) row.out[i] = new_jet(t, op_result(code, row_op, i));
+    for (uint32_t i = 0; i < results; i++) row.out[i] = jet_new(t, op_result(code, row_op, i));
     push_rules(t, &row);
     for (uint32_t i = 0; i < results; i++)
         for (uint32_t s = 0; s < t->streams->count && !t->failed; s++)
             if (value_id_some(row.out[i][s]) && !type_id_some(build_type(t->build, row.out[i][s])))
-                refuse(t, op); /* a rule that this dtype does not have */
+                refuse(t, op, user); /* a rule that this dtype does not have */
     for (uint32_t i = 0; i < results; i++) {
         ValueId y = op_result(code, op, i);
         if (jet_moves(t, jet_of(t, y))) continue; /* an x keeps its seed */
-        set_jet(t, y, row.out[i]);
-        set_jet(t, row.out[i][0], row.out[i]);
+        taylor_set_jet(t, y, row.out[i]);
+        taylor_set_jet(t, row.out[i][0], row.out[i]);
     }
     check_errors(t);
 }
 
-/* Later rows use values as computed with their streams, so that the first computation dies. */
+/* Later rows use values as computed with their streams, so that the first computation dies. Values
+ * from around the block of the derivative row stay: what is computed here is unknown there. */
 static void hand_over(Taylor *t) {
-    ValueId *map = t->rw->map;
-    for (uint32_t row = 1; row < t->rw->old->values.table.count; row++) {
-        ValueId now = primal_of(t, map[row]);
+    const Code *old = t->rw->old;
+    ValueId    *map = t->rw->map;
+    uint32_t    home = old->ops.block[t->op.row].row;
+    for (uint32_t row = 1; row < old->values.table.count; row++) {
+        ValueId now = jet_primal(t, map[row]);
+        OpId    def = value_op(old, (ValueId){row});
         if (!value_id_some(map[row]) || value_id_same(now, map[row])) continue;
+        if (!op_id_some(def) || old->ops.block[def.row].row != home) continue;
         if (!value_id_some(t->plain[row])) t->plain[row] = map[row];
         rewrite_map(t->rw, (ValueId){row}, now);
     }
@@ -438,21 +399,27 @@ static ValueId plain_of(const Taylor *t, ValueId old) {
     return value_id_some(t->plain[old.row]) ? t->plain[old.row] : t->rw->map[old.row];
 }
 
+/* By block row: the block of the derivative row and those around it. */
+static uint8_t *scope_of(const Taylor *t) {
+    const Code *old = t->rw->old;
+    uint8_t    *scope = ARENA_ARRAY_ZERO(t->ctx->scratch, uint8_t, old->blocks.table.count);
+    BlockId     block = old->ops.block[t->op.row];
+    for (scope[block.row] = 1; op_id_some(old->blocks.parent[block.row]); scope[block.row] = 1)
+        block = old->ops.block[old->blocks.parent[block.row].row];
+    return scope;
+}
 static void walk(Taylor *t, const ValueId *xs, uint32_t count, const ValueId *ys,
                  uint32_t ys_count) {
     const Code *code = t->build->code;
-    uint8_t    *active = differentiate_mark(t->ctx, t->rw, t->op, xs, count, ys, ys_count);
-    uint32_t    last = code->ops.table.count;
-    BlockId     block = t->build->block;
+    uint8_t    *active = differentiate_mark(t->ctx, t->rw, t->op, 0, xs, count, ys, ys_count);
+    uint8_t    *scope = scope_of(t);
+    uint32_t    last = code->ops.table.count, blocks = t->rw->old->blocks.table.count;
     for (uint32_t row = 1; row < last && !t->failed; row++) {
         bool wanted = false;
-        if (code->ops.block[row].row != block.row) {
-            check_nested(t, (OpId){row});
-            continue;
-        }
+        if (code->ops.block[row].row >= blocks || !scope[code->ops.block[row].row]) continue;
         for (uint32_t i = 0; i < code->ops.results_count[row]; i++)
             wanted |= active[op_result(code, (OpId){row}, i).row] == 3;
-        push_op(t, (OpId){row}, (OpId){row}, wanted);
+        taylor_push(t, (OpId){row}, (OpId){row}, wanted);
     }
     if (!t->failed) hand_over(t);
 }
@@ -485,14 +452,14 @@ static void seed_taylor(Taylor *t, const ValueId *xs, const ValueId *vs, uint32_
                         bool several) {
     const JetStreams *s = t->streams;
     for (uint32_t i = 0; i < count; i++) {
-        ValueId *jet = new_jet(t, xs[i]);
+        ValueId *jet = jet_new(t, xs[i]);
         for (uint32_t r = 0; r < s->directions; r++) {
             ValueId v = several ? emit_part(t->build, vs[i], 0, r) : vs[i];
             if (s->order[r] != 0) jet[s->first[r]] = v;
             if (s->sums != 0 && s->sum_order[0] == 1)
                 jet[s->sum_first] = plus(t, jet[s->sum_first], v);
         }
-        set_jet(t, xs[i], jet);
+        taylor_set_jet(t, xs[i], jet);
     }
 }
 /* Result k of a taylor row. */
@@ -555,7 +522,7 @@ static void add_direction(double *vector, const TaylorDirection *d, double weigh
 }
 static void seed_derivatives(Taylor *t, ValueId x, const TaylorPlan *plan, uint32_t coordinates) {
     const JetStreams *s = t->streams;
-    ValueId          *jet = new_jet(t, x);
+    ValueId          *jet = jet_new(t, x);
     for (uint32_t r = 0; r < s->directions; r++) {
         double *vector = ARENA_ARRAY_ZERO(t->ctx->scratch, double, coordinates);
         if (s->order[r] == 0) continue;
@@ -569,7 +536,7 @@ static void seed_derivatives(Taylor *t, ValueId x, const TaylorPlan *plan, uint3
             add_direction(vector, &plan->directions[r], s->sum_weight[i * s->directions + r]);
         jet[s->sum_first + i] = seed_of(t, x, vector, coordinates);
     }
-    set_jet(t, x, jet);
+    taylor_set_jet(t, x, jet);
 }
 
 /* The rows that one walk serves: those after op with the same x and a y that is there already. */

@@ -87,14 +87,16 @@ bool taylor_is_done(const Taylor *t, OpId op);
 String taylor_explain(Arena *out, const World *world);
 
 /* --- what differentiate lends ----------------------------------------------------------------- */
-/* By value row of the new code: 3 where a value depends on an x and matters to a y. */
-uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, const ValueId *xs, uint32_t count,
-                            const ValueId *ys, uint32_t ys_count);
+/* By value row of the new code: 3 where a value depends on an x and matters to a y. Of the rows so
+ * far, or those of the block of the builder from `first` on (0: the rows before the derivative). */
+uint8_t *differentiate_mark(SystemCtx *ctx, Rewrite *rw, OpId op, uint32_t first, const ValueId *xs,
+                            uint32_t count, const ValueId *ys, uint32_t ys_count);
 /* Coefficients 1..order of the results of a row of the new code along a curve, by forward mode
- * repeated: series[i][k] is coefficient k of operand i. out[result][k]. For rows without a rule. */
-bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op,
+ * repeated: series[i][k] is coefficient k of operand i. out[result][k]. For rows without a rule, by
+ * the derivative row `row`; user: the row that diagnostics name. */
+bool differentiate_curve(SystemCtx *ctx, Rewrite *rw, OpId row, OpId user, OpId op,
                          const ValueId *const *series, uint32_t order, ValueId *const *out);
 /* The diagnostic of a row without derivative. */
-void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId user, OpId op);
+void differentiate_refuse(SystemCtx *ctx, Rewrite *rw, OpId row, OpId user, OpId op);
 
 #endif

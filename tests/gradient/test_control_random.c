@@ -1,10 +1,12 @@
 /* Random structured programs of smooth operators, up to five deep: gradients and second gradients
- * against finite differences, jvp against gradient, as for every case.
+ * against finite differences, jvp against gradient, as for every case; Taylor coefficients against
+ * forward mode repeated.
  *
  * STOA_SEEDS: how many programs (some by default); STOA_SEED: the first of them, which is then
  * printed. */
 #include "check.h"
 #include "tables/philox.h"
+#include "taylor_check.h"
 
 enum { VALUES_MAX = 64, DEPTH_MAX = 5, CONTROLS_MAX = 5 };
 typedef struct Value {
@@ -180,6 +182,7 @@ static void check_seed(Arena *arena, uint64_t seed) {
                      .step = 0x1p-12, /* loops make steep functions */
                      .no_f32 = true};
     check_case(arena, &the_case);
+    taylor_check_case(arena, &the_case);
 }
 static int64_t setting(const char *name, int64_t otherwise) {
     const char *text = getenv(name);

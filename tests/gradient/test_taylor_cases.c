@@ -1,125 +1,18 @@
-/* Taylor mode on every case of the gradient tests, so on every operator that has a derivative: to
- * order three along a direction, and along two at once with the top order summed, it equals forward
- * mode repeated. That covers rules, operators that go along the curve, and collapsed streams. */
+/* Taylor mode on every case of the gradient tests, so on every operator that has a derivative
+ * (taylor_check.h). */
 #define CASES_ONLY
 #include "cases_composites.h"
 #include "cases_contract.h"
+#include "cases_control.h"
 #include "cases_elementwise.h"
 #include "cases_structure.h"
-
-enum { ORDER = 3 };
-
-static void add_nest(Text *text, const Form *form, const char *along, const char *prefix) {
-    for (int k = 1; k <= ORDER; k++) {
-        text_addf(text, "  %%q.%s%d = jvp %%q.", prefix, k);
-        if (k == 1)
-            text_add(text, STR("s"));
-        else
-            text_addf(text, "%s%d", prefix, k - 1);
-        text_add(text, STR(", "));
-        form_add_list(text, form, "");
-        text_add(text, STR(", "));
-        form_add_list(text, form, along);
-        text_add(text, STR("\n"));
-    }
-}
-/* Both directions of each argument in one tensor. */
-static void add_directions(Text *text, const Form *form) {
-    for (uint32_t i = 0; i < form->args_count; i++) {
-        String      name = form->names[i], type = form->types[i];
-        const char *open = memchr(type.data, '[', type.count);
-        if (!form->wrt[i]) continue;
-        for (int k = 0; k < 2; k++) {
-            text_addf(text, "  %%q.%d.%.*s = reshape %%q.%c.%.*s {shape=[1", k, STR_ARGS(name),
-                      k == 0 ? 't' : 'u', STR_ARGS(name));
-            if (open != NULL)
-                text_addf(text, ",%.*s", (int)(type.data + type.count - open - 2), open + 1);
-            text_add(text, STR("]}\n"));
-        }
-        text_addf(text, "  %%q.v.%.*s = concat %%q.0.%.*s, %%q.1.%.*s {axis=0}\n", STR_ARGS(name),
-                  STR_ARGS(name), STR_ARGS(name));
-    }
-}
-static String taylor_program(Arena *out, const Form *form) {
-    Scratch scratch = scratch_begin(&out, 1);
-    Text    text = text_begin(scratch.arena);
-    text_addf(&text, "%.*s\ngraph f(%.*s", STR_ARGS(form->dims), STR_ARGS(form->args));
-    form_add_args(&text, form);
-    text_addf(&text, ") {\n  %.*s\n", STR_ARGS(form->body));
-    form_add_value(&text, form);
-    text_addf(&text, "  %%q.s = copy %%q.s%u\n", form->outs_count - 1);
-    add_nest(&text, form, "q.t.", "d");
-    add_nest(&text, form, "q.u.", "e");
-    add_directions(&text, form);
-    for (int several = 0; several < 2; several++) {
-        const char *prefix = several ? "b" : "c";
-        text_addf(&text, "  %%q.%s1, %%q.%s2, %%q.%s3 = taylor %%q.s, ", prefix, prefix, prefix);
-        form_add_list(&text, form, "");
-        text_add(&text, STR(", "));
-        form_add_list(&text, form, several ? "q.v." : "q.t.");
-        text_add(&text, several ? STR(" {sum=true}\n") : STR("\n"));
-    }
-    text_add(&text, STR("  return %q.d1, %q.d2, %q.d3, %q.e1, %q.e2, %q.e3, %q.c1, %q.c2, %q.c3,"
-                        " %q.b1, %q.b2, %q.b3, %q.s\n}\n"));
-    String program = str_copy(out, text_done(&text));
-    scratch_end(scratch);
-    return program;
-}
-
-static double worst;
-static bool   near(const Check *check, const char *what, double got, double wanted) {
-      double error = fabs(got - wanted) / fmax(1, fabs(wanted));
-      if (got == wanted || (!isfinite(got) && !isfinite(wanted))) return true;
-    if (error > worst) worst = error;
-    if (EXPECT(error <= 1e-9)) return true;
-    check_print_sizes(check);
-      printf(": %s is %.15g, expected %.15g", what, got, wanted);
-      return false;
-}
-static bool compare(const Check *check, const Tensor *outs) {
-    static const double factorial[] = {1, 2, 6};
-    const Tensor       *d = outs, *e = outs + 3, *c = outs + 6, *b = outs + 9;
-    bool                good = true;
-    if (!isfinite(inputs_get(&outs[12], 0))) return true; /* the logarithm of an empty sum */
-    for (int k = 0; k < ORDER && good; k++) {
-        double along = inputs_get(&d[k], 0) / factorial[k];
-        double across = inputs_get(&e[k], 0) / factorial[k];
-        good = near(check, "a coefficient", inputs_get(&c[k], 0), along);
-        if (good && k + 1 < ORDER)
-            good = near(check, "that of the first direction", inputs_get(&b[k], 0), along) &&
-                   near(check, "that of the second direction", inputs_get(&b[k], 1), across);
-        else if (good)
-            good = near(check, "the sum of both", inputs_get(&b[k], 0), along + across);
-    }
-    return good;
-}
-
-static void run_case(Arena *arena, const Case *c) {
-    Form     form;
-    FormSize sizes[FORM_SYMBOLS_MAX];
-    Check    check = {.the_case = c};
-    if (form_open(&form, arena, c, NULL, 0, false)) {
-        Program program =
-            check_compile_text(arena, c->name, taylor_program(arena, &form), EXPAND_STACKED);
-        for (uint32_t number = 0; check_assign(&form, number, &check, sizes) && program.good;
-             number++) {
-            ArenaMark mark = arena_mark(arena);
-            Tensor    outs[FORM_INPUTS_MAX];
-            check_feed(arena, &form, &check);
-            bool good = check_run(arena, &program, &check, outs) && compare(&check, outs);
-            arena_release(arena, mark);
-            if (!good) break;
-        }
-        check_drop(&program);
-    }
-    form_close(&form);
-}
+#include "taylor_check.h"
 
 TEST(every_case_equals_repeated_forward_mode) {
     for (const CaseRow *row = case_rows; row != NULL; row = row->next) {
         ArenaMark mark = arena_mark(arena);
-        run_case(arena, row->the_case);
+        taylor_check_case(arena, row->the_case);
         arena_release(arena, mark);
     }
-    printf("\n  largest error: %.2g\n", worst);
+    printf("\n  largest error: %.2g\n", taylor_worst);
 }

@@ -212,6 +212,55 @@ TEST(narrow_networks_learn) {
     EXPECT(f8 != bf16);
 }
 
+/* Whether the product of graph look reads what the state is now, rounded. */
+static bool looks_at_state(Narrow *n) {
+    static float x[8 * 16], y[8 * 16], w[16 * 16];
+    StoaTensor   input = {STOA_F32, 2, {8, 16}, x}, output = {.data = y}, state = {.data = w};
+    bool         same = stoa_state_count(n->session) == 1;
+    for (int i = 0; i < 8; i++) x[17 * i] = 1;
+    if (stoa_run(n->session, "look", &input, 1, &output, 1, NULL) != STOA_OK) return false;
+    if (stoa_state_get(n->session, "w", &state) != STOA_OK) return false;
+    for (int i = 0; i < 8; i++)
+        for (int j = 0; j < 16; j++)
+            same &= y[16 * i + j] == dtype_f32_of_bf16(dtype_bf16_of_f32(w[16 * j + i]));
+    return same && w[0] != 0;
+}
+TEST(narrow_copies_follow_the_state) {
+#define W "  %w = parameter {name=\"w\", type=f32[16,16], init=normal, scale=1.0}\n"
+    static const char  text[] = "graph look(%x: f32[8,16]) {\n" W "  %y = linear %x, %w\n"
+                                "  return %y\n}\n"
+                                "graph step(%x: f32[16,16]) {\n" W "  %v = add %w, %x\n"
+                                "  assign %w, %v\n  return\n}\n";
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    static float       w[16 * 16];
+    StoaTensor         given = {STOA_F32, 2, {16, 16}, w};
+    Narrow             n;
+    options.compute = STOA_BF16;
+    if (!EXPECT(narrow_open(&n, text, options))) return;
+    EXPECT(looks_at_state(&n)); // as drawn
+    for (int i = 0; i < 16 * 16; i++) w[i] = 0.37F * (float)(i % 23) - 3;
+    for (int step = 0; step < 3; step++) {
+        EXPECT(stoa_run(n.session, "step", &given, 1, NULL, 0, NULL) == STOA_OK);
+        EXPECT(looks_at_state(&n)); // assigned
+    }
+    EXPECT(stoa_state_set(n.session, "w", &given) == STOA_OK);
+    EXPECT(looks_at_state(&n)); // set from outside
+    StoaTensor copy = {.data = NULL};
+    EXPECT(stoa_state_get(n.session, "w@bf16", &copy) == STOA_NOT_FOUND); // nobody's business
+    narrow_close(&n);
+#undef W
+}
+
+TEST(narrow_copies_are_of_something) {
+    static const char  text[] = "graph f() {\n  %w = parameter {name=\"w\", type=bf16[2], "
+                                "of=\"v\"}\n  return %w\n}\n";
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    Narrow             n;
+    EXPECT(!narrow_open(&n, text, options));
+    EXPECT(strstr(stoa_message(n.context), "parameter 'v'") != NULL);
+    narrow_close(&n);
+}
+
 TEST(narrow_says_what_it_does_not_do) {
     static const char  text[] = "graph f(%x: f32[8,16], %w: f32[16,16]) {\n"
                                 "  %a = convert %x {dtype=f8e4m3}\n"
