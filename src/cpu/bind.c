@@ -177,11 +177,8 @@ static bool has_amx(void) {
 const Isa *kernels_isa(IsaLevel most) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (most >= ISA_AVX512 && has_avx512()) {
-        bool pairs = most >= ISA_AVX512_BF16 && __builtin_cpu_supports("avx512bf16");
-        if (pairs && most >= ISA_AMX && has_amx()) return &kernels_amx;
-        return pairs ? &kernels_avx512_bf16 : &kernels_avx512;
-    }
+    if (most >= ISA_AVX512 && has_avx512())
+        return most >= ISA_AMX && has_amx() ? &kernels_amx : &kernels_avx512;
     if (most >= ISA_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &kernels_avx2;
 #endif

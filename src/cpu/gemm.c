@@ -21,7 +21,7 @@ enum {
     K_BLOCK = 256,
     M_BLOCK = 168,    /* the most rows of a unit: 28 x 6 or 12 x 14 */
     K_BLOCK_16 = 512, /* the same for bf16 as it is */
-    M_BLOCK_16 = 384,
+    M_BLOCK_16 = 192,
     MATRICES_MIN = 8,              /* from here on a unit is a whole matrix */
     DIRECT_BYTES_MAX = 128 * 1024, /* y is read in place up to here */
     SHARED_BYTES_MAX = 16 << 20,
@@ -497,6 +497,7 @@ static void set_units(Gemm *g, int64_t lanes) {
     g->block_m = panels_up(panels_blocks(g->m, blocks), grain);
     g->block_n = panels_up(wide, g->p.cols);
     int64_t columns = END_BYTES / (g->block_m * g->p.compute) / g->p.cols * g->p.cols;
+    if (g->p.unit > 1) columns = END_COLS; /* calls for few columns cost more than their product */
     g->end_n = panels_least(columns > g->p.cols ? columns : g->p.cols, END_COLS);
 }
 

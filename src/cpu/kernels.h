@@ -123,18 +123,11 @@ typedef struct Isa {
     DrawWordsFn     *draw_words;
     DrawFn          *draw_normal, *draw_uniform;
 } Isa;
-typedef enum IsaLevel {
-    ISA_GENERIC,
-    ISA_AVX2,
-    ISA_AVX512,
-    ISA_AVX512_BF16,
-    ISA_AMX,
-    ISA_LEVELS
-} IsaLevel;
+typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_AMX, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
 #if defined(__x86_64__)
-extern const Isa       kernels_avx2, kernels_avx512, kernels_avx512_bf16, kernels_amx;
-extern const Bf16Tiles kernels_bf16_pairs, kernels_bf16_amx;
+extern const Isa       kernels_avx2, kernels_avx512, kernels_amx;
+extern const Bf16Tiles kernels_bf16_amx;
 #endif
 /* The best level of this machine, at most `most`. */
 const Isa *kernels_isa(IsaLevel most);

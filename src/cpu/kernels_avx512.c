@@ -22,10 +22,6 @@
 #define KERNELS_TABLE kernels_avx512
 #define KERNELS_NAME  "avx512"
 #include "cpu/kernels_isa.def"
-#define KERNELS_TABLE kernels_avx512_bf16
-#define KERNELS_NAME  "avx512 bf16"
-#define KERNELS_BF16  &kernels_bf16_pairs
-#include "cpu/kernels_table.def"
 #define KERNELS_TABLE kernels_amx
 #define KERNELS_NAME  "amx"
 #define KERNELS_BF16  &kernels_bf16_amx

@@ -1,33 +1,31 @@
-/* Products of bf16 that are not widened: register tiles of AVX512_BF16 and of AMX, and the packing
- * in front of them (Bf16Tiles in kernels.h).
+/* Products of bf16 that are not widened: the register tile of AMX, and the packing in front of it
+ * (Bf16Tiles in kernels.h).
  *
- * Both multiply pairs along k and add them up in f32, in an order that the instruction fixes, so
- * bits differ between the two, not between runs or numbers of lanes. A pair of a is one 32-bit
- * number of a row, so rows of the operand itself serve as well as packed ones. Pairs of b lie side
- * by side for the columns of a tile: two vectors, or half of two tile registers.
- *
- * AMX: c is 2 x 2 tile registers of 16 x 16; 32 numbers along k are four loads and four products.
- * The configuration belongs to the thread: a call sets it and leaves the registers empty. */
+ * Pairs along k are multiplied and added up in f32. A pair of a is one 32-bit number of a row, so
+ * rows of the operand itself serve as well as packed ones. Pairs of b lie side by side for the
+ * columns of a tile. c is 2 x 2 tile registers of 16 x 16; 32 numbers along k are four loads and
+ * four products. The configuration belongs to the thread: a call sets it and leaves the registers
+ * empty. Why not the vectors of AVX512_BF16: note 0007. */
 #include <string.h>
 
 #include "cpu/kernels.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define BF16_TARGET "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16"
+#define BF16_TARGET "avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16"
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target(BF16_TARGET))), apply_to = function)
 #else
 #pragma GCC optimize("O3")
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,amx-tile,amx-bf16")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,amx-tile,amx-bf16")
 #endif
 
-enum { COLS = 32 }; /* of both tiles */
+enum { ROWS = 32, COLS = 32, UNIT = 32, SIDE = 16 }; /* of a tile; of a register */
 typedef uint16_t Word;
 
 /* --- packing ---------------------------------------------------------------------------------- */
 
-static inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+static inline int64_t whole(int64_t k) { return (k + UNIT - 1) / UNIT * UNIT; }
 
 /* Eight numbers along k of eight lanes that are contiguous: to[lane][k]. */
 static inline void turn_8(Word *to, int64_t to_stride, const Word *from, int64_t stride) {
@@ -50,11 +48,13 @@ static inline void turn_8(Word *to, int64_t to_stride, const Word *from, int64_t
     }
 }
 
-/* Lanes of a: out[lane][k up to unit]; up to whole panels. */
-static void pack_a(Word *out, const Word *x, int64_t stride_lane, int64_t stride_k, int64_t width,
-                   int64_t count, int64_t k, int64_t unit) {
-    int64_t each = round_up(k, unit), lanes = round_up(count, width);
-    int64_t eights = stride_lane == 1 ? count / 8 * 8 : 0, turned = eights > 0 ? k / 8 * 8 : 0;
+/* GemmPackFn of a: out[lane][k up to UNIT], lanes up to whole panels. */
+static void pack_a(void *to_panels, const void *matrix, int64_t stride_lane, int64_t stride_k,
+                   int64_t width, int64_t count, int64_t k) {
+    Word       *out = to_panels;
+    const Word *x = matrix;
+    int64_t     each = whole(k), lanes = (count + width - 1) / width * width;
+    int64_t     eights = stride_lane == 1 ? count / 8 * 8 : 0, turned = eights > 0 ? k / 8 * 8 : 0;
     for (int64_t i = 0; i < eights; i += 8)
         for (int64_t at = 0; at < turned; at += 8)
             turn_8(out + i * each + at, each, x + i + at * stride_k, stride_k);
@@ -83,10 +83,10 @@ static inline void zip_row(Word *to, const Word *even, const Word *odd) {
         _mm512_storeu_si512(to + 32 * half, _mm512_permutex2var_epi16(a, index, b));
     }
 }
-/* One panel of b: out[k / 2][COLS][2]; lanes from count on, and k up to unit, are zero. */
+/* One panel of b: out[k / 2][COLS][2]; lanes from count on, and k up to UNIT, are zero. */
 static void pack_panel(Word *out, const Word *x, int64_t stride_lane, int64_t stride_k,
-                       int64_t count, int64_t k, int64_t unit) {
-    int64_t done = 0, each = round_up(k, unit);
+                       int64_t count, int64_t k) {
+    int64_t done = 0, each = whole(k);
     if (stride_k == 1 && stride_lane % 2 == 0) { /* pairs are numbers of 32 bits */
         done = k / 2 * 2;
         kernels_avx512.gemm_pack[DTYPE_F32](out, x, stride_lane / 2, 1, COLS, count, k / 2);
@@ -101,22 +101,16 @@ static void pack_panel(Word *out, const Word *x, int64_t stride_lane, int64_t st
             out[done * COLS + i] = some ? x[lane * stride_lane + at * stride_k] : 0;
         }
 }
-static void pack_b(Word *out, const Word *x, int64_t stride_lane, int64_t stride_k, int64_t count,
-                   int64_t k, int64_t unit) {
+/* GemmPackFn of b. */
+static void pack_b(void *out, const void *x, int64_t stride_lane, int64_t stride_k, int64_t width,
+                   int64_t count, int64_t k) {
+    ASSERT(width == COLS);
     for (int64_t lane = 0; lane < count; lane += COLS)
-        pack_panel(out + lane * round_up(k, unit), x + lane * stride_lane, stride_lane, stride_k,
-                   count - lane < COLS ? count - lane : COLS, k, unit);
+        pack_panel((Word *)out + lane * whole(k), (const Word *)x + lane * stride_lane, stride_lane,
+                   stride_k, count - lane < COLS ? count - lane : COLS, k);
 }
-#define PACKS(name, UNIT)                                                                          \
-    static void name##_pack_a(void *out, const void *x, int64_t stride_lane, int64_t stride_k,     \
-                              int64_t width, int64_t count, int64_t k) {                           \
-        pack_a(out, x, stride_lane, stride_k, width, count, k, UNIT);                              \
-    }                                                                                              \
-    static void name##_pack_b(void *out, const void *x, int64_t stride_lane, int64_t stride_k,     \
-                              int64_t width, int64_t count, int64_t k) {                           \
-        (void)width;                                                                               \
-        pack_b(out, x, stride_lane, stride_k, count, k, UNIT);                                     \
-    }
+
+/* --- the tile --------------------------------------------------------------------------------- */
 
 /* Of a tile that is not whole: sums[rows][COLS] become part of c. */
 static void store_part(float *c, int64_t c_stride, const float *sums, int64_t rows, int64_t cols,
@@ -128,50 +122,6 @@ static void store_part(float *c, int64_t c_stride, const float *sums, int64_t ro
         }
 }
 
-/* --- AVX512_BF16 ------------------------------------------------------------------------------ */
-
-enum { PAIR_ROWS = 14, PAIR_UNIT = 2 };
-#define EACH(R) R(0) R(1) R(2) R(3) R(4) R(5) R(6) R(7) R(8) R(9) R(10) R(11) R(12) R(13)
-#define ZERO(i) __m512 c0_##i = _mm512_setzero_ps(), c1_##i = _mm512_setzero_ps();
-#define STEP(i)                                                                                    \
-    {                                                                                              \
-        int32_t pair;                                                                              \
-        memcpy(&pair, a + (i)*a_stride + at, sizeof pair);                                         \
-        __m512bh both = (__m512bh)_mm512_set1_epi32(pair);                                         \
-        c0_##i = _mm512_dpbf16_ps(c0_##i, both, b0);                                               \
-        c1_##i = _mm512_dpbf16_ps(c1_##i, both, b1);                                               \
-    }
-#define FULL(i)                                                                                    \
-    {                                                                                              \
-        float *row = c + (i)*c_stride;                                                             \
-        if (add) c0_##i = _mm512_add_ps(c0_##i, _mm512_loadu_ps(row));                             \
-        if (add) c1_##i = _mm512_add_ps(c1_##i, _mm512_loadu_ps(row + 16));                        \
-        _mm512_storeu_ps(row, c0_##i);                                                             \
-        _mm512_storeu_ps(row + 16, c1_##i);                                                        \
-    }
-#define KEEP(i)                                                                                    \
-    _mm512_storeu_ps(sums + (i)*COLS, c0_##i);                                                     \
-    _mm512_storeu_ps(sums + (i)*COLS + 16, c1_##i);
-static void pairs_multiply(const Word *a, int64_t a_stride, const Word *b, float *c,
-                           int64_t c_stride, int64_t k, int64_t rows, int64_t cols, bool add) {
-    EACH(ZERO)
-    for (int64_t at = 0; at < k; at += 2) {
-        __m512bh b0 = (__m512bh)_mm512_loadu_si512(b + at * COLS);
-        __m512bh b1 = (__m512bh)_mm512_loadu_si512(b + at * COLS + 32);
-        EACH(STEP)
-    }
-    if (rows == PAIR_ROWS && cols == COLS) {
-        EACH(FULL)
-        return;
-    }
-    float sums[PAIR_ROWS * COLS];
-    EACH(KEEP)
-    store_part(c, c_stride, sums, rows, cols, add);
-}
-
-/* --- AMX -------------------------------------------------------------------------------------- */
-
-enum { AMX_ROWS = 32, AMX_UNIT = 32, AMX_SIDE = 16 };
 typedef struct AmxConfig {
     uint8_t  palette, start, unused[14];
     uint16_t row_bytes[16];
@@ -186,10 +136,10 @@ static _Alignas(64) const AmxConfig amx_config = {
 /* The intrinsics do not say what memory they read. */
 #define MEMORY_IS_READ __asm__ volatile("" ::: "memory")
 
-static void amx_multiply(const Word *a, int64_t a_stride, const Word *b, float *c, int64_t c_stride,
-                         int64_t k, int64_t rows, int64_t cols, bool add) {
-    bool    full = rows == AMX_ROWS && cols == COLS;
-    float   sums[AMX_ROWS * COLS];
+static void multiply(const Word *a, int64_t a_stride, const Word *b, float *c, int64_t c_stride,
+                     int64_t k, int64_t rows, int64_t cols, bool add) {
+    bool    full = rows == ROWS && cols == COLS;
+    float   sums[ROWS * COLS];
     float  *to = full ? c : sums;
     int64_t stride = (full ? c_stride : COLS), bytes = stride * (int64_t)sizeof *c;
     int64_t a_bytes = a_stride * (int64_t)sizeof *a, b_bytes = 2 * COLS * (int64_t)sizeof *b;
@@ -197,53 +147,45 @@ static void amx_multiply(const Word *a, int64_t a_stride, const Word *b, float *
     _tile_loadconfig(&amx_config);
     if (full && add) {
         _tile_loadd(0, to, bytes);
-        _tile_loadd(1, to + AMX_SIDE, bytes);
-        _tile_loadd(2, to + AMX_SIDE * stride, bytes);
-        _tile_loadd(3, to + AMX_SIDE * stride + AMX_SIDE, bytes);
+        _tile_loadd(1, to + SIDE, bytes);
+        _tile_loadd(2, to + SIDE * stride, bytes);
+        _tile_loadd(3, to + SIDE * stride + SIDE, bytes);
     } else {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (int64_t at = 0; at < k; at += AMX_UNIT) {
+    for (int64_t at = 0; at < k; at += UNIT) {
         _tile_loadd(4, a + at, a_bytes);
         _tile_loadd(6, b + at * COLS, b_bytes);
-        _tile_loadd(7, b + at * COLS + 2 * AMX_SIDE, b_bytes);
+        _tile_loadd(7, b + at * COLS + 2 * SIDE, b_bytes);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
-        _tile_loadd(5, a + AMX_SIDE * a_stride + at, a_bytes);
+        _tile_loadd(5, a + SIDE * a_stride + at, a_bytes);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
     }
     _tile_stored(0, to, bytes);
-    _tile_stored(1, to + AMX_SIDE, bytes);
-    _tile_stored(2, to + AMX_SIDE * stride, bytes);
-    _tile_stored(3, to + AMX_SIDE * stride + AMX_SIDE, bytes);
+    _tile_stored(1, to + SIDE, bytes);
+    _tile_stored(2, to + SIDE * stride, bytes);
+    _tile_stored(3, to + SIDE * stride + SIDE, bytes);
     _tile_release();
     MEMORY_IS_READ;
     if (!full) store_part(c, c_stride, sums, rows, cols, add);
 }
 
-/* --- tables ----------------------------------------------------------------------------------- */
-
-#define TILES(name, ROWS, UNIT)                                                                    \
-    static void name##_tile(const void *a, const void *b, int64_t b_stride, void *c,               \
-                            int64_t c_stride, int64_t k, int64_t rows, int64_t cols, bool add) {   \
-        (void)b_stride;                                                                            \
-        k = round_up(k, UNIT);                                                                     \
-        name##_multiply(a, k, b, c, c_stride, k, rows, cols, add);                                 \
-    }                                                                                              \
-    static void name##_rows(const void *a, int64_t a_stride, const void *b, int64_t b_stride,      \
-                            void *c, int64_t c_stride, int64_t k, int64_t cols, bool add) {        \
-        (void)b_stride;                                                                            \
-        name##_multiply(a, a_stride, b, c, c_stride, k, ROWS, cols, add);                          \
-    }                                                                                              \
-    PACKS(name, UNIT)                                                                              \
-    const Bf16Tiles kernels_bf16_##name = {name##_tile, name##_rows, name##_pack_a, name##_pack_b, \
-                                           ROWS,        COLS,        UNIT};
-TILES(pairs, PAIR_ROWS, PAIR_UNIT)
-TILES(amx, AMX_ROWS, AMX_UNIT)
+static void tile(const void *a, const void *b, int64_t b_stride, void *c, int64_t c_stride,
+                 int64_t k, int64_t rows, int64_t cols, bool add) {
+    (void)b_stride;
+    multiply(a, whole(k), b, c, c_stride, whole(k), rows, cols, add);
+}
+static void tile_in_rows(const void *a, int64_t a_stride, const void *b, int64_t b_stride, void *c,
+                         int64_t c_stride, int64_t k, int64_t cols, bool add) {
+    (void)b_stride;
+    multiply(a, a_stride, b, c, c_stride, k, ROWS, cols, add);
+}
+const Bf16Tiles kernels_bf16_amx = {tile, tile_in_rows, pack_a, pack_b, ROWS, COLS, UNIT};
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

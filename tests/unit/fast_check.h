@@ -231,9 +231,9 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
     static const struct {
         IsaLevel isa;
         int      workers;
-    } runs[] = {{ISA_GENERIC, 2}, {ISA_AVX2, 0}, {ISA_AVX512, 2}, {ISA_AVX512_BF16, 0},
+    } runs[] = {{ISA_GENERIC, 2}, {ISA_AVX2, 0}, {ISA_AVX512, 2},
                 {ISA_AMX, 2},     {ISA_AMX, 0},  {ISA_AMX, 1}};
-    enum { LAST = 5 }; /* from here on the instruction set is that of the run before */
+    enum { LAST = 4 }; /* from here on the instruction set is that of the run before */
     bool  inplace = (op_infos[opcode].flags & OP_INPLACE) != 0;
     int   layouts_count = f->target.view_need[opcode] == VIEW_ANY && !inplace ? 3 : 1;
     void *bits[GRAPH_OUTPUTS_MAX] = {NULL};
