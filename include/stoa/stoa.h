@@ -352,6 +352,7 @@ typedef struct StoaMemoryReport {
     uint64_t arena_bytes;       /* planned intermediates of the largest plan */
     uint64_t arena_floor_bytes; /* most intermediates alive at once: the least any plan needs */
     uint32_t launches;          /* of that plan */
+    uint64_t work_bytes;        /* inside kernels, all lanes together; the CPU only */
 } StoaMemoryReport;
 STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
 
