@@ -1,4 +1,5 @@
-/* Branches of different sizes become branches of one size; called by inline, once calls are gone. */
+/* Branches of different sizes become branches of one size.
+ * Called by inline, once calls are gone. */
 #ifndef STOA_SYSTEMS_JOIN_H
 #define STOA_SYSTEMS_JOIN_H
 

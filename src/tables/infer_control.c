@@ -64,9 +64,9 @@ static bool is_nested(const InferCtx *ctx) { /* once the operator around it is t
     return op_id_some(ctx->code->blocks.parent[ctx->code->ops.block[ctx->op].row]);
 }
 static bool is_branch(uint32_t opcode) { return opcode == OP_IF || opcode == OP_SWITCH; }
-/* Whether an axis of a result has the size of the block that ran: blocks return sizes that cannot be
- * the same, or the type that is written has a symbol that is none of them, where these are not one.
- * Types have the same rank. */
+/* Whether an axis of a result has the size of the block that ran: blocks return sizes that cannot
+ * be the same, or the type that is written has a symbol that is none of them, where these are not
+ * one. Types have the same rank. */
 static bool axis_joins(const InferCtx *ctx, uint32_t result, uint32_t axis, DimId written) {
     Dims *dims = &ctx->world->dims;
     DimId first = {0};
