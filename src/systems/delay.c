@@ -64,6 +64,11 @@ static bool is_row_sum(const World *world, OpId op) {
     uint32_t rank = type_rank(&world->types, value_type(world, op_operand(code, op, 0)));
     return list_count(&world->attrs, axes) == 1 && list_numbers(&world->attrs, axes)[0] + 1 == rank;
 }
+/* Composites that expand to sums of rows. */
+static const bool sums_rows[OP_COUNT] = {
+    [OP_SOFTMAX] = true,       [OP_LOG_SOFTMAX] = true, [OP_LOGSUMEXP] = true,
+    [OP_CROSS_ENTROPY] = true, [OP_LAYER_NORM] = true,  [OP_RMS_NORM] = true,
+};
 /* Whether a value is computed by rows: from sums of rows, element by element. */
 static bool is_by_row(const World *world, ValueId value) {
     const Code *code = &world->code;
@@ -73,7 +78,7 @@ static bool is_by_row(const World *world, ValueId value) {
         const OpInfo *info = op_info(code, op);
         uint32_t      count = code->ops.operands_count[op.row];
         if (!op_id_some(op)) continue;
-        if (is_row_sum(world, op)) return true;
+        if (is_row_sum(world, op) || sums_rows[code->ops.opcode[op.row]]) return true;
         bool passes = info->flags & (OP_ELEMENTWISE | OP_VIEW) ||
                       code->ops.opcode[op.row] == OP_BROADCAST_IN_DIM;
         for (uint32_t i = 0; passes && i < count && depth < STACK_MAX; i++)

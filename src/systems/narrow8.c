@@ -16,7 +16,8 @@
 enum {
     FROM_KERNEL = 384,   /* converted as it is made */
     FROM_PRODUCT = 1024, /* read, converted and written */
-    TURNED = 1280,       /* both operands: harmonic mean of the widths, halved */
+    TURNED = 1280,       /* both operands turned: harmonic mean of the widths, halved */
+    CONVERTED = 512,     /* likewise, if both are converted for the other two products */
     MULTIPLE = 16,       /* tensor cores want rows of 16 bytes */
     CHAIN_MAX = 8
 };
@@ -74,7 +75,9 @@ static uint32_t choose(const SystemCtx *ctx, OpId op, const int64_t widths[2]) {
     if (products == 0) {
         products |= out >= (read ? FROM_PRODUCT : FROM_KERNEL) ? NARROW8_Z : 0u;
         products |= in >= FROM_KERNEL ? NARROW8_DX : 0u;
-        products |= in + out > 0 && in * out / (in + out) >= TURNED ? NARROW8_DW : 0u;
+        int64_t mean = in + out > 0 ? in * out / (in + out) : 0;
+        bool    both = products == (NARROW8_Z | NARROW8_DX); /* then bf16 is not written any more */
+        products |= mean >= (both ? CONVERTED : TURNED) ? NARROW8_DW : 0u;
     }
     return (products & NARROW8_Z ? 0u : NARROW_WIDE_Z) |
            (products & NARROW8_DX ? 0u : NARROW_WIDE_DX) |
