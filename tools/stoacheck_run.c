@@ -22,6 +22,7 @@
 #include "text/numbers.h"
 #include "text/parse.h"
 #include "text/print.h"
+#include "text/printed.h"
 
 enum { TENSORS_MAX = 64, PRINTED_MAX = 64, PROBES_MAX = 16 };
 
@@ -31,6 +32,7 @@ typedef struct Bound { /* a world with what it runs on */
     Tensor      inputs[TENSORS_MAX], outputs[TENSORS_MAX];
     NamedTensor state[TENSORS_MAX];
     uint32_t    inputs_count, outputs_count, state_count;
+    Text        printed; /* lines of print rows, each after "> " */
 } Bound;
 
 static bool failed(NumericRun *run, const char *what, String detail) {
@@ -220,6 +222,27 @@ static bool open_world(NumericRun *run, String source, World **out_world) {
     return text_parse(*out_world, source, str_of(run->path)) ||
            failed_with(run, "cannot be parsed:\n", *out_world);
 }
+static void hear(void *context, const World *world, uint32_t op, const Tensor *values,
+                 uint32_t count) {
+    Bound  *b = context;
+    Scratch scratch = scratch_begin(&b->printed.arena, 1);
+    String  line = text_printed(scratch.arena, world, (OpId){op}, values, count);
+    text_addf(&b->printed, "> %.*s\n", STR_ARGS(line));
+    scratch_end(scratch);
+}
+static bool open_bound(NumericRun *run, String source, Bound *b) {
+    bool good = open_world(run, source, &b->world);
+    b->printed = text_begin(arena_open("printed", 0, 0));
+    if (b->world == NULL) return false;
+    b->world->diags.print = hear;
+    b->world->diags.print_context = b;
+    return good;
+}
+static void close_bound(Bound *b) {
+    if (b->printed.arena != NULL) arena_close(b->printed.arena);
+    world_close(b->world);
+    *b = (Bound){0};
+}
 
 /* Addresses of the plan's slots; outputs get memory of their own. */
 static void **make_slots(NumericRun *run, Bound *b, const Plan *plan) {
@@ -321,6 +344,11 @@ static bool compare_tensors(NumericRun *run, const char *with, String what, cons
 static bool compare(NumericRun *run, const char *with, const Bound *a, const Bound *b) {
     if (a->outputs_count != b->outputs_count)
         return failed(run, with, STR(" gives another number of outputs"));
+    String said = {a->printed.data, a->printed.count}, other = {b->printed.data, b->printed.count};
+    if (b->printed.arena != NULL && !str_same(said, other)) {
+        text_addf(run->report, "%s says\n%.*snot\n%.*s", with, STR_ARGS(other), STR_ARGS(said));
+        return false;
+    }
     for (uint32_t k = 0; k < a->outputs_count; k++) {
         char label[32];
         (void)snprintf(label, sizeof label, "output %u", k);
@@ -370,6 +398,7 @@ static bool check_value(NumericRun *run, String expected, String got) {
     const char *e = strstr(expected.data, " ["), *g = strstr(got.data, " [");
     bool        same = e != NULL && e < expected.data + expected.count && g != NULL;
     String      x = expected, y = got;
+    if (str_same(expected, got)) return true;
     if (same) {
         x.count = (size_t)(e - expected.data);
         y.count = (size_t)(g - got.data);
@@ -386,16 +415,26 @@ static bool check_value(NumericRun *run, String expected, String got) {
     text_addf(run->report, "-%.*s\n+%.*s\n", STR_ARGS(expected), STR_ARGS(got));
     return false;
 }
+/* What was said, then the outputs. */
 static bool check_values(NumericRun *run, const Bound *b) {
-    bool good = true;
-    Text text = text_begin(arena_open("values", 0, 0));
-    for (uint32_t i = 0; i < b->outputs_count; i++) {
+    bool     good = true;
+    uint32_t count = 0;
+    Text     text = text_begin(arena_open("values", 0, 0));
+    String   said = {b->printed.data, b->printed.count};
+    for (size_t end = 0; said.count != 0; said = (String){said.data + end, said.count - end}) {
+        end = (size_t)((const char *)memchr(said.data, '\n', said.count) - said.data) + 1;
+        String line = {said.data, end - 1};
+        text_addf(&text, "%.*s\n", STR_ARGS(line));
+        if (count < run->values_count) good &= check_value(run, run->values[count], line);
+        count++;
+    }
+    for (uint32_t i = 0; i < b->outputs_count; i++, count++) {
         String line = value_line(run, b, i);
         text_addf(&text, "%.*s\n", STR_ARGS(line));
-        if (i < run->values_count) good &= check_value(run, run->values[i], line);
+        if (count < run->values_count) good &= check_value(run, run->values[count], line);
     }
-    if (run->values_count != 0 && run->values_count != b->outputs_count)
-        good = failed(run, "the number of outputs differs", STR(""));
+    if (run->values_count != 0 && run->values_count != count)
+        good = failed(run, "the number of outputs or of lines said differs", STR(""));
     String whole = text_done(&text);
     run->output = str_copy(run->arena, whole);
     arena_close(text.arena);
@@ -522,7 +561,7 @@ bool numeric_run(NumericRun *run) {
     Jit       *jit = NULL;
     JitOptions options = {.level = JIT_HOST};
     bool       ran = false;
-    bool good = open_world(run, run->source, &reference.world) && expand(run, reference.world) &&
+    bool       good = open_bound(run, run->source, &reference) && expand(run, reference.world) &&
                 bind(run, &reference) && interpret(run, &reference) &&
                 check_values(run, &reference);
     if (good && run->after != NULL)
@@ -530,20 +569,17 @@ bool numeric_run(NumericRun *run) {
                compare(run, "the program after the steps", &reference, &after);
     if (good) good = workers_open(run->arena, 2, false, &workers) == STATUS_OK;
     if (good)
-        good =
-            open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, NULL, &ran);
+        good = open_bound(run, run->source, &fast) && run_fast(run, &fast, workers, NULL, &ran);
     if (good && ran) good = compare(run, "the fast path", &reference, &fast);
     if (good && jit_open(run->arena, &options, &fast.world->diags, &jit) == STATUS_OK) {
-        world_close(fast.world);
-        fast = (Bound){0};
-        good =
-            open_world(run, run->source, &fast.world) && run_fast(run, &fast, workers, jit, &ran);
+        close_bound(&fast);
+        good = open_bound(run, run->source, &fast) && run_fast(run, &fast, workers, jit, &ran);
         if (good && ran) good = compare(run, "compiled kernels", &reference, &fast);
     }
     if (good && has_word(run, STR("grad"))) good = check_gradients(run);
     jit_close(jit);
     workers_close(workers);
-    world_close(reference.world);
-    world_close(fast.world);
+    close_bound(&reference);
+    close_bound(&fast);
     return good;
 }

@@ -187,6 +187,8 @@ STOA_API void stoa_assign(StoaProgram *program, StoaValue parameter, StoaValue v
 STOA_API void stoa_effect_call(StoaProgram *program, const StoaValue *args, uint32_t args_count, const char *name);
 /* stops the step with a diagnostic when condition is false */
 STOA_API void stoa_assert(StoaProgram *program, const StoaValue *condition, uint32_t condition_count, const char *message);
+/* says values through the log of the context, in order with other effects, each time it runs. text: with a {} for each value, in order; empty: the values with commas between; most: elements of a value at most; 0: all */
+STOA_API void stoa_print(StoaProgram *program, const StoaValue *values, uint32_t values_count, const char *text, int64_t most);
 /* reduction over a mesh axis; axis: of the mesh */
 STOA_API StoaValue stoa_all_reduce(StoaProgram *program, StoaValue x, StoaReduceKind kind, const char *axis);
 /* concatenation over a mesh axis; size: of that axis in the result */

@@ -83,7 +83,8 @@ typedef struct StoaContextOptions {
     uint32_t     lanes;      /* worker lanes; 0: one per usable core */
     bool         no_pinning; /* leave lane placement to the system */
     size_t       memory_max; /* bytes of tensor storage; 0: no limit */
-    StoaLogFn   *log;        /* warnings and notes; NULL: dropped */
+    StoaLogFn   *log;        /* warnings, notes and what print rows say (INFO, from any lane while a
+                                step runs, one at a time); NULL: dropped */
     StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc if linked in, else aligned_alloc */
     StoaFreeFn  *release;
     void        *user;         /* for the three functions */
@@ -351,6 +352,7 @@ typedef struct StoaMemoryReport {
     uint64_t arena_bytes;       /* planned intermediates of the largest plan */
     uint64_t arena_floor_bytes; /* most intermediates alive at once: the least any plan needs */
     uint32_t launches;          /* of that plan */
+    uint64_t work_bytes;        /* inside kernels, all lanes together; the CPU only */
 } StoaMemoryReport;
 STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
 

@@ -6,6 +6,7 @@
 #include "arena/block.h"
 #include "cpu/cpu.h"
 #include "text/messages.h"
+#include "text/printed.h"
 
 const char *stoa_version(void) { return STOA_VERSION; }
 
@@ -113,6 +114,20 @@ void api_block_close(StoaContext *context, void *block, size_t bytes) {
     }
 }
 
+/* What a print row says, as a note. It may come from any lane; where there is no room for the text,
+ * the line is lost and the step goes on. */
+static void tell_printed(void *user, const World *world, uint32_t op, const Tensor *values,
+                         uint32_t count) {
+    const StoaContext *context = user;
+    ArenaGuard         guard;
+    if (context->log == NULL || !ARENA_GUARD(&guard)) return;
+    Scratch scratch = scratch_begin(NULL, 0);
+    String  line = text_printed(scratch.arena, world, (OpId){op}, values, count);
+    context->log(context->user, STOA_LOG_INFO, line.data);
+    scratch_end(scratch);
+    arena_guard_end(&guard);
+}
+
 /* Fills a context that is zero; what was opened before an unwind can be destroyed. */
 static Status open_context(StoaContext *context, const StoaContextOptions *options) {
     context->message = "";
@@ -122,6 +137,8 @@ static Status open_context(StoaContext *context, const StoaContextOptions *optio
     context->user = options->user;
     context->tensors = (Budget){.name = "tensor storage", .bytes_max = options->memory_max};
     diags_open(&context->diags, NULL);
+    context->diags.print = tell_printed;
+    context->diags.print_context = context;
     cpu_describe(&context->target, true);
     cpu_describe(&context->plain, false);
     context->messages = arena_open("messages", (size_t)1 << 28, 0);

@@ -573,13 +573,21 @@ void stoa_assert(StoaProgram *program, const StoaValue *condition, uint32_t cond
     api_op_many(program, 95, condition, condition_count, attrs, NULL, 0);
 }
 
+void stoa_print(StoaProgram *program, const StoaValue *values, uint32_t values_count, const char *text, int64_t most) {
+    ApiAttr attrs[] = {
+        {.text = text},
+        {.integer = (int64_t)most},
+    };
+    api_op_many(program, 96, values, values_count, attrs, NULL, 0);
+}
+
 StoaValue stoa_all_reduce(StoaProgram *program, StoaValue x, StoaReduceKind kind, const char *axis) {
     StoaValue operands[] = {x};
     ApiAttr attrs[] = {
         {.integer = (int64_t)kind},
         {.text = axis},
     };
-    return api_op(program, 96, operands, 1, attrs);
+    return api_op(program, 97, operands, 1, attrs);
 }
 
 StoaValue stoa_all_gather(StoaProgram *program, StoaValue x, int64_t axis, StoaDim size, const char *mesh_axis) {
@@ -589,7 +597,7 @@ StoaValue stoa_all_gather(StoaProgram *program, StoaValue x, int64_t axis, StoaD
         {.integer = (int64_t)size.id},
         {.text = mesh_axis},
     };
-    return api_op(program, 97, operands, 1, attrs);
+    return api_op(program, 98, operands, 1, attrs);
 }
 
 StoaValue stoa_reduce_scatter(StoaProgram *program, StoaValue x, int64_t axis, StoaDim size, const char *mesh_axis) {
@@ -599,7 +607,7 @@ StoaValue stoa_reduce_scatter(StoaProgram *program, StoaValue x, int64_t axis, S
         {.integer = (int64_t)size.id},
         {.text = mesh_axis},
     };
-    return api_op(program, 98, operands, 1, attrs);
+    return api_op(program, 99, operands, 1, attrs);
 }
 
 StoaValue stoa_permute(StoaProgram *program, StoaValue x, int64_t shift, const char *mesh_axis) {
@@ -608,14 +616,14 @@ StoaValue stoa_permute(StoaProgram *program, StoaValue x, int64_t shift, const c
         {.integer = (int64_t)shift},
         {.text = mesh_axis},
     };
-    return api_op(program, 100, operands, 1, attrs);
+    return api_op(program, 101, operands, 1, attrs);
 }
 
 StoaValue stoa_rank_id(StoaProgram *program, const char *mesh_axis) {
     ApiAttr attrs[] = {
         {.text = mesh_axis},
     };
-    return api_op(program, 101, NULL, 0, attrs);
+    return api_op(program, 102, NULL, 0, attrs);
 }
 
 void stoa_unstack(StoaProgram *program, StoaValue x, int64_t axis, StoaValue *out_ys, uint32_t ys_count) {
@@ -623,22 +631,22 @@ void stoa_unstack(StoaProgram *program, StoaValue x, int64_t axis, StoaValue *ou
     ApiAttr attrs[] = {
         {.integer = (int64_t)axis},
     };
-    api_op_many(program, 108, operands, 1, attrs, out_ys, ys_count);
+    api_op_many(program, 109, operands, 1, attrs, out_ys, ys_count);
 }
 
 StoaValue stoa_square(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 109, operands, 1, NULL);
+    return api_op(program, 110, operands, 1, NULL);
 }
 
 StoaValue stoa_reciprocal(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 110, operands, 1, NULL);
+    return api_op(program, 111, operands, 1, NULL);
 }
 
 StoaValue stoa_relu(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 111, operands, 1, NULL);
+    return api_op(program, 112, operands, 1, NULL);
 }
 
 StoaValue stoa_gelu(StoaProgram *program, StoaValue x, bool tanh) {
@@ -646,17 +654,17 @@ StoaValue stoa_gelu(StoaProgram *program, StoaValue x, bool tanh) {
     ApiAttr attrs[] = {
         {.integer = (int64_t)tanh},
     };
-    return api_op(program, 112, operands, 1, attrs);
+    return api_op(program, 113, operands, 1, attrs);
 }
 
 StoaValue stoa_silu(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 113, operands, 1, NULL);
+    return api_op(program, 114, operands, 1, NULL);
 }
 
 StoaValue stoa_softplus(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 114, operands, 1, NULL);
+    return api_op(program, 115, operands, 1, NULL);
 }
 
 StoaValue stoa_mean(StoaProgram *program, StoaValue x, const int64_t *axes, uint32_t axes_count) {
@@ -664,7 +672,7 @@ StoaValue stoa_mean(StoaProgram *program, StoaValue x, const int64_t *axes, uint
     ApiAttr attrs[] = {
         {.ints = axes, .count = axes_count},
     };
-    return api_op(program, 115, operands, 1, attrs);
+    return api_op(program, 116, operands, 1, attrs);
 }
 
 StoaValue stoa_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
@@ -672,7 +680,7 @@ StoaValue stoa_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
     ApiAttr attrs[] = {
         {.integer = (int64_t)axis},
     };
-    return api_op(program, 116, operands, 1, attrs);
+    return api_op(program, 117, operands, 1, attrs);
 }
 
 StoaValue stoa_log_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
@@ -680,7 +688,7 @@ StoaValue stoa_log_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
     ApiAttr attrs[] = {
         {.integer = (int64_t)axis},
     };
-    return api_op(program, 117, operands, 1, attrs);
+    return api_op(program, 118, operands, 1, attrs);
 }
 
 StoaValue stoa_logsumexp(StoaProgram *program, StoaValue x, const int64_t *axes, uint32_t axes_count) {
@@ -688,7 +696,7 @@ StoaValue stoa_logsumexp(StoaProgram *program, StoaValue x, const int64_t *axes,
     ApiAttr attrs[] = {
         {.ints = axes, .count = axes_count},
     };
-    return api_op(program, 118, operands, 1, attrs);
+    return api_op(program, 119, operands, 1, attrs);
 }
 
 StoaValue stoa_one_hot(StoaProgram *program, StoaValue indices, StoaDim size, StoaDtype dtype) {
@@ -697,17 +705,17 @@ StoaValue stoa_one_hot(StoaProgram *program, StoaValue indices, StoaDim size, St
         {.integer = (int64_t)size.id},
         {.integer = (int64_t)dtype},
     };
-    return api_op(program, 119, operands, 1, attrs);
+    return api_op(program, 120, operands, 1, attrs);
 }
 
 StoaValue stoa_cross_entropy(StoaProgram *program, StoaValue logits, StoaValue labels) {
     StoaValue operands[] = {logits, labels};
-    return api_op(program, 120, operands, 2, NULL);
+    return api_op(program, 121, operands, 2, NULL);
 }
 
 StoaValue stoa_linear_cross_entropy(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue labels) {
     StoaValue operands[] = {x, weight, labels};
-    return api_op(program, 121, operands, 3, NULL);
+    return api_op(program, 122, operands, 3, NULL);
 }
 
 StoaValue stoa_layer_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, double epsilon) {
@@ -715,7 +723,7 @@ StoaValue stoa_layer_norm(StoaProgram *program, StoaValue x, StoaValue weight, S
     ApiAttr attrs[] = {
         {.number = epsilon},
     };
-    return api_op(program, 124, operands, 3, attrs);
+    return api_op(program, 125, operands, 3, attrs);
 }
 
 StoaValue stoa_rms_norm(StoaProgram *program, StoaValue x, StoaValue weight, double epsilon) {
@@ -723,7 +731,7 @@ StoaValue stoa_rms_norm(StoaProgram *program, StoaValue x, StoaValue weight, dou
     ApiAttr attrs[] = {
         {.number = epsilon},
     };
-    return api_op(program, 125, operands, 2, attrs);
+    return api_op(program, 126, operands, 2, attrs);
 }
 
 void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, StoaValue mean, StoaValue var, double epsilon, double momentum, bool training, StoaValue *out_y, StoaValue *out_new_mean, StoaValue *out_new_var) {
@@ -734,7 +742,7 @@ void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaVa
         {.integer = (int64_t)training},
     };
     StoaValue outs[3];
-    api_op_many(program, 126, operands, 5, attrs, outs, 3);
+    api_op_many(program, 127, operands, 5, attrs, outs, 3);
     *out_y = outs[0];
     *out_new_mean = outs[1];
     *out_new_var = outs[2];
@@ -742,17 +750,17 @@ void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaVa
 
 StoaValue stoa_linear(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias) {
     StoaValue operands[] = {x, weight, bias};
-    return api_op(program, 127, operands, 3, NULL);
+    return api_op(program, 128, operands, 3, NULL);
 }
 
 StoaValue stoa_matmul(StoaProgram *program, StoaValue x, StoaValue y) {
     StoaValue operands[] = {x, y};
-    return api_op(program, 131, operands, 2, NULL);
+    return api_op(program, 132, operands, 2, NULL);
 }
 
 StoaValue stoa_embedding(StoaProgram *program, StoaValue table, StoaValue indices) {
     StoaValue operands[] = {table, indices};
-    return api_op(program, 133, operands, 2, NULL);
+    return api_op(program, 134, operands, 2, NULL);
 }
 
 StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaValue v, double scale, bool causal) {
@@ -761,7 +769,7 @@ StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaVal
         {.number = scale},
         {.integer = (int64_t)causal},
     };
-    return api_op(program, 134, operands, 3, attrs);
+    return api_op(program, 135, operands, 3, attrs);
 }
 
 StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double rate, int64_t stream) {
@@ -770,7 +778,7 @@ StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double
         {.number = rate},
         {.integer = (int64_t)stream},
     };
-    return api_op(program, 137, operands, 2, attrs);
+    return api_op(program, 138, operands, 2, attrs);
 }
 
 StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -781,7 +789,7 @@ StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 138, operands, 1, attrs);
+    return api_op(program, 139, operands, 1, attrs);
 }
 
 StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -792,11 +800,11 @@ StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 139, operands, 1, attrs);
+    return api_op(program, 140, operands, 1, attrs);
 }
 
 StoaValue stoa_global_norm(StoaProgram *program, const StoaValue *xs, uint32_t xs_count) {
-    return api_op(program, 140, xs, xs_count, NULL);
+    return api_op(program, 141, xs, xs_count, NULL);
 }
 
 void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, StoaValue momentum_buffer, StoaValue rate, double momentum, double decay, bool nesterov, StoaValue *out_parameter, StoaValue *out_momentum_buffer) {
@@ -807,7 +815,7 @@ void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, Sto
         {.integer = (int64_t)nesterov},
     };
     StoaValue outs[2];
-    api_op_many(program, 141, operands, 4, attrs, outs, 2);
+    api_op_many(program, 142, operands, 4, attrs, outs, 2);
     *out_parameter = outs[0];
     *out_momentum_buffer = outs[1];
 }
@@ -821,7 +829,7 @@ void stoa_adamw(StoaProgram *program, StoaValue parameter, StoaValue gradient, S
         {.number = decay},
     };
     StoaValue outs[3];
-    api_op_many(program, 142, operands, 6, attrs, outs, 3);
+    api_op_many(program, 143, operands, 6, attrs, outs, 3);
     *out_parameter = outs[0];
     *out_first = outs[1];
     *out_second = outs[2];

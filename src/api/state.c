@@ -163,7 +163,7 @@ StoaStatus stoa_weights_load(StoaSession *session, const char *path, bool partia
 }
 
 StoaMemoryReport stoa_session_memory(const StoaSession *session) {
-    StoaMemoryReport report = {0};
+    StoaMemoryReport report = {.work_bytes = cpu_room_bytes(session->room)};
     for (uint32_t i = 0; i < session->state_count; i++)
         report.state_bytes += session->state[i].bytes;
     for (uint32_t i = 0; i < session->plans_count; i++) {

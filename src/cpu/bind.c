@@ -81,6 +81,7 @@ static const Binding bindings[OP_COUNT] = {
     [OP_DYNAMIC_UPDATE_SLICE] = {kernels_bind_dynamic_update, VIEW_ANY, KEEP_NOT},
     [OP_ASSIGN] = {kernels_bind_assign, VIEW_ANY, KEEP_NOT},
     [OP_ASSERT] = {kernels_bind_assert, VIEW_ANY, KEEP_NOT},
+    [OP_PRINT] = {kernels_bind_print, VIEW_DENSE, KEEP_NOT},
     [OP_DIM_SIZE] = {kernels_bind_dim_size, VIEW_ANY, KEEP_NOT},
     [OP_IOTA] = {kernels_bind_iota, VIEW_ANY, KEEP_NOT},
     [OP_RNG_BITS] = {kernels_bind_rng_bits, VIEW_ANY, KEEP_NOT},
@@ -194,6 +195,11 @@ void bind_scratch(Binder *b, int64_t bytes) {
 void bind_shared(Binder *b, int64_t bytes) {
     if ((size_t)bytes > b->shared_bytes) b->shared_bytes = (size_t)bytes;
 }
+int64_t bind_kept(Binder *b, int64_t bytes) {
+    size_t at = b->kept_bytes;
+    b->kept_bytes += ((size_t)bytes + 63) / 64 * 64;
+    return (int64_t)at;
+}
 
 static void fail_no_kernel(Binder *b, Diags *diags) {
     uint64_t dtype = b->operands + b->results > 0 ? b->args[0].dtype : DTYPE_NIL;
@@ -259,18 +265,25 @@ CpuRoom *cpu_room_open(Arena *arena, const Workers *workers) {
     return room;
 }
 static size_t grown(size_t have, size_t need) { return need > 2 * have ? need : 2 * have; }
-static void   grow_room(CpuRoom *room, size_t scratch_bytes, size_t shared_bytes) {
-      if (scratch_bytes > room->scratch_bytes) {
-          size_t bytes = grown(room->scratch_bytes, scratch_bytes);
-          for (uint32_t lane = 0; lane < room->lanes; lane++)
+static void   grow_shared(CpuRoom *room, uint8_t **memory, size_t *have, size_t need) {
+      if (need <= *have) return;
+    size_t bytes = grown(*have, need);
+      *memory = arena_push(room->arena, bytes, 64);
+      *have = bytes;
+}
+static void grow_room(CpuRoom *room, const Binder *b) {
+    size_t scratch = b->scratch_bytes + 64;
+    if (scratch > room->scratch_bytes) {
+        size_t bytes = grown(room->scratch_bytes, scratch);
+        for (uint32_t lane = 0; lane < room->lanes; lane++)
             room->scratch[lane] = arena_push(room->arena, bytes, 64);
         room->scratch_bytes = bytes;
     }
-      if (shared_bytes > room->shared_bytes) {
-          size_t bytes = grown(room->shared_bytes, shared_bytes);
-          room->shared = arena_push(room->arena, bytes, 64);
-          room->shared_bytes = bytes;
-    }
+    grow_shared(room, &room->shared, &room->shared_bytes, b->shared_bytes + 64);
+    grow_shared(room, &room->kept, &room->kept_bytes, b->kept_bytes);
+}
+size_t cpu_room_bytes(const CpuRoom *room) {
+    return room->lanes * room->scratch_bytes + room->shared_bytes + room->kept_bytes;
 }
 
 /* --- all of it -------------------------------------------------------------------------------- */
@@ -282,7 +295,9 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
                 .plan = plan,
                 .isa = isa,
                 .module = module,
+                .diags = diags,
                 .lanes = workers_lanes(workers),
+                .end = part.first + part.count,
                 .steps_max = part.count + 16};
     *out_cpu = NULL;
     b.steps = ARENA_ARRAY(arena, Step, b.steps_max);
@@ -293,7 +308,7 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
         (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
     cpu->seen = run_seen_open(arena, b.lanes);
     if (plan->flows) cpu->flow = flow_state_open(arena, plan, b.scans);
-    grow_room(room, b.scratch_bytes + 64, b.shared_bytes + 64);
+    grow_room(room, &b);
     *out_cpu = cpu;
     return STATUS_OK;
 }

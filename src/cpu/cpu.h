@@ -47,6 +47,7 @@ MUST_USE Status cpu_bind(Arena *arena, const Plan *plan, const struct EmitModule
  * needs. It lives in arena and grows there, to at most twice that. */
 typedef struct CpuRoom CpuRoom;
 CpuRoom               *cpu_room_open(Arena *arena, const Workers *workers);
+size_t                 cpu_room_bytes(const CpuRoom *room); /* of all lanes */
 /* The same for some launches, with work memory in room, which outlives the result. */
 MUST_USE Status    cpu_bind_part(Arena *arena, const Plan *plan, Span launches,
                                  const struct EmitModule *module, Workers *workers, CpuRoom *room,

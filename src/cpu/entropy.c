@@ -1,4 +1,4 @@
-/* linear_cross_entropy and its gradient, over tiles of the classes: no matrix of logits.
+/* linear_cross_entropy and its gradient, over tiles of the classes.
  *
  * Logits are made transposed, classes x rows, a strip of as many rows as a register tile has
  * columns at a time, so that maximum and sum of a row are a lane of two registers (kernels_strip.
@@ -8,8 +8,11 @@
  * Forward keeps maximum, sum and the label's logit of each row from chunk to chunk. Backward makes
  * the logits of a chunk again, turns them into dz = dlogits, adds up dx^T += weight^T dz and leaves
  * dz, turned, to all lanes; in the next step lanes go over classes: dweight = dz^T x. Rows come in
- * chunks as well, which bounds what lanes share. How work is cut depends on the shape alone, and
- * every sum has one order. */
+ * chunks as well, which bounds what lanes share. Every sum has one order.
+ *
+ * A loss whose gradient is bound behind it keeps what it made of the logits of the first rows, as
+ * many as work memory allows: shares e^(z - top), where top is the maximum so far, and the tops.
+ * The gradient multiplies them by e^(top - lse): three products instead of four (note 0014). */
 #include <math.h>
 #include <string.h>
 
@@ -23,6 +26,11 @@ enum {
     CHUNK_BYTES = 4 << 20, /* of packed weights */
     CHUNK_ROWS = 2048,     /* of a gradient */
     SUM_CLASSES = 48,      /* of dweight that one lane adds up at a time */
+    WIDTH_ROWS = 168,      /* of dx^T that one lane adds up at a time */
+    PIECES = 4,            /* that a lane should have, where there are as many strips */
+    KEPT_MIN = 32 << 20,   /* bytes of shares: at least this and at most that, between them */
+    KEPT_MAX = 256 << 20,
+    KEPT_PART = 4, /* a part of the planned memory */
 };
 
 typedef struct Entropy {
@@ -36,7 +44,10 @@ typedef struct Entropy {
     int64_t           rows, classes, width, label_width;
     int64_t           piece; /* rows of a unit of work: whole strips */
     int64_t           block; /* classes that a piece multiplies at a time: whole panels */
+    int64_t           wide;  /* likewise for dx: whole blocks */
     int64_t           weights, turned, sums, xs, dz; /* where they begin in shared memory, bytes */
+    int64_t           kept, tops;                    /* shares and their maxima, in kept memory */
+    int64_t           kept_rows;                     /* whole strips */
 } Entropy;
 
 typedef struct Chunk {
@@ -92,8 +103,9 @@ static void pack_turned(const void *params, const KernelCtx *ctx) {
 
 /* Scratch of a lane: the strips of x of a piece, one strip of logits, and numbers of its rows. */
 typedef struct Space {
-    uint8_t *x, *z, *numbers, *row;
-    int64_t *labels, *places;
+    uint8_t *x, *own, *numbers, *row;
+    uint8_t *z;                         /* the strip of logits at work: own, or kept memory */
+    int64_t *labels, *places, *nowhere; /* nowhere: -1 for all */
 } Space;
 enum { NUMBERS = 6 };
 
@@ -102,11 +114,13 @@ static Space space_of(const Entropy *e, PanelScratch *scratch) {
     int64_t       lanes = p->cols * p->compute;
     Space         space;
     space.x = panels_take(scratch, e->piece * e->width * p->compute);
-    space.z = panels_take(scratch, e->block * lanes);
+    space.z = space.own = panels_take(scratch, e->wide * lanes);
     space.numbers = panels_take(scratch, NUMBERS * lanes);
     space.row = panels_take(scratch, e->width * lanes);
     space.labels = panels_take(scratch, p->cols * 8);
     space.places = panels_take(scratch, p->cols * 8);
+    space.nowhere = panels_take(scratch, p->cols * 8);
+    if (scratch->at != NULL) memset(space.nowhere, 0xff, (size_t)p->cols * 8);
     return space;
 }
 static int64_t space_bytes(const Entropy *e) {
@@ -169,6 +183,19 @@ static void find_places(const Entropy *e, const Space *space, int64_t class) {
     for (int64_t i = 0; i < e->p.cols; i++) space->places[i] = space->labels[i] - class;
 }
 
+/* --- what losses keep for gradients ----------------------------------------------------------- */
+
+static bool is_kept(const Entropy *e, int64_t row) { return row < e->kept_rows; }
+/* [strip][class][columns] */
+static uint8_t *shares_at(const Entropy *e, const KernelCtx *ctx, int64_t row, int64_t class) {
+    return ctx->kept + e->kept + (row * e->classes + class * e->p.cols) * e->p.compute;
+}
+/* [strip][block of classes][columns] */
+static uint8_t *tops_at(const Entropy *e, const KernelCtx *ctx, int64_t row, int64_t class) {
+    int64_t blocks = panels_blocks(e->classes, e->block);
+    return ctx->kept + e->tops + (row * blocks + class / e->block * e->p.cols) * e->p.compute;
+}
+
 /* --- forward ---------------------------------------------------------------------------------- */
 
 enum { SUM_MAX, SUM_SUM, SUM_PICKED, SUMS };
@@ -193,6 +220,13 @@ static void add_strip(const Entropy *e, const KernelCtx *ctx, const Space *space
     }
     e->loops->softmax(space->z, n, n, 1, sums_at(e, ctx, SUM_MAX, row),
                       sums_at(e, ctx, SUM_SUM, row), numbers_at(e, space, 0));
+}
+/* The maximum that the shares of a strip are of, as a logit: the lse of one class. */
+static void keep_top(const Entropy *e, const KernelCtx *ctx, const Space *space, int64_t row,
+                     int64_t class) {
+    for (int64_t i = 0; i < e->p.cols; i++) put_number(e, numbers_at(e, space, 0), i, 1);
+    e->loops->end(sums_at(e, ctx, SUM_MAX, row), numbers_at(e, space, 0),
+                  tops_at(e, ctx, row, class), numbers_at(e, space, 1));
 }
 static void store_strip(const Entropy *e, const KernelCtx *ctx, const Space *space, int64_t row,
                         int64_t count) {
@@ -227,11 +261,14 @@ static void forward_run(const void *params, const KernelCtx *ctx) {
                 int64_t count = panels_least(rows - i, e->p.cols);
                 int64_t n = panels_least(c->classes - class, e->block);
                 bool    first = c->class + class == 0, last = c->class + class + n == e->classes;
+                bool    kept = is_kept(e, row + i);
+                space.z = kept ? shares_at(e, ctx, row + i, c->class + class) : space.own;
                 if (first) begin_sums(e, ctx, row + i);
                 make_logits(c, ctx, &space, i, class, n);
                 read_labels(e, ctx, &space, row + i, count);
                 find_places(e, &space, c->class + class);
                 add_strip(e, ctx, &space, row + i, n);
+                if (kept) keep_top(e, ctx, &space, row + i, c->class + class);
                 if (last) store_strip(e, ctx, &space, row + i, count);
             }
     }
@@ -284,6 +321,48 @@ static void store_dx(const Chunk *c, const KernelCtx *ctx, const Space *space, i
     if (e->store != NULL) e->store(to, &from, e->width * count, NULL);
 }
 
+/* dz of the strip that begins at row i of a piece, at space->z: from its logits, or what was kept
+ * of them. */
+static void make_strip(const Chunk *c, const KernelCtx *ctx, Space *space, int64_t row, int64_t i,
+                       int64_t class, int64_t n) {
+    const Entropy *e = c->e;
+    int64_t        at = c->row + row + i, from = c->class + class;
+    uint8_t       *all = numbers_at(e, space, BACK_ALL), *mine = numbers_at(e, space, BACK_MINE);
+    uint8_t       *lse = numbers_at(e, space, BACK_LSE);
+    read_labels(e, ctx, space, at, panels_least(c->rows - row - i, e->p.cols));
+    read_numbers(e, ctx, space, at, panels_least(c->rows - row - i, e->p.cols));
+    find_places(e, space, from);
+    if (!is_kept(e, at)) {
+        space->z = space->own;
+        make_logits(c, ctx, space, i, class, n);
+        e->loops->loss_back(space->z, n, lse, all, mine, space->places);
+        return;
+    }
+    space->z = shares_at(e, ctx, at, from);
+    for (int64_t block = 0; block < n; block += e->block) {
+        uint8_t *top = tops_at(e, ctx, at, from + block);
+        e->loops->loss_back(top, 1, lse, all, mine, space->nowhere);
+        e->loops->scale(space->z + block * e->p.cols * e->p.compute,
+                        panels_least(n - block, e->block), top);
+    }
+    for (int64_t j = 0; j < e->p.cols; j++) {
+        int64_t place = space->places[j], number = place * e->p.cols + j;
+        if (place >= 0 && place < n)
+            put_number(e, space->z, number, number_of(e, space->z, number) - number_of(e, mine, j));
+    }
+}
+
+/* dx^T += weight^T dz for rows [from, from + count) of dx^T, whole panels, of a strip. */
+static void add_dx(const Chunk *c, const KernelCtx *ctx, const uint8_t *z, int64_t row,
+                   int64_t class, int64_t n, int64_t from, int64_t count) {
+    const Entropy *e = c->e;
+    const Panels  *p = &e->p;
+    PanelSide w = {ctx->shared + e->turned + (from * c->classes + class * p->rows) * p->compute,
+                   c->classes};
+    panels_multiply(p, w, (PanelSide){z, n}, dx_at(e, ctx, row) + from * p->cols * p->compute,
+                    p->cols, count, p->cols, n, true);
+}
+
 static void backward_run(const void *params, const KernelCtx *ctx) {
     const Chunk   *c = params;
     const Entropy *e = c->e;
@@ -292,28 +371,26 @@ static void backward_run(const void *params, const KernelCtx *ctx) {
     PanelScratch   scratch = {.at = ctx->scratch};
     Space          space = space_of(e, &scratch);
     bool           last = c->class + c->classes == e->classes;
+    int64_t        high = panels_up(WIDTH_ROWS, p->rows);
     for (int64_t piece = part.first; piece < part.last; piece++) {
         int64_t row = piece * e->piece, rows = panels_least(c->rows - row, e->piece);
-        pack_rows(c, ctx, &space, row, rows);
+        int64_t kept = e->kept_rows - c->row - row; /* of the piece, a beginning of it */
+        if (kept < rows) pack_rows(c, ctx, &space, row, rows);
         if (c->class == 0)
             memset(dx_at(e, ctx, row), 0,
                    (size_t)(panels_up(rows, p->cols) * e->width * p->compute));
-        for (int64_t class = 0; class < c->classes; class += e->block)
+        for (int64_t class = 0; class < c->classes; class += e->wide) {
+            int64_t n = panels_least(c->classes - class, e->wide);
             for (int64_t i = 0; i < rows; i += p->cols) {
-                int64_t   count = panels_least(rows - i, p->cols);
-                int64_t   n = panels_least(c->classes - class, e->block);
-                PanelSide w = {ctx->shared + e->turned + class * p->rows * p->compute, c->classes};
-                make_logits(c, ctx, &space, i, class, n);
-                read_labels(e, ctx, &space, c->row + row + i, count);
-                read_numbers(e, ctx, &space, c->row + row + i, count);
-                find_places(e, &space, c->class + class);
-                e->loops->loss_back(space.z, n, numbers_at(e, &space, BACK_LSE),
-                                    numbers_at(e, &space, BACK_ALL),
-                                    numbers_at(e, &space, BACK_MINE), space.places);
-                panels_multiply(p, w, (PanelSide){space.z, n}, dx_at(e, ctx, row + i), p->cols,
-                                e->width, p->cols, n, true);
-                share_strip(c, ctx, &space, row + i, count, class, n);
+                make_strip(c, ctx, &space, row, i, class, n);
+                if (i >= kept) add_dx(c, ctx, space.z, row + i, class, n, 0, e->width);
+                share_strip(c, ctx, &space, row + i, panels_least(rows - i, p->cols), class, n);
             }
+            for (int64_t from = 0; from < e->width; from += high) /* panels of weights in cache */
+                for (int64_t i = 0; i < rows && i < kept; i += p->cols)
+                    add_dx(c, ctx, shares_at(e, ctx, c->row + row + i, c->class + class), row + i,
+                           class, n, from, panels_least(e->width - from, high));
+        }
         for (int64_t i = 0; last && i < rows; i += p->cols)
             store_dx(c, ctx, &space, row + i, panels_least(rows - i, p->cols));
     }
@@ -364,10 +441,11 @@ static bool entropy_of(Binder *b, Entropy *e) {
     e->width = weight->dims[1];
     e->label_width = arg_width(labels);
     e->piece = panels_up(PIECE_ROWS, e->p.cols);
-    while (e->piece > e->p.cols && e->rows < 16 * e->piece) /* a piece for every lane */
+    while (e->piece > e->p.cols && e->rows < PIECES * b->lanes * e->piece)
         e->piece = panels_up(e->piece / 2, e->p.cols);
     int64_t fits = BLOCK_BYTES / e->p.compute / (e->width + 1);
     e->block = panels_up(panels_least(fits > 1 ? fits : 1, BLOCK_MAX), e->p.rows);
+    e->wide = e->block;
     return e->label != NULL;
 }
 
@@ -377,10 +455,37 @@ static Chunk *add_chunk(Binder *b, Chunk chunk) {
     return c;
 }
 
-/* Chunks of classes alike, at most so many each, or a block: whole panels. */
+/* Chunks of classes alike, at most so many each, or a block: whole blocks. */
 static int64_t chunk_classes(const Entropy *e, int64_t most) {
-    int64_t chunks = panels_blocks(e->classes, most > e->block ? most : e->block);
-    return panels_up(chunks > 0 ? panels_blocks(e->classes, chunks) : 1, e->p.rows);
+    int64_t chunks = panels_blocks(e->classes, most > e->wide ? most : e->wide);
+    return panels_up(chunks > 0 ? panels_blocks(e->classes, chunks) : 1, e->wide);
+}
+
+/* The launch that is the gradient of this one, and runs once after each run of it; or 0. */
+static uint32_t grad_launch(const Binder *b) {
+    const Launches *launches = &b->plan->launches;
+    const Code     *code = &b->plan->world->code;
+    OpId            mine = launches->op[b->launch];
+    for (uint32_t row = b->launch + 1; row < b->end && !launches->entered[row]; row++) {
+        OpId op = launches->op[row];
+        if (launches->flow[row] != FLOW_NONE) return 0;
+        if (launches->opcode[row] != OP_LINEAR_CROSS_ENTROPY_GRAD) continue;
+        for (uint32_t i = 0; i < 3; i++)
+            if (op_operand(code, op, i).row != op_operand(code, mine, i).row) return 0;
+        return op_operand(code, op, 3).row == op_result(code, mine, 1).row ? row : 0;
+    }
+    return 0;
+}
+/* Room for shares of the first rows. */
+static void keep_rows(Binder *b, Entropy *e) {
+    int64_t lanes = e->p.cols * e->p.compute, blocks = panels_blocks(e->classes, e->block);
+    int64_t strip = (e->classes + blocks) * lanes;
+    int64_t most = (int64_t)(b->plan->arena_bytes / KEPT_PART);
+    most = panels_least(most > KEPT_MIN ? most : KEPT_MIN, KEPT_MAX);
+    int64_t strips = panels_least(panels_blocks(e->rows, e->p.cols), most / (strip + 1));
+    e->kept_rows = strips * e->p.cols;
+    e->kept = bind_kept(b, strips * strip + 64);
+    e->tops = e->kept + panels_up(strips * e->classes * lanes, 64);
 }
 
 bool entropy_bind(Binder *b) {
@@ -388,6 +493,11 @@ bool entropy_bind(Binder *b) {
     if (!entropy_of(b, e)) return false;
     e->losses = ref_of(&b->outs[0]);
     e->lse = ref_of(&b->outs[1]);
+    uint32_t grad = e->classes > 0 && e->rows > 0 ? grad_launch(b) : 0;
+    if (grad != 0) {
+        keep_rows(b, e);
+        b->keeper = (Keeper){grad, e};
+    }
     int64_t classes = chunk_classes(e, CHUNK_BYTES / e->p.compute / (e->width + 1));
     e->sums = panels_up(panels_bytes(&e->p, classes, e->p.rows, e->width), 64);
     bind_shared(b, e->sums + SUMS * panels_up(e->rows, e->p.cols) * e->p.compute);
@@ -422,6 +532,13 @@ bool entropy_grad_bind(Binder *b) {
     if (e->has_dlse) e->dlse = ref_of(&b->args[5]);
     e->dx = ref_of(&b->outs[0]);
     e->dweight = ref_of(&b->outs[1]);
+    if (b->keeper.launch == b->launch) {
+        const Entropy *loss = b->keeper.params;
+        e->kept = loss->kept;
+        e->tops = loss->tops;
+        e->kept_rows = loss->kept_rows;
+        e->wide = BLOCK_MAX / e->block * e->block;
+    }
     /* 16-bit results do not add up over chunks of rows: there is one. */
     int64_t chunk = e->store != NULL && e->rows > 0 ? e->rows : CHUNK_ROWS;
     int64_t rows = panels_least(chunk, e->rows);
@@ -435,7 +552,8 @@ bool entropy_grad_bind(Binder *b) {
             int64_t      rows_now = panels_least(e->rows - row, chunk);
             int64_t      work = rows_now * n * (e->width + 1) / 8;
             const Chunk *c = add_chunk(b, (Chunk){e, row, rows_now, class, n});
-            bind_step(b, pack_weights, c, n * e->width * e->p.width);
+            if (row + rows_now > e->kept_rows)
+                bind_step(b, pack_weights, c, n * e->width * e->p.width);
             bind_step(b, pack_turned, c, (n + rows_now) * e->width * e->p.width);
             bind_step(b, backward_run, c, 2 * work);
             bind_pieces(b, panels_blocks(rows_now, e->piece));

@@ -74,6 +74,13 @@ static void run_assert(Interp *it) {
                     diags_str(it->diags, strings_get(&it->world->strings, message)), 0, 0, 0);
     fail(it, STATUS_INVALID);
 }
+static void run_print(Interp *it) {
+    uint32_t count = interp_in_count(it);
+    Tensor  *values = ARENA_ARRAY(it->arena, Tensor, count + 1);
+    for (uint32_t i = 0; i < count; i++) values[i] = *interp_in(it, i);
+    if (it->diags->print != NULL)
+        it->diags->print(it->diags->print_context, it->world, it->op.row, values, count);
+}
 static void run_nothing(Interp *it) { (void)it; } /* return and assign act at the end of the run */
 
 static InterpFn run_fused;
@@ -177,6 +184,7 @@ static const Rule rules[OP_COUNT] = {
     [OP_PARAMETER] = {run_parameter, true},
     [OP_ASSIGN] = {run_nothing, true},
     [OP_ASSERT] = {run_assert, false},
+    [OP_PRINT] = {run_print, true},
 };
 bool interp_has(Opcode opcode) { return rules[opcode].fn != NULL; }
 

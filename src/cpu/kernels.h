@@ -20,6 +20,7 @@ typedef struct KernelCtx {
     void *const *slots;
     uint8_t     *scratch; /* of this lane, 64-byte aligned */
     uint8_t     *shared;  /* of all lanes, lives from step to step of one launch */
+    uint8_t     *kept;    /* of all lanes, lives to the end of the run; 64-byte aligned */
     uint32_t     piece, pieces;
     uint32_t    *failed; /* launch row of a failed assert; written by steps of one piece */
 } KernelCtx;
@@ -139,20 +140,28 @@ typedef struct Follow {
     int64_t           lane_bytes; /* scratch of the phase */
     const FusedPhase *phase;
 } Follow;
+/* A launch that keeps something for another one. */
+typedef struct Keeper {
+    uint32_t    launch; /* row of the other */
+    const void *params;
+} Keeper;
 typedef struct Binder {
     Arena            *arena;
     const Plan       *plan;
     const Isa        *isa;
     const EmitModule *module; /* compiled kernels; NULL: none */
+    const Diags      *diags;  /* whose listener print rows have */
     uint32_t          lanes;
-    uint32_t          launch; /* row */
+    uint32_t          launch, end; /* row; one past the last that is bound */
     Opcode            opcode;
     const LaunchArg  *args; /* operands, then results */
     const LaunchArg  *outs;
     uint32_t          operands, results;
     const uint64_t   *attrs;
     Follow           *follow;                      /* the newest one */
+    Keeper            keeper;                      /* likewise */
     size_t            scratch_bytes, shared_bytes; /* most asked for by any step */
+    size_t            kept_bytes;                  /* by all of them */
     Step             *steps;
     uint32_t          steps_count, steps_max;
     uint32_t          scans; /* so far: each has an index */
@@ -168,6 +177,8 @@ void bind_pieces(Binder *b, int64_t most);
 /* Makes room: scratch per lane, shared for all lanes. */
 void bind_scratch(Binder *b, int64_t bytes);
 void bind_shared(Binder *b, int64_t bytes);
+/* Makes room that is this launch's alone; gives its offset in kept memory. */
+int64_t bind_kept(Binder *b, int64_t bytes);
 #define BIND_PARAMS(b, T) ARENA_NEW((b)->arena, T)
 
 static inline Dtype   arg_dtype(const LaunchArg *arg) { return (Dtype)arg->dtype; }
@@ -189,7 +200,8 @@ static inline bool arg_dense(const LaunchArg *arg) {
 BindFn kernels_bind_elementwise, kernels_bind_compare, kernels_bind_convert, kernels_bind_select;
 BindFn kernels_bind_copy, kernels_bind_broadcast, kernels_bind_transpose, kernels_bind_slice;
 BindFn kernels_bind_pad, kernels_bind_concat, kernels_bind_reverse, kernels_bind_dynamic_slice;
-BindFn kernels_bind_dynamic_update, kernels_bind_assign, kernels_bind_dim_size, kernels_bind_assert;
+BindFn kernels_bind_dynamic_update, kernels_bind_assign, kernels_bind_dim_size, kernels_bind_assert,
+    kernels_bind_print;
 BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bind_scatter;
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
@@ -250,9 +262,9 @@ uint32_t flow_next(const CpuPlan *cpu, uint32_t at);
 struct CpuRoom {
     Arena    *arena;
     uint8_t **scratch; /* by lane */
-    uint8_t  *shared;
+    uint8_t  *shared, *kept;
     uint32_t  lanes;
-    size_t    scratch_bytes, shared_bytes; /* of a lane; of all */
+    size_t    scratch_bytes, shared_bytes, kept_bytes; /* of a lane; of all */
 };
 /* cpu_bind with the inner loops of a given instruction set, for tests. */
 MUST_USE Status cpu_bind_isa(Arena *arena, const Plan *plan, const EmitModule *module,

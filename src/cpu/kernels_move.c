@@ -445,3 +445,36 @@ bool kernels_bind_assert(Binder *b) {
     bind_step(b, assert_run, assertion, 0); /* one piece: run.c looks at `failed` after it */
     return true;
 }
+
+typedef struct Print {
+    const Diags *diags;
+    const World *world;
+    uint32_t     op, count;
+    const Ref   *at;
+    Tensor      *values; /* their memory is found when it runs: a step of one piece */
+} Print;
+static void print_run(const void *params, const KernelCtx *ctx) {
+    const Print *print = params;
+    for (uint32_t i = 0; i < print->count; i++) print->values[i].data = ref_at(print->at[i], ctx);
+    if (print->diags->print != NULL)
+        print->diags->print(print->diags->print_context, print->world, print->op, print->values,
+                            print->count);
+}
+bool kernels_bind_print(Binder *b) {
+    Print *print = BIND_PARAMS(b, Print);
+    Ref   *at = ARENA_ARRAY(b->arena, Ref, b->operands + 1);
+    *print = (Print){.diags = b->diags,
+                     .world = b->plan->world,
+                     .op = b->plan->launches.op[b->launch].row,
+                     .count = b->operands,
+                     .at = at,
+                     .values = ARENA_ARRAY_ZERO(b->arena, Tensor, b->operands + 1)};
+    for (uint32_t i = 0; i < b->operands; i++) {
+        const LaunchArg *x = &b->args[i];
+        at[i] = ref_of(x);
+        print->values[i] = (Tensor){.dtype = (Dtype)x->dtype, .rank = x->rank};
+        for (uint32_t k = 0; k < x->rank; k++) print->values[i].shape[k] = x->dims[k];
+    }
+    bind_step(b, print_run, print, 0);
+    return true;
+}

@@ -38,6 +38,7 @@ static void run_part(Run *run, const Step *step, uint32_t lane, uint32_t piece, 
     KernelCtx      ctx = {.slots = run->slots,
                           .scratch = room->scratch[lane],
                           .shared = room->shared,
+                          .kept = room->kept,
                           .piece = piece,
                           .pieces = pieces,
                           .failed = &run->failed};

@@ -169,15 +169,18 @@ static void mark_levels(Batch *b, uint32_t first, uint32_t last) {
         }
     }
 }
+/* Effects that a batch has as well: an assert on all samples, a print of them. */
+static bool is_repeated(const Code *code, uint32_t row) {
+    return code->ops.opcode[row] == OP_ASSERT || code->ops.opcode[row] == OP_PRINT;
+}
 /* Rows in the scope: outside of blocks, or in those around; with a result that changes and that
- * some y needs, or an assert about samples. */
+ * some y needs, or an effect about samples. */
 static bool is_active(const Batch *b, const uint8_t *scope, const uint8_t *wanted, uint32_t row) {
     const Code *code = b->build->code;
     uint32_t    block = code->ops.block[row].row;
     bool        any = false;
     if (block >= b->rw->old->blocks.table.count || !scope[block]) return false;
-    if (code->ops.opcode[row] == OP_ASSERT)
-        return batch_level(b, op_operand(code, (OpId){row}, 0)) == BATCH_FULL;
+    if (is_repeated(code, row)) return operands_level(b, (OpId){row}) == BATCH_FULL;
     for (uint32_t i = 0; i < code->ops.results_count[row]; i++) {
         ValueId y = op_result(code, (OpId){row}, i);
         any |= wanted[y.row] && batch_level(b, y) != BATCH_SELF && !b->seeds[y.row];
@@ -330,6 +333,20 @@ static void emit_plain(Batch *b, Row *row) {
                          row->types, row->results);
     for (uint32_t i = 0; i < row->results; i++) row->out[i] = op_result(b->build->code, made, i);
 }
+/* The condition of an assert holds for all samples. The row itself may become a pullback row, which
+ * is dropped (differentiate.c). */
+static void repeat_effect(Batch *b, OpId op) {
+    Code    *code = b->build->code;
+    Opcode   opcode = (Opcode)code->ops.opcode[op.row];
+    uint32_t count = code->ops.operands_count[op.row];
+    ValueId *operands = ARENA_ARRAY(scratch_of(b), ValueId, count);
+    int64_t  axis = 0;
+    for (uint32_t i = 0; i < count; i++) operands[i] = batch_value(b, op_operand(code, op, i));
+    if (opcode == OP_ASSERT && batch_level(b, op_operand(code, op, 0)) == BATCH_FULL)
+        operands[0] = build_reduce(b->build, REDUCE_AND, operands[0], &axis, 1);
+    (void)build_row(b->build, opcode, operands, count, op_attrs(b->build->world, code, op), 0);
+    if (b->drops) code->ops.opcode[op.row] = OP_PULLBACK;
+}
 void batch_row(Batch *b, OpId op) {
     const Code *code = b->build->code;
     uint32_t    level = operands_level(b, op), count = code->ops.operands_count[op.row];
@@ -342,7 +359,10 @@ void batch_row(Batch *b, OpId op) {
         return;
     }
     if (op_infos[row.opcode].flags & OP_EFFECT) { /* in a block: it happens where it was */
-        if (level == BATCH_FULL) batch_refuse(b, op, refused[row.opcode]);
+        if (level == BATCH_FULL && row.opcode == OP_PRINT)
+            repeat_effect(b, op);
+        else if (level == BATCH_FULL)
+            batch_refuse(b, op, refused[row.opcode]);
         return;
     }
     uint8_t *levels = ARENA_ARRAY(scratch_of(b), uint8_t, count);
@@ -407,18 +427,6 @@ static bool stand_ins(const Code *code, const ValueId *xs, uint32_t count) {
     }
     return all;
 }
-/* The condition holds for all samples. dropped: the row itself, which a pullback row is
- * (differentiate.c). */
-static void assert_all(Batch *b, OpId op, bool dropped) {
-    Code    *code = b->build->code;
-    uint32_t count = code->ops.operands_count[op.row];
-    ValueId *operands = ARENA_ARRAY(scratch_of(b), ValueId, count);
-    int64_t  axis = 0;
-    for (uint32_t i = 0; i < count; i++) operands[i] = batch_value(b, op_operand(code, op, i));
-    operands[0] = build_reduce(b->build, REDUCE_AND, operands[0], &axis, 1);
-    (void)build_row(b->build, OP_ASSERT, operands, count, op_attrs(b->build->world, code, op), 0);
-    if (dropped) code->ops.opcode[op.row] = OP_PULLBACK;
-}
 bool batch_derive(SystemCtx *ctx, Rewrite *rw, OpId op) {
     const Code *old = rw->old, *code = rw->build.code;
     uint32_t    results = old->ops.results_count[op.row], rows = code->ops.table.count;
@@ -429,7 +437,7 @@ bool batch_derive(SystemCtx *ctx, Rewrite *rw, OpId op) {
     b.errors = ctx->world->diags.errors;
     for (uint32_t i = 0; i < results; i++) ys[i] = rw->map[op_operand(old, op, i).row];
     for (uint32_t i = 0; i < count; i++) xs[i] = rw->map[op_operand(old, op, results + i).row];
-    bool only = stand_ins(code, xs, count);
+    b.drops = stand_ins(code, xs, count);
     for (uint32_t i = 0; i < count; i++)
         seed(&b, xs[i], rw->map[op_operand(old, op, results + count + i).row],
              axis_of(&b, ATTR_VMAP_axes, i));
@@ -437,8 +445,8 @@ bool batch_derive(SystemCtx *ctx, Rewrite *rw, OpId op) {
     const uint8_t *scope = scope_of(&b), *wanted = mark_wanted(&b, scope, ys, results, rows);
     for (uint32_t row = 1; row < rows && !b.failed; row++) {
         if (!is_active(&b, scope, wanted, row)) continue;
-        if (code->ops.opcode[row] == OP_ASSERT)
-            assert_all(&b, (OpId){row}, only);
+        if (is_repeated(code, row))
+            repeat_effect(&b, (OpId){row});
         else
             batch_row(&b, (OpId){row});
     }

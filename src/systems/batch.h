@@ -66,6 +66,7 @@ typedef struct Batch {
     ValueId   *map;    /* what stands for it; nil: itself */
     uint8_t   *seeds;  /* it is one of xs, which keep what they were given */
     uint32_t   max, errors;
+    bool       drops; /* xs only stand for samples: effects on one of them go */
     bool       failed;
 } Batch;
 static inline uint32_t batch_level(const Batch *b, ValueId value) {

@@ -166,12 +166,13 @@ static void jvp_branches(Derive *d, OpId op) {
 /* --- graphs with a gradient of their own ------------------------------------------------------ */
 /* The rows of a graph, with values in the place of its arguments; out: what it returns. Its own
  * derivative rows are gone: graphs that are called go first (differentiate.c). */
-static void clone_graph(Derive *d, uint64_t name, const ValueId *args, uint32_t count,
+static void clone_graph(Derive *d, uint64_t name, bool pure, const ValueId *args, uint32_t count,
                         ValueId *out) {
     const Code *old = d->rw->old;
     GraphId     graph = code_find_graph(old, (StrId){(uint32_t)name});
     BlockId     body = old->graphs.block[graph.row];
     Clone       clone = clone_begin(d->build, old, derive_scratch(d));
+    clone.pure = pure;
     for (uint32_t i = 0; i < count; i++) clone.map[flow_block_arg(old, body, i).row] = args[i];
     clone_block_rows(&clone, body);
     for (uint32_t i = 0; i < old->ops.operands_count[block_return(old, body).row]; i++)
@@ -191,7 +192,7 @@ static void vjp_custom_grad(Vjp *v) {
         if (derive_moves(d, y))
             given[count++] = derive_or_zeros(d, v->cts[i], build_type(d->build, y));
     }
-    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_gradient], given, count, grads);
+    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_gradient], false, given, count, grads);
     for (uint32_t i = 0; i < operands; i++)
         if (derive_moves(d, given[i])) derive_give(v, given[i], grads[at++]);
 }
@@ -201,7 +202,7 @@ static void jvp_custom_grad(Derive *d, OpId op) {
     uint32_t        first = code->ops.table.count, results = code->ops.results_count[op.row];
     ValueList       xs = derive_moving(d, op, true);
     ValueId        *ys = ARENA_ARRAY(derive_scratch(d), ValueId, results);
-    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_graph], op_operands(code, op),
+    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_graph], true, op_operands(code, op),
                 code->ops.operands_count[op.row], ys);
     Derive inner = derive_inner(d, first);
     derive_keep_tangents(&inner, d, &xs);

@@ -83,10 +83,11 @@ double derive_states_bytes(const Derive *d, OpId scan) {
 
 /* --- back through a while: scans of steps that may do nothing --------------------------------- */
 /* Rows of a block of the loop over values that stand for its arguments. */
-static void clone_over(Derive *d, BlockId block, const ValueId *args, uint32_t count,
+static void clone_over(Derive *d, BlockId block, bool pure, const ValueId *args, uint32_t count,
                        ValueId *out) {
     const Code *code = d->build->code;
     Clone       clone = clone_begin(d->build, code, derive_scratch(d));
+    clone.pure = pure;
     for (uint32_t i = 0; i < count; i++) clone.map[flow_block_arg(code, block, i).row] = args[i];
     clone_block_rows(&clone, block);
     for (uint32_t i = 0; i < code->ops.operands_count[block_return(code, block).row]; i++)
@@ -98,7 +99,7 @@ static void add_steps(Derive *d, OpId loop, const ValueId *from, const int64_t *
     const Code *code = d->build->code;
     uint32_t    count = code->ops.operands_count[loop.row], args = count + 1, none[2] = {0, 0};
     BlockId     test = flow_block(code, loop, 0), body = flow_block(code, loop, 1);
-    ValueId    *inside = ARENA_ARRAY(derive_scratch(d), ValueId, count + 1), more;
+    ValueId    *inside = ARENA_ARRAY(derive_scratch(d), ValueId, count + 1), more, again;
     ValueId    *next = ARENA_ARRAY(derive_scratch(d), ValueId, count + 1);
     TypeId     *types = ARENA_ARRAY(derive_scratch(d), TypeId, count + 1);
     uint64_t    words[ATTRS_MAX] = {0};
@@ -109,13 +110,15 @@ static void add_steps(Derive *d, OpId loop, const ValueId *from, const int64_t *
         inside[i] = flow_type_arg(&f, 0, i + 1, types[i]);
     }
     flow_enter(&f, 0);
-    clone_over(d, test, inside, count, &more);
+    clone_over(d, test, true, inside, count, &more);
     FlowBuild g = flow_open(d->build, none, 2);
     flow_enter(&g, 0);
-    if (levels > 1)
+    if (levels > 1) {
         add_steps(d, loop, inside, steps + 1, levels - 1, next);
-    else
-        clone_over(d, body, inside, count, next);
+    } else { /* effects of the test happen once a step, and after the last one */
+        clone_over(d, test, false, inside, count, &again);
+        clone_over(d, body, false, inside, count, next);
+    }
     flow_return(&g, next, count);
     flow_enter(&g, 1);
     flow_return(&g, inside, count);
@@ -145,11 +148,11 @@ void derive_pull_while(Vjp *v) {
         n = (n + steps[i] - 1) / steps[i];
     }
     add_steps(d, v->op, op_operands(code, v->op), steps, levels.count, out);
-    derive_pull_rows(v, first, out);
+    clone_over(d, flow_block(code, v->op, 0), false, out, count, &more);
     uint64_t words[1] = {strings_add(&world->strings, str_of(message)).row};
-    clone_over(d, flow_block(code, v->op, 0), out, count, &more);
     more = build_unary(d->build, OP_NOT, more);
     (void)build_row(d->build, OP_ASSERT, &more, 1, words, 0);
+    derive_pull_rows(v, first, out);
 }
 
 /* --- scans in runs ---------------------------------------------------------------------------- */

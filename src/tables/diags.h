@@ -42,10 +42,19 @@ TABLE_TYPE(DiagRows, DIAGS_COLUMNS);
 #define DIAG_TEXT_COLUMNS(C) C(char, bytes, "string arguments back to back")
 TABLE_TYPE(DiagText, DIAG_TEXT_COLUMNS);
 
+/* What a print row of a world says, each time it runs: text_printed (text/printed.h) makes the
+ * line. From whatever lane runs the row, one call at a time; nothing may be kept. */
+struct World;
+struct Tensor;
+typedef void PrintFn(void *context, const struct World *world, uint32_t op,
+                     const struct Tensor *values, uint32_t count);
+
 typedef struct Diags {
     DiagRows rows;
     DiagText text;
     uint32_t errors; /* rows with severity DIAG_ERROR */
+    PrintFn *print;  /* of what is run with these diagnostics; NULL: nobody listens */
+    void    *print_context;
 } Diags;
 
 void diags_open(Diags *diags, Budget *budget); /* up to 64 Ki rows; later ones are counted only */

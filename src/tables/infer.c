@@ -172,6 +172,16 @@ void infer_cumulative(InferCtx *ctx) {
 void infer_assert(InferCtx *ctx) {
     if (infer_dtype(ctx, 0) != DTYPE_BOOL) (void)infer_fail_dtype(ctx, 0, "bool");
 }
+void infer_print(InferCtx *ctx) {
+    String text = strings_get(&ctx->world->strings, (StrId){(uint32_t)ctx->attrs[ATTR_PRINT_text]});
+    uint32_t places = 0;
+    for (size_t i = 0; i + 1 < text.count; i++)
+        places += text.data[i] == '{' && text.data[i + 1] == '}';
+    if (text.count != 0 && places != ctx->operands_count)
+        (void)infer_fail_attr(ctx, ATTR_PRINT_text, "needs one {} for each value");
+    else if ((int64_t)ctx->attrs[ATTR_PRINT_most] < 0)
+        (void)infer_fail_attr(ctx, ATTR_PRINT_most, "must be 0 or more");
+}
 void infer_number1(InferCtx *ctx) { infer_number(ctx); }
 void infer_number(InferCtx *ctx) {
     if (infer_dtype(ctx, 0) == DTYPE_BOOL)

@@ -10,7 +10,7 @@
 /* ORDER: elementwise, structure, contraction, composites, outside */
 /* clang-format off */
 #define INFER_RULES(R) \
-    R(none) R(same) R(same1) R(reverse) R(cumulative) R(assert) \
+    R(none) R(same) R(same1) R(reverse) R(cumulative) R(assert) R(print) \
     R(number1) R(signed) R(float) R(number) R(bits) R(int) R(compare) \
     R(to_bool) R(select) R(convert) R(bitcast) R(complex) R(real) R(constant) R(iota) \
     R(rng_bits) R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) \

@@ -65,6 +65,60 @@ TEST(inputs_come_before_operators) {
     stoa_context_destroy(context);
 }
 
+/* --- print ------------------------------------------------------------------------------------ */
+typedef struct Heard {
+    char     text[1024];
+    uint32_t notes;
+} Heard;
+static void hear(void *user, StoaLogLevel level, const char *text) {
+    Heard *heard = user;
+    size_t at = strlen(heard->text);
+    heard->notes += level == STOA_LOG_INFO;
+    (void)snprintf(heard->text + at, sizeof heard->text - at, "%s\n", text);
+}
+/* A loop that says something in each of its steps, run with compiled kernels and several lanes. */
+TEST(print_goes_to_the_log_in_order) {
+    (void)arena;
+    Heard              heard = {{0}, 0};
+    StoaContextOptions options = STOA_CONTEXT_OPTIONS;
+    StoaContext       *context = NULL;
+    StoaSession       *session = NULL;
+    options.lanes = 2;
+    options.log = hear;
+    options.user = &heard;
+    REQUIRE(stoa_context_create(&options, &context) == STOA_OK);
+    StoaProgram *program = open_program(context);
+    stoa_graph_begin(program, "f");
+    StoaDim           size[] = {stoa_dim(program, 2)};
+    StoaValue         x = stoa_input(program, "x", STOA_F32, size, 1);
+    StoaRegionOptions loop = STOA_REGION_OPTIONS;
+    loop.carries = 1;
+    loop.length = stoa_dim(program, 3);
+    stoa_region_begin(program, STOA_SCAN, &x, 1, &loop);
+    StoaValue a = stoa_region_arg(program, 1), next = stoa_add(program, a, a), z;
+    StoaValue said[2] = {stoa_region_arg(program, 0), next};
+    stoa_print(program, said, 2, "step {}: {}", 0);
+    stoa_yield(program, &next, 1);
+    stoa_region_end(program, &z, 1);
+    stoa_print(program, &z, 1, "", 1);
+    stoa_output(program, "z", z);
+    stoa_graph_end(program);
+    REQUIRE(stoa_compile(program, NULL, &session) == STOA_OK);
+    float      numbers[2] = {1, 0.5f}, result[2];
+    StoaTensor in = {STOA_F32, 1, {2}, numbers}, y = {STOA_F32, 1, {2}, result};
+    heard.text[0] = 0;
+    heard.notes = 0;
+    for (int i = 0; i < 2; i++) EXPECT(stoa_run(session, "f", &in, 1, &y, 1, NULL) == STOA_OK);
+    static const char lines[] = "step 0: f32[2] [2, 1]\nstep 1: f32[2] [4, 2]\n"
+                                "step 2: f32[2] [8, 4]\nf32[2] [8, ...]\n";
+    EXPECT_EQ(heard.notes, 8);
+    EXPECT(strncmp(heard.text, lines, strlen(lines)) == 0);
+    EXPECT(strcmp(heard.text + strlen(lines), lines) == 0);
+    stoa_session_destroy(session);
+    stoa_program_destroy(program);
+    stoa_context_destroy(context);
+}
+
 TEST(an_unknown_graph_is_named) {
     (void)arena;
     StoaContext *context = open_context();
