@@ -5,8 +5,8 @@
  *   reshape, transpose, slice, concat of c(x) = c of those of x: fewer bytes move
  *   pad(a) + pad(b), zeros where the other has elements = concat(a, b), padded by what is left
  *   concat of slices of x that stand side by side in x = one slice, or x
- * The last two are what derivatives of slices, and streams along several directions, come to. All on new values, operands first, so that
- * one sweep carries a conversion past all moves. */
+ * The last two are what derivatives of slices, and streams along several directions, come to. All
+ * on new values, operands first, so that one sweep carries a conversion past all moves. */
 #include "systems/fold_inner.h"
 
 static Opcode opcode_of(const Rewrite *rw, ValueId value) {
