@@ -7,8 +7,8 @@
  * product with a vector of numbers of the same formula as the points.
  *
  * Options of its own: --device NAME as in StoaCompileOptions, --f64, --seconds S (of samples of a
- * case, 2), --profile (a table of launches after each case, on stderr), --print (programs as text,
- * for stoac, instead of all that). */
+ * case, 2), --budget BYTES as memory_budget there, --profile (a table of launches after each case,
+ * on stderr), --print (programs as text, for stoac, instead of all that). */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +24,7 @@ typedef struct Suite {
     const char  *device;
     StoaDtype    dtype;
     double       seconds;
+    uint64_t     budget;
     bool         profile, print;
 } Suite;
 
@@ -99,6 +100,7 @@ static bool measure(const Suite *suite, const DerivativeCase *c, uint32_t points
     StoaTensor         output = {.data = &loss}; /* a step waits for what it takes */
     Told               told = {0};
     options.device = suite->device;
+    options.memory_budget = suite->budget;
     bench_begin(&first);
     if (stoa_program_create(suite->context, &step.program) != STOA_OK) return false;
     derivative_step_build(&step);
@@ -146,6 +148,8 @@ static void read_options(Suite *suite, int *argc, char **argv) {
             suite->device = argv[++i];
         else if (strcmp(argv[i], "--seconds") == 0 && more)
             suite->seconds = strtod(argv[++i], NULL);
+        else if (strcmp(argv[i], "--budget") == 0 && more)
+            suite->budget = strtoull(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--f64") == 0)
             suite->dtype = STOA_F64;
         else if (strcmp(argv[i], "--profile") == 0)

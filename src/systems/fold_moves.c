@@ -4,8 +4,9 @@
  *   convert(c(x)) = convert(x), or x itself if that is the dtype
  *   reshape, transpose, slice, concat of c(x) = c of those of x: fewer bytes move
  *   pad(a) + pad(b), zeros where the other has elements = concat(a, b), padded by what is left
- * The last is what the derivative of slices comes to. All on new values, operands first, so that
- * one sweep carries a conversion past all moves. */
+ *   concat of slices of x that stand side by side in x = one slice, or x
+ * The last two are what derivatives of slices, and streams along several directions, come to. All
+ * on new values, operands first, so that one sweep carries a conversion past all moves. */
 #include "systems/fold_inner.h"
 
 static Opcode opcode_of(const Rewrite *rw, ValueId value) {
@@ -148,6 +149,58 @@ static ValueId sum_of_parts(Rewrite *rw, ValueId x, ValueId y) {
     return axis != UINT32_MAX ? joined(rw, &b, &a, axis, zero) : (ValueId){0};
 }
 
+/* --- slices ----------------------------------------------------------------------------------- */
+static const int64_t *sizes_of(const Rewrite *rw, ValueId slice, uint32_t attr) {
+    return list_numbers(&rw->world->attrs, (ListId){(uint32_t)attrs_of(rw, slice)[attr]});
+}
+static bool steps_by_one(const Rewrite *rw, ValueId slice) {
+    ListId strides = {(uint32_t)attrs_of(rw, slice)[ATTR_SLICE_strides]};
+    for (uint32_t i = 0; i < list_count(&rw->world->attrs, strides); i++)
+        if (list_numbers(&rw->world->attrs, strides)[i] != 1) return false;
+    return true;
+}
+/* Whether b begins on the axis where a ends, in the same value, and is like it on the others. */
+static bool abuts(const Rewrite *rw, ValueId a, ValueId b, uint32_t axis) {
+    if (opcode_of(rw, a) != OP_SLICE || opcode_of(rw, b) != OP_SLICE ||
+        operand_of(rw, a, 0).row != operand_of(rw, b, 0).row || !steps_by_one(rw, a) ||
+        !steps_by_one(rw, b))
+        return false;
+    const int64_t *from[2] = {sizes_of(rw, a, ATTR_SLICE_starts),
+                              sizes_of(rw, b, ATTR_SLICE_starts)};
+    const int64_t *to[2] = {sizes_of(rw, a, ATTR_SLICE_limits), sizes_of(rw, b, ATTR_SLICE_limits)};
+    for (uint32_t i = 0; i < build_rank(&rw->build, a); i++)
+        if (i == axis ? to[0][i] != from[1][i] : from[0][i] != from[1][i] || to[0][i] != to[1][i])
+            return false;
+    return true;
+}
+static ValueId slice_across(Rewrite *rw, ValueId first, ValueId last, uint32_t axis) {
+    ValueId  x = operand_of(rw, first, 0);
+    DimId    limits[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(&rw->build, first);
+    for (uint32_t i = 0; i < rank; i++) {
+        ValueId of = i == axis ? last : first;
+        limits[i] = (DimId){(uint32_t)sizes_of(rw, of, ATTR_SLICE_limits)[i]};
+    }
+    uint64_t words[3] = {attrs_of(rw, first)[ATTR_SLICE_starts],
+                         build_sizes(&rw->build, limits, rank), 0};
+    ValueId  y = build_op(&rw->build, OP_SLICE, &x, 1, words);
+    return build_type(&rw->build, y).row == build_type(&rw->build, x).row ? x : y;
+}
+static ValueId join_slices(Rewrite *rw, const ValueId *operands, uint32_t count, uint32_t axis) {
+    ValueId  pieces[LIST_MAX];
+    uint32_t kept = 0;
+    uint64_t word = axis;
+    for (uint32_t i = 0, next; i < count; i = next) {
+        for (next = i + 1; next < count; next++)
+            if (!abuts(rw, operands[next - 1], operands[next], axis)) break;
+        bool alone = next == i + 1;
+        pieces[kept++] =
+            alone ? operands[i] : slice_across(rw, operands[i], operands[next - 1], axis);
+    }
+    if (kept == count) return (ValueId){0};
+    return kept == 1 ? pieces[0] : build_op(&rw->build, OP_CONCAT, pieces, kept, &word);
+}
+
 bool fold_moves(Rewrite *rw, uint32_t row) {
     const Code     *old = rw->old;
     Opcode          opcode = (Opcode)old->ops.opcode[row];
@@ -165,6 +218,8 @@ bool fold_moves(Rewrite *rw, uint32_t row) {
     if (is_move(opcode) && all_widened(rw, operands, count, before))
         made = build_convert(&rw->build, build_op(&rw->build, opcode, before, count, attrs),
                              build_dtype(&rw->build, operands[0]));
+    if (opcode == OP_CONCAT && !value_id_some(made))
+        made = join_slices(rw, operands, count, (uint32_t)attrs[ATTR_CONCAT_axis]);
     if (!value_id_some(made) || build_type(&rw->build, made).row != old->values.type[y.row].row)
         return false;
     rewrite_map(rw, y, made);

@@ -13,22 +13,24 @@
 #include "systems/schedule.h"
 
 /* Teams of threads compute again what lanes keep: their memory is scarce, their arithmetic idle. */
-enum { STAGES_MAX = 64, COST_KEPT = 8, COST_KEPT_THREADS = 64 };
+enum { COST_KEPT = 8, COST_KEPT_THREADS = 64 };
+static const uint32_t several_stages = UINT32_MAX;
 
 /* --- which values are kept -------------------------------------------------------------------- */
 typedef struct Stages {
-    ValueId  values[STAGES_MAX]; /* in row order */
+    ValueId *values; /* in row order */
     uint32_t count;
 } Stages;
 
 /* Marks results and reductions, then, from the last row to the first, values that two or more
- * stages would compute again at a cost. users: by value row, the stages computing it, as bits. */
-static void find_stages(Lowering *l, uint64_t *users, Stages *out) {
+ * stages would compute again at a cost. users: by value row, the stage that computes it, from 1, or
+ * several_stages. */
+static void find_stages(Lowering *l, uint32_t *users, Stages *out) {
     const Code *code = l->code;
     uint32_t    first = code->blocks.op_first[l->block.row];
     uint32_t    end = code->blocks.op_last[l->block.row] - 1;
     uint32_t    values = code->ops.results_first[first].row;
-    uint32_t    count = code->ops.results_first[end].row - values, bit = 0;
+    uint32_t    count = code->ops.results_first[end].row - values, stage = 0;
     uint32_t    least = l->ctx->target->threads ? COST_KEPT_THREADS : COST_KEPT;
     uint8_t    *kept = ARENA_ARRAY_ZERO(l->scratch, uint8_t, count + 1);
     uint32_t   *cost = ARENA_ARRAY_ZERO(l->scratch, uint32_t, count + 1);
@@ -45,16 +47,17 @@ static void find_stages(Lowering *l, uint64_t *users, Stages *out) {
     }
     for (uint32_t row = end; row-- > first;) {
         uint32_t value = code->ops.results_first[row].row - values;
-        bool     shared = (users[value] & (users[value] - 1)) != 0;
+        bool     shared = users[value] == several_stages;
         bool     own = lower_cost((Opcode)code->ops.opcode[row]) >= COST_KEPT;
         kept[value] |= shared && own && cost[value] >= least;
-        ASSERT(!kept[value] || bit < STAGES_MAX); /* fusing keeps groups below it */
-        uint64_t by = kept[value] ? (uint64_t)1 << bit++ : users[value];
+        uint32_t by = kept[value] ? ++stage : users[value];
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
             uint32_t x = op_operand(code, (OpId){row}, i).row - values;
-            if (x < count) users[x] |= by;
+            if (x >= count || by == 0) continue;
+            users[x] = users[x] == 0 || users[x] == by ? by : several_stages;
         }
     }
+    out->values = ARENA_ARRAY(l->scratch, ValueId, stage + 1);
     for (uint32_t row = first; row < end; row++)
         if (kept[code->ops.results_first[row].row - values])
             out->values[out->count++] = code->ops.results_first[row];
@@ -257,7 +260,7 @@ static void lower_row(Lowering *l, OpId op) {
     uint32_t  first = code->blocks.op_first[l->block.row];
     uint32_t  last = code->blocks.op_last[l->block.row] - 1;
     uint32_t  values = code->ops.results_first[last].row - code->ops.results_first[first].row;
-    uint64_t *users = ARENA_ARRAY_ZERO(l->scratch, uint64_t, values + 1);
+    uint32_t *users = ARENA_ARRAY_ZERO(l->scratch, uint32_t, values + 1);
     Stages    stages = {.count = 0};
     memset(l->imported, 0, sizeof *l->imported * l->world->dims.rows.table.count);
     lower_forget(l);
