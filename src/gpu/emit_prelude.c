@@ -73,14 +73,14 @@ FN u8  narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
 template <class T> struct Pk<e4m3, T> {
     FN e4m3 of(f32 x) {
         e4m3 y;
-        y.b = narrow8(x, 20, 7, 0x7e);
+        y.b = ROUND_E4M3(x);
         return y;
     }
 };
 template <class T> struct Pk<e5m2, T> {
     FN e5m2 of(f32 x) {
         e5m2 y;
-        y.b = narrow8(x, 21, 15, 0x7b);
+        y.b = ROUND_E5M2(x);
         return y;
     }
 };
@@ -98,6 +98,10 @@ static const char floats[] = TEXT(
         return floor(x);
     } FN f32 o_round_even(f32 x) { return rintf(x); } FN f64 o_round_even(f64 x) {
         return rint(x);
+    } FN f32 exp_half(f32 x) {
+        f32 y;
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+        return y;
     } FN f32 o_exp(f32 x) { return expf(x); } FN f64 o_exp(f64 x) {
         return exp(x);
     } FN f32 o_expm1(f32 x) { return expm1f(x); } FN f64 o_expm1(f64 x) {
@@ -285,6 +289,19 @@ static const char memory[] = TEXT(
                 }
             }
             *to = ld<0, N>(p, live);
+        } template <class S, int N>
+        FN void join(Pack<S, N> &, const f32 *) {} template <int N>
+        FN void join(Pack<bf16, N> &y, const f32 *x) {
+            for (int i = 0; i + 1 < N; i += 2)
+                asm("cvt.rn.bf16x2.f32 %0, %1, %2;"
+                    : "=r"(((u32 *)&y)[i / 2])
+                    : "f"(x[i + 1]), "f"(x[i]));
+        } template <int N>
+        FN void join(Pack<f16, N> &y, const f32 *x) {
+            for (int i = 0; i + 1 < N; i += 2)
+                asm("cvt.rn.f16x2.f32 %0, %1, %2;"
+                    : "=r"(((u32 *)&y)[i / 2])
+                    : "f"(x[i + 1]), "f"(x[i]));
         } FN void fetched() {
             asm volatile("cp.async.wait_all;" ::: "memory");
         } template <int SEG, int N, class S, class I>
@@ -563,10 +580,29 @@ static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream
     return (i32)(which == 0 ? c0 : which == 1 ? c1 : which == 2 ? c2 : c3);
 });
 
+/* Rounding to 8-bit floats: one instruction where there is one. */
+static const char rounding[] =
+    "#if __CUDA_ARCH__ >= 890\n"
+    "#define ROUND8(kind)                                                               \\\n"
+    "    FN unsigned char round_##kind(float x) {                                       \\\n"
+    "        unsigned short y;                                                          \\\n"
+    "        asm(\"cvt.rn.satfinite.\" #kind \"x2.f32 %0, %1, %2;\"                       \\\n"
+    "            : \"=h\"(y) : \"f\"(0.0f), \"f\"(x));                                      \\\n"
+    "        return (unsigned char)y; }\n"
+    "ROUND8(e4m3)\n"
+    "ROUND8(e5m2)\n"
+    "#define ROUND_E4M3(x) round_e4m3(x)\n"
+    "#define ROUND_E5M2(x) round_e5m2(x)\n"
+    "#else\n"
+    "#define ROUND_E4M3(x) narrow8(x, 20, 7, 0x7e)\n"
+    "#define ROUND_E5M2(x) narrow8(x, 21, 15, 0x7b)\n"
+    "#endif\n";
+
 void gpu_emit_prelude(Text *out, bool coherent) {
     text_addf(out, "#define COHERENT %d\n", coherent);
     text_add(out, STR("#pragma nv_diag_suppress 177\n"
                       "#define FN static __device__ __forceinline__\n"));
+    text_add(out, STR(rounding));
     text_add(out, STR(types));
     text_add(out, STR(floats));
     text_add(out, STR(ints));

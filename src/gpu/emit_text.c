@@ -157,6 +157,22 @@ static bool has_sums(Emit *e, uint32_t loop) {
     return false;
 }
 
+/* Two 16-bit floats are rounded by one instruction: statements leave what they store in q<n>, and
+ * join rounds it in pairs. What p<n> holds until then is there for those that read it. */
+static bool joins(const Emit *e, LoopAccess access) {
+    return dtype_is_half(gpu_emit_buffer_dtype(e, access));
+}
+/* The value of a statement; what storing rounds need not be rounded before. */
+static ExprId unrounded(const Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    ExprId           value = nodes_of(e)->value[row];
+    Dtype            stored = gpu_emit_buffer_dtype(e, nodes_of(e)->access[row]);
+    bool rounds = exprs->kind[value.row] == EXPR_OP && exprs->opcode[value.row] == OP_CONVERT &&
+                  exprs->word[value.row] == stored && dtype_is_half(stored) &&
+                  expr_dtype(e->loops, exprs->a[value.row]) == DTYPE_F32;
+    return rounds ? exprs->a[value.row] : value;
+}
+
 /* --- leaves in groups ------------------------------------------------------------------------- */
 static void add_pack(Emit *e, LoopAccess access, bool stored) {
     ASSERT(e->packs_count < e->packs_max);
@@ -260,7 +276,7 @@ static void emit_element(Emit *e, uint32_t row) {
     uint32_t mark = gpu_emit_scope_begin(e);
     if (guarded) put(e, "if (ALIVE(e)) {\n");
     if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
-    uint32_t x = gpu_emit_expr(e, nodes->value[row]);
+    uint32_t x = gpu_emit_expr(e, adds ? nodes->value[row] : unrounded(e, row));
     (void)snprintf(value, sizeof value, "x%u", x);
     if (adds && home_of(e, row) != 0) {
         text_addf(&e->text, "if (ALIVE(e)) a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row],
@@ -275,6 +291,9 @@ static void emit_element(Emit *e, uint32_t row) {
                       pack->number, x);
         else
             text_addf(&e->text, "x%u);\n", x);
+        if (pack->stored && joins(e, access))
+            text_addf(&e->text, adds ? "q%u[e] = up(p%u.v[e]);\n" : "q%u[e] = x%u;\n", pack->number,
+                      adds ? pack->number : x);
     } else {
         if (scope_of(e, access) != SCOPE_REG && !guarded) put(e, "if (ALIVE(e)) ");
         put_write(e, row, value);
@@ -336,6 +355,8 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
             add_pack(e, nodes_of(e)->access[row], true);
             text_addf(&e->text, "Pack<%s, V> p%u;\n", stored_type(e, nodes_of(e)->access[row]),
                       e->variables);
+            if (joins(e, nodes_of(e)->access[row]))
+                text_addf(&e->text, "f32 q%u[V];\n", e->variables);
         }
     }
     text_addf(&e->text, "#pragma unroll\nfor (int e = 0; e < V; e++) {\nconst I v%u = c0 + e;\n",
@@ -345,6 +366,9 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
     e->element = false;
     gpu_emit_scope_end(e, mark);
     put(e, "}\n");
+    for (uint32_t i = 0; i < e->packs_count; i++)
+        if (e->packs[i].stored && joins(e, e->packs[i].access))
+            text_addf(&e->text, "join(p%u, q%u);\n", e->packs[i].number, e->packs[i].number);
     store_packs(e, first, last);
     e->packs_count = 0;
 }

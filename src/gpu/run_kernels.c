@@ -29,7 +29,7 @@ const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
 String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
-    } rows[] = {{"copy<", "CopyArgs"},      {"turn<", "TurnArgs"},     {"iota<", "IotaArgs"},
+    } rows[] = {{"copy<", "CopyArgs"},      {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
                 {"gather<", "GatherArgs"},  {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
                 {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
                 {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
@@ -207,24 +207,27 @@ typedef struct TurnArgs {
 /* A transposed matrix, or a batch of them; false: it is none, or small. */
 static bool add_turn(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const RunNd *nd,
                      int64_t width) {
-    enum { TILE_SIZE = 64, GRID_MAX = 65535 };
+    enum { SIDE = 64, BYTES_SIDE = 128, GRID_MAX = 65535 };
     int32_t  j = nd->rank - 1, i = j - 1;
     bool     batch = nd->rank == 3;
     TurnArgs args = {0};
     if (nd->rank < 2 || nd->rank > 3 || width > 4) return false;
     if (nd->strides[0][j] != 1 || nd->strides[1][i] != 1) return false;
-    if (nd->dims[i] < TILE_SIZE / 2 || nd->dims[j] < TILE_SIZE / 2) return false;
-    int64_t down = (nd->dims[i] + TILE_SIZE - 1) / TILE_SIZE;
-    int64_t across = (nd->dims[j] + TILE_SIZE - 1) / TILE_SIZE, deep = batch ? nd->dims[0] : 1;
-    if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
+    if (nd->dims[i] < SIDE / 2 || nd->dims[j] < SIDE / 2) return false;
     args.rows = nd->dims[i];
     args.cols = nd->dims[j];
     args.y_row = nd->strides[0][i];
     args.x_col = nd->strides[1][j];
     args.y_batch = batch ? nd->strides[0][0] : 0;
     args.x_batch = batch ? nd->strides[1][0] : 0;
-    RunKernel *k =
-        run_kernel(b, FAMILY_COPY, text_of(b, "turn", word_of(width)), &args, sizeof args);
+    int64_t places = args.rows | args.cols | args.y_row | args.x_col | args.y_batch | args.x_batch |
+                     (int64_t)(run_offsets(b, y) | run_offsets(b, x));
+    bool    bytes = width == 1 && places % 4 == 0;
+    int64_t side = bytes ? BYTES_SIDE : SIDE, deep = batch ? nd->dims[0] : 1;
+    int64_t down = (args.rows + side - 1) / side, across = (args.cols + side - 1) / side;
+    if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
+    String     text = text_of(b, bytes ? "turn_fours" : "turn", word_of(width));
+    RunKernel *k = run_kernel(b, FAMILY_COPY, text, &args, sizeof args);
     RUN_REF(k, TurnArgs, y, run_ref(y));
     RUN_REF(k, TurnArgs, x, run_ref(x));
     k->grid[0] = (uint32_t)across;

@@ -12,8 +12,8 @@
 #include "systems/lower_inner.h"
 
 enum {
-    MEMBERS_MAX = 64,    /* each may become a stage of lowering */
-    STREAMS_MAX = 40,    /* tensors that a kernel reads or writes */
+    MEMBERS_MAX = 1024,  /* each may become a stage of lowering */
+    STREAMS_MAX = 96,    /* tensors that a kernel reads or writes */
     WINDOW_MAX = 4096,   /* groups looked at for a merge */
     RECOMPUTED_COST = 6, /* most arithmetic that is done again for each use */
     SIZE_GUESS = 64,     /* of a symbol without a hint */
