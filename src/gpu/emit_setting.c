@@ -200,7 +200,7 @@ static void choose_few_rows(const Loops *loops, const EmitPhase *phase, int64_t 
     uint32_t cluster = EMIT_CLUSTER_MAX, block = EMIT_TEAM_MAX;
     while (cluster > 1 && (rows * cluster > PROCESSORS || groups < cluster * FEW_GROUPS))
         cluster /= 2;
-    if (cluster == 1 || cluster < s->cluster || (cluster == s->cluster && !s->shared)) return;
+    if (cluster <= s->cluster) return;
     while (block > EMIT_BLOCK && groups <= (int64_t)cluster * block) block /= 2;
     int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
     if (phase->held_bytes == 0) held = 0;
