@@ -23,14 +23,12 @@ enum {
     BLOCK_BYTES = 160 << 10, /* of weights that a piece multiplies at a time */
     BLOCK_MAX = 252,
     PIECE_ROWS = 128,
-    CHUNK_BYTES = 4 << 20, /* of packed weights */
-    CHUNK_ROWS = 2048,     /* of a gradient */
-    SUM_CLASSES = 48,      /* of dweight that one lane adds up at a time */
-    WIDTH_ROWS = 168,      /* of dx^T that one lane adds up at a time */
-    PIECES = 4,            /* that a lane should have, where there are as many strips */
-    KEPT_MIN = 32 << 20,   /* bytes of shares: at least this and at most that, between them */
-    KEPT_MAX = 256 << 20,
-    KEPT_PART = 4, /* a part of the planned memory */
+    CHUNK_BYTES = 4 << 20,  /* of packed weights */
+    CHUNK_ROWS = 2048,      /* of a gradient */
+    SUM_CLASSES = 48,       /* of dweight that one lane adds up at a time */
+    WIDTH_ROWS = 168,       /* of dx^T that one lane adds up at a time */
+    PIECES = 4,             /* that a lane should have, where there are as many strips */
+    KEPT_BYTES = 128 << 20, /* of shares at most; the same in every plan, for the same bits */
 };
 
 typedef struct Entropy {
@@ -480,9 +478,7 @@ static uint32_t grad_launch(const Binder *b) {
 static void keep_rows(Binder *b, Entropy *e) {
     int64_t lanes = e->p.cols * e->p.compute, blocks = panels_blocks(e->classes, e->block);
     int64_t strip = (e->classes + blocks) * lanes;
-    int64_t most = (int64_t)(b->plan->arena_bytes / KEPT_PART);
-    most = panels_least(most > KEPT_MIN ? most : KEPT_MIN, KEPT_MAX);
-    int64_t strips = panels_least(panels_blocks(e->rows, e->p.cols), most / (strip + 1));
+    int64_t strips = panels_least(panels_blocks(e->rows, e->p.cols), KEPT_BYTES / (strip + 1));
     e->kept_rows = strips * e->p.cols;
     e->kept = bind_kept(b, strips * strip + 64);
     e->tops = e->kept + panels_up(strips * e->classes * lanes, 64);
