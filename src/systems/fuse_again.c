@@ -4,7 +4,8 @@
  * what is stored anyway: a gelu and its gradient both begin with the product before them, so
  * nothing between is kept. Values are looked at from the last to the first, and one is computed
  * again if that moves clearly fewer bytes, arithmetic counted as what could move meanwhile. What
- * it is made of is computed again too, or stored where it is much smaller (the mean of a row).
+ * it is made of is computed again too, or stored where it is much smaller (the mean of a row). What
+ * a product needs in memory is written there all the same, but groups need not read it.
  *
  * Only elementwise rows are computed again, and only for users that see them element by element.
  * About linear: a decision looks at the groups that use the value. */
@@ -12,9 +13,9 @@
 #include "systems/lower_inner.h"
 
 enum {
-    ROWS_MAX = 96,    /* of a group with what it computes again */
-    STREAMS_MAX = 40, /* tensors that it reads and writes */
-    CHAIN_MAX = 32,   /* rows that one decision changes */
+    ROWS_MAX = 1024,  /* of a group with what it computes again */
+    STREAMS_MAX = 96, /* tensors that it reads and writes */
+    CHAIN_MAX = 64,   /* rows that one decision changes */
     GROUPS_MAX = 16,  /* groups that use a value */
     SMALL = 8         /* values so many times smaller are stored */
 };
@@ -80,6 +81,7 @@ static double cost_of(Fuse *f, uint32_t group) {
 /* --- the groups that use a value -------------------------------------------------------------- */
 typedef struct Users {
     uint32_t groups[GROUPS_MAX], count;
+    bool     memory; /* something that is no group needs it in memory */
 } Users;
 static bool add_user(Users *users, uint32_t group) {
     for (uint32_t i = 0; i < users->count; i++)
@@ -88,7 +90,7 @@ static bool add_user(Users *users, uint32_t group) {
     users->groups[users->count++] = group;
     return true;
 }
-/* False if one of them needs it in memory. */
+/* False if one of them does not see it element by element. */
 static bool find_users(const Fuse *f, uint32_t row, Users *users) {
     uint32_t own = fuse_find(f, row), stack[CHAIN_MAX] = {row}, depth = 1;
     if (!add_user(users, own)) return false;
@@ -96,7 +98,10 @@ static bool find_users(const Fuse *f, uint32_t row, Users *users) {
         uint32_t at = stack[--depth] - f->first;
         for (uint32_t i = f->uses_first[at]; i < f->uses_first[at + 1]; i++) {
             const Edge *edge = &f->edges[f->uses[i]];
-            if (!is_core(f, edge->to)) return false;
+            if (!is_core(f, edge->to)) {
+                users->memory = true;
+                continue;
+            }
             uint32_t group = fuse_find(f, edge->to);
             bool     again = f->again[edge->to - f->first];
             if (group == own && !again) continue;
@@ -129,7 +134,7 @@ static bool decide(Fuse *f, uint32_t row) {
     double before = cost_together(f, &users), worth = (double)row_bytes(f, row) / 2;
     bool   fits = true;
     again[0] = row;
-    f->stored[row - f->first] = false;
+    f->stored[row - f->first] = users.memory;
     f->again[row - f->first] = true;
     for (uint32_t k = 0; k < again_count && fits; k++)
         for (uint32_t in = again[k] - f->first, i = f->ins_first[in]; i < f->ins_first[in + 1];
