@@ -459,6 +459,39 @@ static int64_t chunk_classes(const Entropy *e, int64_t most) {
     return panels_up(chunks > 0 ? panels_blocks(e->classes, chunks) : 1, e->wide);
 }
 
+static ValueId before_barriers(const Code *code, ValueId x) {
+    while (!value_is_arg(code, x) && code->ops.opcode[value_op(code, x).row] == OP_BARRIER) {
+        OpId barrier = value_op(code, x);
+        x = op_operand(code, barrier, x.row - code->ops.results_first[barrier.row].row);
+    }
+    return x;
+}
+/* Whether two values are of the same rows, one of them perhaps computed again (recompute.c). visits:
+ * how many rows may be compared. */
+static bool is_same(const Plan *plan, ValueId a, ValueId b, uint32_t *visits) {
+    const Code  *code = &plan->world->code;
+    const Loops *loops = plan->loops;
+    a = before_barriers(code, a);
+    b = before_barriers(code, b);
+    if (a.row == b.row) return true;
+    if (value_is_arg(code, a) || value_is_arg(code, b) || *visits == 0) return false;
+    --*visits;
+    OpId     x = value_op(code, a), y = value_op(code, b);
+    uint32_t count = code->ops.operands_count[x.row];
+    if (code->ops.opcode[x.row] != code->ops.opcode[y.row] ||
+        code->ops.attrs[x.row].row != code->ops.attrs[y.row].row ||
+        code->ops.operands_count[y.row] != count ||
+        a.row - code->ops.results_first[x.row].row != b.row - code->ops.results_first[y.row].row)
+        return false;
+    if (code->ops.opcode[x.row] == OP_FUSED &&
+        loops->kernels.same[loops_of_op(loops, x).row].row !=
+            loops->kernels.same[loops_of_op(loops, y).row].row)
+        return false;
+    if (code->ops.opcode[x.row] != OP_FUSED && code->ops.blocks_count[x.row] != 0) return false;
+    for (uint32_t i = 0; i < count; i++)
+        if (!is_same(plan, op_operand(code, x, i), op_operand(code, y, i), visits)) return false;
+    return true;
+}
 /* The launch that is the gradient of this one, and runs once after each run of it; or 0. */
 static uint32_t grad_launch(const Binder *b) {
     const Launches *launches = &b->plan->launches;
@@ -468,8 +501,10 @@ static uint32_t grad_launch(const Binder *b) {
         OpId op = launches->op[row];
         if (launches->flow[row] != FLOW_NONE) return 0;
         if (launches->opcode[row] != OP_LINEAR_CROSS_ENTROPY_GRAD) continue;
+        uint32_t visits = 4096;
         for (uint32_t i = 0; i < 3; i++)
-            if (op_operand(code, op, i).row != op_operand(code, mine, i).row) return 0;
+            if (!is_same(b->plan, op_operand(code, op, i), op_operand(code, mine, i), &visits))
+                return 0;
         return op_operand(code, op, 3).row == op_result(code, mine, 1).row ? row : 0;
     }
     return 0;
