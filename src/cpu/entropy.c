@@ -466,8 +466,8 @@ static ValueId before_barriers(const Code *code, ValueId x) {
     }
     return x;
 }
-/* Whether two values are of the same rows, one of them perhaps computed again (recompute.c). visits:
- * how many rows may be compared. */
+/* Whether two values are of the same rows, one of them perhaps computed again (recompute.c).
+ * visits: how many rows may be compared. */
 static bool is_same(const Plan *plan, ValueId a, ValueId b, uint32_t *visits) {
     const Code  *code = &plan->world->code;
     const Loops *loops = plan->loops;
