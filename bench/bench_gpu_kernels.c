@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "gpu/emit.h"
+#include "gpu/run.h"
 #include "systems/runner.h"
 #include "tables/bind.h"
 #include "text/messages.h"
@@ -137,11 +138,14 @@ static void must(Compiled *c, bool good, const char *what) {
     exit(1);
 }
 static void describe(Target *target) {
+    Target whole; /* what is worth computing again depends on the machine */
+    gpu_describe(&whole, false);
     *target = (Target){.name = "cuda",
                        .align = 256,
                        .compiles = true,
                        .threads = true,
-                       .compiles_op = gpu_emit_supports};
+                       .compiles_op = gpu_emit_supports,
+                       .machine = whole.machine};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) target->view_need[opcode] = VIEW_ANY;
 }
 

@@ -19,8 +19,14 @@
 #include "tables/bind.h"
 #include "text/profile.h"
 
-enum { SLOWEST = 32, INPUTS = 8 };
+enum { SLOWEST = 32, INPUTS = 8, HISTORY = 16 };
 
+typedef struct Case {
+    const char *name;
+    Dtype       narrow;
+    Narrow8     narrow8;
+    bool        large;
+} Case;
 typedef struct Step {
     GpuBench      *b;
     World         *world;
@@ -30,7 +36,7 @@ typedef struct Step {
     Plan          *plan;
     GpuPlan       *gpu;
     CuPtr         *slots;
-    Dtype          narrow;
+    const Case    *given;
     Tensor         inputs[INPUTS];
     uint32_t       vocab;
 } Step;
@@ -49,7 +55,8 @@ static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length)
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
     gpu_describe(&target, gpu_kit_attends(s->kit));
     runner_open(&s->runner, s->world, &target);
-    s->runner.ctx.narrow = s->narrow;
+    s->runner.ctx.narrow = s->given->narrow;
+    s->runner.ctx.narrow8 = s->given->narrow8;
     s->runner.ctx.keeps = true;
     must(s, runner_compile(&s->runner), "compiling");
     gpu_bench_must(b,
@@ -79,7 +86,7 @@ static void fill(Step *s) {
         Dtype    dtype = memchr(name.data, '@', name.count) ? DTYPE_BF16 : DTYPE_F32; /* keep.c */
         s->slots[row] = gpu_bench_take(b, bytes + 256);
         if (slots->kind[row] == SLOT_PARAMETER) {
-            if (str_starts(name, STR("optimizer.")))
+            if (str_starts(name, STR("optimizer.")) || str_starts(name, STR("fp8.")))
                 gpu_bench_must(b, gpu_fill(b->stream, s->slots[row], 0, bytes, &b->diags), "fill");
             else
                 gpu_bench_random(b, s->slots[row], dtype, bytes / dtype_bytes(dtype), 0.02F);
@@ -124,10 +131,10 @@ static void tell_slowest(Step *s) {
                    text_profile(s->b->arena, s->plan, us, &peaks, SLOWEST).data);
 }
 
-/* One training step in an arithmetic: narrow, or f32 with products in tf32. */
-static void measure(GpuBench *b, const char *name, const GptConfig *config, int64_t rows,
-                    Dtype narrow) {
-    Step         s = {.b = b, .vocab = config->vocab, .narrow = narrow};
+/* One training step in an arithmetic: narrow, or f32 with products in tf32. 8-bit floats are scaled
+ * by earlier steps: warming up fills the history. */
+static void measure(GpuBench *b, const Case *c, const GptConfig *config, int64_t rows) {
+    Step         s = {.b = b, .vocab = config->vocab, .given = c};
     StoaContext *context = NULL;
     StoaProgram *program = NULL;
     must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
@@ -145,7 +152,7 @@ static void measure(GpuBench *b, const char *name, const GptConfig *config, int6
     double parameters = (double)model_gpt_parameters(config);
     double flops =
         tokens * (6 * parameters + 6.0 * config->layers * config->width * config->context);
-    GpuTimed     timed = gpu_bench_time(b, name, 10, 2, run, &s, flops, 0, 0);
+    GpuTimed     timed = gpu_bench_time(b, c->name, 10, 2, run, &s, flops, 0, 0);
     GpuPlanStats stats = gpu_plan_stats(s.gpu);
     bench_tell_number(&b->bench, "tokens", (uint64_t)tokens, tokens / timed.median_us * 1e6,
                       "tokens/s", 0);
@@ -178,19 +185,21 @@ int main(int argc, char **argv) {
         config.layers = config.heads = 12;
         config.width = 768;
     }
-    static const struct {
-        const char *name;
-        Dtype       narrow;
-        bool        large;
-    } cases[] = {{"GPT step, bf16", DTYPE_BF16, false},
-                 {"GPT step, tf32", DTYPE_NIL, false},
-                 {"GPT 1.5B step", DTYPE_BF16, true}};
+    static const Case cases[] = {
+        {"GPT step, bf16", DTYPE_BF16, {0}, false},
+        {"GPT step, fp8 by sizes", DTYPE_F8E4M3, {0, HISTORY}, false},
+        {"GPT step, fp8 with the last layer", DTYPE_F8E4M3, {NARROW8_LAST, HISTORY}, false},
+        {"GPT step, fp8 in all products", DTYPE_F8E4M3, {NARROW8_ALL, HISTORY}, false},
+        {"GPT step, fp8 by current scales", DTYPE_F8E4M3, {0, 0}, false},
+        {"GPT step, tf32", DTYPE_NIL, {0}, false},
+        {"GPT 1.5B step", DTYPE_BF16, {0}, true},
+        {"GPT 1.5B step, fp8", DTYPE_F8E4M3, {0, HISTORY}, true}};
     for (size_t i = 0; i < LENGTH(cases); i++) {
         uint64_t  used = b.memory.used;
         GptConfig model = config;
         if (!bench_wants(&b.bench, cases[i].name) || (cases[i].large && b.bench.smoke)) continue;
         if (cases[i].large) model.layers = 48, model.heads = 25, model.width = 1600;
-        measure(&b, cases[i].name, &model, rows, cases[i].narrow);
+        measure(&b, &cases[i], &model, rows);
         gpu_release(&b.memory, used);
     }
     return gpu_bench_close(&b);

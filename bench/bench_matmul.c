@@ -1,5 +1,6 @@
 /* bench_matmul: how much of the arithmetic peak do matrix products, attention and the fused loss
- * reach, at the shapes of GPT training steps?
+ * reach, at the shapes of GPT training steps? Products of bf16 are told beside the same peak, that
+ * of f32, which instructions for bf16 pass.
  *
  * Each case is a program of one or few rows, compiled and planned as any other. The peak is that
  * of a loop of independent multiply-adds, run by every lane between the samples of each case, so
@@ -88,6 +89,8 @@ static void fill(void *data, uint64_t bytes, Dtype dtype) {
         random = random * 1664525u + 1013904223u;
         if (dtype == DTYPE_F32)
             ((float *)data)[i] = (float)(random >> 8) * 0x1p-23f - 1.0f;
+        else if (dtype == DTYPE_BF16) /* two of magnitudes from 2^-3 to 2 */
+            ((uint32_t *)data)[i] = (random & 0x81ff81ffu) + 0x3e003e00u;
         else
             ((int32_t *)data)[i] = (int32_t)(random >> 8 & 63);
     }
@@ -168,29 +171,30 @@ typedef struct Model {
 
 enum { SOURCE_BYTES = 1024 };
 
-static void linear_cases(Suite *s, const Model *m, const char *layer, int in, int out) {
+static void linear_cases(Suite *s, const Model *m, const char *layer, int in, int out,
+                         const char *dtype) {
     char   source[SOURCE_BYTES], name[64];
     int    tokens = m->batch * m->length;
     double flops = 2.0 * tokens * in * out;
-    (void)snprintf(name, sizeof name, "%s %s forward", m->name, layer);
+    (void)snprintf(name, sizeof name, "%s %s forward %s", m->name, layer, dtype);
     (void)snprintf(source, sizeof source,
-                   "graph f(%%x: f32[%d,%d], %%w: f32[%d,%d], %%b: f32[%d]) {\n"
+                   "graph f(%%x: %s[%d,%d], %%w: %s[%d,%d], %%b: %s[%d]) {\n"
                    "  %%y = linear %%x, %%w, %%b\n  return %%y\n}\n",
-                   tokens, in, out, in, out);
+                   dtype, tokens, in, dtype, out, in, dtype, out);
     measure(s, name, flops, source);
-    (void)snprintf(name, sizeof name, "%s %s data gradient", m->name, layer);
+    (void)snprintf(name, sizeof name, "%s %s data gradient %s", m->name, layer, dtype);
     (void)snprintf(source, sizeof source,
-                   "graph f(%%d: f32[%d,%d], %%w: f32[%d,%d]) {\n"
+                   "graph f(%%d: %s[%d,%d], %%w: %s[%d,%d]) {\n"
                    "  %%y = dot_general %%d, %%w {x_contract=[1], y_contract=[0]}\n"
                    "  return %%y\n}\n",
-                   tokens, out, out, in);
+                   dtype, tokens, out, dtype, out, in);
     measure(s, name, flops, source);
-    (void)snprintf(name, sizeof name, "%s %s weight gradient", m->name, layer);
+    (void)snprintf(name, sizeof name, "%s %s weight gradient %s", m->name, layer, dtype);
     (void)snprintf(source, sizeof source,
-                   "graph f(%%d: f32[%d,%d], %%x: f32[%d,%d]) {\n"
+                   "graph f(%%d: %s[%d,%d], %%x: %s[%d,%d]) {\n"
                    "  %%y = dot_general %%d, %%x {x_contract=[0], y_contract=[0]}\n"
                    "  return %%y\n}\n",
-                   tokens, out, tokens, in);
+                   dtype, tokens, out, dtype, tokens, in);
     measure(s, name, flops, source);
 }
 
@@ -244,11 +248,14 @@ static void loss_cases(Suite *s, const Model *m) {
 }
 
 static void model_cases(Suite *s, const Model *m) {
-    linear_cases(s, m, "qkv", m->width, 3 * m->width);
-    linear_cases(s, m, "proj", m->width, m->width);
-    linear_cases(s, m, "fc1", m->width, 4 * m->width);
-    linear_cases(s, m, "fc2", 4 * m->width, m->width);
-    linear_cases(s, m, "head", m->width, m->classes);
+    static const char *const dtypes[] = {"f32", "bf16"};
+    for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
+        linear_cases(s, m, "qkv", m->width, 3 * m->width, dtypes[i]);
+        linear_cases(s, m, "proj", m->width, m->width, dtypes[i]);
+        linear_cases(s, m, "fc1", m->width, 4 * m->width, dtypes[i]);
+        linear_cases(s, m, "fc2", 4 * m->width, m->width, dtypes[i]);
+        linear_cases(s, m, "head", m->width, m->classes, dtypes[i]);
+    }
     attention_cases(s, m);
     loss_cases(s, m);
 }

@@ -121,6 +121,23 @@ static void read_training(Cli *cli, Settings *settings) {
     settings->train = train;
 }
 
+static void read_compute(Cli *cli, Settings *settings) {
+    static const char *const computes[] = {"as-written", "bf16", "f16", "fp8", NULL};
+    static const StoaDtype   dtypes[] = {STOA_NONE, STOA_BF16, STOA_F16, STOA_F8E4M3};
+    StoaConfig              *config = cli->config;
+    settings->device = stoa_config_text(config, "device", "cpu");
+    settings->compute = dtypes[stoa_config_choice(config, "compute", computes, 0)];
+    static const char *const products[] = {"auto", "forward", "gradients", "all", NULL};
+    static const uint32_t    bits[] = {0, STOA_F8_FORWARD, STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT,
+                                       STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT |
+                                           STOA_F8_WEIGHT_GRADIENT};
+    settings->f8_products = bits[stoa_config_choice(config, "fp8_products", products, 0)];
+    if (stoa_config_bool(config, "fp8_last", false)) settings->f8_products |= STOA_F8_LAST_LAYER;
+    settings->f8_history = whole(cli, "fp8_history", 0, 1024, 16);
+    settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(
+        config, "loss_scale", 0, 1 << 24, settings->compute == STOA_F16 ? 1 << 16 : 0);
+}
+
 static bool is_device(const char *device) {
     if (strcmp(device, "cpu") == 0 || strcmp(device, "cuda") == 0) return true;
     return strncmp(device, "cuda:", 5) == 0 && device[5] != 0 &&
@@ -146,13 +163,7 @@ int settings_read(Cli *cli, Settings *settings) {
     settings->quiet = stoa_config_bool(config, "quiet", false);
     settings->profile = stoa_config_bool(config, "profile", false);
     (void)stoa_config_text(config, "config", NULL);
-    static const char *const computes[] = {"as-written", "bf16", "f16", "fp8", NULL};
-    static const StoaDtype   dtypes[] = {STOA_NONE, STOA_BF16, STOA_F16,
-                                               STOA_F8E4M3};
-    settings->device = stoa_config_text(config, "device", "cpu");
-    settings->compute = dtypes[stoa_config_choice(config, "compute", computes, 0)];
-    settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(
-        config, "loss_scale", 0, 1 << 24, settings->compute == STOA_F16 ? 1 << 16 : 0);
+    read_compute(cli, settings);
     settings->memory_budget = stoa_config_bytes(config, "memory_budget", 0);
     if (settings->memory_budget != 0) { /* hints say what it is judged by */
         settings->gpt.likely_batch = settings->text.batch;

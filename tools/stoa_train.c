@@ -73,6 +73,12 @@ const CliOption train_options[] = {
     {NULL, NULL, NULL, "Machine and output"},
     {"device", "cpu|cuda|cuda:N", "cpu", "where the model trains; N: which GPU, from 0"},
     {"compute", "as-written|bf16|f16|fp8", "as-written", "what matrix products of f32 compute in"},
+    {"fp8-products", "auto|forward|gradients|all", "auto",
+     "which products of a layer are in 8 bits: those that save time; y; y and the gradient of x; "
+     "that of the weight as well"},
+    {"fp8-last", NULL, NULL, "the last linear layer as well"},
+    {"fp8-history", "N", "16",
+     "steps whose largest magnitudes scale 8-bit floats; 0: those of the tensor itself"},
     {"loss-scale", "X", "f16 65536, else 0", "first factor of the loss, which adapts; 0: none"},
     {"memory-budget", "BYTES", "0: any", "most that intermediates may take: 96MiB, 1.5GiB"},
     {"lanes", "N", "0: one per core", "worker threads"},
@@ -265,6 +271,8 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     options.seed = settings->train.seed;
     options.device = settings->device;
     options.compute = settings->compute;
+    options.f8_products = settings->f8_products;
+    options.f8_history = settings->f8_history;
     options.memory_budget = settings->memory_budget;
     StoaStatus status = stoa_program_create(cli->context, &program);
     if (status == STOA_OK) status = settings_build(settings, program);

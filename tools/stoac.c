@@ -22,8 +22,8 @@
 #include "cpu/cpu.h"
 #include "gpu/run.h"
 #include "systems/fit.h"
-#include "systems/runner.h"
 #include "systems/modes.h"
+#include "systems/runner.h"
 #include "systems/taylor.h"
 #include "text/binary.h"
 #include "text/check.h"
@@ -38,6 +38,7 @@ typedef struct Options {
     uint32_t       fuel;
     uint64_t       budget;
     Dtype          narrow;
+    Narrow8        narrow8;
     bool           types, binary, check, mem, time, cpu, cuda, bisect, peak, streams;
     StoacSchedules schedules;
 } Options;
@@ -50,7 +51,8 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
-                "             [--peak] [--memory-budget BYTES]\n"
+                "             [--peak] [--memory-budget BYTES] [--compute bf16|f16|fp8]\n"
+                "             [--fp8-products BITS] [--fp8-history STEPS]\n"
                 "             [--kernels] [--source] [--steps] [--explain] [--streams]\n"
                 "             [--schedule FILE] [--search FILE] [--measure] [--asm] [--llvm]\n"
                 "             [--fuel N] [--bisect] [--expect TEXT]\n"
@@ -110,11 +112,11 @@ static bool read_target(Options *o, String name) {
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {"-o",       "-r",        "--expect",
-                                        "--target", "--fuel",    "--schedule",
-                                        "--search", "--compute", "--memory-budget"};
-    int64_t                  fuel = 0;
-    bool                     known = false;
+    static const char *const names[] = {
+        "-o",       "-r",        "--expect",        "--target",       "--fuel",       "--schedule",
+        "--search", "--compute", "--memory-budget", "--fp8-products", "--fp8-history"};
+    int64_t number = 0;
+    bool    known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
     if (!known) return false;
     *out_good = value != NULL;
@@ -135,13 +137,16 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
     else if (str_same(name, STR("--target")))
         *out_good = value != NULL && read_target(o, str_of(value));
     else {
-        *out_good = value != NULL && str_to_i64(str_of(value), &fuel) && fuel >= 0;
-        o->fuel = (uint32_t)fuel;
+        *out_good = value != NULL && str_to_i64(str_of(value), &number) && number >= 0;
+        uint32_t *into = str_same(name, STR("--fuel"))           ? &o->fuel
+                         : str_same(name, STR("--fp8-products")) ? &o->narrow8.products
+                                                                 : &o->narrow8.history;
+        *into = (uint32_t)number;
     }
     return true;
 }
 static int read_options(Options *o, int argc, char **argv) {
-    *o = (Options){.fuel = UINT32_MAX};
+    *o = (Options){.fuel = UINT32_MAX, .narrow8.history = 16};
     for (int i = 1; i < argc; i++) {
         String word = str_of(argv[i]);
         bool   good = true;
@@ -254,6 +259,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     if (o->cuda) gpu_describe(&target, true);
     runner_open(&runner, world, known);
     runner.ctx.narrow = o->narrow;
+    runner.ctx.narrow8 = o->narrow8;
     runner.ctx.keeps = known != NULL; /* as a session does */
     runner.ctx.budget = o->budget;
     runner.ctx.fuel = fuel;

@@ -43,6 +43,7 @@ typedef struct Case {
     String      graph;       /* to show; empty: all */
     bool        types, target, cuda;
     Dtype       narrow;
+    Narrow8     narrow8;
     bool        keeps;
     uint64_t    budget; /* bytes of intermediates; 0: any */
     String      run;    /* words of `; run`, no data if there is none */
@@ -180,6 +181,12 @@ static void read_expected(Case *c, String line, uint32_t number) {
         at = next;
     }
 }
+static uint32_t read_number(Case *c, String text) {
+    int64_t number = 0;
+    if (!str_to_i64(text, &number) || number < 0 || number > UINT32_MAX)
+        fail_with(c, "not a number: ", text);
+    return (uint32_t)number;
+}
 static void read_directive(Case *c, String line) {
     String word = next_word(&line, ' ');
     if (str_same(word, STR("test"))) c->steps = line;
@@ -190,6 +197,8 @@ static void read_directive(Case *c, String line) {
     if (str_same(word, STR("target")))
         c->target = true, c->cuda = str_same(trim(line), STR("cuda"));
     if (str_same(word, STR("compute"))) c->narrow = narrow_find(trim(line));
+    if (str_same(word, STR("fp8-products"))) c->narrow8.products = read_number(c, trim(line));
+    if (str_same(word, STR("fp8-history"))) c->narrow8.history = read_number(c, trim(line));
     if (str_same(word, STR("keep"))) c->keeps = str_same(trim(line), STR("copies"));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);
@@ -358,6 +367,7 @@ static void run_case(Case *c, String source, bool bless) {
         cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);
     runner.ctx.narrow = c->narrow;
+    runner.ctx.narrow8 = c->narrow8;
     runner.ctx.keeps = c->keeps;
     runner.ctx.budget = c->budget;
     bool good = text_parse(c->world, source, str_of(c->path));

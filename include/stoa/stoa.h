@@ -289,6 +289,13 @@ typedef struct StoaTensor {
     void     *data; /* row-major */
 } StoaTensor;
 
+typedef enum StoaF8Products {
+    STOA_F8_FORWARD = 1,
+    STOA_F8_INPUT_GRADIENT = 2,
+    STOA_F8_WEIGHT_GRADIENT = 4,
+    STOA_F8_LAST_LAYER = 8 /* the last linear layer of a graph as well */
+} StoaF8Products;
+
 typedef struct StoaCompileOptions {
     size_t      size;
     uint64_t    seed;        /* of the initial values */
@@ -302,10 +309,10 @@ typedef struct StoaCompileOptions {
                              of f32 take their operands in it and add up in f32; parameters,
                              optimizer and all else stay f32. f16 reaches 65504 only: train with
                              loss_scale of StoaOptimizerOptions. STOA_NONE: as the program is
-                             written. STOA_F8E4M3: linear layers, but the last
+                             written. STOA_F8E4M3: linear layers of f32, but the last
                              and those that take inputs, multiply 8-bit floats, each tensor by a
-                             factor of its own (e4m3 forwards, e5m2 for cotangents); other
-                             products bf16 */
+                             factor of its own (e4m3 forwards, e5m2 for cotangents), where that
+                             saves time by the sizes of the layer; other products bf16 */
     uint64_t    memory_budget; /* bytes; 0: none. What a run of a graph keeps between operators
                                (arena_bytes of StoaMemoryReport) stays within it: values are
                                computed again where that saves most for the least work, with the
@@ -315,9 +322,14 @@ typedef struct StoaCompileOptions {
                                Symbolic sizes count as their hints (stoa_dim_hint). STOA_INVALID,
                                with the least number that would do, if it cannot be met; a run at
                                sizes that need more fails with STOA_INVALID as well */
+    uint32_t f8_products; /* of STOA_F8E4M3, StoaF8Products bits: which products of each layer are
+                             in 8 bits; no product: those that save time */
+    uint32_t f8_history;  /* likewise: steps whose largest magnitudes scale the tensors of this one,
+                             in graphs that assign (state fp8.<graph>.most); 0: each tensor is
+                             scaled by its own, which takes a pass over it more */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0 }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16 }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,

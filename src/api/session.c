@@ -139,7 +139,8 @@ static StoaSession *open_session(StoaContext *context, Arena *arena, World *worl
     session->context = context;
     session->arena = arena;
     session->world = world;
-    session->state = ARENA_ARRAY_ZERO(arena, StateTensor, 2 * count_parameters(world) + 1);
+    session->state = ARENA_ARRAY_ZERO(arena, StateTensor,
+                                      2 * count_parameters(world) + world->code.graphs.table.count);
     session->plans = ARENA_ARRAY_ZERO(arena, PlanEntry, SESSION_PLANS_MAX);
     session->programs =
         ARENA_ARRAY_ZERO(arena, const ShapeProgram *, world->code.graphs.table.count);
@@ -193,11 +194,15 @@ static void use_schedules(StoaSession *session) {
     ctx->scheduler = schedule_from_book;
     ctx->scheduler_context = book;
 }
+static bool add_states(StoaSession *session, uint64_t seed) {
+    const Ops *ops = &session->world->code.ops;
+    for (uint32_t row = 1; row < ops->table.count; row++)
+        if (ops->opcode[row] == OP_PARAMETER && !add_state(session, row, seed)) return false;
+    return true;
+}
 static Status compile_session(StoaSession *session, const StoaCompileOptions *options) {
     World *world = session->world;
-    for (uint32_t row = 1; row < world->code.ops.table.count; row++)
-        if (world->code.ops.opcode[row] == OP_PARAMETER && !add_state(session, row, options->seed))
-            return STATUS_INVALID;
+    if (!add_states(session, options->seed)) return STATUS_INVALID;
     StoaContext  *context = session->context;
     const Target *target = NULL;
     Status        status = choose_target(session, options, &target);
@@ -214,10 +219,12 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
         return STATUS_INVALID;
     }
     session->runner.ctx.narrow = (Dtype)options->compute;
+    session->runner.ctx.narrow8 = (Narrow8){options->f8_products, options->f8_history};
     session->runner.ctx.budget = options->memory_budget;
     session->runner.ctx.keeps = !options->interpreter;
     if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
+    if (!add_states(session, options->seed)) return STATUS_INVALID; /* of delay.c: one a graph */
     for (uint32_t row = 1; row < world->code.ops.table.count; row++)
         if (world->code.ops.opcode[row] == OP_PARAMETER && !add_copy(session, row))
             return STATUS_INVALID;

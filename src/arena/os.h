@@ -19,6 +19,10 @@ void os_advise_huge(void *memory, size_t bytes);
 /* Committed pages become readable and executable, no longer writable; false on refusal. */
 MUST_USE bool os_seal_code(void *memory, size_t bytes);
 
+/* Lets this process use the tile registers of x86-64 (AMX), which are large enough that the system
+ * wants to be asked; false on refusal. Any number of times. */
+bool os_allow_tiles(void);
+
 /* A variable of the environment, or NULL; belongs to the process. */
 const char *os_environment(const char *name);
 

@@ -113,6 +113,14 @@ bool os_seal_code(void *memory, size_t bytes) {
     if (fault_next(&fault_commit)) return false;
     return mprotect(memory, bytes, PROT_READ | PROT_EXEC) == 0;
 }
+bool os_allow_tiles(void) {
+#if defined(SYS_arch_prctl)
+    enum { REQUEST = 0x1023, TILES = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return syscall(SYS_arch_prctl, REQUEST, TILES) == 0;
+#else
+    return false;
+#endif
+}
 const char *os_environment(const char *name) {
     ASSERT(name);
     return getenv(name);

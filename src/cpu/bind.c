@@ -1,7 +1,11 @@
 /* Binding a plan: each launch finds its bind function by opcode, which adds steps with prepared
  * parameters and says how much work each is; by that a step is cut into pieces for the lanes. */
 #include <string.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
+#include "arena/os.h"
 #include "cpu/kernels.h"
 
 /* --- what there is ---------------------------------------------------------------------------- */
@@ -157,13 +161,24 @@ String cpu_describe_machine(Arena *out, Target *target, uint32_t lanes) {
     return str_format(out, "%s %s", topology.cpu_model, topology.features);
 }
 
+#if defined(__x86_64__)
+static bool has_avx512(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+/* The processor has tile registers for bf16, and the system lets this process use them. */
+static bool has_amx(void) {
+    enum { AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+    unsigned a, b, c, d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & AMX_BF16) != 0 &&
+           (d & AMX_TILE) != 0 && os_allow_tiles();
+}
+#endif
 const Isa *kernels_isa(IsaLevel most) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (most >= ISA_AVX512 && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512vl"))
-        return &kernels_avx512;
+    if (most >= ISA_AVX512 && has_avx512())
+        return most >= ISA_AMX && has_amx() ? &kernels_amx : &kernels_avx512;
     if (most >= ISA_AVX2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &kernels_avx2;
 #endif

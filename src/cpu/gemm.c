@@ -5,20 +5,23 @@
  * other operand repeats. Every element of z is one sum in one order, slab by slab of k, so neither
  * lanes nor how z is cut change its bits.
  *
- * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit
- * floats become f32 on the way). Many small matrices: a unit is a matrix, its lane packs all it
- * needs. Few large ones: y is packed by all lanes into shared panels first; a unit is a block of
- * rows, whose panels stay in cache while those of y pass by. Rows of x that are contiguous along k
- * are read in place, and so are rows of y where it is small. The bias is added to parts of a block
- * right after their last slab; a compiled kernel that is the next launch follows by units of whole
- * rows. Integers use plain loops. Why not a library: note 0007. */
+ * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit floats
+ * become f32 on the way, unless the processor multiplies bf16: kernels_bf16.c). Many small
+ * matrices: a unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into
+ * shared panels first; a unit is a block of rows, whose panels stay in cache while those of y pass.
+ * Rows of x that are contiguous along k are read in place, and those of y where it is small. Few
+ * rows of x change places with many of y, which are then read in place; blocks of z are turned. The
+ * bias is added to parts of a block after their last slab; a compiled kernel that is the next
+ * launch follows by whole rows. Integers use plain loops. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
 
 enum {
     K_BLOCK = 256,
-    M_BLOCK = 168,                 /* the most rows of a unit: 28 x 6 or 12 x 14 */
+    M_BLOCK = 168,    /* the most rows of a unit: 28 x 6 or 12 x 14 */
+    K_BLOCK_16 = 512, /* the same for bf16 as it is */
+    M_BLOCK_16 = 192,
     MATRICES_MIN = 8,              /* from here on a unit is a whole matrix */
     DIRECT_BYTES_MAX = 128 * 1024, /* y is read in place up to here */
     SHARED_BYTES_MAX = 16 << 20,
@@ -27,17 +30,20 @@ enum {
     ROWS_BYTES = 256 * 1024, /* of z in a unit that a launch follows */
     STEP_ROWS = 64,          /* the most that an iteration of what follows takes */
     COLS_16 = 512,           /* of z in scratch, for 16-bit results */
+    DOT_ROWS = 4,            /* of x: up to here each number of z is a sum of its own, */
+    TURN_ROWS = 256,         /* and up to there rows of x change places with those of y */
 };
 
 typedef struct Gemm {
-    Panels   p;
-    Nd       batch; /* sides: z, x, y */
-    Nd       outer; /* further contracted axes; sides: x, y */
-    Ref      x, y, z;
-    Ref      bias;
-    BlockFn *add, *load;   /* of the bias, and 16 bits of it to f32; NULL for none */
-    Follow  *follow;       /* the next launch, or NULL; then a unit has whole rows */
-    BlockFn *store, *read; /* store: f32 to 16 bits; read: integers to i64 */
+    Panels      p;
+    Nd          batch; /* sides: z, x, y */
+    Nd          outer; /* further contracted axes; sides: x, y */
+    Ref         x, y, z;
+    Ref         bias;
+    BlockFn    *add, *load;   /* of the bias, and 16 bits of it to f32; NULL for none */
+    GemmPackFn *turn;         /* of the dtype of computation */
+    Follow     *follow;       /* the next launch, or NULL; then a unit has whole rows */
+    BlockFn    *store, *read; /* store: f32 to 16 bits; read: integers to i64 */
     void (*dot)(const void *a, const void *b, int64_t n, void *out);
     int64_t m, n, k;
     int64_t x_m, x_k, y_n, y_k, z_m; /* strides, elements */
@@ -47,6 +53,7 @@ typedef struct Gemm {
     bool    whole;                   /* a unit is a matrix */
     bool    direct;                  /* y is read in place */
     bool    in_rows;                 /* so is x, all but the last rows */
+    bool    turned;                  /* x and y have changed places: a row of z is a column */
 } Gemm;
 
 /* What a step works on: some matrices, and some columns of them (from a panel's beginning). */
@@ -80,17 +87,22 @@ static void pack_run(const void *params, const KernelCtx *ctx) {
         Slab           slab = slab_at(g, number % g->k_blocks);
         NdWalk         at = nd_at(&g->batch, c->batch + number / g->k_blocks);
         const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + at.offset[2] + slab.y;
-        g->p.pack(ctx->shared + number * shared_slab(c) + n * slab.ks * g->p.compute,
+        g->p.pack(ctx->shared + number * shared_slab(c) + n * panels_lane(&g->p, slab.ks),
                   y + (c->n + n) * g->y_n * g->p.width, g->y_n, g->y_k, g->p.cols,
                   panels_least(c->ns - n, few), slab.ks);
     }
 }
 
+/* Blocks are summed in scratch and stored afterwards. Its rows do not begin at the same places of
+ * a cache. */
+static bool    in_scratch(const Gemm *g) { return g->store != NULL || g->turned; }
+static int64_t scratch_stride(const Gemm *g, int64_t ns) { return panels_up(ns, g->p.cols) + 16; }
+
 /* --- a block ---------------------------------------------------------------------------------- */
 
 typedef struct Place {            /* of a block: in z, and what its lane uses */
     int64_t  batch, m, ms, n, ns; /* rows and columns of the matrix */
-    uint8_t *a, *b, *z, *to, *bias, *follow;
+    uint8_t *a, *b, *z, *to, *bias, *follow, *turned;
     int64_t  stride; /* of z, elements */
 } Place;
 
@@ -110,27 +122,47 @@ static void end_columns(const Gemm *g, const KernelCtx *ctx, const Place *at, in
     }
 }
 
+/* A block whose rows are columns of z is summed. */
+static void end_turned(const Gemm *g, const KernelCtx *ctx, const Place *at) {
+    const void *bias = (uint8_t *)ref_at(g->bias, ctx) + at->m * g->p.width;
+    if (g->add != NULL && g->load != NULL) {
+        g->load(at->bias, &bias, at->ms, NULL);
+        bias = at->bias;
+    }
+    g->turn(at->turned, at->z, at->stride, 1, at->ms, at->ms, at->ns);
+    for (int64_t j = 0; j < at->ns; j++) {
+        uint8_t    *row = at->turned + j * at->ms * g->p.compute;
+        uint8_t    *to = at->to + j * g->z_m * g->p.width;
+        const void *in[2] = {row, bias};
+        if (g->add != NULL) g->add(row, in, at->ms, NULL);
+        if (g->store != NULL)
+            g->store(to, in, at->ms, NULL);
+        else
+            memcpy(to, row, (size_t)(at->ms * g->p.width));
+    }
+}
+
 /* One slab of a block: x as panels in at->a, or as rows in place, the last of them, which no tile
  * fills, packed in at->a; y as panels in b, or as rows in place, their last panel packed in tail
  * where it is not whole. */
 static void multiply(const Gemm *g, const KernelCtx *ctx, const Place *at, const uint8_t *x,
                      const uint8_t *b, const uint8_t *tail, int64_t ks, bool first, bool last) {
     const Panels *p = &g->p;
-    int64_t       rows = g->in_rows ? at->ms / p->rows * p->rows : 0;
+    int64_t       rows = g->in_rows ? at->ms / p->rows * p->rows : 0, lane = panels_lane(p, ks);
     for (int64_t j = 0, done = 0; j < at->ns; j += p->cols) {
         int64_t        cols = panels_least(at->ns - j, p->cols);
         bool           in_place = g->direct && cols == p->cols;
-        const uint8_t *b_at = b + (g->direct ? j : j * ks) * p->compute;
+        const uint8_t *b_at = b + j * (g->direct ? p->compute : lane);
         if (g->direct && !in_place) b_at = tail;
         int64_t b_stride = in_place ? g->y_k : p->cols;
         for (int64_t i = 0; i < rows; i += p->rows)
             p->in_rows(x + i * g->x_m * p->width, g->x_m, b_at, b_stride,
                        at->z + (i * at->stride + j) * p->compute, at->stride, ks, cols, !first);
         for (int64_t i = rows; i < at->ms; i += p->rows)
-            p->tile(at->a + (i - rows) * ks * p->compute, b_at, b_stride,
+            p->tile(at->a + (i - rows) * lane, b_at, b_stride,
                     at->z + (i * at->stride + j) * p->compute, at->stride, ks,
                     panels_least(at->ms - i, p->rows), cols, !first);
-        if (!last || (j + cols - done < g->end_n && j + cols < at->ns)) continue;
+        if (!last || g->turned || (j + cols - done < g->end_n && j + cols < at->ns)) continue;
         end_columns(g, ctx, at, done, j + cols - done);
         done = j + cols;
     }
@@ -146,16 +178,17 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, Place *at, const ui
     const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + walk.offset[2] + at->n * g->y_n * p->width;
     int64_t        tail = at->ns / p->cols * p->cols; /* of y in place, is packed */
     int64_t        rows = g->in_rows ? at->ms / p->rows * p->rows : 0;
-    at->to = (uint8_t *)ref_at(g->z, ctx) + walk.offset[0] + (at->m * g->z_m + at->n) * p->width;
-    at->stride = g->store != NULL ? panels_up(at->ns, p->cols) : g->z_m;
-    if (g->store == NULL) at->z = at->to;
+    int64_t        row = g->turned ? at->n : at->m, column = g->turned ? at->m : at->n;
+    at->to = (uint8_t *)ref_at(g->z, ctx) + walk.offset[0] + (row * g->z_m + column) * p->width;
+    at->stride = in_scratch(g) ? scratch_stride(g, at->ns) : g->z_m;
+    if (!in_scratch(g)) at->z = at->to;
     for (int64_t i = 0; i < g->k_blocks; i++) {
         Slab           slab = slab_at(g, i);
         const uint8_t *b = at->b;
-        p->pack(at->a, x + slab.x + rows * g->x_m * p->width, g->x_m, g->x_k, p->rows,
-                at->ms - rows, slab.ks);
+        p->pack_a(at->a, x + slab.x + rows * g->x_m * p->width, g->x_m, g->x_k, p->rows,
+                  at->ms - rows, slab.ks);
         if (panels != NULL)
-            b = panels + i * shared_slab(c) + (at->n - c->n) * slab.ks * p->compute;
+            b = panels + i * shared_slab(c) + (at->n - c->n) * panels_lane(p, slab.ks);
         else if (!g->direct)
             p->pack(at->b, y + slab.y, g->y_n, g->y_k, p->cols, at->ns, slab.ks);
         else if (tail < at->ns)
@@ -164,6 +197,7 @@ static void gemm_block(const Chunk *c, const KernelCtx *ctx, Place *at, const ui
         multiply(g, ctx, at, x + slab.x, g->direct ? y + slab.y : b, at->b, slab.ks, i == 0,
                  i + 1 == g->k_blocks);
     }
+    if (g->turned) end_turned(g, ctx, at);
 }
 
 static Place place_of(const Gemm *g, PanelScratch *scratch) {
@@ -173,9 +207,9 @@ static Place place_of(const Gemm *g, PanelScratch *scratch) {
     at.b = packs ? panels_take(scratch, panels_bytes(&g->p, g->direct ? g->p.cols : g->block_n,
                                                      g->p.cols, g->block_k))
                  : NULL;
-    at.z = g->store != NULL
-               ? panels_take(scratch, g->block_m * panels_up(g->block_n, g->p.cols) * g->p.compute)
-               : NULL;
+    int64_t sums = g->block_m * scratch_stride(g, g->block_n) * g->p.compute;
+    at.z = in_scratch(g) ? panels_take(scratch, sums) : NULL;
+    at.turned = panels_take(scratch, g->turned ? sums : 0);
     at.bias = panels_take(scratch, g->load != NULL ? END_COLS * g->p.compute : 0);
     at.follow = panels_take(scratch, g->follow != NULL ? g->follow->lane_bytes : 0);
     return at;
@@ -342,6 +376,36 @@ static void collect_axes(const GemmProduct *product, Axes *batch, Axes *x_free, 
         }
 }
 
+/* Whether rows of x fall on the same places of a cache, more of them than it has ways. */
+static bool aliases(const Gemm *g) {
+    enum { WAYS = 8, CACHE_STEP = 4096 };
+    return g->p.rows > WAYS && g->x_m * g->p.width % CACHE_STEP == 0;
+}
+/* Whether rows of x that are contiguous along k serve as they are. */
+static bool reads_rows(const Gemm *g) {
+    return g->x_k == 1 && g->p.packed == g->p.width && g->k % g->p.unit == 0 && !aliases(g);
+}
+
+static void swap(int64_t *a, int64_t *b) {
+    int64_t c = *a;
+    *a = *b;
+    *b = c;
+}
+/* Few rows of x change places with rows of y that can be read in place: panels of x are much
+ * smaller. */
+static void turn(Gemm *g) {
+    Gemm t = *g;
+    if (g->p.pack == NULL || g->m > TURN_ROWS || 2 * g->m > g->n || 2 * g->m > g->k) return;
+    if (g->y_k != 1 || (g->m <= DOT_ROWS && g->p.width > 2)) return;
+    t.turned = true;
+    t.x = g->y;
+    t.y = g->x;
+    swap(&t.m, &t.n);
+    swap(&t.x_m, &t.y_n);
+    swap(&t.x_k, &t.y_k);
+    if (reads_rows(&t)) *g = t;
+}
+
 /* Geometry; false if there are more axes that do not merge than fit. */
 static bool set_axes(Gemm *g, const GemmProduct *product) {
     Axes    batch = {0}, x_free = {0}, y_free = {0}, contract = {0};
@@ -355,13 +419,16 @@ static bool set_axes(Gemm *g, const GemmProduct *product) {
     g->y_n = n[2];
     g->x_k = k[1];
     g->y_k = k[2];
+    turn(g);
     if (batch.count + x_free.count + y_free.count > SHAPE_RANK_MAX) return false;
     for (uint32_t i = 0; i < x_free.count; i++)
         axes_add(&batch, x_free.dims[i], x_free.strides[0][i], x_free.strides[1][i], 0);
     for (uint32_t i = 0; i < y_free.count; i++)
         axes_add(&batch, y_free.dims[i], y_free.strides[0][i], 0, y_free.strides[2][i]);
-    const int64_t *batch_strides[3] = {batch.strides[0], batch.strides[1], batch.strides[2]};
-    const int64_t *outer_strides[2] = {contract.strides[1], contract.strides[2]};
+    int            x_side = g->turned ? 2 : 1, y_side = 3 - x_side;
+    const int64_t *batch_strides[3] = {batch.strides[0], batch.strides[x_side],
+                                       batch.strides[y_side]};
+    const int64_t *outer_strides[2] = {contract.strides[x_side], contract.strides[y_side]};
     int64_t        widths[3] = {width, width, width};
     g->batch = nd_make(batch.count, batch.dims, 3, batch_strides, widths);
     g->outer = nd_make(contract.count, contract.dims, 2, outer_strides, widths);
@@ -370,7 +437,7 @@ static bool set_axes(Gemm *g, const GemmProduct *product) {
 
 /* The steps over all matrices and columns, as much at a time as the shared panels may hold. */
 static void bind_chunks(Binder *b, const Gemm *g) {
-    int64_t column = g->k_blocks * g->block_k * g->p.compute; /* bytes a column of panels */
+    int64_t column = g->k_blocks * panels_lane(&g->p, g->block_k); /* bytes of panels */
     bool    shared = !g->whole && !g->direct;
     int64_t columns = SHARED_BYTES_MAX / column / g->p.cols * g->p.cols;
     int64_t ns = shared ? panels_least(g->n, columns > 0 ? columns : g->p.cols) : g->n;
@@ -395,7 +462,7 @@ static void bind_chunks(Binder *b, const Gemm *g) {
 /* Bytes of the panels of y, all columns of them. */
 static int64_t shared_bytes(const Gemm *g) {
     int64_t columns = panels_up(g->n, g->p.cols);
-    return g->direct ? 0 : columns * g->k_blocks * g->block_k * g->p.compute;
+    return g->direct ? 0 : columns * g->k_blocks * panels_lane(&g->p, g->block_k);
 }
 /* Whether units may be a few whole rows: there are enough for all lanes, and they fit caches. */
 static bool can_follow(const Gemm *g, int64_t lanes) {
@@ -410,8 +477,9 @@ static int64_t rows_a_step(const Gemm *g) {
 
 /* Rows and columns of a unit: large, but every lane has as many units as the others. */
 static void set_units(Gemm *g, int64_t lanes) {
-    int64_t most = M_BLOCK, few = 2 * g->p.rows, grain = g->p.rows, blocks;
-    int64_t wide = g->store != NULL || g->whole ? panels_least(g->n, COLS_16) : g->n;
+    int64_t most = g->p.unit > 1 ? M_BLOCK_16 : M_BLOCK, few = 2 * g->p.rows, grain = g->p.rows,
+            blocks;
+    int64_t wide = in_scratch(g) || g->whole ? panels_least(g->n, COLS_16) : g->n;
     if (g->follow != NULL) {
         wide = g->n;
         most = panels_least(most, ROWS_BYTES / (g->n * g->p.compute));
@@ -429,26 +497,23 @@ static void set_units(Gemm *g, int64_t lanes) {
     g->block_m = panels_up(panels_blocks(g->m, blocks), grain);
     g->block_n = panels_up(wide, g->p.cols);
     int64_t columns = END_BYTES / (g->block_m * g->p.compute) / g->p.cols * g->p.cols;
+    if (g->p.unit > 1) columns = END_COLS; /* calls for few columns cost more than their product */
     g->end_n = panels_least(columns > g->p.cols ? columns : g->p.cols, END_COLS);
 }
 
-/* Whether rows of x fall on the same places of a cache, more of them than it has ways. */
-static bool aliases(const Gemm *g) {
-    enum { WAYS = 8, CACHE_STEP = 4096 };
-    return g->p.rows > WAYS && g->x_m * g->p.width % CACHE_STEP == 0;
-}
-
 static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
-    int64_t      y_bytes = g->k * g->n * g->p.width, slabs = panels_blocks(g->k, K_BLOCK);
+    int64_t      y_bytes = g->k * g->n * g->p.width, unit = g->p.unit;
+    int64_t      slabs = panels_blocks(g->k, unit > 1 ? K_BLOCK_16 : K_BLOCK);
     PanelScratch scratch = {.at = NULL};
-    g->block_k = panels_blocks(g->k, slabs);
+    g->block_k = panels_up(panels_blocks(g->k, slabs), unit);
     g->k_blocks = g->outer.count * panels_blocks(g->k, g->block_k);
     g->whole = g->batch.count >= MATRICES_MIN && (g->m <= M_BLOCK || g->k_blocks == 1);
     g->direct = g->y_n == 1 && dtype == dtype_compute(dtype) && g->n >= g->p.cols &&
                 (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->p.rows);
-    g->in_rows = g->x_k == 1 && dtype == dtype_compute(dtype) && !aliases(g);
+    g->in_rows = reads_rows(g);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
-    if (can_follow(g, b->lanes))
+    g->turn = b->isa->gemm_pack[dtype_compute(dtype)];
+    if (!g->turned && can_follow(g, b->lanes))
         g->follow = kernels_follow(b, g->m, g->n, STEP_ROWS, shared_bytes(g));
     set_units(g, b->lanes);
     (void)place_of(g, &scratch);
@@ -459,8 +524,7 @@ static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
 
 /* Few rows against rows that are contiguous as well: nothing is worth packing. */
 static bool bind_rows(Binder *b, Gemm *g, Dtype dtype) {
-    enum { ROWS_MAX = 4 };
-    if (g->m > ROWS_MAX || g->outer.count != 1 || g->x_k != 1 || g->y_k != 1) return false;
+    if (g->m > DOT_ROWS || g->outer.count != 1 || g->x_k != 1 || g->y_k != 1) return false;
     if (dtype_is_half(dtype)) return false;
     Chunk *c = BIND_PARAMS(b, Chunk);
     *c = (Chunk){.g = g};
@@ -471,7 +535,7 @@ static bool bind_rows(Binder *b, Gemm *g, Dtype dtype) {
 }
 
 static bool bind_floats(Binder *b, Gemm *g, Dtype dtype) {
-    if (!panels_of(b->isa, dtype, &g->p)) return false;
+    if (g->p.pack == NULL) return false;
     return bind_rows(b, g, dtype) || bind_tiles(b, g, dtype);
 }
 
@@ -481,7 +545,7 @@ bool gemm_bind_product(Binder *b, const GemmProduct *product, const LaunchArg *b
     g->x = ref_of(product->x);
     g->y = ref_of(product->y);
     g->z = ref_of(product->z);
-    g->p.width = arg_width(product->x);
+    if (!panels_of_bf16(b->isa, dtype, &g->p)) (void)panels_of(b->isa, dtype, &g->p);
     if (bias != NULL) {
         g->bias = ref_of(bias);
         g->add = b->isa->block[OP_ADD][dtype_compute(dtype)];

@@ -64,6 +64,16 @@ typedef void GemmRowsFn(const void *a, int64_t a_stride, const void *b, int64_t 
                         int64_t c_stride, int64_t k, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k); /* any number of panels */
+/* Products of bf16 that stay what they are, on processors with instructions for them
+ * (kernels_bf16.c). Sums are f32; subnormal operands count as zero. Panels of a are [rows][k],
+ * those of b [k / 2][cols][2], k rounded up to a multiple of unit with zeros. Rows of a in place
+ * need k % unit == 0. */
+typedef struct Bf16Tiles {
+    GemmTileFn *tile; /* b_stride is not used */
+    GemmRowsFn *in_rows;
+    GemmPackFn *pack_a, *pack_b;
+    int32_t     rows, cols, unit;
+} Bf16Tiles;
 /* Patches of a convolution: out[k][width], for each run  out[k][col + i] = x[from + offsets[k] +
  * i stride]  for i < count; columns beyond the last run are zero. */
 typedef struct PatchRun {
@@ -92,30 +102,32 @@ typedef struct GemmShape {
 } GemmShape;
 
 typedef struct Isa {
-    const char   *name;
-    BlockFn      *block[OP_COUNT][DTYPE_COUNT];
-    BlockFn      *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
-    BlockFn      *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
-    BlockFn      *select_bytes[9], *copy_bytes[9];   /* by element size */
-    ReduceRowFn  *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceColsFn *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceRowFn  *square_row[DTYPE_COUNT];
-    RowFn        *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
-    RowFn        *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
-    BlockFn      *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
-    GemmTileFn   *gemm_tile[DTYPE_COUNT];
-    GemmRowsFn   *gemm_rows[DTYPE_COUNT];
-    GemmPackFn   *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
-    PatchFn      *conv_patch[DTYPE_COUNT];
-    GemmShape     gemm_shape[DTYPE_COUNT];
-    StripLoops    strips[DTYPE_COUNT]; /* f32 and f64 */
-    DrawWordsFn  *draw_words;
-    DrawFn       *draw_normal, *draw_uniform;
+    const char      *name;
+    BlockFn         *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn         *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn         *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn         *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn     *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn    *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn     *square_row[DTYPE_COUNT];
+    RowFn           *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn           *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn         *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn      *gemm_tile[DTYPE_COUNT];
+    GemmRowsFn      *gemm_rows[DTYPE_COUNT];
+    GemmPackFn      *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    const Bf16Tiles *bf16;                   /* NULL: none */
+    PatchFn         *conv_patch[DTYPE_COUNT];
+    GemmShape        gemm_shape[DTYPE_COUNT];
+    StripLoops       strips[DTYPE_COUNT]; /* f32 and f64 */
+    DrawWordsFn     *draw_words;
+    DrawFn          *draw_normal, *draw_uniform;
 } Isa;
-typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_LEVELS } IsaLevel;
+typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_AMX, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
 #if defined(__x86_64__)
-extern const Isa kernels_avx2, kernels_avx512;
+extern const Isa       kernels_avx2, kernels_avx512, kernels_amx;
+extern const Bf16Tiles kernels_bf16_amx;
 #endif
 /* The best level of this machine, at most `most`. */
 const Isa *kernels_isa(IsaLevel most);

@@ -1,4 +1,5 @@
-/* The inner loops for x86-64 with AVX-512 (F, BW, DQ, VL).
+/* The inner loops for x86-64 with AVX-512 (F, BW, DQ, VL), and the same beside products of bf16
+ * (kernels_bf16.c).
  *
  * Chosen at bind time (kernels_isa). Twenty-eight of the 32 registers accumulate a tile. */
 #include <math.h>
@@ -21,6 +22,10 @@
 #define KERNELS_TABLE kernels_avx512
 #define KERNELS_NAME  "avx512"
 #include "cpu/kernels_isa.def"
+#define KERNELS_TABLE kernels_amx
+#define KERNELS_NAME  "amx"
+#define KERNELS_BF16  &kernels_bf16_amx
+#include "cpu/kernels_table.def"
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

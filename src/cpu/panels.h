@@ -3,7 +3,8 @@
  *
  * Of z[m,n] = a b, a is packed in panels of `rows` lanes (of m) and b in panels of `cols` lanes (of
  * n), each panel[k][lanes], panels back to back, lanes beyond the last zero. 16-bit floats become
- * f32 on the way. The sum over k goes in order, so how z is cut does not change its bits. */
+ * f32 on the way, except for panels_of_bf16. The sum over k goes in order, so how z is cut does not
+ * change its bits. */
 #ifndef STOA_CPU_PANELS_H
 #define STOA_CPU_PANELS_H
 
@@ -11,10 +12,11 @@
 
 typedef struct Panels {
     GemmTileFn *tile;
-    GemmRowsFn *in_rows; /* the tile over rows of a in place, of the dtype of computation */
-    GemmPackFn *pack;
-    int64_t     rows, cols;     /* of a register tile */
-    int64_t     width, compute; /* bytes of an element, in memory and in panels */
+    GemmRowsFn *in_rows;       /* the tile over rows of a in place, of the dtype of computation */
+    GemmPackFn *pack, *pack_a; /* of b, and of a: the same but for bf16 */
+    int64_t     rows, cols;    /* of a register tile */
+    int64_t     width, packed, compute; /* bytes of an element: in memory, in panels, of sums */
+    int64_t     unit;                   /* k of panels is a multiple */
 } Panels;
 
 /* False: no tiles for this dtype. */
@@ -23,11 +25,30 @@ static inline bool panels_of(const Isa *isa, Dtype dtype, Panels *out) {
     *out = (Panels){.tile = isa->gemm_tile[compute],
                     .in_rows = isa->gemm_rows[compute],
                     .pack = isa->gemm_pack[dtype],
+                    .pack_a = isa->gemm_pack[dtype],
                     .rows = isa->gemm_shape[compute].rows,
                     .cols = isa->gemm_shape[compute].cols,
                     .width = dtype_bytes(dtype),
-                    .compute = dtype_bytes(compute)};
+                    .packed = dtype_bytes(compute),
+                    .compute = dtype_bytes(compute),
+                    .unit = 1};
     return out->pack != NULL;
+}
+/* Panels of bf16 as it is; false: no instructions for it. Not for panels_multiply. */
+static inline bool panels_of_bf16(const Isa *isa, Dtype dtype, Panels *out) {
+    const Bf16Tiles *tiles = isa->bf16;
+    if (dtype != DTYPE_BF16 || tiles == NULL) return false;
+    *out = (Panels){.tile = tiles->tile,
+                    .in_rows = tiles->in_rows,
+                    .pack = tiles->pack_b,
+                    .pack_a = tiles->pack_a,
+                    .rows = tiles->rows,
+                    .cols = tiles->cols,
+                    .width = 2,
+                    .packed = 2,
+                    .compute = 4,
+                    .unit = tiles->unit};
+    return true;
 }
 
 static inline int64_t panels_up(int64_t count, int64_t unit) {
@@ -37,9 +58,12 @@ static inline int64_t panels_least(int64_t a, int64_t b) { return a < b ? a : b;
 static inline int64_t panels_blocks(int64_t count, int64_t block) {
     return (count + block - 1) / block;
 }
-/* Bytes of the panels of count lanes over k; lanes: rows or cols. */
+/* Bytes of a lane of a panel over k; of the panels of count lanes; lanes: rows or cols. */
+static inline int64_t panels_lane(const Panels *p, int64_t k) {
+    return panels_up(k, p->unit) * p->packed;
+}
 static inline int64_t panels_bytes(const Panels *p, int64_t count, int64_t lanes, int64_t k) {
-    return panels_up(count, lanes) * k * p->compute;
+    return panels_up(count, lanes) * panels_lane(p, k);
 }
 
 /* Cuts scratch of a lane into parts that begin at cache lines. at: NULL only counts. */

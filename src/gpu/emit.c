@@ -10,9 +10,7 @@
 enum {
     INSTANCES_MODULE = 12, /* in one source */
     SIZE_GUESS = 64,       /* of a parameter without a hint */
-    LANE_SHARED_MAX = 96 * 1024,
-    LANE_TEAMS_MAX = 528, /* teams at once whose LANE buffers do not fit into shared memory */
-    INDEX_MAX = 1 << 30   /* of narrow indices: loops may step past the end */
+    LANE_TEAMS_MAX = 528   /* teams at once whose LANE buffers do not fit into shared memory */
 };
 
 typedef struct Instance {
@@ -47,158 +45,12 @@ struct GpuEmitModule {
     GpuEmitStats stats;
 };
 
-/* --- sizes ------------------------------------------------------------------------------------ */
-static int64_t buffer_bytes(const Loops *loops, KernelId kernel, uint32_t row,
-                            const int64_t *params) {
-    int64_t bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
-    ListId  dims = loops->buffers.dims[row];
-    for (uint32_t i = 0; i < list_count(&loops->lists, dims); i++)
-        bytes *= gpu_emit_size(loops, kernel, list_dim(loops, dims, i), params);
-    return bytes;
-}
-static int64_t lane_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                          const int64_t *params, uint32_t held) {
-    int64_t  bytes = 0;
-    uint32_t first = loops->kernels.buffers_first[kernel.row];
-    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
-        if (phase->lane[i] && !(phase->promoted[i] && held != 0))
-            bytes += (buffer_bytes(loops, kernel, first + i, params) + 15) / 16 * 16;
-    return bytes;
-}
-static int64_t rows_of(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                       const int64_t *params) {
-    if (phase->parallel == 0) return 1;
-    return gpu_emit_size(loops, kernel, loops->nodes.extent[phase->parallel], params);
-}
-
-/* --- settings --------------------------------------------------------------------------------- */
-/* Few sizes of teams, so that few settings are compiled; teams that go over many rows have just the
- * warps that a row needs. */
-static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
-/* Groups of a row that a thread holds, at most: of one row, and of many. Measured on an H100: wide
- * teams hide what waits between the sums of a row; many rows need registers for the next one. */
-static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
-                                                         {1, 1, 1, 1, 1, 1, 2}};
-enum { SHARED_BYTES = 220 * 1024 }; /* of a multiprocessor, for held rows */
-/* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
-enum { WORDS_FEW = 16, WORDS_WELL = 48 };
-static uint16_t team_of(int64_t groups, uint32_t most) {
-    uint16_t team = 1;
-    for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
-        team = team_sizes[i];
-    return team;
-}
-static int64_t longest_row(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                           const int64_t *params) {
-    int64_t most = 0;
-    for (uint32_t i = 0; i < phase->leaves_count; i++) {
-        int64_t extent = gpu_emit_size(loops, kernel, phase->leaves[i].extent, params);
-        if (extent > most) most = extent;
-    }
-    return most;
-}
-static bool fits_narrow(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                        const int64_t *params) {
-    for (uint32_t i = 0; i < phase->places_count; i++) {
-        DimRange range = gpu_emit_range(loops, kernel, phase->places[i], params);
-        if (range.lo < -INDEX_MAX || range.hi > INDEX_MAX) return false;
-    }
-    return !phase->wide;
-}
-/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses
- * by position; NULL: aligned. */
-static bool is_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                       const int64_t *params, const CuPtr *args, uint32_t vector) {
-    for (uint32_t i = 0; i < phase->aligns_count; i++) {
-        const EmitAlign *align = &phase->aligns[i];
-        uint32_t         row = loops->kernels.buffers_first[kernel.row] + align->position;
-        uint32_t         bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
-        uint32_t         whole = bytes * vector < 16 ? bytes * vector : 16;
-        if (args != NULL && loops->buffers.scope[row] == SCOPE_ARG &&
-            args[loops->buffers.arg[row]] % whole != 0)
-            return false;
-        if (!gpu_emit_multiple(loops, kernel, align->rest, params, whole / bytes)) return false;
-    }
-    return true;
-}
-/* Rows that would fill the registers of a multiprocessor, or more, lie in its shared memory: two of
- * them if they fit, so that one is read while the team of the other computes. */
-static void choose_shared(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                          const int64_t *params, EmitSetting *s) {
-    if (phase->held_bytes == 0 || phase->next_bytes != 0 || phase->rows ||
-        (s->held != 0 && s->team < EMIT_TEAM_MAX) || s->vector == 1)
-        return;
-    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++)
-        if (phase->promoted[i] || phase->lane[i]) return;
-    int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
-    int64_t groups = (row + s->vector - 1) / s->vector;
-    for (int64_t team = EMIT_TEAM_MAX / 2; team <= EMIT_TEAM_MAX; team *= 2) {
-        int64_t held = (groups + team - 1) / team;
-        int64_t bytes = held * team * s->vector * phase->held_bytes;
-        if (held == 0 || held > UINT8_MAX || bytes > SHARED_BYTES * team / EMIT_TEAM_MAX) continue;
-        s->team = (uint16_t)team;
-        s->held = (uint8_t)held;
-        s->shared = true;
-        return;
-    }
-}
-/* How many threads work on a row, and whether they hold it. */
-static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                        const int64_t *params, EmitSetting *s) {
-    int64_t longest = longest_row(loops, kernel, phase, params);
-    int64_t groups = (longest + s->vector - 1) / s->vector;
-    s->held = 0;
-    s->team = team_of(groups, EMIT_BLOCK);
-    if (phase->held_bytes != 0) {
-        int64_t row = gpu_emit_size(loops, kernel, phase->held_extent, params);
-        int64_t row_groups = (row + s->vector - 1) / s->vector;
-        for (uint32_t i = 0; i < LENGTH(team_sizes) && row_groups > 0; i++) {
-            uint32_t team = team_sizes[i];
-            int64_t  held = (row_groups + team - 1) / team;
-            int64_t  words = held * s->vector * phase->held_bytes / 4;
-            if (held > held_most[phase->rows][i] || words > (team < 1024 ? 64 : 40)) continue;
-            s->team = (uint16_t)team;
-            s->held = (uint8_t)held;
-            if (phase->rows && team > 32)
-                s->team = (uint16_t)(((row_groups + held - 1) / held + 31) / 32 * 32);
-            break;
-        }
-        if (s->held == 0) s->team = team_of(groups, 512);
-    }
-    choose_shared(loops, kernel, phase, params, s);
-    if (phase->leaves_count == 0) s->team = 1;
-    /* What is not dealt by rows is for one team: another would read what this one has written. */
-    bool alone = phase->parallel == 0;
-    if (alone && s->team < 32) s->team = 32;
-    s->block = s->team > 32 ? s->team : alone ? 32 : EMIT_BLOCK;
-    if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
-    if (phase->rows && s->held != 0) {
-        uint32_t words = s->held * s->vector * (phase->held_bytes + phase->next_bytes) / 4;
-        uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
-        s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
-    }
-}
-static EmitSetting choose_setting(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                                  const int64_t *params, const CuPtr *args) {
-    EmitSetting s = {.team = 1, .block = EMIT_BLOCK, .vector = (uint8_t)phase->vector};
-    s.wide = !fits_narrow(loops, kernel, phase, params);
-    int64_t longest = longest_row(loops, kernel, phase, params);
-    while (s.vector > 1 &&
-           (longest < s.vector || !is_aligned(loops, kernel, phase, params, args, s.vector)))
-        s.vector /= 2;
-    s.full = true;
-    for (uint32_t i = 0; i < phase->leaves_count; i++)
-        s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
-    if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
-    int64_t lane = lane_bytes(loops, kernel, phase, params, s.held);
-    while (s.block > 32 && s.block > s.team && lane * (s.block / s.team) > LANE_SHARED_MAX)
-        s.block /= 2;
-    return s;
-}
 static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
     return a->team == b->team && a->block == b->block && a->vector == b->vector &&
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
-           a->full == b->full && a->shared == b->shared;
+           a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
+           a->cluster == b->cluster && a->join == b->join && a->staged == b->staged &&
+           a->led == b->led && a->tiled == b->tiled;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -206,25 +58,50 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 #define FUNCTION_HEAD "FN void"
 static void put_instance(Text *out, const char *head, const char *name, const EmitSetting *s,
                          String text) {
+    static const char *const kinds[3][4] = {{"Pack", "ld", "st", "fetch"},
+                                            {"Odd", "ld_odd", "st_odd", "fetch_odd<BLOCK>"},
+                                            {"Pack", "ld_led", "st_led", "fetch_led"}};
+    const char *const       *kind = kinds[s->led ? 2 : s->odd], *const *other = kinds[s->odd];
+    /* blocks or clusters work on one iteration */
+    bool whole = s->cluster > 1 || s->join > 1;
     text_addf(out,
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
-              "#define SHARED %d\n#define AT(h) (SHARED ? (h) * TEAM + t : (h))\n"
-              "#define ROWS _Pragma(\"unroll%s\")\n",
+              "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
+              "#define TILED %d\n#define TILE %d\n"
+              "#define CLUSTER %u\n#define JOIN %u\n"
+              "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
+              "#define ROOM (HELD * (BLOCK + ODD) * V)\n"
+              "#define ALIVE(e) (FULL || ((e) < live && (!LED || (e) >= dead)))\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
-              s->held, s->shared,
-              s->held == 0 ? " 1"
-              : s->shared  ? " 2"
-                           : "");
+              s->held, s->shared, gpu_emit_shifted(s), s->led, s->staged, s->tiled, EMIT_TILE,
+              s->cluster, s->join);
+    text_addf(out, "#define FIRST %s\n#define STEP %s\n",
+              whole ? "((I)blockIdx.x / CLUSTER)"
+                    : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
+              whole ? "((I)gridDim.x / CLUSTER)" : "((I)gridDim.x * (BLOCK / TEAM))");
+    text_addf(out,
+              "#define RAW %s\n#define LD %s\n#define ST %s\n#define FETCH %s\n"
+              "#define RAWX %s\n#define LDX %s\n#define STX %s\n#define FETCHX %s\n"
+              "#define ROWS _Pragma(\"unroll%s\")\n",
+              kind[0], kind[1], kind[2], kind[3], other[0], other[1], s->led ? "st_led" : other[2],
+              s->led ? "fetch_few" : other[3],
+              s->staged      ? " 4"
+              : s->held == 0 ? " 1"
+              : s->shared    ? " 2"
+                             : "");
     if (s->blocks != 0)
         text_addf(out, "#define BOUNDS BLOCK, %u\n", s->blocks);
     else
         text_add(out, STR("#define BOUNDS BLOCK\n"));
     text_add(out, text);
-    text_add(
-        out,
-        STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n#undef TEAM\n"
-            "#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n#undef AT\n#undef ROWS\n"));
+    text_add(out, STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
+                      "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
+                      "#undef ODD\n#undef LED\n#undef STAGED\n#undef TILED\n#undef TILE\n"
+                      "#undef CLUSTER\n#undef JOIN\n"
+                      "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
+                      "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
+                      "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
 }
 static Instance *find_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                const EmitSetting *setting) {
@@ -342,7 +219,7 @@ String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
     int64_t *params = guess_params(out, loops, kernel);
     Text     text = text_begin(out);
     for (uint32_t i = 0; i < planned.count; i++) {
-        EmitSetting s = choose_setting(loops, kernel, &planned.phases[i], params, NULL);
+        EmitSetting s = gpu_emit_choose(loops, kernel, &planned.phases[i], params, NULL);
         char        name[32];
         (void)snprintf(name, sizeof name, "phase%u", i);
         put_instance(&text, KERNEL_HEAD, name, &s, planned.phases[i].text);
@@ -363,7 +240,8 @@ Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char
         m->kernels[row] = plan_kernel(arena, loops, kernel);
         int64_t *params = guess_params(arena, loops, kernel);
         for (uint32_t i = 0; i < m->kernels[row].count; i++) {
-            EmitSetting s = choose_setting(loops, kernel, &m->kernels[row].phases[i], params, NULL);
+            EmitSetting s =
+                gpu_emit_choose(loops, kernel, &m->kernels[row].phases[i], params, NULL);
             (void)add_instance(m, row, i, &s);
         }
     }
@@ -404,7 +282,7 @@ static uint64_t buffers_work(const Loops *loops, KernelId kernel, const int64_t 
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) {
         uint32_t row = loops->kernels.buffers_first[kernel.row] + i;
         if (loops->buffers.scope[row] == SCOPE_WORK)
-            bytes += aligned((uint64_t)buffer_bytes(loops, kernel, row, params));
+            bytes += aligned((uint64_t)gpu_emit_buffer_bytes(loops, kernel, row, params));
     }
     return bytes;
 }
@@ -413,10 +291,10 @@ uint64_t gpu_emit_work_bytes(const GpuEmitModule *m, KernelId kernel, const int6
     const Kernel *planned = &m->kernels[code.row];
     uint64_t      bytes = buffers_work(m->loops, code, params), most = 0;
     for (uint32_t i = 0; i < planned->count; i++) {
-        int64_t lane = lane_bytes(m->loops, code, &planned->phases[i], params, 0);
-        int64_t rows = rows_of(m->loops, code, &planned->phases[i], params);
+        int64_t lane = gpu_emit_lane_bytes(m->loops, code, &planned->phases[i], params, 0);
+        int64_t rows = gpu_emit_rows(m->loops, code, &planned->phases[i], params);
         if (rows > LANE_TEAMS_MAX) rows = LANE_TEAMS_MAX;
-        if (lane * 32 > LANE_SHARED_MAX && (uint64_t)(lane * (rows + 32)) > most)
+        if (lane * 32 > EMIT_LANE_SHARED && (uint64_t)(lane * (rows + 32)) > most)
             most = (uint64_t)(lane * (rows + 32));
     }
     return bytes + most;
@@ -426,7 +304,8 @@ static Status prepare(GpuEmitModule *m, KernelId code, const int64_t *params, co
                       EmitSetting *settings, Diags *diags) {
     uint32_t known = m->instances_count;
     for (uint32_t i = 0; i < m->kernels[code.row].count; i++) {
-        settings[i] = choose_setting(m->loops, code, &m->kernels[code.row].phases[i], params, args);
+        settings[i] =
+            gpu_emit_choose(m->loops, code, &m->kernels[code.row].phases[i], params, args);
         if (find_instance(m, code.row, i, &settings[i]) == NULL)
             (void)add_instance(m, code.row, i, &settings[i]);
     }
@@ -447,7 +326,7 @@ static uint64_t *pack_args(Arena *out, const GpuEmitModule *m, KernelId code, co
         if (loops->buffers.scope[row] == SCOPE_ARG) words[at++] = args[loops->buffers.arg[row]];
         if (loops->buffers.scope[row] != SCOPE_WORK) continue;
         words[at++] = work;
-        work += aligned((uint64_t)buffer_bytes(loops, code, row, params));
+        work += aligned((uint64_t)gpu_emit_buffer_bytes(loops, code, row, params));
     }
     words[at++] = lane;
     words[at++] = (uint64_t)lane_size;
@@ -456,33 +335,58 @@ static uint64_t *pack_args(Arena *out, const GpuEmitModule *m, KernelId code, co
     *out_bytes = at * 8;
     return words;
 }
-static Status fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number,
-                          const EmitSetting *s, const int64_t *params, const CuPtr *args,
-                          CuPtr work, Arena *out, Diags *diags, GpuLaunch *out_launch) {
-    const Loops     *loops = m->loops;
-    const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
-    Instance        *instance = find_instance(m, code.row, phase_number, s);
-    int64_t          rows = rows_of(loops, code, phase, params);
-    int64_t teams = s->block / s->team, lane = lane_bytes(loops, code, phase, params, s->held);
-    int64_t in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
-    int64_t grid = (rows + in_block - 1) / in_block;
-    CuPtr   lanes = 0;
-    if (lane * teams > LANE_SHARED_MAX) { /* in memory of the launch, by fewer teams at a time */
+/* Of an element of what teams that share rows have held, one at a time. */
+static uint32_t joined_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase) {
+    uint32_t most = 0;
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) {
+        uint32_t row = loops->kernels.buffers_first[kernel.row] + i;
+        uint32_t bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
+        if (phase->promoted[i] && bytes > most) most = bytes;
+    }
+    return most;
+}
+static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static Status  fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_number,
+                           const EmitSetting *s, const int64_t *params, const CuPtr *args,
+                           CuPtr work, Arena *out, Diags *diags, GpuLaunch *out_launch) {
+     const Loops     *loops = m->loops;
+     const EmitPhase *phase = &m->kernels[code.row].phases[phase_number];
+     Instance        *instance = find_instance(m, code.row, phase_number, s);
+     int64_t          rows = gpu_emit_rows(loops, code, phase, params);
+     int64_t          teams = s->cluster > 1 || s->join > 1 ? 1 : s->block / s->team;
+     int64_t          lane = gpu_emit_lane_bytes(loops, code, phase, params, s->held);
+     int64_t          in_block = phase->flat ? (int64_t)s->block * s->vector : teams;
+     int64_t          grid = (rows + in_block - 1) / in_block;
+     CuPtr            lanes = 0;
+     if (lane * teams > EMIT_LANE_SHARED) { /* in memory of the launch, by fewer teams at a time */
         if (grid > LANE_TEAMS_MAX / teams) grid = LANE_TEAMS_MAX / teams;
         lanes = work + buffers_work(loops, code, params);
     }
-    if (grid > INT32_MAX) grid = INT32_MAX;
+     if (s->tiled)
+        grid = ceil_div(rows, EMIT_TILE) *
+               ceil_div(gpu_emit_longest(loops, code, phase, params), EMIT_TILE);
+    grid *= s->cluster;
+     if (grid > INT32_MAX) grid = INT32_MAX / s->cluster * s->cluster;
     *out_launch = (GpuLaunch){.kernel = instance->code,
-                              .grid = {(uint32_t)grid, 1, 1},
-                              .block = {s->block, 1, 1},
-                              .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
-    if (s->shared)
-        out_launch->shared_bytes = (uint32_t)s->held * s->team * s->vector * phase->held_bytes;
+                               .grid = {(uint32_t)grid, 1, 1},
+                               .block = {s->block, 1, 1},
+                               .shared_bytes = lanes == 0 ? (uint32_t)(lane * teams) : 0};
+     if (s->shared)
+        out_launch->shared_bytes =
+            (uint32_t)s->held * (s->block + gpu_emit_shifted(s)) * s->vector * phase->held_bytes;
+    if (s->join > 1)
+        out_launch->shared_bytes =
+            s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
+    if (s->staged)
+        out_launch->shared_bytes =
+            (uint32_t)gpu_emit_stage_bytes(loops, code, phase, params, s->block);
+    if (s->cluster > 1 && phase->tells)
+        memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
-        pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
-    if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
+         pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
+     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
     instance->shared_allowed = out_launch->shared_bytes;
-    return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
+     return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
 }
 Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *params,
                          const CuPtr *args, CuPtr work, Arena *out, Diags *diags,
@@ -495,7 +399,7 @@ Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *param
     *out_count = 0;
     Status status = prepare(m, code, params, args, settings, diags);
     for (uint32_t i = 0; i < count && status == STATUS_OK; i++) {
-        if (rows_of(m->loops, code, &m->kernels[code.row].phases[i], params) <= 0) continue;
+        if (gpu_emit_rows(m->loops, code, &m->kernels[code.row].phases[i], params) <= 0) continue;
         status = fill_launch(m, code, i, &settings[i], params, args, work, out, diags,
                              &out_launches[*out_count]);
         ++*out_count;
@@ -513,21 +417,25 @@ double gpu_emit_elements(const GpuEmitModule *m, KernelId kernel, const int64_t 
         double           all = 1;
         for (uint32_t k = 0; k < phase->leaves_count; k++)
             all += (double)gpu_emit_size(m->loops, code, phase->leaves[k].extent, params);
-        elements += phase->flat ? all : all * (double)rows_of(m->loops, code, phase, params);
+        elements += phase->flat ? all : all * (double)gpu_emit_rows(m->loops, code, phase, params);
     }
     return elements;
 }
 /* Rows and their elements are dealt to the threads there are; nothing is held. */
 static EmitSetting block_setting(const Loops *loops, const GpuEmitCall *call, KernelId code,
                                  const EmitPhase *phase) {
-    EmitSetting s = {.team = 1, .block = (uint16_t)call->threads, .vector = (uint8_t)phase->vector};
+    EmitSetting    s = {.team = 1,
+                        .block = (uint16_t)call->threads,
+                        .vector = (uint8_t)phase->vector,
+                        .cluster = 1,
+                        .join = 1};
     const int64_t *params = call->params;
-    int64_t        longest = longest_row(loops, code, phase, params);
-    int64_t        rows = phase->flat ? 1 : rows_of(loops, code, phase, params);
+    int64_t        longest = gpu_emit_longest(loops, code, phase, params);
+    int64_t        rows = phase->flat ? 1 : gpu_emit_rows(loops, code, phase, params);
     const uint16_t teams[] = {8, 32, s.block};
-    s.wide = !fits_narrow(loops, code, phase, params);
+    s.wide = !gpu_emit_narrow(loops, code, phase, params);
     while (s.vector > 1 && (longest * rows < (int64_t)s.vector * s.block || longest < s.vector ||
-                            !is_aligned(loops, code, phase, params, call->aligns, s.vector)))
+                            !gpu_emit_aligned(loops, code, phase, params, call->aligns, s.vector)))
         s.vector /= 2;
     s.full = true;
     for (uint32_t i = 0; i < phase->leaves_count; i++)
@@ -550,7 +458,7 @@ static void put_call(const GpuEmitModule *m, const GpuEmitCall *call, KernelId c
             text_addf(calls, "x.b%u = %s;\n", i, call->addresses[loops->buffers.arg[row]].data);
         if (!works) continue;
         text_addf(calls, "x.b%u = %s + %lluull;\n", i, call->work.data, (unsigned long long)work);
-        work += aligned((uint64_t)buffer_bytes(loops, code, row, call->params));
+        work += aligned((uint64_t)gpu_emit_buffer_bytes(loops, code, row, call->params));
     }
     text_addf(calls, "x.lane = 0;\nx.lane_bytes = %lldll;\n", (long long)lane);
     for (uint32_t i = 0; i < loops->kernels.params_count[code.row]; i++)
@@ -563,9 +471,9 @@ void gpu_emit_call(const GpuEmitModule *m, const GpuEmitCall *call, Text *functi
     for (uint32_t i = 0; i < m->kernels[code.row].count; i++) {
         const EmitPhase *phase = &m->kernels[code.row].phases[i];
         char             name[48];
-        if (rows_of(m->loops, code, phase, call->params) <= 0) continue;
+        if (gpu_emit_rows(m->loops, code, phase, call->params) <= 0) continue;
         EmitSetting s = block_setting(m->loops, call, code, phase);
-        int64_t     lane = lane_bytes(m->loops, code, phase, call->params, 0);
+        int64_t     lane = gpu_emit_lane_bytes(m->loops, code, phase, call->params, 0);
         int64_t     bytes = lane * (s.block / s.team);
         (void)snprintf(name, sizeof name, "c%u_%u_%u", call->number, code.row, i);
         put_instance(functions, FUNCTION_HEAD, name, &s, phase->text);

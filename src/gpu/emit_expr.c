@@ -185,14 +185,19 @@ static void put_load(Emit *e, uint32_t row) {
     BufferId   buffer = access_buffer(access);
     uint32_t   at = gpu_emit_position(e, buffer);
     EmitPack  *pack = e->element ? gpu_emit_pack_of(e, access) : NULL;
+    uint32_t   tile = 0;
     bool       is_bool = e->loops->buffers.dtype[buffer.row] == DTYPE_BOOL;
     if (e->loops->buffers.scope[buffer.row] == SCOPE_REG) {
         text_addf(&e->text, "r%u", at);
         if (e->element && written_in_leaf(e, buffer)) put(e, "[e]");
         return;
     }
+    while (tile < e->phase->tiles_count && e->phase->tiles[tile] != access) tile++;
     if (pack != NULL) {
         text_addf(&e->text, "up(p%u.v[e])", pack->number);
+    } else if (e->tiled && tile < e->phase->tiles_count) {
+        text_addf(&e->text, "up(s_tile%u[v%u - l0][v%u - r0])", tile, e->leaf->var.row,
+                  e->loops->nodes.var[e->phase->parallel].row);
     } else {
         text_addf(&e->text, "up(get<%d>(&", gpu_emit_only_read(e, buffer));
         gpu_emit_place(e, access);
@@ -218,6 +223,19 @@ static void put_constant(Emit *e, uint32_t row) {
                   number);
     else
         text_addf(&e->text, "__uint_as_float(0x%xu) /* %.9g */", bits, number);
+}
+/* Whether 16-bit floats are among what an expression is made of: then it is known to 11 bits, and
+ * a shorter way to the exponential that is off by a few in the 24th changes nothing. */
+static bool reads_half(const Emit *e, ExprId expr, uint32_t *visits) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    uint32_t         row = expr.row;
+    if (row == 0 || *visits == 0) return false;
+    --*visits;
+    if (exprs->kind[row] == EXPR_LOAD)
+        return dtype_is_half((Dtype)e->loops->buffers.dtype[access_buffer(exprs->word[row]).row]);
+    return exprs->kind[row] == EXPR_OP &&
+           (reads_half(e, exprs->a[row], visits) || reads_half(e, exprs->b[row], visits) ||
+            reads_half(e, exprs->c[row], visits));
 }
 static void put_convert(Emit *e, Dtype from, Dtype to, uint32_t x) {
     const char *type = gpu_emit_type(to);
@@ -269,7 +287,9 @@ static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
     case OP_BITCAST: put_bitcast(e, from, (Dtype)exprs->word[row], x[0]); return;
     default: break;
     }
-    text_addf(&e->text, "o_%s(x%u", op_infos[opcode].name, x[0]);
+    uint32_t visits = 32; /* what is shared may be met often */
+    bool     half = opcode == OP_EXP && from == DTYPE_F32 && reads_half(e, exprs->a[row], &visits);
+    text_addf(&e->text, half ? "%s_half(x%u" : "o_%s(x%u", op_infos[opcode].name, x[0]);
     if (x[1] != 0) text_addf(&e->text, ", x%u", x[1]);
     put(e, ")");
 }
@@ -304,8 +324,7 @@ uint32_t gpu_emit_expr(Emit *e, ExprId expr) { /* as deep as the expressions of 
         if (e->leaf != NULL && !e->element &&
             e->loops->buffers.scope[access_buffer(word).row] != SCOPE_REG)
             text_addf(&e->text, "n_leaf <= 0 ? (%s)0 : ", type);
-        if (e->element && reads_past(e, word))
-            text_addf(&e->text, "!FULL && e >= live ? (%s)0 : ", type);
+        if (e->element && reads_past(e, word)) text_addf(&e->text, "!ALIVE(e) ? (%s)0 : ", type);
         if (x[0] != 0) text_addf(&e->text, "!x%u ? (%s)0 : ", x[0], type);
         text_addf(&e->text, "(%s)(", type);
         put_load(e, row);

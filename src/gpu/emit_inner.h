@@ -18,7 +18,12 @@
 enum {
     EMIT_BLOCK = 256, /* threads of a block of several teams, at least */
     EMIT_GROUP_MAX = 8,
-    EMIT_TEAM_MAX = 1024
+    EMIT_TEAM_MAX = 1024, /* in one block */
+    EMIT_CLUSTER_MAX = 8,
+    EMIT_LANE_SHARED = 96 * 1024, /* bytes of LANE buffers of a block in shared memory, at most */
+    EMIT_TILE = 64,               /* rows and columns of a tile */
+    EMIT_TILES_MAX = 4,
+    EMIT_TILE_BYTES = 8 /* of an element of all tiles */
 };
 
 /* A leaf: a VECTOR or THREAD loop that a team shares out. */
@@ -39,6 +44,8 @@ typedef struct EmitAlign {
     DimId    rest;     /* place of group 0, elements */
 } EmitAlign;
 
+enum { EMIT_IN = 1, EMIT_OUT };
+
 typedef struct EmitPhase {
     uint32_t   node, parallel; /* rows; parallel 0: none */
     bool       flat;           /* the parallel loop is itself dealt to threads */
@@ -49,6 +56,7 @@ typedef struct EmitPhase {
     DimId      held_extent; /* of the leaves that hold; nil: none */
     uint8_t   *promoted;    /* by position: kept in registers where rows are held */
     uint8_t   *shared;      /* by position: threads read what others wrote */
+    uint8_t   *read;        /* by position: something is read */
     uint8_t   *lane;        /* by position: LANE buffer that is used */
     uint32_t   held_bytes;  /* of an element of the row, in registers */
     uint32_t   next_bytes;  /* likewise of the next row, read ahead */
@@ -59,7 +67,15 @@ typedef struct EmitPhase {
     uint32_t   places_count;
     bool       wide;  /* always */
     uint32_t   slots; /* reductions at once, at most */
+    bool       tells; /* threads of a team tell each other something */
     bool       rows;  /* a team goes over many rows, holding the next one too */
+    uint32_t   join;  /* the loop over them, where several teams may share it; 0: none */
+    DimId      lead;  /* place of rows whose groups may begin where memory is aligned; nil: none */
+    uint32_t   lead_position;         /* one of the buffers that have it */
+    LoopAccess tiles[EMIT_TILES_MAX]; /* loads that are side by side in the parallel loop only */
+    uint32_t   tiles_count;
+    uint8_t   *staged; /* by position: EMIT_IN or EMIT_OUT: its rows lie one behind the other */
+    DimId      stage;  /* the length of these rows; nil: rows are not for single threads */
     String     text;
 } EmitPhase;
 
@@ -67,8 +83,14 @@ typedef struct EmitPhase {
 typedef struct EmitSetting {
     uint16_t team, block;
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
+    uint8_t  cluster;              /* blocks of a team; 1: a team lies in one */
+    uint8_t  join;                 /* teams of a block that share its rows; 1: each has its own */
+    bool     staged;               /* a thread a row, through shared memory */
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
+    bool     odd;                  /* groups begin at any element */
+    bool     led;                  /* so that those of most rows are aligned */
+    bool     tiled;                /* loads across rows are turned in shared memory */
 } EmitSetting;
 
 typedef struct Emit {
@@ -84,6 +106,7 @@ typedef struct Emit {
     /* the leaf that is being written */
     const EmitLeaf  *leaf;    /* NULL: none */
     bool             element; /* inside the loop over the elements of a group */
+    bool             tiled;   /* loads across rows are in shared memory */
     uint8_t         *stale;   /* by expression row; all 0 between uses */
     uint8_t         *varies;  /* by expression row: 0 unknown, 1 no, 2 yes */
     struct EmitPack *packs;   /* groups that are loaded or to be stored */
@@ -111,7 +134,20 @@ uint32_t gpu_emit_scope(Loops *loops, const EmitPhase *phase, uint32_t parent, D
 
 /* emit_text.c: the function, with macros open. */
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase);
-/* emit_prelude.c */
+/* emit_rows.c */
+/* What macros of groups end in: X where these are not aligned with those of most rows. */
+const char *gpu_emit_led(const Emit *e, DimId rest);
+bool        gpu_emit_has_held(const Emit *e, uint32_t scope);
+/* Whether what is held in a scope are rows that a loop goes over. */
+bool gpu_emit_held_of_rows(const Emit *e, uint32_t scope);
+void gpu_emit_group(Emit *e, const EmitLeaf *leaf); /* what is known of the group at c0 */
+void gpu_emit_take_held(Emit *e, uint32_t scope);   /* of a scope that is no loop over rows */
+void gpu_emit_first_held(Emit *e, uint32_t loop);   /* before a loop over rows */
+void gpu_emit_turn_held(Emit *e, uint32_t loop);    /* at the start of its iterations */
+void gpu_emit_joined(Emit *e);      /* sums of teams that have shared rows become the first one's */
+void gpu_emit_held_back(Emit *e);   /* held buffers, to memory */
+void gpu_emit_open_stages(Emit *e); /* around the parallel loop: rows of single threads */
+void gpu_emit_close_stages(Emit *e);
 
 /* gpu_emit_expr.c */
 const char *gpu_emit_type(Dtype dtype);          /* computed with */
@@ -133,6 +169,27 @@ static inline uint32_t gpu_emit_scope_begin(const Emit *e) { return e->logged; }
 static inline void     gpu_emit_scope_end(Emit *e, uint32_t mark) {
         while (e->logged > mark) e->known[e->log[--e->logged]] = 0;
 }
+
+/* emit_setting.c; args: addresses by argument; NULL: aligned. */
+EmitSetting gpu_emit_choose(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params, const CuPtr *args);
+int64_t     gpu_emit_rows(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                          const int64_t *params); /* of the parallel loop; 1 without */
+int64_t     gpu_emit_longest(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                             const int64_t *params); /* extent of a leaf */
+int64_t     gpu_emit_buffer_bytes(const Loops *loops, KernelId kernel, uint32_t row,
+                                  const int64_t *params);
+int64_t     gpu_emit_lane_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                                const int64_t *params, uint32_t held); /* of a team */
+int64_t     gpu_emit_stage_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                                 const int64_t *params, uint32_t block); /* of staged rows */
+bool        gpu_emit_narrow(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params); /* whether indices fit into 32 bits */
+/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). */
+bool gpu_emit_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                      const int64_t *params, const CuPtr *args, uint32_t vector);
+/* Whether groups lie in shared memory as they lie in memory. */
+static inline bool gpu_emit_shifted(const EmitSetting *s) { return s->odd && !s->led; }
 
 /* emit_size.c: values at concrete parameters; of variables, the range that they run through. */
 DimRange gpu_emit_range(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params);

@@ -189,12 +189,14 @@ static void judge_buffers(Planning *p) {
     gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_facts, &facts);
     phase->promoted = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
     phase->shared = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    phase->read = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
     phase->lane = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
     for (uint32_t i = 0; i < p->buffers_count; i++) {
         const BufferFacts *f = &facts.rows[i];
         uint32_t           row = p->buffers_first + i;
         if (!f->touched || buffers->scope[row] == SCOPE_REG) continue;
         phase->lane[i] = buffers->scope[row] == SCOPE_LANE;
+        phase->read[i] = f->read;
         phase->shared[i] = f->read && f->written && !f->own;
         phase->promoted[i] = f->own && f->begun && f->read && f->written && !phase->flat &&
                              f->extent.row == phase->held_extent.row && !phase->wide;
@@ -358,6 +360,169 @@ uint32_t gpu_emit_home(Loops *loops, const EmitPhase *phase, Arena *scratch, uin
     return home;
 }
 
+/* --- rows of several teams -------------------------------------------------------------------- */
+typedef struct Joining {
+    Planning   *p;
+    uint32_t    loop;
+    uint8_t    *begun;  /* by position: a register that the iteration has stored */
+    uint8_t    *read;   /* by position: memory that was read */
+    LoopAccess *stored; /* by position: what the iteration has stored in memory */
+    bool        good;
+} Joining;
+static void note_joining(void *context, uint32_t node, LoopAccess access, ExprId guard,
+                         bool writes) {
+    Joining         *joining = context;
+    Planning        *p = joining->p;
+    const LoopNodes *nodes = &p->loops->nodes;
+    uint32_t         at = access_buffer(access).row - p->buffers_first;
+    bool             adds = nodes->kind[node] == NODE_REDUCE, inside = node > joining->loop;
+    if (p->loops->buffers.scope[access_buffer(access).row] == SCOPE_REG) {
+        joining->begun[at] |= inside && writes && !adds && !expr_id_some(guard);
+        joining->good &= !inside || joining->begun[at];
+    } else if (p->phase->promoted[at]) {
+        joining->good &= writes && adds == inside;
+    } else if (writes) {
+        bool again = joining->read[at] && joining->stored[at] != access;
+        joining->good &= inside && !adds && !again &&
+                         (joining->stored[at] == 0 || joining->stored[at] == access) &&
+                         dims_contains(&p->loops->dims, loops_address(p->loops, access),
+                                       nodes->var[joining->loop]);
+        joining->stored[at] = access;
+    } else {
+        joining->read[at] = 1;
+        joining->good &= joining->stored[at] == 0 || joining->stored[at] == access;
+    }
+}
+/* A loop at the end of the parallel one whose iterations meet in nothing but sums that are held:
+ * of other memory that they write, they read at most what they have just stored. */
+static void find_join(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    EmitPhase       *phase = p->phase;
+    uint32_t         loop = phase->parallel + 1;
+    if (!phase->rows || phase->parallel == 0) return;
+    while (loop + nodes->size[loop] < p->last) loop += nodes->size[loop];
+    if (nodes->kind[loop] != NODE_LOOP || leaf_of(p, loop) != NULL) return;
+    Joining joining = {p,
+                       loop,
+                       ARENA_ARRAY_ZERO(p->scratch, uint8_t, p->buffers_count + 1),
+                       ARENA_ARRAY_ZERO(p->scratch, uint8_t, p->buffers_count + 1),
+                       ARENA_ARRAY_ZERO(p->scratch, LoopAccess, p->buffers_count + 1),
+                       true};
+    for (uint32_t i = 0; i < p->buffers_count; i++) joining.good &= phase->lane[i] == 0;
+    gpu_emit_visit(p->loops, p->scratch, phase->parallel + 1, p->last, note_joining, &joining);
+    for (uint32_t row = loop + 1; row < p->last; row++) {
+        uint32_t home = 0;
+        if (nodes->kind[row] == NODE_REDUCE) home = gpu_emit_home(p->loops, phase, p->scratch, row);
+        joining.good &= home == 0 || home > loop;
+    }
+    if (joining.good) phase->join = loop;
+}
+
+/* The place that most rows of the parallel loop have. */
+static void find_lead(Planning *p) {
+    EmitPhase       *phase = p->phase;
+    const LoopNodes *nodes = &p->loops->nodes;
+    uint32_t         most = 0;
+    if (phase->parallel == 0 || phase->flat || phase->rows) return;
+    for (uint32_t i = 0; i < phase->aligns_count; i++) /* whole only from multiples of a group on */
+        for (uint32_t k = 0; k < phase->leaves_count; k++)
+            if (dims_contains(&p->loops->dims, phase->aligns[i].rest, phase->leaves[k].var)) return;
+    for (uint32_t i = 0; i < phase->aligns_count; i++) {
+        const EmitAlign *align = &phase->aligns[i];
+        uint32_t         count = 0;
+        for (uint32_t k = 0; k < phase->aligns_count; k++)
+            count += phase->aligns[k].rest.row == align->rest.row;
+        if (count <= most || !stays(p, align->rest) ||
+            !dims_contains(&p->loops->dims, align->rest, nodes->var[phase->parallel]))
+            continue;
+        most = count;
+        phase->lead = align->rest;
+        phase->lead_position = align->position;
+    }
+}
+
+/* --- tiles ------------------------------------------------------------------------------------ */
+typedef struct Tiling {
+    Planning *p;
+    uint32_t  bytes; /* of all tiles */
+    bool      good;
+} Tiling;
+static void note_tile(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Tiling         *tiling = context;
+    Planning       *p = tiling->p;
+    EmitPhase      *phase = p->phase;
+    Dims           *dims = &p->loops->dims;
+    BufferId        buffer = access_buffer(access);
+    const EmitLeaf *leaf = leaf_of(p, node);
+    DimId           step, rest, place = loops_address(p->loops, access);
+    if (writes) tiling->good &= p->loops->nodes.kind[node] == NODE_STORE;
+    if (writes || expr_id_some(guard) || p->loops->buffers.scope[buffer.row] == SCOPE_REG ||
+        p->loops->buffers.written[buffer.row] || !dims_contains(dims, place, leaf->var) ||
+        gpu_emit_contiguous(p->loops, access, leaf->var, &rest) ||
+        !dims_linear_in(dims, place, p->loops->nodes.var[phase->parallel], &step, &rest) ||
+        !dims_is_const(dims, step) || dims_const_value(dims, step) != 1)
+        return;
+    for (uint32_t i = 0; i < phase->tiles_count; i++)
+        if (phase->tiles[i] == access) return;
+    tiling->bytes += dtype_bytes((Dtype)p->loops->buffers.dtype[buffer.row]);
+    tiling->good &= phase->tiles_count < EMIT_TILES_MAX && tiling->bytes <= EMIT_TILE_BYTES;
+    if (tiling->good) phase->tiles[phase->tiles_count++] = access;
+}
+/* Nothing but elements of one leaf: they may be computed in any order, and so in tiles. */
+static void find_tiles(Planning *p) {
+    const LoopNodes *nodes = &p->loops->nodes;
+    EmitPhase       *phase = p->phase;
+    Tiling           tiling = {p, 0, true};
+    uint32_t         leaf = phase->parallel + 1;
+    if (phase->parallel == 0 || phase->flat || phase->wide || phase->leaves_count != 1 ||
+        phase->leaves[0].row != leaf || !phase->leaves[0].vector ||
+        nodes->size[phase->parallel] != nodes->size[leaf] + 1)
+        return;
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_tile, &tiling);
+    if (!tiling.good) phase->tiles_count = 0;
+}
+
+/* --- a row a thread --------------------------------------------------------------------------- */
+typedef struct Staging {
+    Planning *p;
+    bool      good;
+} Staging;
+static void note_stage(void *context, uint32_t node, LoopAccess access, ExprId guard, bool writes) {
+    Staging         *staging = context;
+    Planning        *p = staging->p;
+    EmitPhase       *phase = p->phase;
+    Dims            *dims = &p->loops->dims;
+    const LoopNodes *nodes = &p->loops->nodes;
+    const EmitLeaf  *leaf = leaf_of(p, node);
+    BufferId         buffer = access_buffer(access);
+    uint32_t         at = buffer.row - p->buffers_first;
+    DimId            rest, row = {0}, place = loops_address(p->loops, access);
+    if (leaf == NULL || p->loops->buffers.scope[buffer.row] == SCOPE_REG ||
+        !dims_contains(dims, place, nodes->var[phase->parallel]) ||
+        !dims_contains(dims, place, leaf->var))
+        return;
+    if (!dim_id_some(phase->stage)) phase->stage = leaf->extent;
+    row = dims_mul(dims, nodes->var[phase->parallel], leaf->extent);
+    staging->good &= leaf->vector && leaf->parent == phase->parallel && !expr_id_some(guard) &&
+                     !expr_id_some(nodes->guard[node]) && leaf->extent.row == phase->stage.row &&
+                     nodes->kind[node] == (writes ? NODE_STORE : nodes->kind[node]) &&
+                     gpu_emit_contiguous(p->loops, access, leaf->var, &rest) && dim_id_some(row) &&
+                     rest.row == row.row &&
+                     !(phase->read[at] && (writes || p->loops->buffers.written[buffer.row]));
+    phase->staged[at] = writes ? EMIT_OUT : EMIT_IN;
+}
+static void find_stages(Planning *p) {
+    EmitPhase *phase = p->phase;
+    Staging    staging = {p, true};
+    phase->staged = ARENA_ARRAY_ZERO(p->arena, uint8_t, p->buffers_count + 1);
+    if (phase->parallel == 0 || phase->flat || phase->rows || phase->wide) return;
+    for (uint32_t i = 0; i < p->buffers_count; i++) staging.good &= phase->lane[i] == 0;
+    gpu_emit_visit(p->loops, p->scratch, p->first, p->last, note_stage, &staging);
+    if (staging.good) return;
+    phase->stage = (DimId){0};
+    memset(phase->staged, 0, p->buffers_count + 1);
+}
+
 EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t phase) {
     EmitPhase planned = {.node = phase};
     Scratch   scratch = scratch_begin(&arena, 1);
@@ -378,6 +543,10 @@ EmitPhase gpu_emit_plan(Arena *arena, Loops *loops, KernelId kernel, uint32_t ph
     find_held(&p);
     note_checks(&p);
     note_index_exprs(&p);
+    find_join(&p);
+    find_lead(&p);
+    find_tiles(&p);
+    find_stages(&p);
     scratch_end(scratch);
     return planned;
 }

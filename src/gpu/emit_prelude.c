@@ -8,8 +8,8 @@
  * only reads another has written.
  *
  * A team is the threads that work on one iteration of a parallel loop: a power of two within one
- * warp, else some warps, the whole block; what it reduces is combined in the same order at every
- * run. */
+ * warp, else some warps, the whole block, or the blocks of a cluster; what it reduces is combined
+ * in the same order at every run. */
 #include "gpu/emit_inner.h"
 
 #define TEXT(...) #__VA_ARGS__ "\n"
@@ -60,11 +60,12 @@ FN f32 wide8(u32 x, u32 shift, u32 bias, u32 largest, u32 high) {
 }
 FN f32 up(e4m3 x) { return wide8(x.b, 20, 7, 0x7e, 0x7fc00000); }
 FN f32 up(e5m2 x) { return wide8(x.b, 21, 15, 0x7b, 0x7f800000); }
-FN u8 narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
-    u32 bits = __float_as_uint(x); u32 a = bits & 0x7fffffff;
-    f32 unit = __uint_as_float((128 - bias + shift) << 23);
-    u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
-    if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
+FN u8  narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
+     u32 bits = __float_as_uint(x);
+     u32 a = bits & 0x7fffffff;
+     f32 unit = __uint_as_float((128 - bias + shift) << 23);
+     u32 y = (a + (1u << (shift - 1)) - 1 + (a >> shift & 1) >> shift) - (127 - bias << 23 - shift);
+     if (a < 128 - bias << 23) y = __float_as_uint(fabsf(x) + unit) - __float_as_uint(unit);
     if (y > largest) y = largest;
     if (a > 0x7f800000) y = 0x7f;
     return (u8)(y | (bits >> 24 & 0x80));
@@ -72,14 +73,14 @@ FN u8 narrow8(f32 x, u32 shift, u32 bias, u32 largest) {
 template <class T> struct Pk<e4m3, T> {
     FN e4m3 of(f32 x) {
         e4m3 y;
-        y.b = narrow8(x, 20, 7, 0x7e);
+        y.b = ROUND_E4M3(x);
         return y;
     }
 };
 template <class T> struct Pk<e5m2, T> {
     FN e5m2 of(f32 x) {
         e5m2 y;
-        y.b = narrow8(x, 21, 15, 0x7b);
+        y.b = ROUND_E5M2(x);
         return y;
     }
 };
@@ -97,6 +98,10 @@ static const char floats[] = TEXT(
         return floor(x);
     } FN f32 o_round_even(f32 x) { return rintf(x); } FN f64 o_round_even(f64 x) {
         return rint(x);
+    } FN f32 exp_half(f32 x) {
+        f32 y;
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+        return y;
     } FN f32 o_exp(f32 x) { return expf(x); } FN f64 o_exp(f64 x) {
         return exp(x);
     } FN f32 o_expm1(f32 x) { return expm1f(x); } FN f64 o_expm1(f64 x) {
@@ -243,9 +248,14 @@ static const char memory[] = TEXT(
             memcpy(&y, &w, 8);
         }
         return y;
+    } FN void fetch16(void *to, const void *p) {
+        asm volatile(
+            "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to)),
+            "l"(p)
+            : "memory");
     } template <int READ, int N, class S, class I>
     FN  Pack<S, N>
-        ld(const S *p, I live) {
+        ld(const S *p, I live, I dead = 0) {
             Pack<S, N> y;
             const int  bytes = sizeof(S) * N;
             if (N == 1) {
@@ -270,22 +280,32 @@ static const char memory[] = TEXT(
             }
             return y;
         } template <int N, class S, class I>
-        FN void fetch(Pack<S, N> *to, const S *p, I live) {
+        FN void fetch(Pack<S, N> *to, const S *p, I live, I) {
             if constexpr (sizeof(S) * N % 16 == 0) {
                 if (live >= N) {
                     for (int i = 0; i < (int)sizeof(S) * N; i += 16)
-                        asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
-                                         (u32)__cvta_generic_to_shared((char *)to + i)),
-                                     "l"((const char *)p + i)
-                                     : "memory");
+                        fetch16((char *)to + i, (const char *)p + i);
                     return;
                 }
             }
             *to = ld<0, N>(p, live);
+        } template <class S, int N>
+        FN void join(Pack<S, N> &, const f32 *) {} template <int N>
+        FN void join(Pack<bf16, N> &y, const f32 *x) {
+            for (int i = 0; i + 1 < N; i += 2)
+                asm("cvt.rn.bf16x2.f32 %0, %1, %2;"
+                    : "=r"(((u32 *)&y)[i / 2])
+                    : "f"(x[i + 1]), "f"(x[i]));
+        } template <int N>
+        FN void join(Pack<f16, N> &y, const f32 *x) {
+            for (int i = 0; i + 1 < N; i += 2)
+                asm("cvt.rn.f16x2.f32 %0, %1, %2;"
+                    : "=r"(((u32 *)&y)[i / 2])
+                    : "f"(x[i + 1]), "f"(x[i]));
         } FN void fetched() {
             asm volatile("cp.async.wait_all;" ::: "memory");
-        } template <int N, class S, class I>
-        FN void st(S *p, const Pack<S, N> &y, I live) {
+        } template <int SEG, int N, class S, class I>
+        FN void st(S *p, const Pack<S, N> &y, I live, I dead) {
             if (N == 1) {
                 *p = y.v[0];
                 return;
@@ -296,6 +316,177 @@ static const char memory[] = TEXT(
                 for (int i = 0; i < N; i++)
                     if (i < live) p[i] = y.v[i];
         });
+
+/* Groups that begin anywhere, as whole aligned units of memory: one more of them than a group has,
+ * shifted when the group is used; what lies in units beside it is read, but not looked at. A store
+ * completes its units with the elements of the next lane; at the ends of a row, and of the SEG
+ * lanes of its team in a warp, elements are written one by one. */
+static const char odd[] = TEXT(
+    template <class S, int N> struct Odd {
+        enum { bytes = sizeof(S) * N };
+        enum { unit = bytes < 16 ? bytes : 16 };
+        enum { whole = bytes / 4 };
+        enum { count = bytes < 4 ? 1 : (bytes + unit) / 4 };
+        alignas(bytes < 4 ? 4 : unit) u32 w[count];
+        u32                               off;
+        Pack<S, N>                        few;
+    };
+    template <class S, int N> FN void shift(u32 *w, u32 off) {
+        typedef Odd<S, N> O;
+        if (O::unit == 16)
+            for (int i = 0; i < O::whole + 2; i++) w[i] = off & 8 ? w[i + 2] : w[i];
+        if (O::unit >= 8)
+            for (int i = 0; i < O::whole + 1; i++) w[i] = off & 4 ? w[i + 1] : w[i];
+        if (sizeof(S) < 4)
+            for (int i = 0; i < O::whole; i++)
+                w[i] = __funnelshift_r(w[i], w[i + 1], (off & 3) * 8);
+    } template <int READ, int UNIT>
+    FN void unit_in(u32 *w, const char *p) {
+        if (UNIT == 16 && READ && !COHERENT)
+            get16<READ>(w, p);
+        else if (UNIT == 16)
+            *(Pack<u32, 4> *)w = *(const Pack<u32, 4> *)p;
+        else if (UNIT == 8)
+            *(u64 *)w = get<READ>((const u64 *)p);
+        else
+            *w = get<READ>((const u32 *)p);
+    } template <int READ, int N, class S, class I>
+    FN  Odd<S, N>
+        ld_odd(const S *p, I live, I dead) {
+            typedef Odd<S, N> O;
+            O                 y;
+            if constexpr (N == 1 || O::bytes < 4) {
+                for (int i = 0; i < N; i++)
+                    if (i < live && i >= dead) y.few.v[i] = get<READ>(p + i);
+                return y;
+            }
+            y.off = (u32)(u64)p & (O::unit - 1);
+            const char *from = (const char *)p - y.off;
+            const int   end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)y.off;
+            const int   begin = (int)imax(dead, (I)0) * (int)sizeof(S) + (int)y.off;
+            for (int at = 0; at <= O::bytes; at += O::unit) {
+                for (int i = 0; i < O::unit / 4; i++) y.w[at / 4 + i] = 0;
+                if (at < end && at + O::unit > begin)
+                    unit_in<READ, O::unit>(y.w + at / 4, from + at);
+            }
+            return y;
+        } template <class S, int N>
+        FN      Pack<S, N>
+                settled(const Pack<S, N> &y) { return y; } template <class S, int N>
+            FN  Pack<S, N>
+                settled(Odd<S, N> y) {
+                    if constexpr (N == 1 || Odd<S, N>::bytes < 4) return y.few;
+                    Pack<S, N> z;
+                    shift<S, N>(y.w, y.off);
+                    memcpy(&z, y.w, sizeof z);
+                    return z;
+                } template <int BLOCK, int N, class S, class I>
+                FN void fetch_odd(Pack<S, N> *to, const S *p, I live, I) {
+                    const u32 off = (u32)(u64)p & 15;
+                    const int bytes = sizeof(S) * N;
+                    const int end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)off;
+                    for (int at = 0; at < bytes + 16; at += 16)
+                        if (at < end && (at < bytes || live <= N || threadIdx.x == BLOCK - 1))
+                            fetch16((char *)to + at, (const char *)p - off + at);
+                } template <class S, int N>
+                FN  Pack<S, N>
+                    taken(const Pack<S, N> *from, u32 off) {
+                        Odd<S, N> y;
+                        y.off = off;
+                        for (int at = 0; at <= (int)sizeof *from; at += Odd<S, N>::unit)
+                            unit_in<0, Odd<S, N>::unit>(y.w + at / 4, (const char *)from + at);
+                        return settled(y);
+                    } template <int SEG, int N, class S, class I>
+                    FN void st_odd(S *p, const Pack<S, N> &y, I live, I) {
+                        typedef Odd<S, N> O;
+                        const u32         off = O::bytes < 4 ? 1 : (u32)(u64)p & (O::unit - 1);
+                        int               low = 0;
+                        int               high = 0; /* elements that lie in whole units */
+                        if (N == 1 || (off == 0 && live >= N)) {
+                            st<1, N>(p, y, live, (I)0);
+                            return;
+                        }
+                        if constexpr (SEG > 1 && O::bytes >= 4 && N > 1) {
+                            if (off != 0) {
+                                const int lane = threadIdx.x & (SEG - 1);
+                                const int active =
+                                    lane + (int)imin((live + N - 1) / N, (I)(SEG - lane));
+                                const u32 mask = (active >= 32 ? ~0u : (1u << active) - 1)
+                                                 << (threadIdx.x & 31 & ~(SEG - 1));
+                                const int       each = O::unit / sizeof(S);
+                                const int       head = (O::unit - off) / sizeof(S);
+                                alignas(16) u32 w[O::count];
+                                memcpy(w, &y, O::bytes);
+                                for (int i = 0; i < O::unit / 4; i++)
+                                    w[O::whole + i] = __shfl_down_sync(mask, w[i], 1, SEG);
+                                shift<S, N>(w, O::unit - off);
+                                const int there =
+                                    (int)imin(live, (I)(lane + 1 < active ? 2 * N : N));
+                                low = lane > 0 && live >= head ? 0 : head;
+                                high = head;
+                                for (int at = 0; at < O::bytes; at += O::unit)
+                                    if (high + each <= there) {
+                                        *(Pack<u32, O::unit / 4> *)((char *)(p + head) + at) =
+                                            *(const Pack<u32, O::unit / 4> *)(w + at / 4);
+                                        high += each;
+                                    }
+                            }
+                        }
+                        if (low > 0 || high < live)
+                            for (int i = 0; i < N; i++)
+                                if (i < live && (i < low || i >= high)) p[i] = y.v[i];
+                    });
+
+/* Groups that begin at multiples of their units where memory does: the first of a row has dead
+ * elements before it. Of other memory they may lie anywhere. */
+static const char led[] = TEXT(
+    template <int READ, int N, class S, class I> FN Pack<S, N> ld_led(const S *p, I live, I dead) {
+        typedef Odd<S, N> O;
+        Pack<S, N>        y;
+        const int         each = O::unit / sizeof(S);
+        if constexpr (O::bytes < 4) {
+            for (int i = 0; i < N; i++)
+                if (i < live && i >= dead) y.v[i] = get<READ>(p + i);
+            return y;
+        }
+        alignas(O::bytes < 4 ? 4 : O::unit) u32 w[O::count];
+        for (int at = 0; at < N; at += each) {
+            for (int i = 0; i < O::unit / 4; i++) w[at / each * (O::unit / 4) + i] = 0;
+            if (at < live && at + each > dead)
+                unit_in<READ, O::unit>(w + at / each * (O::unit / 4), (const char *)(p + at));
+        }
+        memcpy(&y, w, sizeof y);
+        return y;
+    } template <int N, class S, class I>
+    FN void fetch_led(Pack<S, N> *to, const S *p, I live, I dead) {
+        const int each = 16 / sizeof(S);
+        for (int at = 0; at < N; at += each)
+            if (at < live && at + each > dead) fetch16((char *)to + at * sizeof(S), p + at);
+    } template <int N, class S, class I>
+    FN void fetch_few(Pack<S, N> *to, const S *p, I live, I dead) {
+        *to = settled(ld_odd<0, N>(p, live, dead));
+    } template <int SEG, int N, class S, class I>
+    FN void st_led(S *p, const Pack<S, N> &y, I live, I dead) {
+        if (live >= N && dead <= 0 && ((u64)p & (Odd<S, N>::unit - 1)) == 0)
+            *(Pack<S, N> *)p = y;
+        else
+            for (int i = 0; i < N; i++)
+                if (i < live && i >= dead) p[i] = y.v[i];
+    });
+
+/* Rows one behind the other, between memory and shared memory, by all threads of a block. */
+static const char staging[] =
+    TEXT(template <int BLOCK, class S> FN void stage(S *to, const S *from, int count, bool in) {
+        const bool whole = (((u64)to | (u64)from) & 15) == 0;
+        const int  each = 16 / sizeof(S);
+        const int  units = whole ? count / each : 0;
+        for (int i = threadIdx.x; i < units; i += BLOCK)
+            if (in)
+                fetch16(to + i * each, from + i * each);
+            else
+                *(Pack<u32, 4> *)(to + i * each) = *(const Pack<u32, 4> *)(from + i * each);
+        for (int i = units * each + threadIdx.x; i < count; i += BLOCK) to[i] = from[i];
+    });
 
 static const char teams[] = TEXT(
     template <int K, class T> FN T comb(T a, T b) {
@@ -323,9 +514,16 @@ static const char teams[] = TEXT(
     } template <int TEAM>
     FN u32 team_mask() {
         return TEAM >= 32 ? ~0u : ((1u << (TEAM & 31)) - 1) << (threadIdx.x & 31 & ~(TEAM - 1));
-    } template <int TEAM>
-    FN void team_sync() {
-        if (TEAM > 32)
+    } FN void cluster_sync() {
+        asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+        asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+    } template <int TEAM, int CLUSTER, int JOIN>
+    FN void team_sync(int j) {
+        if (CLUSTER > 1)
+            cluster_sync();
+        else if (TEAM > 32 && JOIN > 1)
+            asm volatile("bar.sync %0, %1;" ::"r"(j + 1), "r"(TEAM) : "memory");
+        else if (TEAM > 32)
             __syncthreads();
         else if (TEAM > 1)
             __syncwarp(team_mask<TEAM>());
@@ -333,19 +531,35 @@ static const char teams[] = TEXT(
     FN T lanes_all(T x, u32 mask) {
         for (int k = W / 2; k > 0; k >>= 1) x = comb<K>(x, exchange(x, k, mask));
         return x;
-    } template <int K, int TEAM, class T>
-    FN T team_put(T x, u64 *slot) {
+    } FN void put_at_block(const u64 *slot, u32 block, u64 bits) {
+        u32 at;
+        asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                     : "=r"(at)
+                     : "r"((u32)__cvta_generic_to_shared(slot)), "r"(block));
+        asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(at), "l"(bits) : "memory");
+    } template <int K, int TEAM, int CLUSTER, class T>
+    FN T team_put(T x, u64 *slots, u32 t) {
         x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
-        if (TEAM > 32 && (threadIdx.x & 31) == 0) memcpy(slot + threadIdx.x / 32, &x, sizeof x);
+        const u32 lane = threadIdx.x & 31;
+        u64       bits = 0;
+        memcpy(&bits, &x, sizeof x);
+        if (CLUSTER > 1 && lane < CLUSTER) put_at_block(slots + t / 32, lane, bits);
+        if (CLUSTER == 1 && TEAM > 32 && lane == 0) slots[t / 32] = bits;
         return x;
+    } template <int K, class T>
+    FN T slot_value(const u64 *slot, int at, int all) {
+        T x;
+        memcpy(&x, slot + (at < all ? at : 0), sizeof x);
+        return K < 2 && at >= all ? (T)K : x;
     } template <int K, int TEAM, class T>
     FN T team_get(T x, const u64 *slot) {
         if (TEAM <= 32) return x;
         const int warps = TEAM / 32;
         const int lanes = warps <= 2 ? 2 : warps <= 4 ? 4 : warps <= 8 ? 8 : warps <= 16 ? 16 : 32;
         const int lane = threadIdx.x & (lanes - 1);
-        memcpy(&x, slot + (lane < warps ? lane : 0), sizeof x);
-        if (K < 2 && lane >= warps) x = (T)K;
+        x = slot_value<K, T>(slot, lane, warps);
+        for (int at = lanes; at < warps; at += lanes)
+            x = comb<K>(x, slot_value<K, T>(slot, at + lane, warps));
         return lanes_all<K, lanes>(x, ~0u);
     });
 
@@ -366,14 +580,36 @@ static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream
     return (i32)(which == 0 ? c0 : which == 1 ? c1 : which == 2 ? c2 : c3);
 });
 
+/* Rounding to 8-bit floats: one instruction where there is one. */
+static const char rounding[] =
+    "#if __CUDA_ARCH__ >= 890\n"
+    "#define ROUND8(kind)                                                               \\\n"
+    "    FN unsigned char round_##kind(float x) {                                       \\\n"
+    "        unsigned short y;                                                          \\\n"
+    "        asm(\"cvt.rn.satfinite.\" #kind \"x2.f32 %0, %1, %2;\"                       \\\n"
+    "            : \"=h\"(y) : \"f\"(0.0f), \"f\"(x));                                      \\\n"
+    "        return (unsigned char)y; }\n"
+    "ROUND8(e4m3)\n"
+    "ROUND8(e5m2)\n"
+    "#define ROUND_E4M3(x) round_e4m3(x)\n"
+    "#define ROUND_E5M2(x) round_e5m2(x)\n"
+    "#else\n"
+    "#define ROUND_E4M3(x) narrow8(x, 20, 7, 0x7e)\n"
+    "#define ROUND_E5M2(x) narrow8(x, 21, 15, 0x7b)\n"
+    "#endif\n";
+
 void gpu_emit_prelude(Text *out, bool coherent) {
     text_addf(out, "#define COHERENT %d\n", coherent);
     text_add(out, STR("#pragma nv_diag_suppress 177\n"
                       "#define FN static __device__ __forceinline__\n"));
+    text_add(out, STR(rounding));
     text_add(out, STR(types));
     text_add(out, STR(floats));
     text_add(out, STR(ints));
     text_add(out, STR(memory));
+    text_add(out, STR(odd));
+    text_add(out, STR(led));
+    text_add(out, STR(staging));
     text_add(out, STR(teams));
     text_add(out, STR(random));
 }

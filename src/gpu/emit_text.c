@@ -1,12 +1,16 @@
 /* The text of a phase. One function, whose macros the instance defines: HEAD (a kernel, or a
  * function of one block that calls several), NAME and ARGS (names), I (the type of indices), V
- * (elements of a group), FULL (every group is whole), TEAM and BLOCK (threads), BOUNDS (of a
- * launch), HELD (groups of a row that a thread keeps; 0: rows are not kept), SHARED (in shared
- * memory), AT (where there), ROWS (unrolls held rows).
+ * (elements of a group), FULL (every group is whole), ALIVE (an element of one that is not), TEAM
+ * and BLOCK (threads), BOUNDS (of a launch), CLUSTER (blocks of a team), JOIN (teams of a block
+ * that share rows), FIRST and STEP (rows of this team), HELD (groups of a row that a thread keeps;
+ * 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for a row there), ROWS
+ * (unrolls held rows), ODD (groups begin anywhere), LED (those of most rows where memory is
+ * aligned), STAGED (a thread a row), and LD, ST, FETCH, RAW (how groups are loaded and stored).
  *
- * Variables: v<dim> loop variables and parameters, b<position> buffers, r<position> registers,
- * a<node> partial sums, x<n> values, p<n> groups, h<n> held groups (g<n>: of the next row),
- * k<position> held buffers. */
+ * Variables: t thread of the team, j team of the block, v<dim> loop variables and parameters,
+ * b<position> buffers, s<position> staged ones, r<position> registers, a<node> partial sums, x<n>
+ * values, p<n> groups, h<n> held groups (q<n>: as loaded; g<n>: of the next row), k<position> held
+ * buffers. */
 #include "gpu/emit_inner.h"
 
 #include <math.h>
@@ -128,13 +132,17 @@ static void close_sums(Emit *e, uint32_t loop, bool team) {
                 dealt |= leaf <= row && row < leaf + nodes->size[leaf];
             }
             if (!dealt) continue;
-            text_addf(&e->text, "a%u = team_%s<%u, TEAM>(a%u, s_sums[turn][%u]);\n", row,
-                      pass == 0 ? "put" : "get", nodes->reduce[row], row, slot++);
+            text_addf(&e->text, "a%u = team_%s<%u, TEAM%s>(a%u, s_sums[j][turn][%u]%s);\n", row,
+                      pass == 0 ? "put" : "get", nodes->reduce[row], pass == 0 ? ", CLUSTER" : "",
+                      row, slot++, pass == 0 ? ", t" : "");
         }
         slots = slot;
-        if (slots != 0) put(e, pass == 0 ? "if (TEAM > 32) __syncthreads();\n" : "turn ^= 1;\n");
+        if (slots != 0)
+            put(e,
+                pass == 0 ? "if (TEAM > 32) team_sync<TEAM, CLUSTER, JOIN>(j);\n" : "turn ^= 1;\n");
     }
     if (slots > e->phase->slots) e->phase->slots = slots;
+    e->phase->tells |= slots != 0;
     for (uint32_t row = loop + 1; row < last; row++) {
         char value[24];
         if (nodes->kind[row] != NODE_REDUCE || home_of(e, row) != loop) continue;
@@ -147,6 +155,22 @@ static bool has_sums(Emit *e, uint32_t loop) {
     for (uint32_t row = loop + 1; row < loop + nodes_of(e)->size[loop]; row++)
         if (nodes_of(e)->kind[row] == NODE_REDUCE && home_of(e, row) == loop) return true;
     return false;
+}
+
+/* Two 16-bit floats are rounded by one instruction: statements leave what they store in q<n>, and
+ * join rounds it in pairs. What p<n> holds until then is there for those that read it. */
+static bool joins(const Emit *e, LoopAccess access) {
+    return dtype_is_half(gpu_emit_buffer_dtype(e, access));
+}
+/* The value of a statement; what storing rounds need not be rounded before. */
+static ExprId unrounded(const Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    ExprId           value = nodes_of(e)->value[row];
+    Dtype            stored = gpu_emit_buffer_dtype(e, nodes_of(e)->access[row]);
+    bool rounds = exprs->kind[value.row] == EXPR_OP && exprs->opcode[value.row] == OP_CONVERT &&
+                  exprs->word[value.row] == stored && dtype_is_half(stored) &&
+                  expr_dtype(e->loops, exprs->a[value.row]) == DTYPE_F32;
+    return rounds ? exprs->a[value.row] : value;
 }
 
 /* --- leaves in groups ------------------------------------------------------------------------- */
@@ -175,15 +199,24 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
     add_pack(e, access, false);
     number = e->packs[e->packs_count - 1].number;
     text_addf(&e->text, "Pack<%s, V> p%u;\n", stored, number);
+    if (e->phase->staged[at])
+        text_addf(&e->text, "#if STAGED\np%u.v[0] = s%u[(I)threadIdx.x * n_leaf + c0];\n#else\n",
+                  number, at);
     if (promoted(e, access))
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
-    if (held != NULL)
-        text_addf(&e->text, "if constexpr (HELD) p%u = h%u[AT(h)]; else ", number, index);
-    text_addf(&e->text, "p%u = ld<%d, V>(b%u + (", number,
+    if (held != NULL && gpu_emit_held_of_rows(e, held->scope))
+        text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+    else if (held != NULL)
+        text_addf(&e->text,
+                  "if constexpr (ODD && SHARED) p%u = taken(&h%u[AT(h)], o%u);\n"
+                  "else if constexpr (HELD) p%u = h%u[AT(h)];\nelse ",
+                  number, index, index, number, index);
+    text_addf(&e->text, "p%u = settled(LD%s<%d, V>(b%u + (", number, gpu_emit_led(e, rest),
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
-    put(e, " + c0), live);\n");
+    put(e, " + c0), live, dead));\n");
+    if (e->phase->staged[at]) put(e, "#endif\n");
 }
 typedef struct Loading {
     Emit    *e;
@@ -241,13 +274,13 @@ static void emit_element(Emit *e, uint32_t row) {
     bool     adds = nodes->kind[row] == NODE_REDUCE, guarded = expr_id_some(nodes->guard[row]);
     char     value[96];
     uint32_t mark = gpu_emit_scope_begin(e);
-    if (guarded) put(e, "if (FULL || e < live) {\n");
+    if (guarded) put(e, "if (ALIVE(e)) {\n");
     if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
-    uint32_t x = gpu_emit_expr(e, nodes->value[row]);
+    uint32_t x = gpu_emit_expr(e, adds ? nodes->value[row] : unrounded(e, row));
     (void)snprintf(value, sizeof value, "x%u", x);
     if (adds && home_of(e, row) != 0) {
-        text_addf(&e->text, "if (FULL || e < live) a%u = comb<%u>(a%u, x%u);\n", row,
-                  nodes->reduce[row], row, x);
+        text_addf(&e->text, "if (ALIVE(e)) a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row],
+                  row, x);
     } else if (in_groups(e, access, (ExprId){0}, row, &rest)) {
         EmitPack *pack = gpu_emit_pack_of(e, access);
         ASSERT(pack != NULL);
@@ -258,8 +291,11 @@ static void emit_element(Emit *e, uint32_t row) {
                       pack->number, x);
         else
             text_addf(&e->text, "x%u);\n", x);
+        if (pack->stored && joins(e, access))
+            text_addf(&e->text, adds ? "q%u[e] = up(p%u.v[e]);\n" : "q%u[e] = x%u;\n", pack->number,
+                      adds ? pack->number : x);
     } else {
-        if (scope_of(e, access) != SCOPE_REG && !guarded) put(e, "if (FULL || e < live) ");
+        if (scope_of(e, access) != SCOPE_REG && !guarded) put(e, "if (ALIVE(e)) ");
         put_write(e, row, value);
     }
     if (guarded) {
@@ -267,6 +303,15 @@ static void emit_element(Emit *e, uint32_t row) {
         gpu_emit_scope_end(e, mark);
     }
     forget_loads(e, access_buffer(access));
+}
+/* Lanes whose groups follow each other in memory, so that one may complete the unit of another; 1
+ * where others than this thread would have to see it at once. */
+static const char *lanes_of(Emit *e, LoopAccess access) {
+    DimId step, rest, place = loops_address(e->loops, access);
+    if (e->phase->read[gpu_emit_position(e, access_buffer(access))] ||
+        !dims_linear_in(&e->loops->dims, place, e->leaf->var, &step, &rest))
+        return "1";
+    return e->phase->flat ? "32" : "(TEAM < 32 ? TEAM : 32)";
 }
 static void store_packs(Emit *e, uint32_t first, uint32_t last) {
     const LoopNodes *nodes = nodes_of(e);
@@ -282,11 +327,16 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
         if (again) continue;
         uint32_t at = gpu_emit_position(e, access_buffer(access)),
                  number = gpu_emit_pack_of(e, access)->number;
+        bool staged = e->phase->staged[at] != 0;
+        if (staged)
+            text_addf(&e->text,
+                      "#if STAGED\ns%u[(I)threadIdx.x * n_leaf + c0] = p%u.v[0];\n#else\n", at,
+                      number);
         if (promoted(e, access))
             text_addf(&e->text, "if constexpr (HELD) k%u[h] = p%u; else ", at, number);
-        text_addf(&e->text, "st<V>(b%u + (", at);
+        text_addf(&e->text, "ST%s<%s, V>(b%u + (", gpu_emit_led(e, rest), lanes_of(e, access), at);
         gpu_emit_dim(e, rest);
-        text_addf(&e->text, " + c0), p%u, live);\n", number);
+        text_addf(&e->text, " + c0), p%u, live, dead);\n%s", number, staged ? "#endif\n" : "");
     }
 }
 /* Statements [first, last) for each element of the group. */
@@ -305,6 +355,8 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
             add_pack(e, nodes_of(e)->access[row], true);
             text_addf(&e->text, "Pack<%s, V> p%u;\n", stored_type(e, nodes_of(e)->access[row]),
                       e->variables);
+            if (joins(e, nodes_of(e)->access[row]))
+                text_addf(&e->text, "f32 q%u[V];\n", e->variables);
         }
     }
     text_addf(&e->text, "#pragma unroll\nfor (int e = 0; e < V; e++) {\nconst I v%u = c0 + e;\n",
@@ -314,6 +366,9 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
     e->element = false;
     gpu_emit_scope_end(e, mark);
     put(e, "}\n");
+    for (uint32_t i = 0; i < e->packs_count; i++)
+        if (e->packs[i].stored && joins(e, e->packs[i].access))
+            text_addf(&e->text, "join(p%u, q%u);\n", e->packs[i].number, e->packs[i].number);
     store_packs(e, first, last);
     e->packs_count = 0;
 }
@@ -332,34 +387,10 @@ static void declare_registers(Emit *e) {
                       gpu_emit_position(e, access_buffer(access)));
     }
 }
-/* What is known of the group at c0: elements inside the row, and the place of the first. */
-static void put_group(Emit *e, const EmitLeaf *leaf) {
-    text_addf(&e->text, "const I live = FULL || V == 1 ? (I)V : n_leaf - c0;\nconst I v%u = c0;\n",
-              leaf->var.row);
-}
-static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
-    const LoopNodes *nodes = nodes_of(e);
-    uint32_t         first = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
-    uint32_t         mark = gpu_emit_scope_begin(e);
-    bool             holds = leaf->extent.row == e->phase->held_extent.row && !e->phase->flat;
-    open_sums(e, leaf->row);
-    put(e, "{\nconst I n_leaf = ");
-    gpu_emit_dim(e, leaf->extent);
-    put(e, ";\n");
-    e->leaf = leaf;
-    memset(e->varies, 0, e->loops->exprs.table.count);
-    for (uint32_t row = first; row < last; row++)
-        if (!expr_id_some(nodes->guard[row])) gpu_emit_uniform(e, nodes->value[row]);
-    if (e->phase->flat)
-        put(e, "for (I c0 = ((I)blockIdx.x * BLOCK + (I)threadIdx.x) * V; c0 < n_leaf; "
-               "c0 += (I)gridDim.x * BLOCK * V) {\n");
-    else if (holds)
-        put(e, "ROWS\n"
-               "for (I h = 0, c0 = t * V; HELD ? h < HELD : c0 < n_leaf; h++, c0 += TEAM * V)"
-               " if (HELD == 0 || c0 < n_leaf) {\n");
-    else
-        put(e, "ROWS\nfor (I c0 = t * V; c0 < n_leaf; c0 += TEAM * V) {\n");
-    put_group(e, leaf);
+/* The statements for the group at c0. */
+static void emit_groups(Emit *e, const EmitLeaf *leaf) {
+    uint32_t first = leaf->row + 1, last = leaf->row + nodes_of(e)->size[leaf->row];
+    gpu_emit_group(e, leaf);
     declare_registers(e);
     for (uint32_t row = first, end; row < last; row = end) {
         end = run_end(e, row, last);
@@ -367,6 +398,74 @@ static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
         emit_run(e, row, end);
         put(e, "}\n");
     }
+}
+static void enter_leaf(Emit *e, const EmitLeaf *leaf) {
+    const LoopNodes *nodes = nodes_of(e);
+    e->leaf = leaf;
+    memset(e->varies, 0, e->loops->exprs.table.count);
+    for (uint32_t row = leaf->row + 1; row < leaf->row + nodes->size[leaf->row]; row++)
+        if (!expr_id_some(nodes->guard[row])) gpu_emit_uniform(e, nodes->value[row]);
+}
+/* The only leaf of a phase, tile by tile: rows are read along the parallel loop into shared memory,
+ * and computed along the leaf. */
+static void emit_tiles(Emit *e, const EmitLeaf *leaf) {
+    uint32_t row = nodes_of(e)->var[e->phase->parallel].row, mark = gpu_emit_scope_begin(e);
+    put(e, "const I n_leaf = ");
+    gpu_emit_dim(e, leaf->extent);
+    put(e, ";\nconst I across = (n_leaf + TILE - 1) / TILE;\nconst I lead = 0;\n");
+    for (uint32_t i = 0; i < e->phase->tiles_count; i++) {
+        Dtype dtype = gpu_emit_buffer_dtype(e, e->phase->tiles[i]);
+        int   pad = dtype_bytes(dtype) < 4 ? 4 / (int)dtype_bytes(dtype) : 1;
+        text_addf(&e->text, "__shared__ %s s_tile%u[TILE][TILE + %d];\n", gpu_emit_stored(dtype), i,
+                  pad);
+    }
+    put(e, "for (I tile = blockIdx.x; tile < (n_rows + TILE - 1) / TILE * across; "
+           "tile += gridDim.x) {\nconst I r0 = tile / across * TILE, l0 = tile % across * TILE;\n"
+           "#pragma unroll 8\nfor (int at = threadIdx.x; at < TILE * TILE; at += BLOCK) {\n");
+    text_addf(&e->text,
+              "const I v%u = r0 + at %% TILE, v%u = l0 + at / TILE;\n"
+              "if (v%u < n_rows && v%u < n_leaf) {\n",
+              row, leaf->var.row, row, leaf->var.row);
+    for (uint32_t i = 0; i < e->phase->tiles_count; i++) {
+        LoopAccess access = e->phase->tiles[i];
+        text_addf(&e->text, "s_tile%u[at / TILE][at %% TILE] = get<%d>(&", i,
+                  gpu_emit_only_read(e, access_buffer(access)));
+        gpu_emit_place(e, access);
+        put(e, ");\n");
+    }
+    text_addf(
+        &e->text,
+        "}\n}\n__syncthreads();\nfor (int at = threadIdx.x; at < TILE * (TILE / V); "
+        "at += BLOCK) {\nconst I v%u = r0 + at / (TILE / V), c0 = l0 + at %% (TILE / V) * V;\n"
+        "if (v%u < n_rows && c0 < n_leaf) {\n",
+        row, row);
+    e->tiled = true;
+    enter_leaf(e, leaf);
+    emit_groups(e, leaf);
+    e->tiled = false;
+    e->leaf = NULL;
+    gpu_emit_scope_end(e, mark);
+    put(e, "}\n}\n__syncthreads();\n}\n");
+}
+static void emit_leaf(Emit *e, const EmitLeaf *leaf) {
+    uint32_t mark = gpu_emit_scope_begin(e);
+    bool     holds = leaf->extent.row == e->phase->held_extent.row && !e->phase->flat;
+    open_sums(e, leaf->row);
+    put(e, "{\nconst I n_leaf = ");
+    gpu_emit_dim(e, leaf->extent);
+    put(e, ";\n");
+    enter_leaf(e, leaf);
+    if (e->phase->flat)
+        put(e, "for (I c0 = ((I)blockIdx.x * BLOCK + (I)threadIdx.x) * V; c0 < n_leaf; "
+               "c0 += (I)gridDim.x * BLOCK * V) {\n");
+    else if (holds)
+        put(e,
+            "ROWS\n"
+            "for (I h = 0, c0 = t * V - lead; HELD ? h < HELD : c0 < n_leaf; h++, c0 += TEAM * V)"
+            " if (HELD == 0 || c0 < n_leaf) {\n");
+    else
+        put(e, "ROWS\nfor (I c0 = t * V - lead; c0 < n_leaf; c0 += TEAM * V) {\n");
+    emit_groups(e, leaf);
     put(e, "}\n}\n");
     e->leaf = NULL;
     gpu_emit_scope_end(e, mark);
@@ -389,7 +488,8 @@ static void note_shared(void *context, uint32_t node, LoopAccess access, ExprId 
 static void emit_sync(Emit *e, uint32_t row) {
     Touching touching = {e, false, true};
     gpu_emit_visit(e->loops, e->scratch, row, row + nodes_of(e)->size[row], note_shared, &touching);
-    if (touching.found) put(e, "team_sync<TEAM>();\n");
+    if (touching.found) put(e, "team_sync<TEAM, CLUSTER, JOIN>(j);\n");
+    e->phase->tells |= touching.found;
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team);
 
@@ -398,85 +498,28 @@ static bool has_inner_loops(const Emit *e, uint32_t loop) {
         if (nodes_of(e)->kind[row] == NODE_LOOP) return true;
     return false;
 }
-/* Held rows of a scope. to: h (now) or g (the next iteration's). */
-static bool has_held(const Emit *e, uint32_t scope) {
-    for (uint32_t i = 0; i < e->phase->helds_count; i++)
-        if (e->phase->helds[i].scope == scope) return true;
-    return false;
-}
-static void declare_held(Emit *e, uint32_t scope, char to) {
-    uint32_t before = 0; /* bytes of an element of the rows that lie before it in shared memory */
-    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
-        const EmitHeld *held = &e->phase->helds[i];
-        Dtype           dtype = (Dtype)e->loops->buffers.dtype[held->buffer.row];
-        const char     *type = gpu_emit_stored(dtype);
-        if (held->scope == scope)
-            text_addf(&e->text,
-                      "#if SHARED\nPack<%s, V> *const %c%u = (Pack<%s, V> *)(s_held + %u * (HELD * "
-                      "TEAM * V));\n#else\nPack<%s, V> %c%u[HELD ? HELD : 1];\n#endif\n",
-                      type, to, i, type, before, type, to, i);
-        before += dtype_bytes(dtype);
-    }
-}
-static void load_held(Emit *e, uint32_t scope, char to) {
-    put(e, "const I n_leaf = ");
-    gpu_emit_dim(e, e->phase->held_extent);
-    put(e, ";\nROWS\n"
-           "for (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n");
-    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
-        const EmitHeld *held = &e->phase->helds[i];
-        if (held->scope != scope) continue;
-        put(e, "{\n");
-        put_group(e, &e->phase->leaves[held->leaf]);
-        text_addf(&e->text, "%s *const from = b%u + (",
-                  gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]),
-                  gpu_emit_position(e, held->buffer));
-        gpu_emit_dim(e, held->rest);
-        text_addf(&e->text,
-                  " + c0);\nif constexpr (SHARED) fetch(&%c%u[AT(h)], from, live); "
-                  "else %c%u[h] = ld<%d, V>(from, live);\n}\n",
-                  to, i, to, i, gpu_emit_only_read(e, held->buffer) ? 2 : 0);
-    }
-    put(e, "}\nif constexpr (SHARED) fetched();\n");
-}
-/* At the start of an iteration of a loop over rows: takes the row that was read during the last
- * one, and begins to read the next. */
-static void turn_held(Emit *e, uint32_t loop) {
-    uint32_t var = nodes_of(e)->var[loop].row;
-    declare_held(e, loop, 'h');
-    put(e, "if constexpr (HELD) {\nROWS\nfor (int h = 0; h < HELD; h++) {\n");
-    for (uint32_t i = 0; i < e->phase->helds_count; i++)
-        if (e->phase->helds[i].scope == loop) text_addf(&e->text, "h%u[h] = g%u[h];\n", i, i);
-    text_addf(&e->text, "}\nconst I next = v%u + 1;\nif (next < n_loop) {\nconst I v%u = next;\n",
-              var, var);
-    load_held(e, loop, 'g');
-    put(e, "}\n}\n");
-}
 /* dealt: iterations go to the threads of the team, one each. */
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         mark = gpu_emit_scope_begin(e), var = nodes->var[row].row;
-    bool             inner = has_inner_loops(e, row);
+    bool             inner = has_inner_loops(e, row), joins = row == e->phase->join;
+    const char      *first = joins ? "j" : "0";
     open_sums(e, row);
     put(e, "{\nconst I n_loop = ");
     gpu_emit_dim(e, nodes->extent[row]);
     put(e, ";\n");
-    bool held = team && !dealt && has_held(e, row);
-    if (held) {
-        declare_held(e, row, 'g');
-        text_addf(&e->text, "if constexpr (HELD) if (n_loop > 0) {\nconst I v%u = 0;\n", var);
-        load_held(e, row, 'g');
-        put(e, "}\n");
-    }
+    bool held = team && !dealt && gpu_emit_has_held(e, row);
+    if (held) gpu_emit_first_held(e, row);
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
         put(e, "#pragma unroll 32\n");
-    text_addf(&e->text,
-              dealt ? "for (I v%u = t; v%u < n_loop; v%u += TEAM) {\n"
-                    : "for (I v%u = 0; v%u < n_loop; v%u++) {\n",
-              var, var, var);
-    if (held) turn_held(e, row);
+    text_addf(&e->text, "for (I v%u = %s; v%u < n_loop; v%u += %s) {\n", var, dealt ? "t" : first,
+              var, var,
+              dealt   ? "TEAM"
+              : joins ? "JOIN"
+                      : "1");
+    if (held) gpu_emit_turn_held(e, row);
     emit_nodes(e, row + 1, row + nodes->size[row], team && !dealt);
     put(e, "}\n}\n");
     gpu_emit_scope_end(e, mark);
@@ -484,13 +527,8 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
 }
 static void emit_nodes(Emit *e, uint32_t first, uint32_t last, bool team) {
     const LoopNodes *nodes = nodes_of(e);
-    bool             rows = nodes->kind[first - 1] == NODE_LOOP && first - 1 != e->phase->parallel;
-    if (team && !rows && has_held(e, first - 1)) {
-        declare_held(e, first - 1, 'h');
-        put(e, "if constexpr (HELD) {\n");
-        load_held(e, first - 1, 'h');
-        put(e, "}\n");
-    }
+    if (team && !gpu_emit_held_of_rows(e, first - 1) && gpu_emit_has_held(e, first - 1))
+        gpu_emit_take_held(e, first - 1);
     for (uint32_t row = first; row < last; row += nodes->size[row]) {
         const EmitLeaf *leaf = team ? leaf_at(e, row) : NULL;
         if (is_statement(e, row)) {
@@ -550,32 +588,6 @@ static void put_registers(Emit *e) {
                       gpu_emit_stored((Dtype)buffers->dtype[first + i]), i);
     }
 }
-/* Buffers of the launch that were held in registers, back to memory. */
-static void put_held_back(Emit *e) {
-    const LoopKernels *kernels = &e->loops->kernels;
-    uint32_t           first = kernels->buffers_first[e->kernel.row];
-    const LoopNodes   *nodes = nodes_of(e);
-    for (uint32_t i = 0; i < kernels->buffers_count[e->kernel.row]; i++) {
-        if (!e->phase->promoted[i] || e->loops->buffers.scope[first + i] == SCOPE_LANE) continue;
-        for (uint32_t k = 0; k < e->phase->leaves_count; k++) {
-            const EmitLeaf *leaf = &e->phase->leaves[k];
-            uint32_t        row = leaf->row + 1, last = leaf->row + nodes->size[leaf->row];
-            DimId           rest;
-            while (row < last && access_buffer(nodes->access[row]).row != first + i) row++;
-            if (row == last) continue;
-            (void)gpu_emit_contiguous(e->loops, nodes->access[row], leaf->var, &rest);
-            put(e, "if constexpr (HELD) {\nconst I n_leaf = ");
-            gpu_emit_dim(e, leaf->extent);
-            put(e, ";\n#pragma unroll\nfor (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) "
-                   "if (c0 < n_leaf) {\n");
-            put_group(e, leaf);
-            text_addf(&e->text, "st<V>(b%u + (", i);
-            gpu_emit_dim(e, rest);
-            text_addf(&e->text, " + c0), k%u[h], live);\n}\n}\n", i);
-            break;
-        }
-    }
-}
 static void put_body(Emit *e) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         loop = e->phase->parallel, first = e->phase->node + 1;
@@ -587,16 +599,35 @@ static void put_body(Emit *e) {
     if (loop != 0) {
         put(e, "const I n_rows = ");
         gpu_emit_dim(e, nodes->extent[loop]);
-        text_addf(&e->text,
-                  ";\nfor (I v%u = (I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM; "
-                  "v%u < n_rows; v%u += (I)gridDim.x * (BLOCK / TEAM)) {\n",
-                  nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row);
+        put(e, ";\n");
+        if (e->phase->tiles_count != 0) {
+            put(e, "#if TILED\n");
+            emit_tiles(e, &e->phase->leaves[0]);
+            put(e, "#else\n");
+        }
+        if (dim_id_some(e->phase->stage)) gpu_emit_open_stages(e);
+        text_addf(&e->text, "for (I v%u = FIRST; v%u < n_rows; v%u += STEP) {\n%s",
+                  nodes->var[loop].row, nodes->var[loop].row, nodes->var[loop].row,
+                  dim_id_some(e->phase->stage) ? "#endif\n" : "");
         first = loop + 1;
+    }
+    if (dim_id_some(e->phase->lead)) {
+        text_addf(&e->text, "const I lead = LED ? (I)(((u64)b%u / sizeof(*b%u) + (u64)(",
+                  e->phase->lead_position, e->phase->lead_position);
+        gpu_emit_dim(e, e->phase->lead);
+        put(e, ")) & (V - 1)) : 0;\n");
+    } else {
+        put(e, "const I lead = 0;\n");
     }
     put_registers(e);
     emit_nodes(e, first, last, true);
-    put_held_back(e);
+    gpu_emit_joined(e);
+    put(e, "if (j == 0) {\n");
+    gpu_emit_held_back(e);
+    put(e, "}\n");
     if (loop != 0) put(e, "}\n");
+    if (dim_id_some(e->phase->stage)) gpu_emit_close_stages(e);
+    if (e->phase->tiles_count != 0) put(e, "#endif\n");
 }
 
 String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhase *phase) {
@@ -614,15 +645,23 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.packs_max = 256;
     e.packs = ARENA_ARRAY(rows.arena, EmitPack, e.packs_max);
     e.text = text_begin(texts.arena);
-    put(&e, "int turn = 0;\nconst I t = (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
+    put(&e, "int turn = 0;\nconst int j = JOIN > 1 ? threadIdx.x / TEAM : 0;\n"
+            "const I t = CLUSTER > 1 ? (I)(blockIdx.x % CLUSTER * BLOCK + threadIdx.x)"
+            " : JOIN > 1 ? (I)(threadIdx.x - j * TEAM)"
+            " : (I)threadIdx.x & (TEAM > 32 ? 1023 : TEAM - 1);\n");
     put_prologue(&e);
     put_body(&e);
     String body = text_done(&e.text);
     e.text = text_begin(arena);
     put_args(&e);
     put(&e, "HEAD NAME(const ARGS a) {\n");
-    put(&e, "#if SHARED\nextern __shared__ __align__(16) char s_held[];\n#endif\n");
-    if (phase->slots != 0) text_addf(&e.text, "__shared__ u64 s_sums[2][%u][32];\n", phase->slots);
+    put(&e, "#if SHARED || STAGED || JOIN > 1\n"
+            "extern __shared__ __align__(16) char s_held[];\n#endif\n");
+    if (phase->slots != 0)
+        text_addf(&e.text,
+                  "__shared__ u64 s_sums[JOIN][2][%u][TEAM < 32 ? 1 : TEAM / 32];\n"
+                  "if (CLUSTER > 1) cluster_sync();\n", /* all blocks have begun */
+                  phase->slots);
     bool lanes = false;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) lanes |= phase->lane[i];
     if (lanes)

@@ -20,7 +20,8 @@ typedef enum GpuFamily {
     FAMILY_GATHER,
     FAMILY_KEY,
     FAMILY_SCATTER,
-    FAMILY_SCATTER_NARROW, /* after SCATTER */
+    FAMILY_SCATTER_WIDE, /* after SCATTER, which both need */
+    FAMILY_SCATTER_NARROW,
     FAMILY_LINES,
     FAMILY_WINDOW,
     FAMILY_PRODUCT,

@@ -29,7 +29,7 @@ const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
 String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
-    } rows[] = {{"copy<", "CopyArgs"},      {"turn<", "TurnArgs"},     {"iota<", "IotaArgs"},
+    } rows[] = {{"copy<", "CopyArgs"},      {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
                 {"gather<", "GatherArgs"},  {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
                 {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
                 {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
@@ -45,7 +45,7 @@ static String module_text(Arena *out, const GpuKit *kit) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         if (f->kernel.function == NULL) needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
-    needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_NARROW];
+    needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_WIDE] || needs[FAMILY_SCATTER_NARROW];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)
         if (needs[i]) text_add(&text, str_of(run_texts[i]));
@@ -207,24 +207,27 @@ typedef struct TurnArgs {
 /* A transposed matrix, or a batch of them; false: it is none, or small. */
 static bool add_turn(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const RunNd *nd,
                      int64_t width) {
-    enum { TILE_SIZE = 64, GRID_MAX = 65535 };
+    enum { SIDE = 64, BYTES_SIDE = 128, GRID_MAX = 65535 };
     int32_t  j = nd->rank - 1, i = j - 1;
     bool     batch = nd->rank == 3;
     TurnArgs args = {0};
     if (nd->rank < 2 || nd->rank > 3 || width > 4) return false;
     if (nd->strides[0][j] != 1 || nd->strides[1][i] != 1) return false;
-    if (nd->dims[i] < TILE_SIZE / 2 || nd->dims[j] < TILE_SIZE / 2) return false;
-    int64_t down = (nd->dims[i] + TILE_SIZE - 1) / TILE_SIZE;
-    int64_t across = (nd->dims[j] + TILE_SIZE - 1) / TILE_SIZE, deep = batch ? nd->dims[0] : 1;
-    if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
+    if (nd->dims[i] < SIDE / 2 || nd->dims[j] < SIDE / 2) return false;
     args.rows = nd->dims[i];
     args.cols = nd->dims[j];
     args.y_row = nd->strides[0][i];
     args.x_col = nd->strides[1][j];
     args.y_batch = batch ? nd->strides[0][0] : 0;
     args.x_batch = batch ? nd->strides[1][0] : 0;
-    RunKernel *k =
-        run_kernel(b, FAMILY_COPY, text_of(b, "turn", word_of(width)), &args, sizeof args);
+    int64_t places = args.rows | args.cols | args.y_row | args.x_col | args.y_batch | args.x_batch |
+                     (int64_t)(run_offsets(b, y) | run_offsets(b, x));
+    bool    bytes = width == 1 && places % 4 == 0;
+    int64_t side = bytes ? BYTES_SIDE : SIDE, deep = batch ? nd->dims[0] : 1;
+    int64_t down = (args.rows + side - 1) / side, across = (args.cols + side - 1) / side;
+    if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
+    String     text = text_of(b, bytes ? "turn_fours" : "turn", word_of(width));
+    RunKernel *k = run_kernel(b, FAMILY_COPY, text, &args, sizeof args);
     RUN_REF(k, TurnArgs, y, run_ref(y));
     RUN_REF(k, TurnArgs, x, run_ref(x));
     k->grid[0] = (uint32_t)across;
@@ -415,18 +418,21 @@ Status run_bind_gather(RunBinder *b) {
 }
 
 typedef struct KeyArgs {
-    CuPtr   keys, indices;
+    CuPtr   keys, indices, marks;
     RunNd   batch, rows, window;
-    int64_t count, rows_count, window_count, index_step;
-    int32_t components, pad;
+    int64_t count, rows_count, window_count, index_step, chunk, buckets;
+    int32_t components, dests;
     int64_t most[8], step[8];
 } KeyArgs;
 typedef struct ScatterArgs {
-    CuPtr   y, updates, keys;
+    CuPtr   y, updates, keys, marks;
     RunNd   batch, rows, window, places, slice;
-    int64_t places_count, rows_count, window_count, slice_count;
+    int64_t places_count, rows_count, window_count, slice_count, chunk;
+    int32_t dests, pad;
 } ScatterArgs;
-enum { DESTS = 16, WIDE_MIN = 32 };
+/* Places of a bucket, at most, and buckets, at least, before there are several in one; words of
+ * marks of a bucket. */
+enum { DESTS = 16, BUCKETS = 2048, MARK_WORDS = 32, WIDE_MIN = 32 };
 
 /* Axes of x are batch, mapped (their positions make the place) or neither (the slice); axes of
  * indices are batch or rows. Sides: batch, rows: indices, updates, y; window: place, updates. */
@@ -460,6 +466,12 @@ static int64_t scatter_geometry(const RunBinder *b, const Indexed *g, KeyArgs *k
     return place;
 }
 
+static void add_zeros(RunBinder *b, RunRef work, int64_t count) {
+    IotaArgs   args = {.count = count, .inner = 1, .size = 1};
+    RunKernel *k = run_kernel(b, FAMILY_COPY, text_of(b, "iota", "i32"), &args, sizeof args);
+    RUN_REF(k, IotaArgs, y, work);
+    run_grid(b, k, count);
+}
 Status run_bind_scatter(RunBinder *b) {
     const LaunchArg *indices = &b->args[1], *updates = &b->args[2], *y = &b->outs[0];
     Indexed          g = indexed_of(b, ATTR_SCATTER_offset_dims, updates);
@@ -476,27 +488,38 @@ Status run_bind_scatter(RunBinder *b) {
     args.window_count = key.window_count = nd_count(&args.window);
     args.slice_count = nd_count(&args.slice);
     args.places_count = places;
-    int64_t batches = nd_count(&args.batch);
-    key.count = batches * key.rows_count * key.window_count;
+    int64_t batches = nd_count(&args.batch), keys_count = key.rows_count * key.window_count;
+    key.count = batches * keys_count;
     if (key.count == 0 || args.slice_count == 0) return STATUS_OK;
-    RunRef     keys = run_work(b, (uint64_t)key.count * 4);
+    RunRef keys = run_work(b, (uint64_t)key.count * 4), marks = {0};
+    bool   wide = args.slice_count >= WIDE_MIN;
+    if (wide) {
+        int64_t dests = places / BUCKETS;
+        key.dests = args.dests = (int32_t)(dests > DESTS ? DESTS : dests < 1 ? 1 : dests);
+        key.buckets = (places + key.dests - 1) / key.dests;
+        key.chunk = args.chunk = (keys_count + MARK_WORDS * 1024 - 1) / (MARK_WORDS * 1024) * 32;
+        marks = run_work(b, (uint64_t)(batches * key.buckets) * MARK_WORDS * 4);
+        add_zeros(b, marks, batches * key.buckets * MARK_WORDS);
+    }
     RunKernel *k =
         run_kernel(b, FAMILY_KEY, text_of(b, "key", run_dtype(indices)), &key, sizeof key);
     RUN_REF(k, KeyArgs, keys, keys);
     RUN_REF(k, KeyArgs, indices, run_ref(indices));
+    if (wide) RUN_REF(k, KeyArgs, marks, marks);
     run_grid(b, k, key.count);
-    bool wide = args.slice_count >= WIDE_MIN;
-    k = run_kernel(b, wide ? FAMILY_SCATTER : FAMILY_SCATTER_NARROW,
+    k = run_kernel(b, wide ? FAMILY_SCATTER_WIDE : FAMILY_SCATTER_NARROW,
                    str_format(b->arena, "%s<%s, %d>", wide ? "wide" : "narrow", run_dtype(y),
                               (int)b->attrs[ATTR_SCATTER_kind]),
                    &args, sizeof args);
     RUN_REF(k, ScatterArgs, y, run_ref(y));
     RUN_REF(k, ScatterArgs, updates, run_ref(updates));
     RUN_REF(k, ScatterArgs, keys, keys);
-    int64_t own =
-        wide ? (places + DESTS - 1) / DESTS : (places * args.slice_count + THREADS - 1) / THREADS;
-    if (own > INT32_MAX || batches > 65535) return STATUS_UNSUPPORTED;
+    if (wide) RUN_REF(k, ScatterArgs, marks, marks);
+    int64_t own = wide ? key.buckets : (places * args.slice_count + THREADS - 1) / THREADS;
+    int64_t columns = wide ? (args.slice_count + THREADS - 1) / THREADS : 1;
+    if (own > INT32_MAX || batches > 65535 || columns > 65535) return STATUS_UNSUPPORTED;
     k->grid[0] = (uint32_t)own;
+    k->grid[1] = (uint32_t)columns;
     k->grid[2] = (uint32_t)batches;
     return STATUS_OK;
 }

@@ -190,7 +190,8 @@ static uint32_t alignment(uint64_t offsets) {
 
 typedef struct ProductStep {
     RunProduct *product;
-    RunRef      x, y, z, bias, aux, work;
+    RunRef      x, y, z, bias, aux, scales[2], work;
+    bool        scaled;
     uint64_t    work_bytes;
     DotArgs     dot; /* the same without a library */
     const char *dtype;
@@ -202,6 +203,8 @@ static GpuMatmulArgs product_args(const ProductStep *step, const RunCtx *ctx) {
                            .d = run_at(step->z, ctx),
                            .bias = run_at(step->bias, ctx),
                            .aux = run_at(step->aux, ctx),
+                           .a_scale = step->scaled ? run_at(step->scales[0], ctx) : 0,
+                           .b_scale = step->scaled ? run_at(step->scales[1], ctx) : 0,
                            .workspace = run_at(step->work, ctx),
                            .workspace_bytes = step->work_bytes};
 }
@@ -292,21 +295,29 @@ static Status bind_own_dot(RunBinder *b, DotArgs *args, const LaunchArg *x, cons
     return STATUS_OK;
 }
 
+/* An operand as cuBLASLt takes it beside a product: dense, at a multiple of 16 bytes. */
+static RunRef near_16(RunBinder *b, const LaunchArg *arg) {
+    LaunchArg out = *arg;
+    if (!out.dense || run_offsets(b, &out) % 16 != 0) out = run_dense(b, &out);
+    return run_ref(&out);
+}
 /* What cuBLASLt does to the elements that it writes: of dot_bias, dot_gelu and dot_gelu_grad. */
 static void bind_epilogue(RunBinder *b, GpuMatmul *problem, ProductStep *step) {
     bool slope = b->opcode == OP_DOT_GELU_GRAD;
-    step->bias = step->aux = step->z;
+    step->bias = step->aux = step->scales[0] = step->scales[1] = step->z;
     if (b->opcode == OP_DOT_GENERAL) return;
+    step->scaled = !slope && b->attrs[ATTR_DOT_BIAS_scaled] != 0;
+    uint32_t count = b->operands - (step->scaled ? 2 : 0);
+    for (uint32_t i = count; i < b->operands; i++)
+        step->scales[i - count] = near_16(b, &b->args[i]);
     if (slope) problem->epilogue = GPU_EPILOGUE_DGELU;
     if (b->opcode == OP_DOT_GELU) {
         problem->epilogue = GPU_EPILOGUE_GELU | GPU_EPILOGUE_AUX;
         step->aux = run_ref(&b->outs[1]);
     }
-    if (b->operands < 3) return;
-    LaunchArg third = b->args[2];
-    if (!third.dense || run_offsets(b, &third) % 16 != 0) third = run_dense(b, &third);
+    if (count < 3) return;
     if (!slope) problem->epilogue |= GPU_EPILOGUE_BIAS;
-    *(slope ? &step->aux : &step->bias) = run_ref(&third);
+    *(slope ? &step->aux : &step->bias) = near_16(b, &b->args[2]);
 }
 Status run_bind_dot(RunBinder *b) {
     const LaunchArg *z = &b->outs[0];

@@ -532,7 +532,7 @@ static bool run_round(SystemCtx *ctx, Ran *ran) {
         rewrite_at(&rw, op);
         bool done = taylor_is_done(taylor, op);
         if (!done && !derive_row(ctx, &rw, taylor, op, &swaps)) return false;
-        last |= swaps != NULL || old->ops.opcode[row] == OP_JACOBIAN;
+        last |= swaps != NULL || old->ops.opcode[row] == OP_JACOBIAN || taylor_left_rows(taylor);
         ran->changed++;
     }
     rewrite_end(&rw);

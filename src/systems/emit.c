@@ -250,6 +250,20 @@ ValueId emit_stack(Build *build, const ValueId *parts, uint32_t count, int64_t a
     scratch_end(scratch);
     return stack;
 }
+ValueId emit_largest(Build *build, ValueId x, bool rows, bool columns) {
+    int64_t  axes[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(build, x), count = 0;
+    for (uint32_t i = 0; i < rank; i++)
+        if (!(i + 1 == rank ? columns : rows)) axes[count++] = i;
+    x = build_unary(build, OP_ABS, build_convert(build, x, DTYPE_F32));
+    return build_reduce(build, REDUCE_MAX, x, axes, count);
+}
+ValueId emit_scaled(Build *build, ValueId z, ValueId x_scale, ValueId y_scale) {
+    ValueId wide = build_convert(build, z, DTYPE_F32);
+    ValueId scale = build_binary(build, OP_MUL, x_scale, y_scale);
+    wide = build_binary(build, OP_MUL, wide, build_scalar_over(build, scale, wide));
+    return build_convert(build, wide, build_dtype(build, z));
+}
 ValueId emit_with_last_one(Emit *e, ValueId v) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = build_rank(e->build, v);

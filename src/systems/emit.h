@@ -85,6 +85,11 @@ ValueId emit_linear_dot(Emit *e, ValueId x, ValueId weight);
 ValueId emit_matmul_dot(Emit *e, ValueId x, ValueId y);
 /* Rows of table[V,C] at integer indices. */
 ValueId emit_rows(Emit *e, ValueId table, ValueId indices);
+/* Largest magnitudes of x in f32, NaN if there is one: of each row along the last axis, of each
+ * column, or of all. */
+ValueId emit_largest(Build *build, ValueId x, bool rows, bool columns);
+/* A product of 8-bit floats times their scales. */
+ValueId emit_scaled(Build *build, ValueId z, ValueId x_scale, ValueId y_scale);
 /* sqrt(2 / pi) (1 + times 0.044715 x^2): by 1 what gelu takes tanh of, over x; by 3 its slope. */
 ValueId emit_gelu_factor(Emit *e, ValueId x, double times);
 /* hat = (x - mean) inverse with inverse = 1 / sqrt(var + epsilon) over axes; both shaped like x. */

@@ -4,6 +4,9 @@
  *   gelu(z + b), gelu(z)       -> dot_gelu        in its tanh form; it gives its argument as well
  *   z times gelu'(a)           -> dot_gelu_grad   a: a value, or an argument that a dot_gelu gives
  *
+ * Where the operands are 8-bit floats, z stands for the product times their scales, which is a
+ * dot_bias without b if nothing else is; of the last, cuBLASLt's take four times as long as the
+ * product (note 0019).
  * Which of them a value is, is found by computing it: at a few points, from the rows that make it,
  * so that a formula is known however it is written; rounding on the way is not looked at. A product
  * is replaced where nothing else needs it. For targets that have these operators, 16-bit floats,
@@ -13,7 +16,7 @@
 #include "systems/rewrite.h"
 #include "systems/system.h"
 
-enum { LEAVES_MAX = 3, MANY_LEAVES = LEAVES_MAX + 1, POINTS = 6, WIDTH_MULTIPLE = 8 };
+enum { LEAVES_MAX = 5, MANY_LEAVES = LEAVES_MAX + 1, POINTS = 6, WIDTH_MULTIPLE = 8 };
 /* The values that a value is computed from, element by element. */
 typedef struct Leaves {
     ValueId  at[LEAVES_MAX];
@@ -21,10 +24,13 @@ typedef struct Leaves {
 } Leaves;
 typedef struct Match {
     Opcode  into;     /* OP_NIL: none */
-    ValueId z, other; /* the product; b or a, nil: none */
+    ValueId z, scale; /* the product; the product of its operands' scales, nil: none */
+    ValueId other;    /* b or a, nil: none */
+    bool    from_sum; /* a is the sum of a vector and a product that has a row of its own */
 } Match;
 typedef struct Product { /* by value row of z */
     ValueId sum, gelu;   /* values that are z + b and gelu(z + b); nil: none */
+    ValueId scaled;      /* likewise z times its scales, if neither of the others is there */
     ValueId made;        /* new value of z + b; nil: not written yet */
 } Product;
 /* Whether its row gives z + b. */
@@ -110,18 +116,26 @@ static double gelu_slope(double a) {
 static double wanted(Opcode into, double z, double a) {
     return into == OP_DOT_BIAS ? a : into == OP_DOT_GELU ? gelu(a) : z * gelu_slope(a);
 }
-/* Whether the value is the function of z and a, where a = from + b (b may be nil: 0). */
-static bool is(Epilogue *e, ValueId value, Opcode into, ValueId z, ValueId from, ValueId b) {
+/* What gelu or its slope is taken of: z times scale plus b; nil: 1 and 0. */
+typedef struct Sum {
+    ValueId z, scale, b;
+} Sum;
+/* Whether the value is the function of m->z times m->scale, and the sum. */
+static bool is(Epilogue *e, ValueId value, const Match *m, Sum sum) {
     static const double zs[POINTS] = {0.31, -1.7, 2.6, -0.04, 0.9, -3.1};
     static const double as[POINTS] = {-0.6, 0.45, 1.9, -2.2, 0.07, 3.3};
     static const double bs[POINTS] = {0.2, -0.35, 1.1, 0.6, -0.8, -0.15};
+    static const double scales[POINTS] = {1.3, 0.8, 0.6, -1.4, 1.7, 0.9};
     for (uint32_t i = 0; i < POINTS; i++) {
-        double a = from.row == z.row ? zs[i] : as[i];
+        double a = sum.z.row == m->z.row ? zs[i] : as[i];
         e->stamp++;
-        put(e, z, zs[i]);
-        put(e, from, a);
-        put(e, b, bs[i]);
-        double want = wanted(into, zs[i], a + (value_id_some(b) ? bs[i] : 0));
+        put(e, m->z, zs[i]);
+        put(e, sum.z, a);
+        put(e, sum.scale, scales[i]);
+        put(e, sum.b, bs[i]);
+        if (value_id_some(sum.scale)) a *= scales[i];
+        if (value_id_some(sum.b)) a += bs[i];
+        double want = wanted(m->into, zs[i], a);
         if (!(fabs(compute(e, value) - want) <= 1e-5 * fabs(want))) return false;
     }
     return true;
@@ -137,7 +151,7 @@ static void add_leaf(Leaves *leaves, ValueId leaf) {
 /* A vector along the last axis, or the same number everywhere. */
 static bool is_spread(const Epilogue *e, OpId op, ValueId x) {
     ListId axes = {(uint32_t)attrs_of(e, op)[ATTR_BROADCAST_IN_DIM_axes]};
-    if (e->leaves[x.row].count == 0) return true;
+    if (e->leaves[x.row].count == 0 || rank_of(e, x) == 0) return true;
     return rank_of(e, x) == 1 && list_numbers(&e->ctx->world->attrs, axes)[0] + 1 ==
                                      rank_of(e, op_result(e->code, op, 0));
 }
@@ -188,6 +202,14 @@ static bool is_product(const Epilogue *e, ValueId z) {
            rank_of(e, y) == 2 && list_numbers(lists, sums)[0] + 1 == rank && is_wide(e, sizes[0]) &&
            is_wide(e, sizes[1]);
 }
+static bool is_narrow(const Epilogue *e, ValueId z) {
+    return dtype_is_f8(dtype_of(e, op_operand(e->code, value_op(e->code, z), 0)));
+}
+/* The product of two scales, to be taken apart again. */
+static bool is_scale(const Epilogue *e, ValueId scale) {
+    OpId op = value_op(e->code, scale);
+    return op_id_some(op) && e->code->ops.opcode[op.row] == OP_MUL;
+}
 static bool same_type(const Epilogue *e, ValueId a, ValueId b) {
     return e->code->values.type[a.row].row == e->code->values.type[b.row].row;
 }
@@ -195,23 +217,36 @@ static bool same_block(const Epilogue *e, ValueId a, ValueId b) {
     return e->code->ops.block[value_op(e->code, a).row].row ==
            e->code->ops.block[value_op(e->code, b).row].row;
 }
-/* z times the slope at a: a leaf of the type, or the sum of another product and a vector. */
-static bool match_slope(Epilogue *e, ValueId value, ValueId z, Match *out) {
-    const Leaves *leaves = &e->leaves[value.row];
-    ValueId       a = {0}, b = {0};
+/* The leaves of a value beside one of them, by rank. */
+typedef struct Rest {
+    ValueId  full, vector, scalar;
+    uint32_t fulls, vectors, scalars;
+} Rest;
+static Rest rest_of(const Epilogue *e, const Leaves *leaves, ValueId z) {
+    Rest rest = {.fulls = 0};
     for (uint32_t i = 0; i < leaves->count; i++) {
-        if (leaves->at[i].row == z.row) continue;
-        if (rank_of(e, leaves->at[i]) == 1)
-            b = leaves->at[i];
-        else
-            a = leaves->at[i];
+        ValueId  leaf = leaves->at[i];
+        uint32_t rank = rank_of(e, leaf);
+        if (leaf.row == z.row) continue;
+        *(rank == 0 ? &rest.scalar : rank == 1 ? &rest.vector : &rest.full) = leaf;
+        *(rank == 0 ? &rest.scalars : rank == 1 ? &rest.vectors : &rest.fulls) += 1;
     }
-    if (!value_id_some(a) || !same_type(e, a, value) || a.row == z.row) return false;
-    const Product *from = &e->products[a.row];
+    return rest;
+}
+/* z times the slope at a: a leaf of the type, or the sum of another product and a vector. */
+static bool match_slope(Epilogue *e, ValueId value, const Rest *rest, ValueId z, Match *out) {
+    const Product *from = &e->products[rest->full.row];
     ValueId        first = value_id_some(from->sum) ? from->sum : from->gelu;
-    if (is_given(from) ? e->matches[first.row].other.row != b.row : value_id_some(b)) return false;
-    if (!is(e, value, OP_DOT_GELU_GRAD, z, a, b)) return false;
-    *out = (Match){OP_DOT_GELU_GRAD, z, a};
+    const Match   *inner = &e->matches[first.row];
+    Match          m = {OP_DOT_GELU_GRAD, z, {0}, rest->full, rest->vectors != 0};
+    if (rest->fulls != 1 || !same_type(e, rest->full, value) || is_narrow(e, z)) return false;
+    bool summed = m.from_sum || rest->scalars != 0;
+    if (is_given(from)
+            ? inner->other.row != rest->vector.row || inner->scale.row != rest->scalar.row
+            : summed)
+        return false;
+    if (!is(e, value, &m, (Sum){rest->full, rest->scalar, rest->vector})) return false;
+    *out = m;
     return true;
 }
 static void match(Epilogue *e, ValueId value) {
@@ -220,22 +255,37 @@ static void match(Epilogue *e, ValueId value) {
     if (leaves->count == 0 || leaves->count == MANY_LEAVES || leaves->at[0].row == value.row)
         return;
     for (uint32_t i = 0; i < leaves->count; i++) {
-        ValueId z = leaves->at[i], b = leaves->at[leaves->count - 1 - i];
+        ValueId z = leaves->at[i];
         if (!is_product(e, z) || !same_type(e, z, value) || !same_block(e, z, value)) continue;
-        Match *m = &e->matches[value.row];
-        if (match_slope(e, value, z, m)) return;
-        if (leaves->count == 3 || (b.row != z.row && rank_of(e, b) != 1)) continue;
-        if (b.row == z.row) b = (ValueId){0};
+        Match *out = &e->matches[value.row];
+        Rest   rest = rest_of(e, leaves, z);
+        if (rest.vectors > 1 || rest.scalars > 1) return;
+        if (match_slope(e, value, &rest, z, out)) return;
+        if (rest.fulls != 0 || rest.scalars != is_narrow(e, z)) continue;
+        if (rest.scalars != 0 && !is_scale(e, rest.scalar)) continue;
         for (uint32_t k = 0; k < LENGTH(kinds); k++) {
             Product *p = &e->products[z.row];
-            ValueId *first = kinds[k] == OP_DOT_BIAS ? &p->sum : &p->gelu;
-            if ((kinds[k] == OP_DOT_BIAS && !value_id_some(b)) || value_id_some(*first) ||
-                !is(e, value, kinds[k], z, z, b))
+            ValueId *first = kinds[k] == OP_DOT_GELU ? &p->gelu
+                             : rest.vectors != 0     ? &p->sum
+                                                     : &p->scaled;
+            Match    m = {kinds[k], z, rest.scalar, rest.vector, false};
+            bool     same = k == 0 && rest.vectors + rest.scalars == 0;
+            if (same || value_id_some(*first) ||
+                !is(e, value, &m, (Sum){z, rest.scalar, rest.vector}))
                 continue;
             *first = value;
-            *m = (Match){kinds[k], z, b};
+            *out = m;
             return;
         }
+    }
+}
+/* z times its scales is a row of its own only where it is no part of another. */
+static void drop_scaled(Epilogue *e, uint32_t values) {
+    for (uint32_t row = 1; row < values; row++) {
+        Product *p = &e->products[row];
+        if (!value_id_some(p->scaled) || !is_given(p)) continue;
+        e->matches[p->scaled.row] = (Match){0};
+        p->scaled = (ValueId){0};
     }
 }
 
@@ -264,6 +314,7 @@ static void mark(Epilogue *e) {
             continue;
         }
         need_operands(e, value_op(e->code, m->z));
+        if (value_id_some(m->scale)) need_operands(e, value_op(e->code, m->scale));
         const Product *from = &e->products[m->other.row];
         need(e, !is_given(from) ? m->other : value_id_some(from->gelu) ? from->gelu : from->sum);
     }
@@ -278,12 +329,12 @@ static uint32_t settle(Epilogue *e) {
             Match *m = &e->matches[row];
             if (m->into == OP_NIL) continue;
             before++;
-            bool lost = m->into == OP_DOT_GELU_GRAD && e->leaves[row].count == 3 &&
-                        !is_given(&e->products[m->other.row]);
+            bool lost = m->from_sum && !is_given(&e->products[m->other.row]);
             if (e->live[m->z.row] || !e->live[row] || lost) {
                 Product *p = &e->products[m->z.row];
                 if (p->sum.row == row) p->sum = (ValueId){0};
                 if (p->gelu.row == row) p->gelu = (ValueId){0};
+                if (p->scaled.row == row) p->scaled = (ValueId){0};
                 *m = (Match){0};
                 continue;
             }
@@ -303,14 +354,18 @@ static bool write_match(Epilogue *e, Rewrite *rw, ValueId y, const Match *m) {
     const Product *from = &e->products[m->other.row];
     bool           slope = m->into == OP_DOT_GELU_GRAD, given = slope && is_given(from);
     Opcode         into = slope ? m->into : value_id_some(p->gelu) ? OP_DOT_GELU : OP_DOT_BIAS;
-    uint64_t       across = list_numbers(&rw->world->attrs, sums)[0] == 1;
-    ValueId        operands[3] = {rw->map[op_operand(e->code, op, 0).row],
+    uint64_t       words[2] = {list_numbers(&rw->world->attrs, sums)[0] == 1, 0};
+    ValueId        operands[5] = {rw->map[op_operand(e->code, op, 0).row],
                                   rw->map[op_operand(e->code, op, 1).row],
                            given ? from->made : rw->map[m->other.row]};
     uint32_t       count = value_id_some(m->other) ? 3 : 2;
     if (count == 3 && !value_id_some(operands[2])) return false;
     if (count == 3) operands[2] = build_convert(&rw->build, operands[2], dtype_of(e, m->z));
-    OpId row = build_row(&rw->build, into, operands, count, &across, 0);
+    for (uint32_t i = 0; i < 2 && value_id_some(m->scale); i++) {
+        operands[count++] = rw->map[op_operand(e->code, value_op(e->code, m->scale), i).row];
+        words[ATTR_DOT_BIAS_scaled] = 1;
+    }
+    OpId row = build_row(&rw->build, into, operands, count, words, 0);
     rewrite_map(rw, y, op_result(rw->build.code, row, 0));
     if (slope) return true;
     p->made = op_result(rw->build.code, row, into == OP_DOT_GELU);
@@ -336,6 +391,7 @@ Ran sys_epilogue(SystemCtx *ctx) {
         find_leaves(&e, (OpId){row});
         if (old->ops.results_count[row] == 1) match(&e, op_result(old, (OpId){row}, 0));
     }
+    drop_scaled(&e, values);
     if (settle(&e) == 0) return ran;
     Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
     for (uint32_t row = 1; row < rows; row++) {

@@ -3,7 +3,7 @@
 #include "systems/fuse_inner.h"
 #include "systems/lower_inner.h"
 
-static DimId elements_of(Fuse *f, ValueId value) {
+DimId fuse_elements(Fuse *f, ValueId value) {
     World       *world = f->world;
     TypeId       type = f->code->values.type[value.row];
     const DimId *dims = type_dims(&world->types, type);
@@ -138,11 +138,11 @@ static void add_group(Fuse *f, uint32_t row) {
     f->order[row - f->first] = row;
     if (f->kind[row - f->first] != ROW_CORE) return;
     group->cost = lower_cost(opcode);
-    group->elements = elements_of(f, op_result(code, (OpId){row}, 0));
+    group->elements = fuse_elements(f, op_result(code, (OpId){row}, 0));
     if (opcode != OP_REDUCE) return;
     group->reduce = row;
     group->kept = group->elements;
-    group->elements = elements_of(f, op_operand(code, (OpId){row}, 0));
+    group->elements = fuse_elements(f, op_operand(code, (OpId){row}, 0));
 }
 
 void fuse_build(Fuse *f) {

@@ -17,6 +17,7 @@ enum {
     WINDOW_MAX = 4096,   /* groups looked at for a merge */
     RECOMPUTED_COST = 6, /* most arithmetic that is done again for each use */
     SIZE_GUESS = 64,     /* of a symbol without a hint */
+    ROW_MAX = 32768,     /* elements of a row that teams of threads sum both ways */
     SMALL_BYTES = 65536, /* groups over so little are hardly worth a launch */
     SMALL_KINDS = 64     /* of them, that are told apart */
 };
@@ -70,6 +71,20 @@ static bool same_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     return type_shape(&f->world->types, type_a).row == type_shape(&f->world->types, type_b).row &&
            axes_a == axes_b;
 }
+/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into registers of
+ * a team of threads together with their sums. */
+static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others) {
+    const Types *types = &f->world->types;
+    const Dims  *dims = &f->world->dims;
+    uint32_t     rank = shape_rank(types, shape);
+    uint32_t     inner = axes >> (rank - 1) & 1 ? axes : others;
+    int64_t      row = 1;
+    for (uint32_t i = 0; i < rank; i++) {
+        DimId dim = shape_dims(types, shape)[i];
+        if ((inner >> i & 1) && dims_is_const(dims, dim)) row *= dims_const_value(dims, dim);
+    }
+    return row > ROW_MAX;
+}
 /* Sums over the leading axes of what the other sums over the trailing ones: dw beside dx. */
 static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     const Code  *code = f->code;
@@ -83,6 +98,7 @@ static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
         for (uint32_t k = 0; k < list_count(&f->world->attrs, axes); k++)
             bits[i] |= 1u << list_numbers(&f->world->attrs, axes)[k];
     }
+    if (f->ctx->target->threads && is_long_row(f, shape, bits[0], bits[1])) return false;
     return rank >= 2 && (bits[0] ^ bits[1]) == (1u << rank) - 1;
 }
 static bool reductions_agree(const Fuse *f, const Group *a, const Group *b) {
@@ -315,6 +331,23 @@ static void push_candidates(Fuse *f, Queue *q) {
         }
     }
 }
+/* Rows that read all of a value from before the run, element by element, one after the other. */
+static void push_readers(Fuse *f, Queue *q) {
+    const Code *code = f->code;
+    ArenaMark   mark = arena_mark(f->ctx->scratch);
+    uint32_t   *last = ARENA_ARRAY_ZERO(f->ctx->scratch, uint32_t, code->values.table.count);
+    for (uint32_t row = f->first; row < f->last; row++)
+        for (uint32_t i = 0; is_core(f, row) && i < code->ops.operands_count[row]; i++) {
+            ValueId x = op_operand(code, (OpId){row}, i);
+            if (value_op(code, x).row >= f->first || last[x.row] == row ||
+                !same(fuse_elements(f, x), f->groups[row - f->first].elements))
+                continue;
+            if (last[x.row] != 0)
+                queue_push(q, (Candidate){fuse_value_bytes(f, x), UINT32_MAX, last[x.row], row});
+            last[x.row] = row;
+        }
+    arena_release(f->ctx->scratch, mark);
+}
 
 static bool consider(Fuse *f, const Candidate *c, uint32_t *stack) {
     uint32_t a = fuse_find(f, c->a), b = fuse_find(f, c->b);
@@ -353,12 +386,14 @@ uint32_t fuse_merge_groups(Fuse *f) {
     uint32_t  merged = 0, rows = f->last - f->first, most = f->edges_count * 2 + rows + 1;
     bool      nested = op_id_some(f->code->blocks.parent[f->code->ops.block[f->first].row]);
     uint32_t *stack = ARENA_ARRAY(f->ctx->scratch, uint32_t, rows + f->edges_count + 1);
-    Queue     queue = {ARENA_ARRAY(f->ctx->scratch, Candidate, most), 0};
+    for (uint32_t row = f->first; row < f->last; row++) most += f->code->ops.operands_count[row];
+    Queue queue = {ARENA_ARRAY(f->ctx->scratch, Candidate, most), 0};
     /* What could not be merged may be possible once its other uses have joined: again while there
      * is any change. */
     for (uint32_t before = UINT32_MAX; merged != before;) {
         before = merged;
         push_candidates(f, &queue);
+        push_readers(f, &queue);
         if (nested) push_scalars(f, &queue);
         while (queue.count != 0) {
             Candidate candidate = queue_pop(&queue);

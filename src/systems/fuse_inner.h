@@ -77,7 +77,8 @@ static inline Group *fuse_group(const Fuse *f, uint32_t row) {
 }
 
 /* fuse_graph.c: kinds of rows, edges, a group for each row. */
-void fuse_build(Fuse *f);
+void  fuse_build(Fuse *f);
+DimId fuse_elements(Fuse *f, ValueId value); /* how many; nil: too complex */
 /* Bytes of a value; symbols count with their hint. */
 int64_t fuse_value_bytes(const Fuse *f, ValueId value);
 

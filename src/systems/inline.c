@@ -2,8 +2,10 @@
  *
  * Calls are types checked against the graph (infer), and no graph calls itself, so rounds end. A
  * custom_grad stays while there are gradients to be made, which look at it. Needs types; what
- * follows sees no calls. Linear in the rows that are written, a round for each call in a callee. */
+ * follows sees no calls. Then branches of different sizes get one (join.c). Linear in the rows that
+ * are written, a round for each call in a callee. */
 #include "systems/clone.h"
+#include "systems/join.h"
 #include "systems/rewrite.h"
 #include "systems/system.h"
 
@@ -38,7 +40,10 @@ Ran sys_inline(SystemCtx *ctx) {
         const Code *old = &ctx->world->code;
         uint32_t    pending = 0, count = old->ops.table.count;
         for (uint32_t row = 1; row < count; row++) pending += is_call(old, row, derives);
-        if (pending == 0) return ran;
+        if (pending == 0) {
+            ran.changed += join_branches(ctx);
+            return ran;
+        }
         Rewrite rw = rewrite_begin(ctx->world, ctx->scratch);
         for (uint32_t row = 1; row < count; row++) {
             uint32_t first = row;

@@ -119,8 +119,11 @@ ModePass modes_pass(Arena *scratch, const World *world, const Code *code, ValueI
 }
 
 /* --- jacobian --------------------------------------------------------------------------------- */
-static double time_of(const ModeCost *cost, double times) {
-    return times * (cost->flops + FLOPS_PER_BYTE * cost->bytes);
+double modes_forward_time(const ModePass *pass, double tangents) {
+    return tangents * (pass->tangent.flops + FLOPS_PER_BYTE * pass->tangent.bytes);
+}
+double modes_reverse_time(const ModePass *pass, double cotangents) {
+    return modes_forward_time(pass, cotangents) + FLOPS_PER_BYTE * pass->kept;
 }
 JacobianModes modes_jacobian(Arena *scratch, const World *world, const Code *code, ValueId x,
                              ValueId y) {
@@ -128,8 +131,8 @@ JacobianModes modes_jacobian(Arena *scratch, const World *world, const Code *cod
     ModePass      pass = modes_pass(scratch, world, code, x, y);
     JacobianModes modes = {.inputs = elements_of(&s, code->values.type[x.row]),
                            .outputs = elements_of(&s, code->values.type[y.row])};
-    modes.forward = time_of(&pass.tangent, modes.inputs);
-    modes.reverse = time_of(&pass.tangent, modes.outputs) + FLOPS_PER_BYTE * pass.kept;
+    modes.forward = modes_forward_time(&pass, modes.inputs);
+    modes.reverse = modes_reverse_time(&pass, modes.outputs);
     modes.reverse_wins = modes.reverse < modes.forward;
     return modes;
 }

@@ -17,12 +17,17 @@ typedef struct ModePass {
 } ModePass;
 ModePass modes_pass(Arena *scratch, const World *world, const Code *code, ValueId x, ValueId y);
 
+/* Times in units of one floating-point operation, a byte to memory and back counts as 8: of
+ * tangents carried forward; of cotangents, with what the pass before them keeps. */
+double modes_forward_time(const ModePass *pass, double tangents);
+double modes_reverse_time(const ModePass *pass, double cotangents);
+
 typedef struct JacobianModes {
     double inputs, outputs; /* elements of x, of y: directions forward, and in reverse */
     double forward, reverse;
     bool   reverse_wins;
 } JacobianModes;
-/* Times in units of one floating-point operation; a byte to memory and back counts as 8 of them. */
+/* Times as above. */
 JacobianModes modes_jacobian(Arena *scratch, const World *world, const Code *code, ValueId x,
                              ValueId y);
 

@@ -13,9 +13,10 @@ static bool run_all(Runner *runner, const SystemKind *kinds, uint32_t count) {
 
 static bool derive_and_lower(Runner *runner) {
     static const SystemKind steps[] = {
-        SYSTEM_differentiate, SYSTEM_inline, SYSTEM_dead,   SYSTEM_expand,   SYSTEM_fold,
-        SYSTEM_dedupe,        SYSTEM_sums,   SYSTEM_hoist,  SYSTEM_epilogue, SYSTEM_keep,
-        SYSTEM_dead,          SYSTEM_fuse,   SYSTEM_order, SYSTEM_layout,   SYSTEM_lower,
+        SYSTEM_differentiate, SYSTEM_inline,   SYSTEM_dead,   SYSTEM_delay,
+        SYSTEM_expand,        SYSTEM_fold,     SYSTEM_dedupe, SYSTEM_sums,
+        SYSTEM_hoist,         SYSTEM_epilogue, SYSTEM_keep,   SYSTEM_dead,
+        SYSTEM_fuse,          SYSTEM_order,    SYSTEM_layout, SYSTEM_lower,
     };
     return run_all(runner, steps, LENGTH(steps));
 }

@@ -249,7 +249,7 @@ static ValueId contract(Emit *e, Dtype ct_dtype, Dtype other_dtype) {
     for (uint32_t i = 0; i < other_rank; i++) /* contracted axes appear in the order of other */
         for (uint32_t k = 0; k < their_c.count; k++)
             if (their_c.at[k] == i) source[n++] = mine_c.at[k];
-    ValueId dot = build_narrow_dot(e->build, CT, X(other), &axes, ct_dtype, other_dtype);
+    ValueId dot = build_narrow_dot(e->build, CT, X(other), &axes, ct_dtype, other_dtype, 0);
     int64_t permutation[SHAPE_RANK_MAX];
     bool    identity = true;
     for (uint32_t i = 0; i < rank; i++) permutation[source[i]] = i;
@@ -259,6 +259,8 @@ static ValueId contract(Emit *e, Dtype ct_dtype, Dtype other_dtype) {
 ValueId transpose_DOT_GENERAL(Emit *e) { return contract(e, DTYPE_NIL, DTYPE_NIL); }
 /* Cotangents need range more than digits; the other operand is as the product had it. */
 ValueId transpose_NARROW_DOT(Emit *e) {
+    uint32_t wide = e->operand == 0 ? NARROW_WIDE_DX : NARROW_WIDE_DY;
+    if ((uint32_t)INT_ATTR(NARROW_DOT, wide) & wide) return contract(e, DTYPE_NIL, DTYPE_NIL);
     uint32_t other = e->operand == 0 ? ATTR_NARROW_DOT_y_dtype : ATTR_NARROW_DOT_x_dtype;
     return contract(e, DTYPE_F8E5M2, (Dtype)e->attrs[other]);
 }

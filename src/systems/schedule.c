@@ -191,10 +191,10 @@ bool schedule_fuses_cleanly(Schedule *s, uint32_t at) {
         check_expr(&f, loops->lets.value[row]);
     return f.clean;
 }
-/* From the inside out, wherever it costs no division. */
+/* From the inside out, wherever it costs no division. Loops of no trips cannot be fused. */
 void schedule_fuse_cleanly(Schedule *s) {
     for (uint32_t at = count_of(s); at-- > 0;)
-        while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at)) (void)transform_fuse(s, at);
+        while (holds_one_loop(s, at) && schedule_fuses_cleanly(s, at) && transform_fuse(s, at)) {}
 }
 /* --- tile ------------------------------------------------------------------------------------- */
 /* The innermost two loops of a nest, where one side of some copy walks memory with a stride, in

@@ -10,11 +10,13 @@
 
 enum {
     GROUP_ROWS = 4,        /* least rows of a partial column sum */
-    PROCESSORS = 132,      /* that groups of rows keep busy, with eight elements a thread */
-    THREADS = 1024,        /* on each of them */
-    SUM_THREADS = 1344,    /* likewise, that do nothing but add */
-    GROUPS_MAX = 8,        /* likewise, groups: more of short rows */
-    GROUPS_GUESS = 264,    /* of rows of unknown length */
+    PROCESSORS = 132,      /* that groups of rows keep busy */
+    THREADS = 1024,        /* on each of them, with eight elements a thread */
+    GROUPS_MAX = 8,        /* on each of them: more of short rows */
+    GROUP_RUNS = 32,       /* of more groups than multiprocessors */
+    LONG_ROW = 8192,       /* that one multiprocessor holds with its sums */
+    CLUSTER_MAX = 8,       /* multiprocessors that work on a longer row */
+    LONG_GROUPS = 256,     /* of longer rows, times the multiprocessors that work on each */
     GROUP_ELEMENTS = 2048, /* least elements of a partial total */
     TOTALS_MAX = 1024,
     SERIAL_EXTENT = 4, /* innermost loops up to this stay with one thread */
@@ -22,28 +24,39 @@ enum {
     PARTS_MAX = 16
 };
 
-/* Whether a phase writes nothing but sums: its threads need few registers. */
-static bool only_sums(Schedule *s, uint32_t at) {
-    for (uint32_t i = at + 1; i < at + size_at(s, at); i++)
-        if (kind_at(s, i) == NODE_STORE) return false;
-    return true;
+/* Whether sums go into the elements of a leaf: teams hold them, and several can share a group. */
+static bool sums_columns(Schedule *s, uint32_t at) {
+    const LoopNodes *nodes = nodes_of(s);
+    uint32_t         leaf = 0;
+    for (uint32_t i = at + 1; i < at + size_at(s, at); i++) {
+        if (kind_at(s, i) == NODE_LOOP) leaf = i;
+        uint32_t row = schedule_node(s, i);
+        if (kind_at(s, i) == NODE_REDUCE && leaf != 0 && is_leaf(s, leaf) &&
+            dims_contains(&s->loops->dims, loops_address(s->loops, nodes->access[row]),
+                          var_at(s, leaf)))
+            return true;
+    }
+    return false;
 }
-/* Groups of a phase whose rows have the extent of its innermost loops: of the same number on each
- * multiprocessor of the largest devices. */
+/* Groups of a phase whose rows have the extent of its innermost loops: one on each multiprocessor
+ * of the largest devices where teams share it, else as many as there are teams; long rows are for
+ * several multiprocessors. */
 static uint32_t groups_of(Schedule *s, uint32_t at) {
     const LoopNodes *nodes = nodes_of(s);
     const Dims      *dims = &s->loops->dims;
     int64_t          longest = 1;
+    uint32_t         cluster = 1;
     for (uint32_t row = schedule_node(s, at); row < schedule_node(s, at) + size_at(s, at); row++)
-        if (nodes->kind[row] == NODE_LOOP && is_leaf(s, row - schedule_node(s, 0))) {
-            if (!dims_is_const(dims, nodes->extent[row])) return GROUPS_GUESS;
-            if (dims_const_value(dims, nodes->extent[row]) > longest)
-                longest = dims_const_value(dims, nodes->extent[row]);
-        }
-    uint32_t team = longest > 8192 ? 1024 : (uint32_t)(longest + 255) / 256 * 32;
-    uint32_t each = (only_sums(s, at) ? SUM_THREADS : THREADS) / team;
+        if (nodes->kind[row] == NODE_LOOP && is_leaf(s, row - schedule_node(s, 0)) &&
+            dims_is_const(dims, nodes->extent[row]) &&
+            dims_const_value(dims, nodes->extent[row]) > longest)
+            longest = dims_const_value(dims, nodes->extent[row]);
+    while (cluster < CLUSTER_MAX && cluster * LONG_ROW < longest) cluster *= 2;
+    if (cluster > 1) return LONG_GROUPS / cluster;
+    if (sums_columns(s, at)) return PROCESSORS;
+    uint32_t each = THREADS / ((uint32_t)(longest + 255) / 256 * 32);
     uint32_t most = longest <= 32 ? 4 * GROUPS_MAX : longest <= 64 ? 2 * GROUPS_MAX : GROUPS_MAX;
-    return PROCESSORS * (each > most ? most : each > 0 ? each : 1);
+    return PROCESSORS * (each > most ? most : each);
 }
 /* Whether a loop may run over more iterations. */
 static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {
@@ -51,13 +64,12 @@ static bool is_longer(Schedule *s, uint32_t loop, int64_t than) {
     return !dims_is_const(&s->loops->dims, extent) ||
            dims_const_value(&s->loops->dims, extent) > than;
 }
-/* for columns: for groups: add. Groups in runs, each run a partial sum of its own. */
+/* for columns: for groups: add. Many groups in runs, each run a partial sum of its own. */
 static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
-    uint32_t runs = groups <= 512 ? 16 : 32;
     uint32_t depth = depth_at(s, at + 1); /* the columns, then the groups */
     while (depth > 2 && transform_fuse(s, at + 1)) depth--;
-    if (depth != 2 || !transform_reorder(s, at + 1, at + 2)) return;
-    if (!transform_split(s, at + 1, 1, runs)) return;
+    if (groups <= PROCESSORS || depth != 2 || !transform_reorder(s, at + 1, at + 2)) return;
+    if (!transform_split(s, at + 1, 1, GROUP_RUNS)) return;
     /* runs, groups, columns: now runs, columns, groups */
     if (!transform_reorder(s, at + 2, at + 3)) return;
     if (!transform_rfactor(s, at + 1)) return;

@@ -13,6 +13,20 @@
 #include "tables/plan.h"
 #include "tables/target.h"
 
+/* 8-bit floats in linear layers (narrow.c, delay.c). */
+typedef enum Narrow8Products {
+    NARROW8_Z = 1,  /* forward products */
+    NARROW8_DX = 2, /* gradients of what goes in */
+    NARROW8_DW = 4, /* gradients of weights */
+    NARROW8_ALL = 7,
+    NARROW8_LAST = 8 /* the last layer of a graph as well */
+} Narrow8Products;
+typedef struct Narrow8 {
+    uint32_t products; /* Narrow8Products bits; no product: those that pay by their sizes */
+    uint32_t history;  /* steps whose largest magnitudes tell the scale of this one (delayed
+                          scaling); 0: the tensor itself does (current scaling) */
+} Narrow8;
+
 struct Schedule;
 struct SystemCtx;
 typedef void Scheduler(struct SystemCtx *ctx, struct Schedule *s);
@@ -25,6 +39,7 @@ typedef struct SystemCtx {
     Plan         *plan;    /* filled by launch and memory */
     Dtype         narrow;  /* what matrix products compute in (narrow.c); NIL: as written; f8e4m3:
                               linear layers in 8-bit floats, other products in bf16 */
+    Narrow8       narrow8; /* of 8-bit floats, what is as the user wants it */
     uint64_t      budget;  /* bytes of the planned arena of a graph (recompute.c); 0: any */
     uint64_t   states; /* bytes that a loop may keep for its gradient; 0: 1 GiB (derive_steps.c) */
     uint64_t   kept;   /* the most that some loop does, out, if it could do with less */
@@ -41,6 +56,8 @@ typedef Ran System(SystemCtx *ctx);
 
 /* What users call it: "bf16", "f16", "fp8"; NIL if unknown. */
 Dtype narrow_find(String name);
+/* The largest number of an 8-bit float. */
+double narrow8_largest(Dtype dtype);
 
 static inline bool system_burn(SystemCtx *ctx) {
     if (ctx->fuel == 0) return false;

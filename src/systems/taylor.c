@@ -16,7 +16,6 @@
 
 #include <math.h>
 
-#include "systems/modes.h"
 #include "systems/taylor_inner.h"
 
 Taylor *taylor_open(SystemCtx *ctx, Rewrite *rw) {
@@ -26,6 +25,7 @@ Taylor *taylor_open(SystemCtx *ctx, Rewrite *rw) {
     t->done = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, rw->old->ops.table.count);
     return t;
 }
+bool taylor_left_rows(const Taylor *t) { return t->left; }
 bool taylor_is_done(const Taylor *t, OpId op) { return t->done[op.row] != 0; }
 
 /* --- jets ------------------------------------------------------------------------------------- */
@@ -502,8 +502,7 @@ static bool derive_taylor(Taylor *t, OpId op) {
 }
 
 /* --- derivatives ------------------------------------------------------------------------------ */
-/* A vector over the last axis of x, repeated over the others. */
-static ValueId seed_of(Taylor *t, ValueId x, const double *vector, uint32_t count) {
+ValueId taylor_seed(Taylor *t, ValueId x, const double *vector, uint32_t count) {
     World   *world = t->build->world;
     uint32_t rank = build_rank(t->build, x);
     Dtype    dtype = build_dtype(t->build, x);
@@ -527,14 +526,14 @@ static void seed_derivatives(Taylor *t, ValueId x, const TaylorPlan *plan, uint3
         double *vector = ARENA_ARRAY_ZERO(t->ctx->scratch, double, coordinates);
         if (s->order[r] == 0) continue;
         add_direction(vector, &plan->directions[r], 1);
-        jet[s->first[r]] = seed_of(t, x, vector, coordinates);
+        jet[s->first[r]] = taylor_seed(t, x, vector, coordinates);
     }
     for (uint32_t i = 0; i < s->sums; i++) {
         double *vector = ARENA_ARRAY_ZERO(t->ctx->scratch, double, coordinates);
         if (s->sum_order[i] != 1) continue;
         for (uint32_t r = 0; r < s->directions; r++)
             add_direction(vector, &plan->directions[r], s->sum_weight[i * s->directions + r]);
-        jet[s->sum_first + i] = seed_of(t, x, vector, coordinates);
+        jet[s->sum_first + i] = taylor_seed(t, x, vector, coordinates);
     }
     taylor_set_jet(t, x, jet);
 }
@@ -581,6 +580,25 @@ static ValueId request_of(Taylor *t, const TaylorPlan *plan, uint32_t request, V
             sum = plus(t, sum, scaled(t, jet[plan->parts[i].stream], plan->parts[i].weight));
     return value_id_some(sum) ? sum : build_splat(t->build, y, 0);
 }
+/* One number, of a real kind: it has a gradient. */
+static bool is_single(const World *world, TypeId type) {
+    const Types *types = &world->types;
+    bool         single = dtype_is_float(type_dtype(types, type));
+    for (uint32_t i = 0; i < type_rank(types, type) && single; i++) {
+        DimId dim = type_dims(types, type)[i];
+        single = dims_is_const(&world->dims, dim) && dims_const_value(&world->dims, dim) == 1;
+    }
+    return single;
+}
+static ReverseChoice choose(Arena *scratch, const World *world, const Code *code, ValueId x,
+                            const ValueId *ys, uint32_t count, const DerivativeTerms *terms,
+                            const TaylorPlan *plan) {
+    bool     single = is_single(world, code->values.type[ys[0].row]);
+    ModePass pass = modes_pass(scratch, world, code, x, ys[0]);
+    for (uint32_t i = 1; i < count; i++) single &= value_id_same(ys[i], ys[0]);
+    return taylor_reverse_choice(scratch, &pass, terms, plan->streams.count,
+                                 coordinates_of(world, code->values.type[x.row]), single);
+}
 static bool derive_derivatives(Taylor *t, OpId op) {
     const Code     *old = t->rw->old;
     World          *world = t->build->world;
@@ -595,13 +613,22 @@ static bool derive_derivatives(Taylor *t, OpId op) {
         requests += read_row(world, old, rows[i], &terms, requests);
     }
     TaylorPlan plan = taylor_plan(scratch, &terms);
+    uint32_t   coordinates = coordinates_of(world, build_type(t->build, x));
+    ValueId   *results = ARENA_ARRAY_ZERO(scratch, ValueId, requests + 1);
     begin(t, op, &plan.streams);
-    seed_derivatives(t, x, &plan, coordinates_of(world, build_type(t->build, x)));
-    walk(t, &x, 1, ys, count);
+    if (choose(scratch, world, t->build->code, x, ys, count, &terms, &plan).wins) {
+        taylor_by_reverse(t, x, ys[0], &terms, coordinates, results);
+        t->left = true;
+    } else {
+        seed_derivatives(t, x, &plan, coordinates);
+        walk(t, &x, 1, ys, count);
+    }
     requests = 0;
     for (uint32_t i = 0; i < count && !t->failed; i++) {
-        for (uint32_t k = 0; k < old->ops.results_count[rows[i].row]; k++)
-            rewrite_map(t->rw, op_result(old, rows[i], k), request_of(t, &plan, requests++, ys[i]));
+        for (uint32_t k = 0; k < old->ops.results_count[rows[i].row]; k++, requests++)
+            rewrite_map(t->rw, op_result(old, rows[i], k),
+                        value_id_some(results[requests]) ? results[requests]
+                                                         : request_of(t, &plan, requests, ys[i]));
         t->done[rows[i].row] = 1;
     }
     return !t->failed;
@@ -661,6 +688,21 @@ static void tell_plan(Text *text, const TaylorPlan *plan, const DerivativeTerms 
     tell_modes(text, pass, terms, plan->streams.count, nested, reverse);
     for (uint32_t r = 0; r < plan->streams.directions; r++) tell_direction(text, plan, r);
 }
+static void tell_choice(Text *text, Arena *scratch, const World *world, const OpId *rows,
+                        uint32_t count, const DerivativeTerms *terms, const TaylorPlan *plan) {
+    const Code *code = &world->code;
+    ValueId    *ys = ARENA_ARRAY(scratch, ValueId, count);
+    for (uint32_t i = 0; i < count; i++) ys[i] = op_operand(code, rows[i], 0);
+    ReverseChoice c =
+        choose(scratch, world, code, op_operand(code, rows[0], 1), ys, count, terms, plan);
+    if (c.possible)
+        text_addf(
+            text,
+            "  %s: time of Taylor %.3g, of a gradient with %u derivatives along coordinates %.3g\n",
+            c.wins ? "by reverse mode" : "by Taylor mode", c.taylor, c.forward, c.reverse);
+    else
+        text_add(text, STR("  by Taylor mode: reverse mode is for one number, to order two\n"));
+}
 String taylor_explain(Arena *out, const World *world) {
     const Code *code = &world->code;
     Scratch     scratch = scratch_begin(&out, 1);
@@ -681,6 +723,7 @@ String taylor_explain(Arena *out, const World *world) {
         ModePass pass = modes_pass(scratch.arena, world, code, op_operand(code, rows[0], 1),
                                    op_operand(code, rows[0], 0));
         tell_plan(&text, &plan, &terms, &pass);
+        tell_choice(&text, scratch.arena, world, rows, count, &terms, &plan);
     }
     scratch_end(scratch);
     return text_done(&text);

@@ -82,6 +82,9 @@ bool taylor_derive(Taylor *t, OpId op);
 /* Whether an earlier row has served this one. */
 bool taylor_is_done(const Taylor *t, OpId op);
 
+/* Whether derivative rows were written in the place of some. */
+bool taylor_left_rows(const Taylor *t);
+
 /* What the `derivatives` rows of a program will cost, walk by walk, and what other modes would: in
  * values carried through each row. Rows have types. */
 String taylor_explain(Arena *out, const World *world);

@@ -4,6 +4,7 @@
 #ifndef STOA_SYSTEMS_TAYLOR_INNER_H
 #define STOA_SYSTEMS_TAYLOR_INNER_H
 
+#include "systems/modes.h"
 #include "systems/taylor.h"
 
 struct Taylor {
@@ -16,7 +17,7 @@ struct Taylor {
     const JetStreams *streams;
     ValueId         **jets; /* by new value row: its streams; NULL: moves with nothing */
     uint32_t          jets_max, errors;
-    bool              failed;
+    bool              failed, left; /* left: rows were written that are derivative rows again */
 };
 
 static inline ValueId *jet_of(const Taylor *t, ValueId value) {
@@ -46,6 +47,23 @@ void taylor_set_jet(Taylor *t, ValueId value, ValueId *jet);
 /* Gives the results of a row of the new code their jets. user: the row that diagnostics name;
  * wanted: the results matter to a y. */
 void taylor_push(Taylor *t, OpId op, OpId user, bool wanted);
+
+/* A vector over the last axis of x, repeated over the others. */
+ValueId taylor_seed(Taylor *t, ValueId x, const double *vector, uint32_t count);
+
+/* --- taylor_reverse.c ------------------------------------------------------------------------- */
+typedef struct ReverseChoice {
+    bool     possible, wins;
+    uint32_t forward;         /* derivatives of the gradient */
+    double   taylor, reverse; /* times (modes.h) */
+} ReverseChoice;
+/* Between Taylor mode and forward mode over one gradient. single: y has one element. */
+ReverseChoice taylor_reverse_choice(Arena *scratch, const ModePass *pass,
+                                    const DerivativeTerms *terms, uint32_t streams,
+                                    uint32_t coordinates, bool single);
+/* The requests (nil on entry) by the gradient of y, as rows for another round. */
+void taylor_by_reverse(Taylor *t, ValueId x, ValueId y, const DerivativeTerms *terms,
+                       uint32_t coordinates, ValueId *out_requests);
 
 /* --- taylor_control.c ------------------------------------------------------------------------- */
 static inline bool taylor_is_control(const Code *code, OpId op) {

@@ -146,19 +146,20 @@ ValueId build_transpose(Build *build, ValueId x, const int64_t *permutation, uin
 /* narrow_dot has the attributes of dot_general first. */
 static_assert((int)ATTR_NARROW_DOT_y_contract == (int)ATTR_DOT_GENERAL_y_contract, "ORDER attrs");
 ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, Dtype x_dtype,
-                         Dtype y_dtype) {
+                         Dtype y_dtype, uint32_t wide) {
     ValueId  operands[2] = {x, y};
-    uint64_t words[6] = {build_ints(build, axes->x_batch, axes->batch),
+    uint64_t words[7] = {build_ints(build, axes->x_batch, axes->batch),
                          build_ints(build, axes->y_batch, axes->batch),
                          build_ints(build, axes->x_contract, axes->contract),
                          build_ints(build, axes->y_contract, axes->contract),
                          x_dtype,
-                         y_dtype};
+                         y_dtype,
+                         wide};
     bool     narrow = x_dtype != DTYPE_NIL;
     return build_op(build, narrow ? OP_NARROW_DOT : OP_DOT_GENERAL, operands, 2, words);
 }
 ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes) {
-    return build_narrow_dot(build, x, y, axes, DTYPE_NIL, DTYPE_NIL);
+    return build_narrow_dot(build, x, y, axes, DTYPE_NIL, DTYPE_NIL, 0);
 }
 
 ValueId build_count(Build *build, ValueId x, const int64_t *axes, uint32_t count, Dtype dtype) {

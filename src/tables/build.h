@@ -62,9 +62,10 @@ typedef struct DotAxes {
     uint32_t batch, contract;
 } DotAxes;
 ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes);
-/* Operands in 8-bit floats of these dtypes. */
+/* Operands in 8-bit floats of these dtypes; NIL: a plain product. wide: NarrowWide bits. */
+typedef enum NarrowWide { NARROW_WIDE_Z = 1, NARROW_WIDE_DX = 2, NARROW_WIDE_DY = 4 } NarrowWide;
 ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, Dtype x_dtype,
-                         Dtype y_dtype);
+                         Dtype y_dtype, uint32_t wide);
 /* The number of elements along axes, as a scalar of a float dtype (symbolic sizes at run time). */
 ValueId build_count(Build *build, ValueId x, const int64_t *axes, uint32_t count, Dtype dtype);
 

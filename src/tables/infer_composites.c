@@ -117,12 +117,33 @@ void infer_matmul(InferCtx *ctx) {
     dims[rank - 1] = infer_dim(ctx, 1, y_rank - 1);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
+/* Scales of 8-bit floats, the last operands from this one on. */
+static bool scales_ok(InferCtx *ctx, uint32_t first) {
+    if (first < 2) return infer_fail_rank(ctx, 0, "at least 1, of two operands and their scales");
+    for (uint32_t i = first; i < ctx->operands_count; i++) {
+        if (infer_rank(ctx, i) != 0) return infer_fail_rank(ctx, i, "0, the scales being last");
+        if (infer_dtype(ctx, i) != DTYPE_F32) return infer_fail_dtype(ctx, i, "f32");
+    }
+    return true;
+}
 /* x y and, third, what is done to each element of their product: a vector along its last axis, or
  * a value of its type. All results are of that type. */
 void infer_dot_epilogue(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];
     uint32_t rank = copy_dims(ctx, 0, dims), across = ctx->attrs[0] != 0;
-    if (!infer_float_ok(ctx, 0) || !infer_dtypes_same(ctx, 0, 1)) return;
+    bool     vector = ctx->opcode != OP_DOT_GELU_GRAD, scaled = vector && ctx->attrs[1] != 0;
+    uint32_t count = ctx->operands_count - (scaled ? 2 : 0);
+    Dtype    dtype = scaled ? DTYPE_BF16 : infer_dtype(ctx, 0);
+    if (scaled) {
+        for (uint32_t i = 0; i < 2; i++)
+            if (!dtype_is_f8(infer_dtype(ctx, i))) {
+                (void)infer_fail_dtype(ctx, i, "an 8-bit float");
+                return;
+            }
+        if (!scales_ok(ctx, count)) return;
+    } else if (!infer_float_ok(ctx, 0) || !infer_dtypes_same(ctx, 0, 1)) {
+        return;
+    }
     if (rank == 0 || infer_rank(ctx, 1) != 2) {
         (void)infer_fail_rank(ctx, rank == 0 ? 0 : 1, rank == 0 ? "at least 1" : "2");
         return;
@@ -130,9 +151,15 @@ void infer_dot_epilogue(InferCtx *ctx) {
     if (!infer_sizes_same(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, across)))
         return;
     dims[rank - 1] = infer_dim(ctx, 1, !across);
-    if (ctx->operands_count == 3) {
-        bool vector = ctx->opcode != OP_DOT_GELU_GRAD;
-        if (!infer_dtypes_same(ctx, 0, 2)) return;
+    if (count > 3) {
+        (void)infer_fail_rank(ctx, 3, "none: scales are for 8-bit floats");
+        return;
+    }
+    if (count > 2) {
+        if (infer_dtype(ctx, 2) != dtype) {
+            (void)infer_fail_dtype(ctx, 2, "that of the product");
+            return;
+        }
         if (vector && !vector_of(ctx, 2, dims[rank - 1])) return;
         if (!vector && infer_rank(ctx, 2) != rank) {
             (void)infer_fail_rank(ctx, 2, "that of the product");
@@ -143,7 +170,7 @@ void infer_dot_epilogue(InferCtx *ctx) {
                 return;
     }
     for (uint32_t i = 0; i < op_infos[ctx->opcode].results; i++)
-        infer_set(ctx, i, infer_dtype(ctx, 0), dims, rank);
+        infer_set(ctx, i, dtype, dims, rank);
 }
 void infer_embedding(InferCtx *ctx) {
     DimId    dims[SHAPE_RANK_MAX];

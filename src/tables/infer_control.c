@@ -7,6 +7,8 @@
  * being built) is not looked at. */
 #include "tables/infer.h"
 
+#include <stdio.h>
+
 typedef struct Flow { /* an operator that exists, with its blocks */
     InferCtx *ctx;
     OpId      op;
@@ -57,6 +59,80 @@ static DimId scan_length(const InferCtx *ctx) {
     return infer_dim(ctx, carries, 0);
 }
 
+/* --- branches of different sizes -------------------------------------------------------------- */
+static bool is_nested(const InferCtx *ctx) { /* once the operator around it is there */
+    return op_id_some(ctx->code->blocks.parent[ctx->code->ops.block[ctx->op].row]);
+}
+static bool is_branch(uint32_t opcode) { return opcode == OP_IF || opcode == OP_SWITCH; }
+/* Whether an axis of a result has the size of the block that ran: blocks return sizes that cannot
+ * be the same, or the type that is written has a symbol that is none of them, where these are not
+ * one. Types have the same rank. */
+static bool axis_joins(const InferCtx *ctx, uint32_t result, uint32_t axis, DimId written) {
+    Dims *dims = &ctx->world->dims;
+    DimId first = {0};
+    bool  differ = false,
+         symbol = dim_id_some(written) && dims->rows.kind[written.row] == DIM_SYMBOL;
+    for (uint32_t i = 0; i < ctx->code->ops.blocks_count[ctx->op]; i++) {
+        TypeId type = returned_type(ctx, nth_block(ctx, i), result);
+        DimId  dim = type_dims(&ctx->world->types, type)[axis];
+        if (i == 0) first = dim;
+        differ |= symbol ? !dims_same(dims, first, dim) : !dims_may_be_same(dims, first, dim);
+        if (symbol && dims_same(dims, dim, written)) return false;
+    }
+    return differ && (symbol || !dim_id_some(written));
+}
+/* The blocks return this result in types that sizes alone tell apart, in the body of a graph, where
+ * sizes may be late. */
+static bool may_join(const InferCtx *ctx, uint32_t result) {
+    const Types *types = &ctx->world->types;
+    const Code  *code = ctx->code;
+    TypeId       first = {0};
+    if (!is_branch(ctx->opcode) || is_nested(ctx)) return false;
+    for (uint32_t i = 0; i < code->ops.blocks_count[ctx->op]; i++) {
+        BlockId block = nth_block(ctx, i);
+        if (result >= returned_count(ctx, block)) return false;
+        TypeId type = returned_type(ctx, block, result);
+        if (!type_id_some(type)) return false;
+        if (i == 0) first = type;
+        if (type_dtype(types, type) != type_dtype(types, first) ||
+            type_rank(types, type) != type_rank(types, first))
+            return false;
+    }
+    return true;
+}
+static DimId fresh_size(InferCtx *ctx, uint32_t result, uint32_t axis) {
+    World *world = ctx->world;
+    char   name[48];
+    (void)snprintf(name, sizeof name, "J%u_%u_%u", ctx->op, result, axis);
+    return dims_symbol(&world->dims, strings_add(&world->strings, str_of(name)));
+}
+static TypeId joined_type(InferCtx *ctx, uint32_t result, TypeId type) {
+    Types *types = &ctx->world->types;
+    DimId  dims[SHAPE_RANK_MAX];
+    if (!may_join(ctx, result)) return type;
+    for (uint32_t k = 0; k < type_rank(types, type); k++)
+        dims[k] = axis_joins(ctx, result, k, (DimId){0}) ? fresh_size(ctx, result, k)
+                                                         : type_dims(types, type)[k];
+    return types_type(types, type_dtype(types, type),
+                      types_shape(types, dims, type_rank(types, type)));
+}
+/* What a block should return for a result: its own sizes where blocks differ and the result has a
+ * symbol for it. */
+static TypeId branch_type(InferCtx *ctx, BlockId block, uint32_t result) {
+    Types *types = &ctx->world->types;
+    TypeId type = ctx->out_types[result];
+    DimId  dims[SHAPE_RANK_MAX];
+    if (!type_id_some(type) || !may_join(ctx, result)) return type;
+    TypeId given = returned_type(ctx, block, result);
+    if (type_rank(types, type) != type_rank(types, given)) return type;
+    for (uint32_t k = 0; k < type_rank(types, type); k++) {
+        dims[k] = type_dims(types, type)[k];
+        if (axis_joins(ctx, result, k, dims[k])) dims[k] = type_dims(types, given)[k];
+    }
+    return types_type(types, type_dtype(types, type),
+                      types_shape(types, dims, type_rank(types, type)));
+}
+
 void infer_control_results(InferCtx *ctx) {
     const Code *code = ctx->code;
     BlockId     from = {0};
@@ -78,7 +154,7 @@ void infer_control_results(InferCtx *ctx) {
         TypeId type = given ? returned_type(ctx, from, i) : (TypeId){0};
         if (i >= carries && type_id_some(type))
             type = dim_id_some(length) ? stacked_type(ctx->world, type, length) : (TypeId){0};
-        ctx->out_types[i] = type;
+        ctx->out_types[i] = given ? joined_type(ctx, i, type) : type;
     }
 }
 
@@ -131,12 +207,20 @@ static void want_results(Flow *f, BlockId block, const char *what) {
 static void check_branches(Flow *f, Dtype dtype) {
     const InferCtx *ctx = f->ctx;
     uint32_t        blocks = ctx->code->ops.blocks_count[f->op.row];
+    bool            nested = is_nested(ctx);
     want_type(f, "what is decided by", infer_type(ctx, 0), "what is expected",
               scalar_type(f, dtype));
     for (uint32_t i = 0; i < blocks; i++) {
         BlockId block = nth_block(ctx, i);
         want_count(f, "a block takes values:", ctx->code->blocks.args_count[block.row], 0);
-        want_results(f, block, "what a block returns");
+        want_count(f, "a block returns values:", returned_count(ctx, block), ctx->results_count);
+        for (uint32_t k = 0; k < ctx->results_count && f->good && nested && i != 0; k++)
+            want_type(f, "what a block returns", returned_type(ctx, block, k),
+                      "what the first one returns, and no size is late inside of a block",
+                      returned_type(ctx, nth_block(ctx, 0), k));
+        for (uint32_t k = 0; k < ctx->results_count && f->good; k++)
+            want_type(f, "what a block returns", returned_type(ctx, block, k),
+                      "a result of the operator", branch_type(f->ctx, block, k));
     }
 }
 static void check_if(Flow *f) { check_branches(f, DTYPE_BOOL); }
@@ -207,7 +291,7 @@ static void check_scan(Flow *f) {
                   i < carries || !type_id_some(type) || type_rank(&world->types, type) == 0
                       ? type
                       : row_type(world, type));
-        if (i >= carries && f->good)
+        if (i >= carries && f->good && type_id_some(given))
             want_type(f, "a result of the operator", type, "the rows that the block returns",
                       stacked_type(world, given, length));
     }
@@ -248,6 +332,24 @@ static bool calls_itself(const InferCtx *ctx, GraphId graph) {
     scratch_end(scratch);
     return found;
 }
+/* Whether blocks of an operator return another size than its results have. */
+static bool branches_differ(const InferCtx *ctx, uint32_t row) {
+    const Code *code = ctx->code;
+    bool        differ = false;
+    if (!is_branch(code->ops.opcode[row]) || code->ops.blocks_count[row] == 0) return false;
+    for (uint32_t i = 0; i < code->ops.blocks_count[row]; i++)
+        for (uint32_t k = 0; k < code->ops.results_count[row]; k++) {
+            OpId         end = block_return(code, (BlockId){code->ops.blocks_first[row].row + i});
+            TypeId       given = code->values.type[op_operand(code, end, k).row];
+            TypeId       type = code->values.type[op_result(code, (OpId){row}, k).row];
+            const Types *types = &ctx->world->types;
+            if (!type_id_some(given) || !type_id_some(type)) continue;
+            for (uint32_t axis = 0; axis < type_rank(types, type); axis++)
+                differ |= !dims_same(&ctx->world->dims, type_dims(types, given)[axis],
+                                     type_dims(types, type)[axis]);
+        }
+    return differ;
+}
 /* The graph that an attribute names; nil after a diagnostic. */
 static GraphId callee(Flow *f, uint32_t attr) {
     const Code *code = f->ctx->code;
@@ -263,7 +365,7 @@ static GraphId callee(Flow *f, uint32_t attr) {
         uint32_t opcode = code->ops.opcode[row];
         if (opcode == OP_PARAMETER || opcode == OP_ASSIGN)
             fail_call(f, attr, "holds state: give it the parameter as an argument");
-        else if (op_infos[opcode].flags & OP_LATE)
+        else if ((op_infos[opcode].flags & OP_LATE) || branches_differ(f->ctx, row))
             fail_call(f, attr, "has sizes that data decides");
     }
     return graph;

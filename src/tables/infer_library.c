@@ -52,12 +52,23 @@ void infer_dot_general(InferCtx *ctx) {
 void infer_narrow_dot(InferCtx *ctx) { /* its first attributes are those of dot_general */
     static const uint32_t narrow[] = {ATTR_NARROW_DOT_x_dtype, ATTR_NARROW_DOT_y_dtype};
     for (uint32_t i = 0; i < 2; i++) {
-        if (infer_dtype(ctx, i) != DTYPE_F32) {
-            (void)infer_fail_dtype(ctx, i, "f32");
+        Dtype dtype = infer_dtype(ctx, i);
+        if (dtype != DTYPE_F32 && dtype != DTYPE_BF16) {
+            (void)infer_fail_dtype(ctx, i, "f32 or bf16");
             return;
         }
         if (!dtype_is_f8((Dtype)ctx->attrs[narrow[i]])) {
             (void)infer_fail_attr(ctx, narrow[i], "is not an 8-bit float");
+            return;
+        }
+    }
+    for (uint32_t i = 2; i < ctx->operands_count; i++) {
+        if (ctx->operands_count != 6 || infer_rank(ctx, i) != 0) {
+            (void)infer_fail_rank(ctx, i, "0, for two factors and two scales");
+            return;
+        }
+        if (infer_dtype(ctx, i) != DTYPE_F32) {
+            (void)infer_fail_dtype(ctx, i, "f32");
             return;
         }
     }

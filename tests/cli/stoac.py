@@ -79,6 +79,28 @@ class Schedules(unittest.TestCase):
         self.assertIn("14 streams, 1 of them sums; 17 without sums", done.stdout)
         self.assertIn("order 3 (and a summed top) along 1 e0 + -1 e1", done.stdout)
         self.assertRegex(done.stdout, "operations: Taylor .*, forward over reverse .*, reverse")
+        self.assertIn("by Taylor mode: reverse mode is for one number, to order two", done.stdout)
+
+    def test_derivatives_of_one_number_choose(self):
+        self.write("f.ir", """graph f(%x: f64[2,6], %w: f64[5,6]) {
+  %z = linear %x, %w
+  %h = tanh %z
+  %y = reduce %h {kind=sum, axes=[0,1]}
+  %a, %b, %c = derivatives %y, %x {of=["0+1+2", "03", "33-05"]}
+  return %a, %b, %c
+}
+graph g(%x: f64[2,6], %w: f64[5,6]) {
+  %z = linear %x, %w
+  %h = tanh %z
+  %y = reduce %h {kind=sum, axes=[0,1]}
+  %l = derivatives %y, %x {of=["laplacian"]}
+  return %l
+}
+""")
+        done = subprocess.run([STOAC, self.path("f.ir"), "--streams"], capture_output=True,
+                              text=True, timeout=60, check=True)
+        self.assertRegex(done.stdout, "by reverse mode: time of Taylor .*with 2 derivatives")
+        self.assertRegex(done.stdout, "by Taylor mode: time of Taylor .*with 6 derivatives")
 
     def test_every_step_is_explained(self):
         told, loops = self.stoac("--explain"), self.stoac("--kernels")

@@ -25,6 +25,7 @@ typedef struct CudaCheck {
     Cuda          *cuda;
     GpuEmitModule *module;
     Arena         *arena;
+    bool           skewed; /* operands and results begin at odd elements */
 } CudaCheck;
 
 static inline bool cuda_told(Cuda *cuda, Status status) {
@@ -110,7 +111,9 @@ static inline String cuda_kernel(Arena *out, const InterpKernel *run, void *cont
         uint32_t row = first + i;
         if (loops->buffers.scope[row] != SCOPE_ARG) continue;
         spans[i] = cuda_span(loops, run->kernel, (BufferId){row}, run->params);
-        CuPtr at = cuda_push(cuda, spans[i], loops->buffers.written[row] ? 0xFF : 0xC5);
+        uint32_t skew = check->skewed ? (loops->buffers.arg[row] * 3 + 1U) % 8 : 0;
+        CuPtr    at = cuda_push(cuda, spans[i] + 64, loops->buffers.written[row] ? 0xFF : 0xC5);
+        if (at != 0) at += skew * dtype_bytes((Dtype)loops->buffers.dtype[row]);
         args[loops->buffers.arg[row]] = at;
         good = at != 0;
         if (good && !loops->buffers.written[row] && spans[i] > 0)

@@ -1,5 +1,6 @@
 /* The kernels of programs of every family as CUDA: they compile (where there is NVRTC), and give
- * what the program means (where there is a GPU). STOA_SEEDS, STOA_SEED: random programs. */
+ * what the program means (where there is a GPU). STOA_CASE: only this program, from 0; STOA_SEEDS,
+ * STOA_SEED: random programs. */
 #include "api/program.h"
 #include "cuda_check.h"
 #include "models/gpt.h"
@@ -76,8 +77,9 @@ static const Case cases[] = {
      "  return %a, %b, %c\n}\n",
      {"f32", "bf16", NULL}},
 };
-static const int64_t sizes_tried[][2] = {{7, 16},   {0, 5},    {5, 0},     {17, 1000}, {1, 3},
-                                         {300, 33}, {3, 4096}, {2, 20000}, {2000, 8}};
+static const int64_t sizes_tried[][2] = {{7, 16},    {0, 5},     {5, 0},     {17, 1000}, {1, 3},
+                                         {300, 33},  {3, 4096},  {2000, 8},  {40, 999},  {9, 4099},
+                                         {2, 20000}, {2, 50257}, {1, 131071}};
 
 static String with_dtype(Arena *arena, const char *text, const char *dtype) {
     Text out = text_begin(arena);
@@ -93,6 +95,7 @@ static bool check_sizes(Check *c, CudaCheck *check, bool half) {
         CheckSize sizes[] = {{"B", sizes_tried[i][0]}, {"C", sizes_tried[i][1]}, {NULL, 0}};
         c->seed = i + 1;
         c->specials = i % 3 == 2;
+        check->skewed = i % 2 == 1;
         if (!EXPECT(cuda_check_run(c, check, sizes))) {
             check_print(c, sizes);
             return false;
@@ -101,10 +104,16 @@ static bool check_sizes(Check *c, CudaCheck *check, bool half) {
     }
     return true;
 }
+static int64_t setting(const char *name, int64_t otherwise) {
+    const char *text = getenv(name);
+    int64_t     number;
+    return text != NULL && str_to_i64(str_of(text), &number) ? number : otherwise;
+}
 TEST(programs_on_cuda) {
     if (!cuda_open()->compiles) SKIP("there is no NVRTC");
+    int64_t only = setting("STOA_CASE", -1);
     for (size_t i = 0; i < LENGTH(cases); i++)
-        for (uint32_t k = 0; cases[i].dtypes[k] != NULL; k++) {
+        for (uint32_t k = 0; (only < 0 || only == (int64_t)i) && cases[i].dtypes[k] != NULL; k++) {
             if (!cuda_open()->runs && k > 1) break; /* NVRTC takes 0.1 s for each */
             Check     c;
             CudaCheck check;
@@ -124,12 +133,29 @@ TEST(programs_on_cuda) {
         }
 }
 
-enum { OPERATORS_MAX = 24, SIZES_PER_PROGRAM = 3 };
-static int64_t setting(const char *name, int64_t otherwise) {
-    const char *text = getenv(name);
-    int64_t     number;
-    return text != NULL && str_to_i64(str_of(text), &number) ? number : otherwise;
+/* Rows that lie in the shared memory of several multiprocessors, or that a cluster goes over. */
+TEST(long_rows_on_cuda) {
+    static const char *const programs[] = {
+        "graph f(%x: f32[B,C]) {\n  %y = softmax %x {axis=1}\n  %q = square %y\n"
+        "  %s = reduce %q {kind=sum, axes=[0,1]}\n  %dx = gradient %s, %x\n"
+        "  return %y, %dx\n}\n",
+        "graph f(%x: f32[B,C], %w: f32[C], %d: f32[B,C]) {\n  %y = rms_norm %x, %w\n"
+        "  %t = mul %y, %d\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+        "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n"};
+    CheckSize sizes[] = {{"B", 40}, {"C", 66001}, {NULL, 0}};
+    if (!cuda_open()->runs) SKIP("there is no GPU");
+    for (size_t i = 0; i < LENGTH(programs); i++) {
+        Check     c;
+        CudaCheck check;
+        EXPECT(check_open(&c, arena, str_of(programs[i])));
+        EXPECT(cuda_check_open(&check, &c.runners[FORM_THREADS].loops));
+        EXPECT(cuda_check_run(&c, &check, sizes));
+        cuda_check_close(&check);
+        check_close(&c);
+    }
 }
+
+enum { OPERATORS_MAX = 24, SIZES_PER_PROGRAM = 3 };
 TEST(random_programs_on_cuda) {
     static const int64_t sizes_random[] = {0, 1, 2, 3, 7, 16, 17, 40};
     if (!cuda_open()->compiles) SKIP("there is no NVRTC");

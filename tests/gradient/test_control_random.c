@@ -1,6 +1,6 @@
 /* Random structured programs of smooth operators, up to five deep: gradients and second gradients
  * against finite differences, jvp against gradient, as for every case; Taylor coefficients against
- * forward mode repeated.
+ * forward mode repeated. Some rows are said; some branches have different sizes.
  *
  * STOA_SEEDS: how many programs (some by default); STOA_SEED: the first of them, which is then
  * printed. */
@@ -141,6 +141,20 @@ static void add_loop(Random *r, bool scans) {
     for (uint32_t i = 0; i < carries; i++) keep(r, to[i]);
     if (scans) keep(r, (Value){stacked.name, true});
 }
+/* Branches of two and four elements, in the body of the graph; the sum of them is kept. */
+static void add_join(Random *r) {
+    uint32_t name = r->names++;
+    Value    x = as(r, any(r), true), y = as(r, any(r), true), sum = fresh(r, false);
+    text_addf(&r->text,
+              "  %%c%u = compare %s, %%k%u {direction=lt}\n  %%w%u = if %%c%u {\n"
+              "    %%p%u = slice %%v%u {starts=[0], limits=[2]}  return %%p%u\n  } {\n"
+              "    %%p%u = slice %%v%u {starts=[2], limits=[3]}\n"
+              "    %%q%u = concat %%p%u, %%v%u {axis=0}  return %%q%u\n  }\n"
+              "  %%s%u = sin %%w%u  %%v%u = reduce %%s%u {kind=sum, axes=[0]}\n",
+              name, r->which, draw(r, 3), name, name, name, x.name, name, name, y.name, name, name,
+              x.name, name, name, name, sum.name, name);
+    keep(r, sum);
+}
 static void add_rows(Random *r, uint32_t most) {
     uint32_t count = 1 + draw(r, most);
     r->depth++;
@@ -148,7 +162,10 @@ static void add_rows(Random *r, uint32_t most) {
         uint32_t kind = draw(r, 5);
         if (r->depth > DEPTH_MAX || r->controls == CONTROLS_MAX) kind = 3;
         r->controls += kind < 3;
-        if (kind == 0)
+        if (draw(r, 8) == 0) text_addf(&r->text, "  print %%v%u\n", any(r).name);
+        if (r->depth == 1 && draw(r, 8) == 0)
+            add_join(r);
+        else if (kind == 0)
             add_branches(r);
         else if (kind <= 2)
             add_loop(r, kind == 1);

@@ -209,6 +209,46 @@ TEST(laplacian_equals_nested_reverse_mode) {
     script_close(&s);
 }
 
+/* Many derivatives of one number go by its gradient: a row of the Hessian of a network in six
+ * inputs, two places that move together, against forward mode repeated; the gradient of one in the
+ * weights as well. */
+TEST(derivatives_of_one_number_by_its_gradient) {
+    Text text = text_begin(arena_open("taylor", 0, 0));
+    text_add(&text,
+             STR("graph f(%x: f64[2,6], %w: f64[5,6]) {\n  %z = linear %x, %w  %h = tanh %z\n"
+                 "  %q = scan %h {carries=1, length=2} : f64[2,5] (%i: i64, %a: f64[2,5]) {"
+                 " %b = sin %a  %c = mul %b, %a  return %c }\n"
+                 "  %y = reduce %q {kind=sum, axes=[0,1]}\n"));
+    for (int i = 0; i < 6; i++) {
+        text_addf(&text, "  %%e%d = constant {value=f64[6] [", i);
+        for (int k = 0; k < 6; k++) text_addf(&text, "%s%d", k ? ", " : "", i == k);
+        text_addf(&text, "]}\n  %%v%d = broadcast_in_dim %%e%d {shape=[2,6], axes=[1]}\n", i, i);
+        text_addf(&text, "  %%w%d = jvp %%y, %%x, %%v%d\n", i, i);
+    }
+    text_add(&text, STR("  %w6 = jvp %w3, %x, %v0  %w7 = jvp %w3, %x, %v3  %w9 = jvp %w3, %x, %v5\n"
+                        "  %two = add %w6, %w6  %w8 = sub %w9, %two\n"
+                        "  %g0, %g1, %g2, %g3, %g4, %g5, %g6, %g7, %g8 = derivatives %y, %x"
+                        " {of=[\"0\", \"1\", \"2\", \"3\", \"4\", \"5\", \"03\", \"33\","
+                        " \"35-2*03\"]}\n"));
+    for (int i = 0; i < 9; i++) text_addf(&text, "  %%d%d = sub %%g%d, %%w%d\n", i, i, i);
+    text_add(&text, STR("  %gg = gradient %g8, %w  %gw = gradient %w8, %w  %d9 = sub %gg, %gw\n"
+                        "  return %d0, %d1, %d2, %d3, %d4, %d5, %d6, %d7, %d8, %d9, %w8\n}\n"));
+    Script s = script_open_stacked(arena, text_done(&text).data);
+    arena_close(text.arena);
+    uint64_t noise = 11;
+    input_noise(&s, &noise, SHAPE(2, 6));
+    input_noise(&s, &noise, SHAPE(5, 6));
+    for (uint32_t i = 0; i < 10; i++) {
+        const Tensor *error = script_out(&s, i);
+        for (int64_t n = 0; error != NULL && n < tensor_elements(error); n++)
+            if (!EXPECT(fabs(inputs_get(error, n)) <= 1e-12))
+                printf(" %u: %g", i, inputs_get(error, n));
+    }
+    const Tensor *size = script_out(&s, 10);
+    EXPECT(size != NULL && fabs(inputs_get(size, 0)) > 1e-3);
+    script_close(&s);
+}
+
 /* --- what rows mean at their edges ------------------------------------------------------------ */
 TEST(an_argument_in_itself_and_what_does_not_depend) {
     Script s = script_open(arena, "graph f(%x: f64[2], %v: f64[2], %z: f64[2]) {\n"

@@ -231,14 +231,16 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
     static const struct {
         IsaLevel isa;
         int      workers;
-    } runs[] = {{ISA_GENERIC, 2}, {ISA_AVX2, 0}, {ISA_AVX512, 2}, {ISA_AVX512, 0}, {ISA_AVX512, 1}};
+    } runs[] = {{ISA_GENERIC, 2}, {ISA_AVX2, 0}, {ISA_AVX512, 2},
+                {ISA_AMX, 2},     {ISA_AMX, 0},  {ISA_AMX, 1}};
+    enum { LAST = 4 }; /* from here on the instruction set is that of the run before */
     bool  inplace = (op_infos[opcode].flags & OP_INPLACE) != 0;
     int   layouts_count = f->target.view_need[opcode] == VIEW_ANY && !inplace ? 3 : 1;
     void *bits[GRAPH_OUTPUTS_MAX] = {NULL};
     bool  ok = EXPECT(f->target.has_kernel[opcode]);
     for (int layout = 0; ok && layout < layouts_count; layout++) {
         FastPlan p = fast_plan(f, opcode, op, layout, want, count);
-        for (size_t run = layout > 0 ? 3 : 0; ok && run < LENGTH(runs); run++) {
+        for (size_t run = layout > 0 ? LAST : 0; ok && run < LENGTH(runs); run++) {
             const Isa *loops = kernels_isa(runs[run].isa);
             Workers   *workers = f->back->workers[runs[run].workers];
             CpuPlan   *cpu = NULL;
@@ -247,7 +249,7 @@ static inline bool fast_run_all(Fast *f, Opcode opcode, OpId op, const Tensor *w
                 cpu_bind_isa(p.plan->arena, p.plan, NULL, workers, loops, &f->g.world->diags, &cpu),
                 STATUS_OK);
             if (ok) ok &= EXPECT_EQ(cpu_run(cpu, p.slots, NULL, NULL), 0);
-            bool again = f->fused ? run <= 3 : f->by_layout && run == 3 && layout > 0;
+            bool again = f->fused ? run <= LAST : f->by_layout && run == LAST && layout > 0;
             if (ok) ok &= fast_results(f, &p, want, again, bits);
             if (!ok)
                 printf("\n  %s of %s, %s, %u lanes, %s\n", op_infos[opcode].name,

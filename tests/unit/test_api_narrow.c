@@ -92,6 +92,7 @@ static void run_layers(StoaDtype compute, bool interpreter, float size, float *o
     uint32_t           bits = 99;
     Narrow             n;
     options.compute = compute;
+    options.f8_products = STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT | STOA_F8_WEIGHT_GRADIENT;
     options.interpreter = interpreter;
     REQUIRE(narrow_open(&n, layers, options));
     for (uint32_t i = 0; i < 5; i++) {
@@ -145,7 +146,7 @@ TEST(narrow_products_agree_with_the_interpreter) {
 }
 
 /* Two hidden layers learn a smooth function of eight numbers; the mean loss of the last steps. */
-static double learn(StoaDtype compute) {
+static double learn(StoaDtype compute, uint32_t history) {
     enum { BATCH = 64, STEPS = 150, WIDTH = 64 };
     StoaContextOptions   context = STOA_CONTEXT_OPTIONS;
     StoaCompileOptions   options = STOA_COMPILE_OPTIONS;
@@ -158,6 +159,8 @@ static double learn(StoaDtype compute) {
     context.lanes = 1;
     options.seed = 5;
     options.compute = compute;
+    options.f8_products = STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT | STOA_F8_WEIGHT_GRADIENT;
+    options.f8_history = history;
     EXPECT(stoa_context_create(&context, &n.context) == STOA_OK);
     EXPECT(stoa_program_create(n.context, &n.program) == STOA_OK);
     StoaProgram *p = n.program;
@@ -205,11 +208,56 @@ static double learn(StoaDtype compute) {
 }
 
 TEST(narrow_networks_learn) {
-    double f32 = learn(STOA_NONE), bf16 = learn(STOA_BF16), f8 = learn(STOA_F8E4M3);
-    printf("losses: f32 %.4f, bf16 %.4f, 8 bits %.4f ", f32, bf16, f8);
+    double f32 = learn(STOA_NONE, 0), bf16 = learn(STOA_BF16, 0);
+    double f8 = learn(STOA_F8E4M3, 0), later = learn(STOA_F8E4M3, 16);
+    printf("losses: f32 %.4f, bf16 %.4f, 8 bits %.4f, by earlier steps %.4f ", f32, bf16, f8,
+           later);
     EXPECT(f32 < 0.1);
     EXPECT(f8 < 1.5 * bf16);
-    EXPECT(f8 != bf16);
+    EXPECT(later < 1.5 * bf16);
+    EXPECT(f8 != bf16 && later != bf16 && later != f8);
+}
+
+/* One number in a row of zeros, times a weight of a half everywhere: what it became in 8 bits. */
+static const char delayed[] =
+    "graph step(%x: f32[8,16], %t: f32[16,32]) {\n"
+    "  %w = parameter {name=\"w\", type=f32[32,16], init=fill, scale=0.5}\n"
+    "  %a = neg %x\n  %h = linear %a, %w\n  %y = linear %h, %t\n"
+    "  assign %w, %w\n  return %h, %y\n}\n";
+enum { HISTORY = 3 };
+static float step_of(Narrow *n, float number, float most[2][HISTORY]) {
+    static float x[8 * 16], t[16 * 32], h[8 * 32];
+    StoaTensor   inputs[] = {{STOA_F32, 2, {8, 16}, x}, {STOA_F32, 2, {16, 32}, t}};
+    StoaTensor   outputs[] = {{.data = h}, {.data = NULL}}, state = {.data = most};
+    x[3 * 16 + 5] = number;
+    EXPECT(stoa_run(n->session, "step", inputs, 2, outputs, 2, NULL) == STOA_OK);
+    EXPECT(stoa_state_get(n->session, "fp8.step.most", &state) == STOA_OK);
+    EXPECT(state.rank == 2 && state.shape[0] == 2 && state.shape[1] == HISTORY);
+    return h[3 * 32 + 7];
+}
+TEST(narrow_scales_follow_earlier_steps) {
+    for (int interpreter = 0; interpreter < 2; interpreter++) {
+        StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+        float              most[2][HISTORY];
+        Narrow             n;
+        options.compute = STOA_F8E4M3;
+        options.f8_products = STOA_F8_FORWARD;
+        options.f8_history = HISTORY;
+        options.interpreter = interpreter != 0;
+        REQUIRE(narrow_open(&n, delayed, options));
+        EXPECT_NEAR(step_of(&n, 3, most), -1.5, 1e-6); // nothing is known: a scale of one
+        EXPECT(most[0][0] == 3 && most[0][1] == 0 && most[1][0] == 0.5F);
+        EXPECT_NEAR(step_of(&n, 100, most), -1.5, 1e-6); // at most what was
+        EXPECT(most[0][0] == 100 && most[0][1] == 3 && most[0][2] == 0);
+        EXPECT_NEAR(step_of(&n, 100, most), -50, 0.25);
+        EXPECT_NEAR(step_of(&n, INFINITY, most), -50, 0.25);
+        EXPECT(most[0][0] == 0 && most[0][1] == 100 && most[0][2] == 100);
+        EXPECT(most[1][0] == 0.5F && most[1][2] == 0.5F);
+        EXPECT_NEAR(step_of(&n, 0, most), 0, 0);
+        EXPECT_NEAR(step_of(&n, 1000, most), -50, 0.25); // 100 is the oldest of three
+        EXPECT_NEAR(step_of(&n, 1, most), -0.5 * 0.4375 * 1000 / 448, 1e-3); // by 1000
+        narrow_close(&n);
+    }
 }
 
 /* Whether the product of graph look reads what the state is now, rounded. */

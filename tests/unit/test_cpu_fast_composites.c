@@ -221,7 +221,8 @@ TEST(fast_global_norm) {
 }
 
 TEST(fast_linear) {
-    static const int64_t shapes[][3] = {{7, 5, 3}, {64, 130, 70}, {300, 33, 257}, {1, 768, 40}};
+    static const int64_t shapes[][3] = {{7, 5, 3},      {64, 130, 70}, {300, 33, 257},
+                                        {1, 768, 40}, {19, 300, 150}};
     Fast                 f = fast_open(arena);
     for (size_t d = 0; d < LENGTH(floats); d++)
         for (size_t i = 0; i < LENGTH(shapes) * 2; i++) {

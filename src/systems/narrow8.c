@@ -1,0 +1,114 @@
+/* narrow8: linear layers in 8-bit floats, and which of their products are worth it.
+ *
+ * A layer y[M,N] = x[M,K] w[N,K]^T has three products: y, the gradient of x and that of w. Each
+ * takes about half the time in 8 bits, and its operands must be converted first: M K elements for
+ * y, M N for the gradient of x, and both again, turned, for that of w, since tensor cores want them
+ * along the sum. Unless the user says which (ctx->narrow8), products are chosen by what they save
+ * for each element that is converted: the other width of the layer. An operand that a kernel makes
+ * costs a byte more to write; one that a product makes must be read again.
+ *
+ * The last layer of a graph and those that take its arguments, where errors weigh most, stay
+ * wide. */
+#include "systems/narrow8.h"
+
+/* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
+ * element and unit of width, and a byte takes 0.37 ps. */
+enum {
+    FROM_KERNEL = 384,   /* converted as it is made */
+    FROM_PRODUCT = 1024, /* read, converted and written */
+    TURNED = 1280,       /* both operands turned: harmonic mean of the widths, halved */
+    CONVERTED = 512,     /* likewise, if both are converted for the other two products */
+    MULTIPLE = 16,       /* tensor cores want rows of 16 bytes */
+    CHAIN_MAX = 8
+};
+
+double narrow8_largest(Dtype dtype) {
+    return (double)dtype_f32_of_f8(dtype, dtype == DTYPE_F8E4M3 ? 0x7E : 0x7B);
+}
+
+static BlockId body_of(const Code *code, OpId op) {
+    BlockId block = code->ops.block[op.row];
+    while (op_id_some(code->blocks.parent[block.row]))
+        block = code->ops.block[code->blocks.parent[block.row].row];
+    return block;
+}
+/* By block row: the last linear layer of the graph with this body. */
+static uint32_t *last_layers(const Code *code, Arena *scratch) {
+    uint32_t *last = ARENA_ARRAY_ZERO(scratch, uint32_t, code->blocks.table.count);
+    for (uint32_t row = 1; row < code->ops.table.count; row++)
+        if (code->ops.opcode[row] == OP_LINEAR) last[body_of(code, (OpId){row}).row] = row;
+    return last;
+}
+/* N and K of a layer; false if 8-bit floats are not for it. */
+static bool find_widths(const World *world, OpId op, int64_t widths[2]) {
+    const Code *code = &world->code;
+    if (code->ops.opcode[op.row] != OP_LINEAR) return false;
+    for (uint32_t i = 0; i < code->ops.operands_count[op.row]; i++)
+        if (type_dtype(&world->types, value_type(world, op_operand(code, op, i))) != DTYPE_F32)
+            return false;
+    if (value_is_arg(code, op_operand(code, op, 0))) return false;
+    TypeId weight = value_type(world, op_operand(code, op, 1));
+    for (uint32_t i = 0; i < 2; i++) {
+        DimId dim = type_dims(&world->types, weight)[i];
+        if (!dims_is_const(&world->dims, dim)) return false;
+        widths[i] = dims_const_value(&world->dims, dim);
+        if (widths[i] % MULTIPLE != 0) return false;
+    }
+    return true;
+}
+/* Whether a product makes a value, or what it becomes as the product is written (epilogue.c). */
+static bool from_product(const Code *code, ValueId value) {
+    for (uint32_t i = 0; i < CHAIN_MAX; i++) {
+        OpId op = value_op(code, value);
+        if (!op_id_some(op) || code->ops.operands_count[op.row] == 0) return false;
+        if (op_infos[code->ops.opcode[op.row]].flags & OP_PRODUCT) return true;
+        if (code->ops.operands_count[op.row] != 1) return false;
+        value = op_operand(code, op, 0);
+    }
+    return false;
+}
+static uint32_t choose(const SystemCtx *ctx, OpId op, const int64_t widths[2]) {
+    const Code *code = &ctx->world->code;
+    uint32_t    products = ctx->narrow8.products & NARROW8_ALL;
+    int64_t     out = widths[0], in = widths[1];
+    bool        read = from_product(code, op_operand(code, op, 0));
+    if (products == 0) {
+        products |= out >= (read ? FROM_PRODUCT : FROM_KERNEL) ? NARROW8_Z : 0u;
+        products |= in >= FROM_KERNEL ? NARROW8_DX : 0u;
+        int64_t mean = in + out > 0 ? in * out / (in + out) : 0;
+        bool    both = products == (NARROW8_Z | NARROW8_DX); /* then bf16 is not written any more */
+        products |= mean >= (both ? CONVERTED : TURNED) ? NARROW8_DW : 0u;
+    }
+    return (products & NARROW8_Z ? 0u : NARROW_WIDE_Z) |
+           (products & NARROW8_DX ? 0u : NARROW_WIDE_DX) |
+           (products & NARROW8_DW ? 0u : NARROW_WIDE_DY);
+}
+const uint32_t *narrow8_choose(SystemCtx *ctx) {
+    const Code     *code = &ctx->world->code;
+    uint32_t        rows = code->ops.table.count;
+    uint32_t       *wide = ARENA_ARRAY(ctx->scratch, uint32_t, rows);
+    const uint32_t *last = last_layers(code, ctx->scratch);
+    for (uint32_t row = 0; row < rows; row++) {
+        int64_t widths[2];
+        OpId    op = {row};
+        wide[row] = NARROW8_NOTHING;
+        if (!find_widths(ctx->world, op, widths)) continue;
+        if (last[body_of(code, op).row] == row && !(ctx->narrow8.products & NARROW8_LAST)) continue;
+        wide[row] = choose(ctx, op, widths);
+    }
+    return wide;
+}
+
+ValueId narrow8_linear(Rewrite *rw, OpId op, uint32_t wide) {
+    Build   *build = &rw->build;
+    ValueId  x = build_convert(build, rw->map[op_operand(rw->old, op, 0).row], DTYPE_BF16);
+    ValueId  weight = build_convert(build, rw->map[op_operand(rw->old, op, 1).row], DTYPE_BF16);
+    uint32_t last = build_rank(build, x) - 1;
+    DotAxes  axes = {.contract = 1, .x_contract = {last}, .y_contract = {1}};
+    ValueId  y = build_narrow_dot(build, x, weight, &axes, DTYPE_F8E4M3, DTYPE_F8E4M3, wide);
+    if (rw->old->ops.operands_count[op.row] > 2) {
+        ValueId bias = build_convert(build, rw->map[op_operand(rw->old, op, 2).row], DTYPE_BF16);
+        y = build_binary(build, OP_ADD, y, build_along(build, bias, y, last));
+    }
+    return build_convert(build, y, DTYPE_F32);
+}
