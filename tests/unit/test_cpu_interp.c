@@ -82,7 +82,7 @@ TEST(interp_outputs_share_nothing) {
 static ValueId parameter(Graph *g, const char *name, Dtype dtype, const int64_t *shape,
                          uint32_t rank) {
     return build_op(&g->build, OP_PARAMETER, NULL, 0,
-                    WORDS(graph_name(g, name), graph_type(g, dtype, shape, rank).row, 0, 0, 1));
+                    WORDS(graph_name(g, name), graph_type(g, dtype, shape, rank).row, 0, 0, 1, 0));
 }
 static void give_state(Graph *g, const char *name, Tensor tensor) {
     g->state[g->state_count++] =

@@ -191,8 +191,8 @@ TEST(types_creation) {
     operand(I64, SHAPE(1));
     REFUSED(OP_RNG_BITS, WORDS(DIMS(4), 0), DIAG_RANK_WRONG);
     TypeId type = graph_type(&g, F32, SHAPE(2)); // parameter-c1
-    GIVES(OP_PARAMETER, WORDS(graph_name(&g, "w"), type.row, 0, 0, 1), F32, SHAPE(2));
-    REFUSED(OP_PARAMETER, WORDS(graph_name(&g, "w"), 0, 0, 0, 1), DIAG_ATTR_VALUE);
+    GIVES(OP_PARAMETER, WORDS(graph_name(&g, "w"), type.row, 0, 0, 1, 0), F32, SHAPE(2));
+    REFUSED(OP_PARAMETER, WORDS(graph_name(&g, "w"), 0, 0, 0, 1, 0), DIAG_ATTR_VALUE);
     graph_close(&g);
 }
 TEST(types_views) {
@@ -536,7 +536,7 @@ TEST(types_effects) {
     graph_begin(&g);
     uint64_t type = graph_type(&g, F32, SHAPE(2)).row;
     ValueId  w =
-        build_op(&g.build, OP_PARAMETER, NULL, 0, WORDS(graph_name(&g, "w"), type, 0, 0, 1));
+        build_op(&g.build, OP_PARAMETER, NULL, 0, WORDS(graph_name(&g, "w"), type, 0, 0, 1, 0));
     ValueId pair[2] = {w, g.args[0]};
     (void)build_row(&g.build, OP_ASSIGN, pair, 2, NULL, 0);
     EXPECT(graph_told(&g, DIAG_TYPES_DIFFER));
