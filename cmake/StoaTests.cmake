@@ -243,6 +243,7 @@ function(stoa_cli_tests)
   endif()
   find_program(PYTHON3 python3 REQUIRED)
   stoa_add_test(unit/cli unit COMMAND ${PYTHON3} tests/cli/run.py $<TARGET_FILE:stoa_tool_stoa>)
+  set_tests_properties(unit/cli PROPERTIES COST 100) # the longest begins first
   stoa_add_test(unit/cli_stoac unit
     COMMAND ${PYTHON3} tests/cli/stoac.py $<TARGET_FILE:stoa_tool_stoac>)
   if(NOT STOA_SANITIZE_FLAGS)
