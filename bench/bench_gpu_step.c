@@ -199,6 +199,8 @@ int main(int argc, char **argv) {
         GptConfig model = config;
         if (!bench_wants(&b.bench, cases[i].name) || (cases[i].large && b.bench.smoke)) continue;
         if (cases[i].large) model.layers = 48, model.heads = 25, model.width = 1600;
+        model.likely_batch = (uint32_t)rows;
+        model.likely_length = model.context;
         measure(&b, &cases[i], &model, rows);
         gpu_release(&b.memory, used);
     }

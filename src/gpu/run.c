@@ -28,6 +28,7 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_SORT] = {run_bind_sort, VIEW_ANY},
     [OP_REDUCE_WINDOW] = {run_bind_window, VIEW_DENSE},
     [OP_DOT_GENERAL] = {run_bind_dot, VIEW_ANY},
+    [OP_DOT_ADD] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_BIAS] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU_GRAD] = {run_bind_dot, VIEW_ANY},

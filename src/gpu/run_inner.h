@@ -272,6 +272,8 @@ RunBindFn run_bind_copy, run_bind_iota, run_bind_dim_size, run_bind_concat, run_
 RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_arg_reduce;
 RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
+/* y = x, of equal types, y dense; nothing where x lies there. */
+void run_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x);
 /* Dense memory of this launch that holds an operand. */
 LaunchArg run_dense(RunBinder *b, const LaunchArg *arg);
 /* Compiles what functions have no kernel yet. */

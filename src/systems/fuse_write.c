@@ -19,19 +19,11 @@ static uint32_t free_operands(const Fuse *f, uint32_t row) {
 }
 
 /* --- free rows -------------------------------------------------------------------------------- */
-/* The size of an axis without its tensor: the last number of iota[size + 1]. */
 static ValueId write_dim_size(Build *build, const Fuse *f, uint32_t row) {
-    World   *world = f->world;
-    Dims    *dims = &world->dims;
-    ValueId  x = op_operand(f->code, (OpId){row}, 0);
-    uint64_t axis = op_attrs(world, f->code, (OpId){row})[ATTR_DIM_SIZE_axis];
-    DimId    size = type_dims(&world->types, f->code->values.type[x.row])[axis];
-    DimId    next = dims_add(dims, size, dims_const(dims, 1));
-    uint64_t iota[3] = {DTYPE_I64, build_sizes(build, &next, 1), 0};
-    ValueId  numbers = build_op(build, OP_IOTA, NULL, 0, iota);
-    uint64_t last[3] = {build_sizes(build, &size, 1), build_sizes(build, &next, 1), 0};
-    ValueId  one = build_op(build, OP_SLICE, &numbers, 1, last);
-    return build_reshape(build, one, NULL, 0);
+    const World *world = f->world;
+    ValueId      x = op_operand(f->code, (OpId){row}, 0);
+    uint64_t     axis = op_attrs(world, f->code, (OpId){row})[ATTR_DIM_SIZE_axis];
+    return build_size(build, type_dims(&world->types, f->code->values.type[x.row])[axis]);
 }
 static ValueId write_free(Writing *w, uint32_t row, const ValueId *operands) {
     const Code *code = w->f->code;
