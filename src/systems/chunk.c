@@ -1,20 +1,15 @@
 /* chunk: which products are so large that they are better made, and used up, part by part?
  *
- * The logits of a language model are made by one product, go through rows that look at one token at
- * a time (the loss and its derivative), and end in two products: what goes back to each token, and
- * the gradient of the weight, a sum over tokens. Such a region runs for one part of the leading axis
- * after the other, so that only a part of the logits is in memory:
- *
- *   z = x w;  l, d = f(z);  u = d w;  g = d^T x        becomes, for parts k of the rows,
- *   z.k = x.k w;  l.k, d.k = f(z.k);  u.k = d.k w;  g = g + d.k^T x.k      and l, u joined
- *
- * A region begins at a product of PART_BYTES at least twice, at typical sizes. It takes elementwise
- * rows, broadcasts and reductions over other axes, and the products that end it. What is used
- * outside is joined from its parts, and must be much smaller than z. Rows of the region that do not
- * depend on z are made again in each part. Sums over parts are kept in f32 (dot_add). The parts are
- * equal, the first row of the rest is the last one: its part is empty as a rule. Barriers keep parts
- * one after the other. For targets that have dot_add. Needs primitives, breaks layout. Linear for
- * each such product. */
+ * The logits of a language model go through rows that look at one token at a time (the loss and its
+ * derivative) and end in two products, one by tokens and one that sums over them. Such a region
+ * runs for one part of the leading axis after the other; only a part of the logits is in memory:
+ *   z = x w;  l, d = f(z);  u = d w;  g = d^T x        becomes, for each part k of the rows,
+ *   z.k = x.k w;  l.k, d.k = f(z.k);  u.k = d.k w;  g = g + d.k^T x.k      and l, u are joined
+ * It begins at a product of at least twice PART_BYTES, at typical sizes, and takes elementwise rows,
+ * broadcasts, reductions over other axes, and the products that end it. What is used outside must
+ * be much smaller than z; rows that do not depend on z are made again. Sums are kept in f32
+ * (dot_add). Parts are equal, what is left over is the last one. For targets that have dot_add.
+ * Needs primitives, breaks layout. Linear for each such product. */
 #include "systems/rewrite.h"
 #include "systems/system.h"
 

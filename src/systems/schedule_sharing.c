@@ -1,8 +1,10 @@
 /* Which results of a kernel may be written over which operands?
  *
  * A result may share memory with an operand of its size and element width when the kernel reads the
- * operand only for the statement that stores the result or for earlier ones beside it in the same
- * innermost loop, always at the place that is stored. Linear in loads times results. */
+ * operand only for the statement that stores the result, for earlier ones beside it in the same
+ * innermost loop, or for those of earlier loops beside that one over the same places: passes over a
+ * row before the one that writes it. Always at the place that is stored. Linear in loads times
+ * results. */
 #include "systems/schedule.h"
 
 enum { OPERANDS_MAX = 64 };
@@ -10,8 +12,8 @@ enum { OPERANDS_MAX = 64 };
 typedef struct Sharing {
     Schedule *s;
     uint32_t  store, parent; /* nodes: of the result, and the loop around it */
-    DimId     place;
-    uint64_t  allowed; /* operands that may still share */
+    DimId     place, var;    /* that is stored; the variable of that loop */
+    uint64_t  allowed;       /* operands that may still share */
     uint8_t  *seen;
 } Sharing;
 
@@ -21,7 +23,22 @@ static uint32_t parent_of(Schedule *s, uint32_t row) {
     while (parent == row || parent + nodes->size[parent] <= row) parent--;
     return parent;
 }
-static void check_loads(Sharing *h, ExprId root, bool beside) {
+/* The variable that runs over the same numbers as the one of the store: of the loop that both are
+ * in, or of an earlier one beside it, in a loop. Nil: a load there may find what was stored. */
+static DimId walks_alike(Sharing *h, uint32_t row) {
+    const LoopNodes *nodes = &h->s->loops->nodes;
+    uint32_t         parent = parent_of(h->s, row);
+    if (row > h->store) return (DimId){0};
+    if (parent == h->parent) return h->var;
+    if (nodes->kind[parent] != NODE_LOOP || nodes->kind[h->parent] != NODE_LOOP) return (DimId){0};
+    uint32_t around = parent_of(h->s, parent);
+    bool     beside = nodes->kind[around] == NODE_LOOP && around == parent_of(h->s, h->parent) &&
+                  nodes->extent[parent].row == nodes->extent[h->parent].row &&
+                  nodes->bind[parent] == nodes->bind[h->parent];
+    return beside ? nodes->var[parent] : (DimId){0};
+}
+/* var: of the loop around the loads, as above. */
+static void check_loads(Sharing *h, ExprId root, DimId var) {
     Loops           *loops = h->s->loops;
     const LoopExprs *exprs = &loops->exprs;
     uint32_t         first = loops->kernels.buffers_first[h->s->kernel.row], depth = 0;
@@ -35,7 +52,10 @@ static void check_loads(Sharing *h, ExprId root, bool beside) {
         h->seen[row] = 1;
         if (exprs->kind[row] == EXPR_LOAD) {
             uint32_t at = access_buffer(exprs->word[row]).row - first;
-            bool     same = beside && loops_address(loops, exprs->word[row]).row == h->place.row;
+            DimId    place = loops_address(loops, exprs->word[row]);
+            if (dim_id_some(var) && var.row != h->var.row)
+                place = dims_substitute(&loops->dims, place, &var, &h->var, 1);
+            bool same = dim_id_some(var) && place.row == h->place.row;
             if (at < OPERANDS_MAX && !same) h->allowed &= ~((uint64_t)1 << at);
         }
         stack[depth++] = exprs->a[row].row;
@@ -79,14 +99,15 @@ static uint64_t shares_of(Schedule *s, BufferId result, uint8_t *seen) {
     if (h.store == 0 || h.allowed == 0) return 0;
     h.parent = parent_of(s, h.store);
     h.place = loops_address(loops, nodes->access[h.store]);
+    h.var = nodes->kind[h.parent] == NODE_LOOP ? nodes->var[h.parent] : dims_const(&loops->dims, 0);
     for (uint32_t row = first; row < last && h.allowed != 0; row++) {
         if (nodes->kind[row] != NODE_STORE && nodes->kind[row] != NODE_REDUCE) continue;
-        bool beside = row <= h.store && parent_of(s, row) == h.parent;
-        check_loads(&h, nodes->value[row], beside);
-        check_loads(&h, nodes->guard[row], beside);
+        DimId var = walks_alike(&h, row);
+        check_loads(&h, nodes->value[row], var);
+        check_loads(&h, nodes->guard[row], var);
     }
     for (uint32_t row = 1; row < loops->lets.table.count && h.allowed != 0; row++)
-        check_loads(&h, loops->lets.value[row], false);
+        check_loads(&h, loops->lets.value[row], (DimId){0});
     return h.allowed;
 }
 
