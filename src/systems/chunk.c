@@ -5,7 +5,7 @@
  * runs for one part of the leading axis after the other; only a part of the logits is in memory:
  *   z = x w;  l, d = f(z);  u = d w;  g = d^T x        becomes, for each part k of the rows,
  *   z.k = x.k w;  l.k, d.k = f(z.k);  u.k = d.k w;  g = g + d.k^T x.k      and l, u are joined
- * It begins at a product of at least twice PART_BYTES, at typical sizes, and takes elementwise rows,
+ * It begins at a product of at least twice PART_BYTES, at typical sizes; it takes elementwise rows,
  * broadcasts, reductions over other axes, and the products that end it. What is used outside must
  * be much smaller than z; rows that do not depend on z are made again. Sums are kept in f32
  * (dot_add). Parts are equal, what is left over is the last one. For targets that have dot_add.
