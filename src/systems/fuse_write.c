@@ -149,7 +149,7 @@ static void write_group(Writing *w, uint32_t group) {
     sort_rows(&rows);
     find_inputs(w, &rows);
     ValueId *taken = ARENA_ARRAY(scratch, ValueId, w->inputs_count + 1);
-    ValueId *given = ARENA_ARRAY(scratch, ValueId, rows.rows_count);
+    ValueId *given = ARENA_ARRAY(scratch, ValueId, rows.rows_count + f->repeats_count);
     ValueId *old = ARENA_ARRAY(scratch, ValueId, rows.rows_count);
     rewrite_at(w->rw, (OpId){group});
     BlockId block = build->block, body = code_add_block(code, (OpId){0}, w->inputs_count);
@@ -170,6 +170,10 @@ static void write_group(Writing *w, uint32_t group) {
         given[outputs] = w->inner[old[outputs].row];
         outputs++;
     }
+    uint32_t mapped = outputs;
+    for (uint32_t i = 0; i < f->repeats_count; i++)
+        if (f->repeats[i].group == group)
+            given[outputs++] = w->inner[op_result(f->code, (OpId){f->repeats[i].row}, 0).row];
     (void)build_row(build, OP_RETURN, given, outputs, NULL, 0);
     build->block = block;
     OpId op = code_add_op(code, block, OP_FUSED, taken, w->inputs_count, outputs, (AttrsId){0},
@@ -180,11 +184,25 @@ static void write_group(Writing *w, uint32_t group) {
     for (uint32_t i = 0; i < outputs; i++) {
         ValueId result = op_result(code, op, i);
         code->values.type[result.row] = code->values.type[given[i].row];
-        rewrite_map(w->rw, old[i], result);
+        if (i < mapped) rewrite_map(w->rw, old[i], result);
     }
+    for (uint32_t i = 0, at = mapped; i < f->repeats_count; i++)
+        if (f->repeats[i].group == group) f->repeats[i].made = op_result(code, op, at++);
     arena_release(scratch, mark);
 }
 
+static void write_outside(Writing *w, OpId op) {
+    const Fuse *f = w->f;
+    uint32_t    count = f->code->ops.operands_count[op.row];
+    ArenaMark   mark = arena_mark(f->ctx->scratch);
+    ValueId    *operands = ARENA_ARRAY(f->ctx->scratch, ValueId, count + 1);
+    for (uint32_t i = 0; i < count; i++) operands[i] = outer_value(w, op_operand(f->code, op, i));
+    for (uint32_t i = 0; i < f->repeats_count; i++)
+        if (f->repeats[i].user == op.row) operands[f->repeats[i].operand] = f->repeats[i].made;
+    rewrite_at(w->rw, op);
+    (void)rewrite_copy_with(w->rw, op, operands);
+    arena_release(f->ctx->scratch, mark);
+}
 void fuse_write(Fuse *f, Rewrite *rw) {
     Arena   *scratch = f->ctx->scratch;
     uint32_t values = f->code->values.table.count, rows = f->last - f->first;
@@ -200,11 +218,7 @@ void fuse_write(Fuse *f, Rewrite *rw) {
             write_group(&w, group);
             continue;
         }
-        OpId     op = {group};
-        uint32_t count = f->code->ops.operands_count[group];
-        for (uint32_t i = 0; i < count; i++) (void)outer_value(&w, op_operand(f->code, op, i));
-        rewrite_at(rw, op);
-        (void)rewrite_copy(rw, op);
+        write_outside(&w, (OpId){group});
     }
     for (uint32_t row = f->first; row < f->last; row++)
         if (f->kind[row - f->first] == ROW_FREE && fuse_escapes(f, row))
