@@ -5,7 +5,7 @@
  * runs for one part of the leading axis after the other; only a part of the logits is in memory:
  *   z = x w;  l, d = f(z);  u = d w;  g = d^T x        becomes, for each part k of the rows,
  *   z.k = x.k w;  l.k, d.k = f(z.k);  u.k = d.k w;  g = g + d.k^T x.k      and l, u are joined
- * It begins at a product of at least twice PART_BYTES, at typical sizes; it takes elementwise rows,
+ * It begins at a product of more than PART_BYTES, at typical sizes; it takes elementwise rows,
  * broadcasts, reductions over other axes, and the products that end it. What is used outside must
  * be much smaller than z; rows that do not depend on z are made again. Sums are kept in f32
  * (dot_add). Parts are equal, what is left over is the last one. For targets that have dot_add.
@@ -14,7 +14,7 @@
 #include "systems/system.h"
 
 enum {
-    PART_BYTES = 1 << 29, /* of z; less than this is gained by no region */
+    PART_BYTES = 1 << 29, /* of z, at most; with 1 << 28 steps take as long (note 0012) */
     PARTS_MAX = 64,
     SMALL = 8, /* what leaves a region is so many times smaller than z */
     OPERANDS_MAX = 32
@@ -191,7 +191,7 @@ static bool is_large(const Chunk *c, OpId op) {
     DimId    lead = dims_of(c, z, &rank)[0], of_x = dims_of(c, x, &x_rank)[0];
     return rank > 1 && list_count(&c->ctx->world->attrs, batch) == 0 && lead.row == of_x.row &&
            !holds(c, attrs_of(c, op)[ATTR_DOT_GENERAL_x_contract], 0) && c->sizes[lead.row] > 1 &&
-           bytes_of(c, z) >= 2.0 * PART_BYTES && bytes_of(c, x) * SMALL <= bytes_of(c, z);
+           bytes_of(c, z) > PART_BYTES && bytes_of(c, x) * SMALL <= bytes_of(c, z);
 }
 /* The region of the first product from a row on that has one; false: there is none. */
 static bool find_region(Chunk *c, uint32_t *from) {
