@@ -145,8 +145,8 @@ static Role find_role(const Chunk *c, OpId op) {
     if (c->code->ops.opcode[op.row] == OP_DOT_GENERAL) return role_of_dot(c, op, value);
     return goes_by_rows(c, op) ? ROLE_PART : ROLE_NONE;
 }
-/* Follows z to where it is used up. False: something large is used outside, or blocks stand
- * between. */
+/* Follows z to where it is used up. False: something large is used outside, or blocks, effects or
+ * barriers stand between. */
 static bool follow(Chunk *c) {
     const Code *code = c->code;
     uint32_t    block = code->ops.block[c->begin.row].row, end = code->blocks.op_last[block];
@@ -166,8 +166,12 @@ static bool follow(Chunk *c) {
             if (role_behind(c, x) != ROLE_SUM && !is_small(c, x)) return false;
         }
     }
-    for (uint32_t row = c->begin.row; row <= c->last; row++)
-        if (code->ops.block[row].row != block || code->ops.blocks_count[row] != 0) return false;
+    for (uint32_t row = c->begin.row; row <= c->last; row++) {
+        uint32_t opcode = code->ops.opcode[row];
+        if (code->ops.block[row].row != block || code->ops.blocks_count[row] != 0 ||
+            (op_infos[opcode].flags & (OP_EFFECT | OP_LATE)) != 0 || opcode == OP_BARRIER)
+            return false; /* rows change places */
+    }
     return c->last != 0;
 }
 /* Rows that the region needs for its own rows, and that are no more work in parts. False: a large
