@@ -7,6 +7,10 @@
  * it is made of is computed again too, or stored where it is much smaller (the mean of a row). What
  * a product needs in memory is written there all the same, but groups need not read it.
  *
+ * Where kernels have threads, large values are looked at once more for the sake of memory: one is
+ * computed again if that moves about as many bytes and what must lie in memory as long instead is
+ * at most half as large (of a residual stream, what was added in 16 bits).
+ *
  * Only elementwise rows are computed again, and only for users that see them element by element.
  * About linear: a decision looks at the groups that use the value. */
 #include "systems/fuse_inner.h"
