@@ -432,11 +432,11 @@ TEST(gpu_losses_of_many_classes) {
         }
 }
 
-/* Hints that make logits so large that they are made by parts: four, and a rest, which may be empty
- * or all there is. Sums over rows are added in place. */
+/* Hints that make logits so large that they are made by parts: four, and a rest, which may be
+ * empty. Sums over rows are added in place. */
 TEST(gpu_losses_by_parts) {
     static const char *const dtypes[] = {"bf16", "f32", "f16", "f64"};
-    static const int64_t cases[][2] = {{19, 1000}, {16, 1003}, {3, 1000}, {9, 30011}, {4, 50257}};
+    static const int64_t     cases[][2] = {{19, 1000}, {16, 1003}, {5, 30011}};
     for (size_t i = 0; i < LENGTH(dtypes); i++)
         for (size_t k = 0; k < LENGTH(cases); k++) {
             const char *t = dtypes[i];
@@ -452,7 +452,7 @@ TEST(gpu_losses_by_parts) {
                            likely, t, t, n, i == 3 ? "f64" : "f32");
             double rel = i == 1 || i == 3 ? 0 : 0.02;
             check_text(arena, text.data,
-                       &(Case){.sizes = {{"B", rows}, {"T", 5}}, .integers = n, .rel = rel});
+                       &(Case){.sizes = {{"B", rows}, {"T", 2}}, .integers = n, .rel = rel});
         }
 }
 /* Rows that are written over the operand that they were made of, held and not, aligned and not. */
