@@ -462,11 +462,13 @@ TEST(gpu_rows_over_their_operands) {
     for (size_t i = 0; i < LENGTH(dtypes); i++)
         for (size_t k = 0; k < LENGTH(sizes); k++) {
             const char *t = dtypes[i];
+            long long   n = sizes[k][1];
             String      text = str_format(arena,
                                           "graph f(%%x: %s[B,8], %%w: %s[%lld,8], %%v: %s[%lld,8]) {\n"
                                                "  %%z = linear %%x, %%w\n  %%p = softmax %%z {axis=1}\n"
-                                               "  %%y = matmul %%p, %%v\n  return %%y\n}\n",
-                                          t, t, (long long)sizes[k][1], t, (long long)sizes[k][1]);
+                                               "  %%y = matmul %%p, %%v\n"
+                                               "  return %%y\n}\n",
+                                          t, t, n, t, n);
             check_text(arena, text.data,
                        &(Case){.sizes = {{"B", sizes[k][0]}}, .rel = i == 0 ? 0.02 : 1e-5});
         }
