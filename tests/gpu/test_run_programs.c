@@ -456,6 +456,9 @@ TEST(gpu_losses_by_parts) {
         }
 }
 /* Rows that are written over the operand that they were made of, held and not, aligned and not. */
+static const char shares[] = "graph f(%%x: %s[B,8], %%w: %s[%lld,8], %%v: %s[%lld,8]) {\n"
+                             "  %%z = linear %%x, %%w\n  %%p = softmax %%z {axis=1}\n"
+                             "  %%y = matmul %%p, %%v\n  return %%y\n}\n";
 TEST(gpu_rows_over_their_operands) {
     static const char *const dtypes[] = {"bf16", "f32"};
     static const int64_t sizes[][2] = {{7, 33}, {300, 1000}, {300, 1003}, {5, 30011}, {3, 131072}};
@@ -463,12 +466,7 @@ TEST(gpu_rows_over_their_operands) {
         for (size_t k = 0; k < LENGTH(sizes); k++) {
             const char *t = dtypes[i];
             long long   n = sizes[k][1];
-            String      text = str_format(arena,
-                                          "graph f(%%x: %s[B,8], %%w: %s[%lld,8], %%v: %s[%lld,8]) {\n"
-                                               "  %%z = linear %%x, %%w\n  %%p = softmax %%z {axis=1}\n"
-                                               "  %%y = matmul %%p, %%v\n"
-                                               "  return %%y\n}\n",
-                                          t, t, n, t, n);
+            String      text = str_format(arena, shares, t, t, n, t, n);
             check_text(arena, text.data,
                        &(Case){.sizes = {{"B", sizes[k][0]}}, .rel = i == 0 ? 0.02 : 1e-5});
         }
