@@ -157,10 +157,11 @@ static bool has_sums(Emit *e, uint32_t loop) {
     return false;
 }
 
-/* Two 16-bit floats are rounded by one instruction: statements leave what they store in q<n>, and
- * join rounds it in pairs. What p<n> holds until then is there for those that read it. */
+/* Two 16-bit or 8-bit floats are rounded by one instruction: statements leave what they store in
+ * q<n>, and join rounds it in pairs. What p<n> holds until then is there for those that read it. */
 static bool joins(const Emit *e, LoopAccess access) {
-    return dtype_is_half(gpu_emit_buffer_dtype(e, access));
+    Dtype dtype = gpu_emit_buffer_dtype(e, access);
+    return dtype_is_half(dtype) || dtype_is_f8(dtype);
 }
 /* The value of a statement; what storing rounds need not be rounded before. */
 static ExprId unrounded(const Emit *e, uint32_t row) {
@@ -168,7 +169,7 @@ static ExprId unrounded(const Emit *e, uint32_t row) {
     ExprId           value = nodes_of(e)->value[row];
     Dtype            stored = gpu_emit_buffer_dtype(e, nodes_of(e)->access[row]);
     bool rounds = exprs->kind[value.row] == EXPR_OP && exprs->opcode[value.row] == OP_CONVERT &&
-                  exprs->word[value.row] == stored && dtype_is_half(stored) &&
+                  exprs->word[value.row] == stored && joins(e, nodes_of(e)->access[row]) &&
                   expr_dtype(e->loops, exprs->a[value.row]) == DTYPE_F32;
     return rounds ? exprs->a[value.row] : value;
 }

@@ -202,6 +202,22 @@ static void keep_elements(Schedule *s) {
     }
 }
 
+/* --- phases without loops --------------------------------------------------------------------- */
+/* A launch takes longer than what few statements do: numbers that nothing waits for are computed
+ * later, with others, and with sums that are for one team. */
+static void gather_numbers(Schedule *s) {
+    uint32_t at = 0;
+    for (uint32_t left = count_phases(s); left > 0 && at < count_of(s); left--) {
+        bool moved = false, loops = false;
+        for (uint32_t i = at + 1; i < at + size_at(s, at); i++) loops |= kind_at(s, i) == NODE_LOOP;
+        for (uint32_t behind = count_of(s) - 1; behind > at && !moved && !loops; behind--)
+            moved = kind_at(s, behind) == NODE_PHASE && transform_move(s, at, behind);
+        if (!moved) at += size_at(s, at);
+    }
+    for (at = 0; at < count_of(s);)
+        if (!transform_append(s, at)) at += size_at(s, at);
+}
+
 /* --- bind ------------------------------------------------------------------------------------- */
 typedef struct Walk { /* how places move with a loop */
     bool moves, in_step;
@@ -282,4 +298,5 @@ void schedule_threads(Schedule *s) {
             if (transform_bind(s, at, bind | BIND_THREAD | BIND_VECTOR, 0, 0)) continue;
         if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, 0, 0);
     }
+    gather_numbers(s);
 }

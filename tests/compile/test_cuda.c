@@ -173,6 +173,21 @@ TEST(teams_share_rows) {
     check_close(&c);
 }
 
+/* Sums of small tensors share launches, and what starts them is none of its own. */
+TEST(small_sums_share_launches) {
+    Check  c;
+    Loops *loops = &c.runners[FORM_THREADS].loops;
+    EXPECT(check_open(&c, arena,
+                      STR("graph f(%x: f32[700,800], %y: f32[700,800]) {\n"
+                          "  %a = reduce %x {kind=sum, axes=[0,1]}\n"
+                          "  %b = reduce %y {kind=sum, axes=[0,1]}\n  return %a, %b\n}\n")));
+    EXPECT_EQ(loops->kernels.table.count, 2);
+    String text = gpu_emit_text(arena, loops, (KernelId){1});
+    EXPECT(strstr(text.data, "NAME phase1\n") != NULL &&
+           strstr(text.data, "NAME phase2\n") == NULL);
+    check_close(&c);
+}
+
 enum { OPERATORS_MAX = 24, SIZES_PER_PROGRAM = 3 };
 TEST(random_programs_on_cuda) {
     static const int64_t sizes_random[] = {0, 1, 2, 3, 7, 16, 17, 40};
