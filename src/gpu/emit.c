@@ -68,7 +68,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
-              "#define TILED %d\n#define TILE %d\n"
+              "#define TILED %u\n#define TILE %d\n"
               "#define CLUSTER %u\n#define JOIN %u\n"
               "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
               "#define ROOM (HELD * (BLOCK + ODD) * V)\n"

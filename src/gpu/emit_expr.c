@@ -271,7 +271,12 @@ static bool put_index_compare(Emit *e, uint32_t row, const uint32_t x[3]) {
     bool first = exprs->kind[exprs->a[row].row] == EXPR_INDEX;
     if (!first && exprs->kind[exprs->b[row].row] != EXPR_INDEX) return false;
     uint32_t number = x[first], index = x[!first];
-    text_addf(&e->text, "(I)x%u == (I)x%u && (i64)(I)x%u == x%u", index, number, number, number);
+    ExprId   place = first ? exprs->a[row] : exprs->b[row];
+    if (e->element && exprs->word[place.row] == e->leaf->var.row) /* which element of the group */
+        text_addf(&e->text, "(I)x%u - c0 == e", number);
+    else
+        text_addf(&e->text, "(I)x%u == (I)x%u", index, number);
+    text_addf(&e->text, " && (i64)(I)x%u == x%u", number, number);
     return true;
 }
 static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
@@ -293,6 +298,12 @@ static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
     }
     uint32_t visits = 32; /* what is shared may be met often */
     bool     half = shortens[opcode] && from == DTYPE_F32 && reads_half(e, exprs->a[row], &visits);
+    uint32_t arg = exprs->a[row].row, of = e->known[exprs->a[arg].row],
+             less = e->known[exprs->b[arg].row];
+    if (half && opcode == OP_EXP && exprs->opcode[arg] == OP_SUB && of != 0 && less != 0) {
+        text_addf(&e->text, "exp_half_of(x%u, x%u)", of, less); /* one instruction before ex2 */
+        return;
+    }
     text_addf(&e->text, half ? "%s_half(x%u" : "o_%s(x%u", op_infos[opcode].name, x[0]);
     if (x[1] != 0) text_addf(&e->text, ", x%u", x[1]);
     put(e, ")");

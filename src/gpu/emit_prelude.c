@@ -103,10 +103,13 @@ static const char floats[] = TEXT(
         return floor(x);
     } FN f32 o_round_even(f32 x) { return rintf(x); } FN f64 o_round_even(f64 x) {
         return rint(x);
-    } FN f32 exp_half(f32 x) {
+    } FN f32 exp2_half(f32 x) {
         f32 y;
-        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
         return y;
+    } FN f32 exp_half(f32 x) { return exp2_half(x * 1.44269504f); } FN f32 exp_half_of(f32 x,
+                                                                                       f32 less) {
+        return exp2_half(fmaf(x, 1.44269504f, less * -1.44269504f));
     } FN f32 logistic_half(f32 x) {
         f32 y;
         asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + exp_half(-x)));
@@ -293,8 +296,14 @@ static const char loads[] = TEXT(
         const int  bytes = sizeof(S) * N;
         if (N > 1 && live >= N) {
             if (bytes < 4) return raw(*(const Pack<S, N> *)p);
-            if (!READ || COHERENT || bytes < 16) return *(const Raw<S, N> *)p;
-            for (int i = 0; i < bytes / 16; i++) get16<READ>(y.w + 4 * i, (const char *)p + 16 * i);
+            if (READ && !COHERENT && bytes >= 16) {
+                for (int i = 0; i < bytes / 16; i++)
+                    get16<READ>(y.w + 4 * i, (const char *)p + 16 * i);
+                return y;
+            }
+            y = *(const Raw<S, N> *)p;
+            for (int i = 0; i < bytes / 4; i++) /* begun here, not where it is used */
+                asm volatile("" : "+r"(y.w[i]));
             return y;
         }
         for (int i = 0; i < N; i++) {
@@ -303,6 +312,16 @@ static const char loads[] = TEXT(
         }
         return raw(few);
     });
+/* Into a tile, whose rows begin at multiples of words. */
+static const char tiles[] = TEXT(template <int READ, int N, class S, class I>
+                                 FN void turn_in(S *to, const S *from, I live) {
+                                     const Raw<S, N> x = ld<READ, N>(from, live);
+                                     if (sizeof(S) * N < 4)
+                                         memcpy(to, &x, sizeof(S) * N);
+                                     else
+                                         for (int i = 0; i < (int)sizeof(S) * N / 4; i++)
+                                             ((u32 *)to)[i] = x.w[i];
+                                 });
 static const char stores[] = TEXT(
     template <int N, class S, class I> FN void fetch(Pack<S, N> *to, const S *p, I live, I) {
         if constexpr (sizeof(S) * N % 16 == 0) {
@@ -642,6 +661,7 @@ void gpu_emit_prelude(Text *out, bool coherent) {
     text_add(out, STR(raws));
     text_add(out, STR(settled));
     text_add(out, STR(loads));
+    text_add(out, STR(tiles));
     text_add(out, STR(stores));
     text_add(out, STR(odd));
     text_add(out, STR(led));
