@@ -150,8 +150,8 @@ static bool edge_agrees(const Fuse *f, const Edge *edge) {
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
-/* Tensors that the two groups as one would read and write. */
-static uint32_t count_streams(Fuse *f, uint32_t a, uint32_t b) {
+/* Whether the two groups as one would read and write more tensors than a kernel may. */
+static bool exceeds_streams(Fuse *f, uint32_t a, uint32_t b) {
     uint32_t both[2] = {a, b}, streams = 0, stamp = ++f->stamps;
     for (uint32_t g = 0; g < 2; g++)
         for (uint32_t row = f->groups[both[g] - f->first].head; row != 0;
@@ -164,8 +164,9 @@ static uint32_t count_streams(Fuse *f, uint32_t a, uint32_t b) {
                 f->stamp[from - f->first] = stamp;
                 streams++;
             }
+            if (streams > STREAMS_MAX) return true;
         }
-    return streams;
+    return false;
 }
 
 /* --- order ------------------------------------------------------------------------------------ */
@@ -251,7 +252,7 @@ static bool try_merge(Fuse *f, uint32_t a, uint32_t b, uint32_t *stack) {
         b = swap;
     }
     Group *first = &f->groups[a - f->first], *second = &f->groups[b - f->first];
-    if (first->count + second->count > MEMBERS_MAX || count_streams(f, a, b) > STREAMS_MAX ||
+    if (first->count + second->count > MEMBERS_MAX || exceeds_streams(f, a, b) ||
         !stamp_between(f, a, b, stack) || !system_burn(f->ctx))
         return false;
     reorder_between(f, a, b, stack);

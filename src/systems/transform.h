@@ -49,12 +49,14 @@ typedef enum Transform {
 } Transform;
 enum { TRANSFORM_NUMBERS_MAX = 8 };
 
+typedef struct Gathered Gathered;
 typedef struct Schedule { /* the kernel being scheduled: the newest of the module */
     Loops      *loops;
     KernelId    kernel;
-    Arena      *scratch; /* grows with the work done; rewound by the owner */
-    uint32_t   *fuel;    /* steps still allowed, see system_burn; NULL: any number */
-    const char *why;     /* the last step was refused */
+    Arena      *scratch;  /* grows with the work done; rewound by the owner */
+    uint32_t   *fuel;     /* steps still allowed, see system_burn; NULL: any number */
+    const char *why;      /* the last step was refused */
+    Gathered   *gathered; /* accesses known so far, in scratch: who rewinds it sets NULL */
 } Schedule;
 
 typedef bool TransformFn(Schedule *s, const int64_t *numbers);
