@@ -1,7 +1,7 @@
-/* Attention forward and backward through cuDNN, and backward of our own: GPT-2 124M (32 x 12 heads, 1024 tokens, width 64,
- * causal, from one packed tensor) and a grouped one (4 x 32 heads on 8, 4096 tokens, width 128).
- * Every engine that the heuristics name is measured; the deterministic backward must repeat
- * bitwise.
+/* Attention forward and backward through cuDNN, and backward of our own: GPT-2 124M (32 x 12 heads,
+ * 1024 tokens, width 64, causal, from one packed tensor), 1.5B (8 x 25), long (2 x 8, 8192 tokens)
+ * and a grouped one (4 x 32 heads on 8, 4096 tokens, width 128). Every engine that the heuristics
+ * name is measured; the deterministic backward must repeat bitwise.
  *
  * Before each series, all rows of a few heads are compared with a reference in double precision on
  * the device: outputs, statistics and the three gradients. */

@@ -71,7 +71,7 @@ typedef struct CuLaunchConfig {
 } CuLaunchConfig;
 
 typedef struct CuTensorMap { /* how boxes of a tensor are copied to shared memory */
-    _Alignas(64) uint64_t opaque[16];
+    _Alignas(128) uint64_t opaque[16];
 } CuTensorMap;
 
 typedef struct CuKernelNode {

@@ -123,12 +123,14 @@ Status gpu_own_attention_run(const GpuOwnAttention *a, const GpuAttentionArgs *a
     GpuLaunch           sums = {.kernel = a->row_sums,
                                 .grid = {(uint32_t)(heads * blocks), 1, 1},
                                 .block = {SUMS_THREADS, 1, 1},
+                                .single = true,
                                 .args = &own,
                                 .args_bytes = sizeof own};
     GpuLaunch           backward = {.kernel = a->backward,
                                     .grid = {a->team * a->teams, 1, 1},
                                     .block = {THREADS, 1, 1},
                                     .shared_bytes = SHARED_BYTES,
+                                    .single = true,
                                     .args = &own,
                                     .args_bytes = sizeof own};
 

@@ -1,11 +1,12 @@
 /* The kernels of attention's backward of our own (own_attention.h), for Hopper.
  *
- * attention_sums: what each row of queries needs. attention_backward: a block holds K, V of 128 keys and asks for
- * Q, d_o of blocks of queries, two of each in shared memory (one thread, TMA). Two groups of four
- * warps have 64 keys each: scores across (keys x queries), so that shares and gradients of scores
- * are operands of the products for dv and dk as they lie in registers; only dq, a sum over both
- * groups' keys, takes the latter from shared memory. Half of the 128 queries at once: with all of
- * them registers do not suffice, and products of one half run beside exponentials of the other.
+ * attention_sums: what each row of queries needs. attention_backward: a block holds K, V of 128
+ * keys and asks for Q, d_o of blocks of queries, two of each in shared memory (one thread, TMA).
+ * Two groups of four warps have 64 keys each: scores across (keys x queries), so that shares and
+ * gradients of scores are operands of the products for dv and dk as they lie in registers; only
+ * dq, a sum over both groups' keys, takes the latter from shared memory. Half of the 128 queries
+ * at once: with all of them registers do not suffice, and products of one half run beside
+ * exponentials of the other.
  *
  * dq is added up over blocks of keys in f32 in the second-level cache. The blocks of a team take
  * turns at each block of queries; causal ones start at the diagonal, short ones first, so that
@@ -17,7 +18,7 @@ static const char *const types[] = {
     "typedef float f32;\n"
     "#define D static __device__ __forceinline__\n"
     "#define UNROLL _Pragma(\"unroll\")\n"
-    "struct alignas(64) Map { u64 words[16]; };\n"
+    "struct alignas(128) Map { u64 words[16]; };\n"
     "struct Heads { i64 batch, head, row; };\n"
     "struct Args { Map q, k, v, d_o; u64 o, d_o_at, statistics, dq, dk, dv, sums, parts, flags;\n"
     "    Heads o_by, d_o_by, dq_by, dk_by, dv_by; int heads, blocks, all, team, turns, teams;\n"

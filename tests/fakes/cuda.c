@@ -677,9 +677,10 @@ CuResult cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction function, voi
                           void **extra) {
     const void *block;
     size_t      bytes;
-    (void)args;
     ENTER();
-    if (!find_args(extra, &block, &bytes)) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if ((args != NULL && extra != NULL) || !find_args(extra, &block, &bytes))
+        return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (args != NULL) block = args[0];
     if (config->grid[0] * config->block[0] == 0) return ABI_CUDA_ERROR_INVALID_VALUE;
     CuNode recorded = record(config->stream, KERNEL);
     if (recorded == NULL) {

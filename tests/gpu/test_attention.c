@@ -164,14 +164,17 @@ static bool run_plan(Case *c, GpuAttentionPlan *plan, bool in_graph) {
     return run(c, plan->workspace_bytes, in_graph);
 }
 
+static void check_gradient(const Case *c, const char *name, const char *which, double error) {
+    if (!EXPECT(error < (c->p.dtype == DTYPE_F16 ? 4e-3 : 2e-2)))
+        printf("\n  %s: %s error %g", name, which, error);
+}
 static void check_gradients(const Case *c, const char *name) {
     const GpuAttention *p = &c->p;
-    double              bound = p->dtype == DTYPE_F16 ? 4e-3 : 2e-2;
-    double              errors[] = {error_of(c, c->args.dq, p->dq, p->heads, c->dq, c->lengths_q),
-                                    error_of(c, c->args.dk, p->dk, p->heads_kv, c->dk, c->lengths_kv),
-                                    error_of(c, c->args.dv, p->dv, p->heads_kv, c->dv, c->lengths_kv)};
-    for (int i = 0; i < 3; i++)
-        if (!EXPECT(errors[i] < bound)) printf("\n  %s: gradient %d error %g", name, i, errors[i]);
+    check_gradient(c, name, "dq", error_of(c, c->args.dq, p->dq, p->heads, c->dq, c->lengths_q));
+    check_gradient(c, name, "dk",
+                   error_of(c, c->args.dk, p->dk, p->heads_kv, c->dk, c->lengths_kv));
+    check_gradient(c, name, "dv",
+                   error_of(c, c->args.dv, p->dv, p->heads_kv, c->dv, c->lengths_kv));
 }
 
 /* The same gradients by the kernel of our own; the same bits the second time. */
