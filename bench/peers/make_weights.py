@@ -1,5 +1,5 @@
 """make_weights.py CONFIG_JSON FILE [SEED]: initial weights for one model, as safetensors, so that
-Stoa and its peers start from the same numbers (which are those of models/ in kind: normal, uniform).
+Stoa and its peers start from the same numbers (those of models/ in kind: normal, uniform).
 """
 import json
 import math

@@ -1,8 +1,10 @@
 /* Which results of a kernel may be written over which operands?
  *
  * A result may share memory with an operand of its size and element width when the kernel reads the
- * operand only for the statement that stores the result or for earlier ones beside it in the same
- * innermost loop, always at the place that is stored. Linear in loads times results. */
+ * operand only for the statement that stores the result, for earlier ones beside it in the same
+ * innermost loop, or for those of earlier loops beside that one over the same places: passes over a
+ * row before the one that writes it. Always at the place that is stored. Linear in loads times
+ * results. */
 #include "systems/schedule.h"
 #include "systems/transform_inner.h"
 
@@ -45,11 +47,34 @@ static uint64_t behind_lets(Schedule *s) {
     }
     return bits;
 }
-/* Operands that are read elsewhere, or at other places than the result is stored at, are not
- * shared. */
+/* The variable that runs over the same numbers as the one of the store: of the loop that both are
+ * in, or of an earlier one beside it, in a loop. Nil: a load there may find what was stored. */
+static DimId walks_alike(Schedule *s, uint32_t row, uint32_t store) {
+    const LoopNodes *nodes = &s->loops->nodes;
+    uint32_t         parent = parent_of(s, row), own = parent_of(s, store);
+    bool             in_loops = nodes->kind[parent] == NODE_LOOP && nodes->kind[own] == NODE_LOOP;
+    if (row > store) return (DimId){0};
+    if (parent == own) return in_loops ? nodes->var[own] : dims_const(&s->loops->dims, 0);
+    if (!in_loops) return (DimId){0};
+    uint32_t around = parent_of(s, parent);
+    bool     beside = nodes->kind[around] == NODE_LOOP && around == parent_of(s, own) &&
+                  nodes->extent[parent].row == nodes->extent[own].row &&
+                  nodes->bind[parent] == nodes->bind[own];
+    return beside ? nodes->var[parent] : (DimId){0};
+}
+/* Whether a load reads the place that is stored, in time. */
+static bool reads_stored(Schedule *s, const Access *load, const Access *store) {
+    Dims *dims = &s->loops->dims;
+    DimId var = walks_alike(s, load->row, store->row);
+    DimId own = walks_alike(s, store->row, store->row);
+    DimId place = loops_address(s->loops, load->access);
+    if (!dim_id_some(var)) return false;
+    if (var.row != own.row) place = dims_substitute(dims, place, &var, &own, 1);
+    return place.row == loops_address(s->loops, store->access).row;
+}
+/* Without operands that are read elsewhere, or at other places than the result is stored at. */
 static uint64_t shares_of(Schedule *s, BufferId result, const Accesses *all, uint64_t never) {
-    Loops   *loops = s->loops;
-    uint32_t first = loops->kernels.buffers_first[s->kernel.row];
+    uint32_t first = s->loops->kernels.buffers_first[s->kernel.row];
     uint64_t allowed = alike(s, result) & ~never;
     Accesses own = transform_accesses(s, transform_first(s), transform_last(s), result);
     Access   store = {0};
@@ -59,14 +84,11 @@ static uint64_t shares_of(Schedule *s, BufferId result, const Accesses *all, uin
         store = own.rows[i];
     }
     if (store.row == 0) return 0;
-    uint32_t parent = parent_of(s, store.row);
-    DimId    place = loops_address(loops, store.access);
     for (uint32_t i = 0; i < all->count && allowed != 0; i++) {
         const Access *load = &all->rows[i];
         uint32_t      at = access_buffer(load->access).row - first;
-        bool          beside = load->row <= store.row && parent_of(s, load->row) == parent;
         if (load->kind == ACCESS_LOAD && at < OPERANDS_MAX && (allowed >> at & 1) &&
-            !(beside && loops_address(loops, load->access).row == place.row))
+            !reads_stored(s, load, &store))
             allowed &= ~((uint64_t)1 << at);
     }
     return allowed;
