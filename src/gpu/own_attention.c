@@ -5,10 +5,10 @@
 
 #include <math.h>
 
-enum { ROWS = 128, WIDTH = 64, PART_BYTES = ROWS * WIDTH * 4, SUMS_BYTES = 2 * ROWS * 4 };
+enum { ROWS = 128, WIDTH = 64, PART_BYTES = ROWS * WIDTH * 4, SUMS_BYTES = ROWS * 32 };
 enum { TEAM = 4, GROUPS = 2, THREADS = 384, SUMS_THREADS = 256, PARTS_BYTES_MAX = 96 << 20 };
-/* Two each of K, V, Q, d_o, gradients of scores, row sums; barriers. ORDER K_AT of the text. */
-enum { SHARED_BYTES = 8 * ROWS * WIDTH * 2 + 2 * ROWS * ROWS * 2 + 2 * SUMS_BYTES + 7 * 16 };
+/* Two each of K, V, Q, d_o, gradients of scores, row sums; ones; barriers. ORDER K_AT. */
+enum { SHARED_BYTES = 8 * ROWS * WIDTH * 2 + 2 * ROWS * ROWS * 2 + 2 * SUMS_BYTES + 2048 + 7 * 16 };
 static const char doing[] = "attention's backward";
 
 /* ORDER Args of the text. */
@@ -18,14 +18,14 @@ typedef struct OwnArgs {
     GpuHeads    o_by, d_o_by, dq_by, dk_by, dv_by;
     int32_t     heads, blocks, all, team, turns, teams;
     uint32_t    flags_count;
-    float       scale, scale2; /* scale2: with the logarithm of e in base 2 */
+    float       scale, per_scale, scale2; /* 1 / scale; with the logarithm of e in base 2 */
 } OwnArgs;
 
 bool gpu_own_attention_takes(const GpuInfo *info, const GpuAttention *p) {
     return info->major == 9 && info->minor == 0 && info->shared_bytes_per_block >= SHARED_BYTES &&
            p->width == WIDTH && p->heads == p->heads_kv && p->queries == p->keys && p->keys > 0 &&
            p->keys % ROWS == 0 && !p->lengths && p->batch * p->heads * p->keys < INT32_MAX &&
-           (p->dtype == DTYPE_BF16 || p->dtype == DTYPE_F16);
+           p->dtype == DTYPE_BF16 && p->scale >= 0; /* 0 is 1 / sqrt(width) */
 }
 
 /* Teams of four keep what they work on within the second-level cache; they are larger where there
@@ -49,8 +49,7 @@ Status gpu_own_attention_open(Gpu *gpu, GpuCache *cache, const GpuAttention *pro
     GpuOwnAttention *a = out_attention;
     ASSERT(gpu_own_attention_takes(&gpu->info, problem));
     Scratch     scratch = scratch_begin(NULL, 0);
-    Dtype       dtype = (Dtype)problem->dtype;
-    GpuSource   source = {doing, gpu_own_attention_text(scratch.arena, problem->causal, dtype)};
+    GpuSource   source = {doing, gpu_own_attention_text(scratch.arena, problem->causal)};
     String      image = {0};
     GpuCompiled compiled;
     *a = (GpuOwnAttention){.problem = *problem};
@@ -80,14 +79,11 @@ static Status map_heads(const GpuAttention *p, GpuHeads by, CuPtr at, GpuStream 
     const int64_t  elements[] = {by.row, by.head, by.batch};
     const unsigned box[] = {WIDTH, ROWS, 1, 1}, steps[] = {1, 1, 1, 1};
     uint64_t       strides[3];
-    bool           half = p->dtype == DTYPE_F16;
     for (uint32_t i = 0; i < 3; i++) /* of an axis of one element: anything that is allowed */
         strides[i] = dims[i + 1] > 1 ? (uint64_t)elements[i] * 2 : 16;
     return GPU_CALL(stream.gpu->libs, diags, doing, cuTensorMapEncodeTiled, out_map,
-                    half ? ABI_CU_TENSOR_MAP_DATA_TYPE_FLOAT16
-                         : ABI_CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-                    4, (void *)(uintptr_t)at, dims, strides, box, steps,
-                    ABI_CU_TENSOR_MAP_INTERLEAVE_NONE, ABI_CU_TENSOR_MAP_SWIZZLE_128B,
+                    ABI_CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 4, (void *)(uintptr_t)at, dims, strides,
+                    box, steps, ABI_CU_TENSOR_MAP_INTERLEAVE_NONE, ABI_CU_TENSOR_MAP_SWIZZLE_128B,
                     ABI_CU_TENSOR_MAP_L2_PROMOTION_L2_256B, ABI_CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
 }
 
@@ -119,6 +115,7 @@ Status gpu_own_attention_run(const GpuOwnAttention *a, const GpuAttentionArgs *a
                                .teams = (int32_t)a->teams,
                                .flags_count = a->flags_count,
                                .scale = scale,
+                               .per_scale = 1 / scale,
                                .scale2 = scale * 1.44269504f};
     GpuLaunch           sums = {.kernel = a->row_sums,
                                 .grid = {(uint32_t)(heads * blocks), 1, 1},

@@ -1,5 +1,5 @@
 /* Attention's backward by a kernel of our own, for Hopper: heads of width 64, as many key heads as
- * query heads, whole blocks of 128 rows, 16-bit floats, causal or not. The same bits at every run.
+ * query heads, whole blocks of 128 rows, bf16, causal or not. The same bits at every run.
  *
  * A team of blocks works on one (batch, head) at a time. Each block keeps 128 keys and the sums of
  * their gradients in registers and goes over the queries; what it adds to the gradient of a block
@@ -16,7 +16,7 @@ typedef struct GpuOwnAttention {
     GpuModule    module;
     GpuKernel    row_sums, backward;
     uint32_t     team, teams, flags_count; /* team: blocks of one */
-    uint64_t     workspace_bytes;          /* aligned to 256; 28 MB for 32 x 12 x 1024 */
+    uint64_t     workspace_bytes;          /* aligned to 256; 29 MB for 32 x 12 x 1024 */
     uint64_t     sums_at, flags_at;        /* in it, after the parts of dq */
 } GpuOwnAttention;
 
@@ -30,6 +30,6 @@ MUST_USE Status gpu_own_attention_run(const GpuOwnAttention  *attention,
                                       const GpuAttentionArgs *args, GpuStream stream, Diags *diags);
 void            gpu_own_attention_close(GpuOwnAttention *attention); /* safe on all zero */
 /* The kernels as text, in out. */
-String gpu_own_attention_text(Arena *out, bool causal, Dtype dtype);
+String gpu_own_attention_text(Arena *out, bool causal);
 
 #endif

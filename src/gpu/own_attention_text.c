@@ -22,10 +22,11 @@ static const char *const types[] = {
     "struct Heads { i64 batch, head, row; };\n"
     "struct Args { Map q, k, v, d_o; u64 o, d_o_at, statistics, dq, dk, dv, sums, parts, flags;\n"
     "    Heads o_by, d_o_by, dq_by, dk_by, dv_by; int heads, blocks, all, team, turns, teams;\n"
-    "    u32 flags_count; f32 scale, scale2; };\n"
-    "enum { TILE = 128 * 64 * 2, SLOPES = 128 * 128 * 2, SUMS = 2 * 128 * 4,\n"
+    "    u32 flags_count; f32 scale, per_scale, scale2; };\n"
+    "enum { TILE = 128 * 64 * 2, SLOPES = 128 * 128 * 2, SUMS = 128 * 32,\n"
     "    K_AT = 0, V_AT = K_AT + 2 * TILE, Q_AT = V_AT + 2 * TILE, DO_AT = Q_AT + 2 * TILE,\n"
-    "    DS_AT = DO_AT + 2 * TILE, SUMS_AT = DS_AT + 2 * SLOPES, BARS_AT = SUMS_AT + 2 * SUMS,\n"
+    "    DS_AT = DO_AT + 2 * TILE, SUMS_AT = DS_AT + 2 * SLOPES, ONES_AT = SUMS_AT + 2 * SUMS,\n"
+    "    BARS_AT = ONES_AT + 2048,\n"
     "    KV_FULL = BARS_AT, KV_FREE = KV_FULL + 16, FULL = KV_FREE + 16, FREE = FULL + 16,\n"
     "    DS_FULL = FREE + 16, TURN = DS_FULL + 16, ADDED = TURN + 16 };\n"
     "/* --- barriers and copies */\n"
@@ -66,25 +67,15 @@ static const char *const types[] = {
     "    asm volatile(\"ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];\"\n"
     "        : \"=f\"(a), \"=f\"(b), \"=f\"(c), \"=f\"(d) : \"l\"(at) : \"memory\");\n"
     "    x[0] = a; x[1] = b; x[2] = c; x[3] = d; }\n"
-    "D float2 shared2(u32 at) { float2 x;\n"
-    "    asm volatile(\"ld.shared.v2.f32 {%0, %1}, [%2];\"\n"
-    "        : \"=f\"(x.x), \"=f\"(x.y) : \"r\"(at));\n"
-    "    return x; }\n",
     "/* --- numbers */\n"
     "D f32 power(f32 x) { f32 y;\n"
     "    asm(\"ex2.approx.ftz.f32 %0, %1;\" : \"=f\"(y) : \"f\"(x));\n"
     "    return y; }\n"
     "D u32 pack(f32 low, f32 high) { u32 x;\n"
-    "    asm(\"cvt.rn.\" T \"x2.f32 %0, %1, %2;\" : \"=r\"(x) : \"f\"(high), \"f\"(low));\n"
+    "    asm(\"cvt.rn.bf16x2.f32 %0, %1, %2;\" : \"=r\"(x) : \"f\"(high), \"f\"(low));\n"
     "    return x; }\n"
-    "#if F16\n"
-    "D f32 low(u32 x) { f32 y; asm(\"{ .reg .b16 l, h; mov.b32 {l, h}, %1; cvt.f32.f16 %0, l; }\"\n"
-    "    : \"=f\"(y) : \"r\"(x)); return y; }\n"
-    "D f32 high(u32 x) { return low(x >> 16); }\n"
-    "#else\n"
     "D f32 low(u32 x) { return __uint_as_float(x << 16); }\n"
-    "D f32 high(u32 x) { return __uint_as_float(x & 0xffff0000u); }\n"
-    "#endif\n"};
+    "D f32 high(u32 x) { return __uint_as_float(x & 0xffff0000u); }\n"};
 
 static const char *const kernels[] = {
     "/* --- tensor cores: tiles of 128-byte rows, swizzled */\n"
@@ -93,6 +84,8 @@ static const char *const kernels[] = {
     "    return form | (at & 0x3ffff) >> 4; }\n"
     "D u64 rows(u32 at) { return tile(at, 16); }\n"
     "D u64 columns(u32 at) { return tile(at, 8192); }\n"
+    "D u64 rows_of_32(u32 at, u32 step) {\n"
+    "    return (u64)(256 >> 4) << 32 | (u64)(step >> 4) << 16 | at >> 4; }\n"
     "D void fence() { asm volatile(\"wgmma.fence.sync.aligned;\" ::: \"memory\"); }\n"
     "D void commit() { asm volatile(\"wgmma.commit_group.sync.aligned;\" ::: \"memory\"); }\n"
     "template <int left> D void settle() {\n"
@@ -101,9 +94,13 @@ static const char *const kernels[] = {
     "    for (int i = 0; i < n; i++) asm volatile(\"\" : \"+f\"(x[i]) :: \"memory\"); }\n"
     "template <int n> D void hold(u32 *x) { UNROLL\n"
     "    for (int i = 0; i < n; i++) asm volatile(\"\" : \"+r\"(x[i]) :: \"memory\"); }\n"
-    "/* x = a b': 64 of the 128 rows at a against the 128 rows at b */\n"
-    "D void scores(f32 *x, u32 a, u32 b) { UNROLL\n"
+    "/* x = a b': 64 of the 128 rows at a against the 128 rows at b; each of the latter begins\n"
+    "   with a number of the 128 at begin by a product with ones: cheaper than loads and sums */\n"
+    "D void scores(f32 *x, u32 a, u32 b, u32 ones, u32 begin) {\n"
+    "    fence();\n"
+    "    UNROLL\n"
     "    for (int i = 0; i < 4; i++) mma_rows(x, rows(a) + i * 2, rows(b) + i * 2, i);\n"
+    "    mma_rows(x, rows_of_32(ones, 128), rows_of_32(begin, 0), 1);\n"
     "    commit(); }\n"
     "/* 16 bits a number of 64 rows x 64 columns: whole lines of memory */\n"
     "D void put_rows(u64 at, i64 row, const f32 *x, f32 scale) {\n"
@@ -130,7 +127,7 @@ static const char *const kernels[] = {
     "    asm volatile(\"stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};\"\n"
     "        :: \"r\"(at), \"r\"(x[0]), \"r\"(x[1]), \"r\"(x[2]), \"r\"(x[3]) : \"memory\"); }\n"
     "D u64 place(u64 base, const Heads &by, i64 b, i64 h, i64 row) {\n"
-    "    return base + (b * by.batch + h * by.head + row * by.row) * 2; }\n"
+    "    return base + (b * by.batch + h * by.head + row * by.row) * 2; }\n",
     "/* --- the order of work */\n"
     "struct At { int round, head, turn, j, i; };\n"
     "D int keys_of(const Args &a, int turn, int member) {\n"
@@ -149,13 +146,21 @@ static const char *const kernels[] = {
     "    if (!CAUSAL) return at.turn * a.team + member;\n"
     "    if (at.turn % 2 == 0) return at.i - at.j;\n"
     "    int top = a.blocks - 1 - at.turn * a.team;\n"
-    "    return max(0, at.i - top) + at.j - max(top - a.team + 1, 0); }\n",
-    "/* --- what each row needs: -log2 of the sum of its exponentials, and the sum of d_o * o;\n"
-    "   eight lanes a row, 128 rows a block, rows of one place in their batch side by side */\n"
+    "    return max(0, at.i - top) + at.j - max(top - a.team + 1, 0); }\n"
+    "/* --- what scores and gradients of shares of each row begin with, as three numbers of 16\n"
+    "   bits whose sum it is: -logarithm of the sum of its exponentials / scale, -sum of d_o * o.\n"
+    "   Eight lanes a row, 128 rows a block, rows of one place in their batch side by side */\n"
     "D uint4 get_row(u64 at) { uint4 x;\n"
     "    asm volatile(\"ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\"\n"
     "        : \"=r\"(x.x), \"=r\"(x.y), \"=r\"(x.z), \"=r\"(x.w) : \"l\"(at));\n"
     "    return x; }\n"
+    "D void put_thirds(u64 to, f32 x) {\n"
+    "    u32 first = pack(x, x) & 0xffff, second, third;\n"
+    "    x -= low(first);\n"
+    "    second = pack(x, x) & 0xffff;\n"
+    "    x -= low(second);\n"
+    "    third = pack(x, x) & 0xffff;\n"
+    "    *(uint4 *)to = make_uint4(first | second << 16, third, 0, 0); }\n"
     "D f32 dot2(u32 x, u32 y) { return low(x) * low(y) + high(x) * high(y); }\n"
     "extern \"C\" __global__ void __launch_bounds__(256)\n"
     "attention_sums(const __grid_constant__ Args a) {\n"
@@ -178,10 +183,12 @@ static const char *const kernels[] = {
     "            dot2(x[k].w, y[k].w);\n"
     "        UNROLL\n"
     "        for (int s = 1; s < 8; s *= 2) sum += __shfl_xor_sync(~0u, sum, s);\n"
-    "        f32 *to = (f32 *)(a.sums + (head * (u64)a.blocks + t / 128) * SUMS) + t % 128;\n"
-    "        if (threadIdx.x % 8 == 0)\n"
-    "            to[0] = ((const f32 *)a.statistics)[head * (u64)count + t] * -1.44269504f,\n"
-    "            to[128] = sum; } }\n"
+    "        u64 to = a.sums + (head * (u64)a.blocks + t / 128) * SUMS;\n"
+    "        to += t % 128 / 8 * 256 + t % 8 * 16;\n"
+    "        if (threadIdx.x % 8 == 0) {\n"
+    "            f32 log = ((const f32 *)a.statistics)[head * (u64)count + t];\n"
+    "            put_thirds(to, log * -a.per_scale);\n"
+    "            put_thirds(to + 128, -sum); } } }\n",
     "/* --- the thread that asks for tiles */\n"
     "D void ask(const Args &a, u32 shared, At at, int member) {\n"
     "    for (u32 n = 0, kv = 0; at.head < a.all; next(a, member, at), n++) {\n"
@@ -220,15 +227,15 @@ static const char *const kernels[] = {
     "    if (at.head < a.all) {\n"
     "        bar_wait(shared + KV_FULL, 0);\n"
     "        bar_wait(shared + FULL, 0);\n"
-    "        fence();\n"
-    "        scores(s, shared + K_AT + w * 8192, shared + Q_AT); }\n"
+    "        scores(s, shared + K_AT + w * 8192, shared + Q_AT, shared + ONES_AT,\n"
+    "            shared + SUMS_AT); }\n"
     "    while (at.head < a.all) {\n"
     "        u32 p16[32], d16[32], half = n % 2, tile = shared + half * TILE, kv_half = kv % 2;\n"
-    "        u32 sums = shared + SUMS_AT + half * SUMS + lane % 4 * 8;\n"
+    "        u32 sums = shared + SUMS_AT + half * SUMS;\n"
     "        u32 to = shared + DS_AT + half * SLOPES + (warp * 16 + lane % 16) * 128;\n"
     "        bool more = at.i != first_of(at.j);\n"
-    "        fence();\n"
-    "        scores(d, shared + V_AT + kv_half * TILE + w * 8192, tile + DO_AT);\n"
+    "        scores(d, shared + V_AT + kv_half * TILE + w * 8192, tile + DO_AT, shared + ONES_AT,\n"
+    "            sums + 128);\n"
     "        settle<1>();\n"
     "        hold<64>(s);\n"
     "        UNROLL\n"
@@ -236,11 +243,7 @@ static const char *const kernels[] = {
     "            f32 *x = s + 32 * q, *y = d + 32 * q;\n"
     "            u32 *x16 = p16 + 16 * q, *y16 = d16 + 16 * q;\n"
     "            UNROLL\n"
-    "            for (int j = 0; j < 8; j++) {\n"
-    "                float2 l = shared2(sums + q * 256 + j * 32);\n"
-    "                UNROLL\n"
-    "                for (int k = 0; k < 4; k++)\n"
-    "                    x[4 * j + k] = power(fmaf(x[4 * j + k], a.scale2, k % 2 ? l.y : l.x)); }\n"
+    "            for (int j = 0; j < 32; j++) x[j] = power(x[j] * a.scale2);\n"
     "            if (CAUSAL && at.i == at.j) {\n"
     "                int key = warp * 16 + lane / 4 - lane % 4 * 2 - 64 * q;\n"
     "                UNROLL\n"
@@ -261,12 +264,8 @@ static const char *const kernels[] = {
     "                settle<1>();\n"
     "                hold<64>(d); }\n"
     "            UNROLL\n"
-    "            for (int j = 0; j < 8; j++) {\n"
-    "                float2 l = shared2(sums + 512 + q * 256 + j * 32);\n"
-    "                UNROLL\n"
-    "                for (int k = 0; k < 2; k++)\n"
-    "                    y16[2 * j + k] = pack(x[4 * j + 2 * k] * (y[4 * j + 2 * k] - l.x),\n"
-    "                        x[4 * j + 2 * k + 1] * (y[4 * j + 2 * k + 1] - l.y)); }\n"
+    "            for (int j = 0; j < 16; j++)\n"
+    "                y16[j] = pack(x[2 * j] * y[2 * j], x[2 * j + 1] * y[2 * j + 1]);\n"
     "            hold<16>(y16);\n"
     "            fence();\n"
     "            UNROLL\n"
@@ -278,9 +277,6 @@ static const char *const kernels[] = {
     "            for (int j = 0; j < 4; j++)\n"
     "                put_matrices(to + q * 16384 + (((2 * j + lane / 16) ^ lane % 8) << 4),\n"
     "                    y16 + 4 * j); }\n"
-    "        asm volatile(\"fence.proxy.async.shared::cta;\" ::: \"memory\");\n"
-    "        __syncwarp();\n"
-    "        if (lane == 0) bar_arrive(shared + DS_FULL + half * 8);\n"
     "        At was = at;\n"
     "        u32 phase = n / 2 % 2;\n"
     "        bool ends = at.i == a.blocks - 1;\n"
@@ -291,15 +287,18 @@ static const char *const kernels[] = {
     "        if (at.head < a.all) {\n"
     "            if (ends) bar_wait(shared + KV_FULL + kv % 2 * 8, kv / 2 % 2);\n"
     "            bar_wait(shared + FULL + n % 2 * 8, n / 2 % 2); }\n"
-    "        fence(); /* after the last block: of what lies there, not used */\n"
-    "        scores(s, shared + K_AT + kv % 2 * TILE + w * 8192, next_tile + Q_AT);\n"
+    "        scores(s, shared + K_AT + kv % 2 * TILE + w * 8192, next_tile + Q_AT,\n"
+    "            shared + ONES_AT, shared + SUMS_AT + n % 2 * SUMS); /* of the last: not used */\n"
+    "        asm volatile(\"fence.proxy.async.shared::cta;\" ::: \"memory\");\n"
+    "        __syncwarp();\n"
+    "        if (lane == 0) bar_arrive(shared + DS_FULL + half * 8);\n"
     "        settle<1>();\n"
     "        hold<32>(dv);\n"
     "        hold<32>(dk);\n"
     "        hold<32>(p16);\n"
     "        hold<32>(d16);\n"
     "        if (lane == 0) bar_arrive(shared + FREE + half * 8);\n"
-    "        int turn = place_of(a, was, member), turns = CAUSAL ? was.i + 1 : a.blocks;\n",
+    "        int turn = place_of(a, was, member), turns = CAUSAL ? was.i + 1 : a.blocks;\n"
     "        bool last = turn == turns - 1;\n"
     "        u32 slot = (team * 2 + was.round % 2) * a.blocks + was.i;\n"
     "        u64 part = a.parts + (u64)slot * (128 * 64 * 4) + thread * 16;\n"
@@ -307,7 +306,7 @@ static const char *const kernels[] = {
     "        f32 dq[32];\n"
     "        UNROLL\n"
     "        for (int k = 0; k < 32; k++) dq[k] = 0;\n"
-    "        if (last) bar_wait(shared + TURN + w * 8, (n - 1) % 2);\n"
+    "        if (last) bar_wait(shared + TURN + w * 8, (n - 1) % 2);\n",
     "        if (last && turn > 0) { UNROLL\n"
     "            for (int k = 0; k < 8; k++) get4(part + k * 4096, dq + 4 * k); }\n"
     "        bar_wait(shared + DS_FULL + half * 8, phase);\n"
@@ -348,6 +347,11 @@ static const char *const kernels[] = {
     "    int team = blockIdx.x / a.team, member = blockIdx.x % a.team;\n"
     "    At at = {0, team, 0, keys_of(a, 0, member), 0};\n"
     "    at.i = first_of(at.j);\n"
+    "    for (u32 i = threadIdx.x; i < 512; i += 384) /* 64 rows of 1, 1, 1 and 13 zeros */\n"
+    "        asm volatile(\"st.shared.u32 [%0], %1;\" :: \"r\"(shared + ONES_AT + i * 4),\n"
+    "            \"r\"(i % 64 >= 32 || i % 4 > 1 ? 0 : i % 4 ? 0x3f80 : 0x3f803f80)\n"
+    "            : \"memory\");\n"
+    "    asm volatile(\"fence.proxy.async.shared::cta;\" ::: \"memory\");\n"
     "    if (threadIdx.x == 0) {\n"
     "        for (int i = 0; i < 2; i++) {\n"
     "            bar_init(shared + KV_FULL + i * 8, 1);\n"
@@ -374,10 +378,9 @@ static void add_product(Text *text, const char *name, uint32_t columns, bool hel
     uint32_t count = columns / 2, operand = count + (held ? 4 : 1);
     text_addf(text, "D void %s(f32 *x, %s, u64 b, int more) {\nasm volatile(\"{ .reg .pred p; ",
               name, held ? "const u32 *a" : "u64 a");
-    text_addf(
-        text,
-        "setp.ne.b32 p, %%%u, 0; wgmma.mma_async.sync.aligned.m64n%uk16.f32.\" T \".\" T \" {",
-        operand + 1, columns);
+    text_addf(text,
+              "setp.ne.b32 p, %%%u, 0; wgmma.mma_async.sync.aligned.m64n%uk16.f32.bf16.bf16 {",
+              operand + 1, columns);
     for (uint32_t i = 0; i < count; i++) text_addf(text, "%s%%%u", i > 0 ? "," : "", i);
     if (held)
         text_addf(text, "}, {%%%u,%%%u,%%%u,%%%u}, %%%u, p, 1, 1, %d; }\"\n:", count, count + 1,
@@ -390,10 +393,9 @@ static void add_product(Text *text, const char *name, uint32_t columns, bool hel
     text_add(text, STR(", \"l\"(b), \"r\"(more)); }\n"));
 }
 
-String gpu_own_attention_text(Arena *out, bool causal, Dtype dtype) {
+String gpu_own_attention_text(Arena *out, bool causal) {
     Text text = text_begin(out);
-    text_addf(&text, "#define CAUSAL %d\n#define F16 %d\n#define T \"%s\"\n", causal,
-              dtype == DTYPE_F16, dtype_infos[dtype].name);
+    text_addf(&text, "#define CAUSAL %d\n", causal);
     for (size_t i = 0; i < LENGTH(types); i++) text_add(&text, str_of(types[i]));
     add_product(&text, "mma_rows", 128, false, false);
     add_product(&text, "mma_held", 64, true, true);

@@ -36,8 +36,12 @@ TEST(own_attention_takes_what_its_kernel_can_do) {
     GpuAttention p = problem(2, 12, 1024), q = p;
     older.major = 8;
     EXPECT(gpu_own_attention_takes(&hopper, &p) && !gpu_own_attention_takes(&older, &p));
-    q.causal = false, q.dtype = DTYPE_F16;
+    q.causal = false, q.scale = 0.5f;
     EXPECT(gpu_own_attention_takes(&hopper, &q));
+    q.scale = -1;
+    EXPECT(!gpu_own_attention_takes(&hopper, &q));
+    q = p, q.dtype = DTYPE_F16;
+    EXPECT(!gpu_own_attention_takes(&hopper, &q));
     q = p, q.heads_kv = 4;
     EXPECT(!gpu_own_attention_takes(&hopper, &q));
     q = p, q.width = 128;
