@@ -18,7 +18,6 @@
 #include "cpu/panels.h"
 
 enum {
-    K_BLOCK = 256,
     M_BLOCK = 168,    /* the most rows of a unit: 28 x 6 or 12 x 14 */
     K_BLOCK_16 = 512, /* the same for bf16 as it is */
     M_BLOCK_16 = 192,
@@ -30,6 +29,7 @@ enum {
     ROWS_BYTES = 256 * 1024, /* of z in a unit that a launch follows */
     STEP_ROWS = 64,          /* the most that an iteration of what follows takes */
     COLS_16 = 512,           /* of z in scratch, for 16-bit results */
+    PACK_COLS = 384,         /* of z: from here on rows of x are packed */
     DOT_ROWS = 4,            /* of x: up to here each number of z is a sum of its own, */
     TURN_ROWS = 256,         /* and up to there rows of x change places with those of y */
 };
@@ -503,14 +503,14 @@ static void set_units(Gemm *g, int64_t lanes) {
 
 static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
     int64_t      y_bytes = g->k * g->n * g->p.width, unit = g->p.unit;
-    int64_t      slabs = panels_blocks(g->k, unit > 1 ? K_BLOCK_16 : K_BLOCK);
+    int64_t      slabs = panels_blocks(g->k, unit > 1 ? K_BLOCK_16 : panels_depth(&g->p));
     PanelScratch scratch = {.at = NULL};
     g->block_k = panels_up(panels_blocks(g->k, slabs), unit);
     g->k_blocks = g->outer.count * panels_blocks(g->k, g->block_k);
     g->whole = g->batch.count >= MATRICES_MIN && (g->m <= M_BLOCK || g->k_blocks == 1);
     g->direct = g->y_n == 1 && dtype == dtype_compute(dtype) && g->n >= g->p.cols &&
                 (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->p.rows);
-    g->in_rows = reads_rows(g);
+    g->in_rows = reads_rows(g) && (g->turned || unit > 1 || g->n < PACK_COLS);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
     g->turn = b->isa->gemm_pack[dtype_compute(dtype)];
     if (!g->turned && can_follow(g, b->lanes))
