@@ -177,14 +177,6 @@ static void window_row(const Window *w, RowState *row, const uint8_t *plane, int
         begin(w, row, w->low_whole, w->high_whole);
 }
 
-/* A window of padding only is said to be at 0. */
-static void clamp_places(RowState *row, int64_t columns, bool narrow) {
-    int32_t *narrow_place = row->place;
-    int64_t *place = row->place;
-    for (int64_t j = 0; j < columns && narrow; j++)
-        narrow_place[j] = narrow_place[j] < 0 ? 0 : narrow_place[j];
-    for (int64_t j = 0; j < columns && !narrow; j++) place[j] = place[j] < 0 ? 0 : place[j];
-}
 static void window_run(const void *params, const KernelCtx *ctx) {
     const Window *w = params;
     uint32_t      last = w->axes - 1;
@@ -204,7 +196,6 @@ static void window_run(const void *params, const KernelCtx *ctx) {
         begin(w, &row, w->high_whole, columns);
         window_row(w, &row, x + plane * w->in_plane * w->width, outer);
         const void *from = w->position ? row.place : row.acc;
-        if (w->position) clamp_places(&row, columns, w->narrow);
         if (w->store != NULL) w->store(to, &from, columns, NULL);
     }
 }

@@ -119,7 +119,7 @@ TEST(fast_reduce_window_ties) {
         for (int64_t step = 1; step <= 2; step++)
             for (int64_t pad = 0; pad < 3; pad++) {
                 fast_begin(&f);
-                graph_input(&f.g, DTYPE_F32, SHAPE(ROWS, COLUMNS), x);
+                graph_input(&f.g, DTYPE_F32, SHAPE(ROWS, COLUMNS), x, (int64_t)LENGTH(x));
                 fast_check(&f, OP_REDUCE_WINDOW,
                            WORDS(kinds[k], INTS(&f.g, 2, 3), INTS(&f.g, step, step),
                                  SIZES(&f.g, 3, pad), SIZES(&f.g, pad, 1), INTS(&f.g, 1, 1)));
