@@ -9,16 +9,16 @@
  * become f32 on the way, unless the processor multiplies bf16: kernels_bf16.c). Many small
  * matrices: a unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into
  * shared panels first; a unit is a block of rows, whose panels stay in cache while those of y pass.
- * Rows of x that are contiguous along k are read in place, and those of y where it is small. Few
- * rows of x change places with many of y, which are then read in place; blocks of z are turned. The
- * bias is added to parts of a block after their last slab; a compiled kernel that is the next
- * launch follows by whole rows. Integers use plain loops. Why not a library: note 0007. */
+ * Rows of x that are contiguous along k are read in place where they serve few panels, and those of
+ * y where it is small. Few rows of x change places with many of y, which are then read in place;
+ * blocks of z are turned. The bias is added to parts of a block after their last slab; a compiled
+ * kernel that is the next launch follows by whole rows. Integers use plain loops. Why not a
+ * library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
 
 enum {
-    K_BLOCK = 256,
     M_BLOCK = 168,    /* the most rows of a unit: 28 x 6 or 12 x 14 */
     K_BLOCK_16 = 512, /* the same for bf16 as it is */
     M_BLOCK_16 = 192,
@@ -30,6 +30,8 @@ enum {
     ROWS_BYTES = 256 * 1024, /* of z in a unit that a launch follows */
     STEP_ROWS = 64,          /* the most that an iteration of what follows takes */
     COLS_16 = 512,           /* of z in scratch, for 16-bit results */
+    PACK_COLS = 384,         /* of z: from here on rows of x are packed, */
+    PACK_TILE = 16,          /* if tiles are at most that wide */
     DOT_ROWS = 4,            /* of x: up to here each number of z is a sum of its own, */
     TURN_ROWS = 256,         /* and up to there rows of x change places with those of y */
 };
@@ -386,6 +388,12 @@ static bool reads_rows(const Gemm *g) {
     return g->x_k == 1 && g->p.packed == g->p.width && g->k % g->p.unit == 0 && !aliases(g);
 }
 
+/* Whether packing rows is worth a pass over them: panels are asked for ahead, rows lie apart. Not
+ * measured for wide vectors. */
+static bool packs_rows(const Gemm *g) {
+    return !g->turned && g->p.unit == 1 && g->p.cols <= PACK_TILE && g->n >= PACK_COLS;
+}
+
 static void swap(int64_t *a, int64_t *b) {
     int64_t c = *a;
     *a = *b;
@@ -503,14 +511,14 @@ static void set_units(Gemm *g, int64_t lanes) {
 
 static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
     int64_t      y_bytes = g->k * g->n * g->p.width, unit = g->p.unit;
-    int64_t      slabs = panels_blocks(g->k, unit > 1 ? K_BLOCK_16 : K_BLOCK);
+    int64_t      slabs = panels_blocks(g->k, unit > 1 ? K_BLOCK_16 : panels_depth(&g->p));
     PanelScratch scratch = {.at = NULL};
     g->block_k = panels_up(panels_blocks(g->k, slabs), unit);
     g->k_blocks = g->outer.count * panels_blocks(g->k, g->block_k);
     g->whole = g->batch.count >= MATRICES_MIN && (g->m <= M_BLOCK || g->k_blocks == 1);
     g->direct = g->y_n == 1 && dtype == dtype_compute(dtype) && g->n >= g->p.cols &&
                 (y_bytes <= DIRECT_BYTES_MAX || g->m <= 2 * g->p.rows);
-    g->in_rows = reads_rows(g);
+    g->in_rows = reads_rows(g) && !packs_rows(g);
     g->store = dtype_is_half(dtype) ? b->isa->convert[DTYPE_F32][dtype] : NULL;
     g->turn = b->isa->gemm_pack[dtype_compute(dtype)];
     if (!g->turned && can_follow(g, b->lanes))

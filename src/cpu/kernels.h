@@ -81,6 +81,16 @@ typedef struct PatchRun {
 } PatchRun;
 typedef void PatchFn(void *out, int64_t width, const void *x, const PatchRun *runs,
                      int64_t runs_count, int64_t stride, const int64_t *offsets, int64_t k);
+/* Extremes over windows of f32, of one result row whose windows lie inside: best[i] is the least or
+ * the greatest of taps[t].from[i step] (NaN if there is one, the first of equals), place[i] its
+ * taps[t].place + i step. step: 1 or 2; at least one tap and POOL_LANES columns. */
+enum { POOL_LANES = 8 };
+typedef struct PoolTap {
+    const float *from;
+    int32_t      place;
+} PoolTap;
+typedef void PoolFn(const PoolTap *taps, int64_t taps_count, int64_t step, int64_t columns,
+                    float *best, int32_t *place);
 /* What attention and the fused loss do with strips of a product; see kernels_strip.def. */
 typedef struct StripLoops {
     void (*softmax)(void *strip, int64_t n, int64_t first, double factor, void *max, void *sum,
@@ -118,6 +128,7 @@ typedef struct Isa {
     GemmPackFn      *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
     const Bf16Tiles *bf16;                   /* NULL: none */
     PatchFn         *conv_patch[DTYPE_COUNT];
+    PoolFn          *pool[2]; /* least, greatest */
     GemmShape        gemm_shape[DTYPE_COUNT];
     StripLoops       strips[DTYPE_COUNT]; /* f32 and f64 */
     DrawWordsFn     *draw_words;
