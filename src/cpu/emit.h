@@ -27,13 +27,16 @@ typedef struct EmitPhase {
     DimId            extent;   /* of the parallel loop */
     DimId            inside;   /* iterations of loops in one of its iterations; a measure of work */
     const EmitTouch *touches;  /* by buffer */
+    const struct EmitSource *source; /* what its code is made from */
 } EmitPhase;
 typedef struct EmitKernel {
     uint32_t         phases_count; /* 0: not compiled, its `same` kernel is */
     const EmitPhase *phases;
+    LoopHash         hash; /* of its content */
 } EmitKernel;
 typedef struct EmitModule {
     const Loops      *loops;
+    Jit              *jit;     /* for code that is made when a plan is bound; NULL: none is */
     const EmitKernel *kernels; /* by KernelId row */
     uint32_t          functions, from_cache;
     uint64_t          build_us, optimise_us, generate_us; /* processor time */

@@ -177,6 +177,7 @@ typedef struct Binder {
     Step             *steps;
     uint32_t          steps_count, steps_max;
     uint32_t          scans; /* so far: each has an index */
+    bool              alone; /* a launch of a loop that is one code: nothing follows it */
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -266,6 +267,11 @@ struct CpuPlan {
 };
 typedef struct Seen Seen;
 Seen               *run_seen_open(Arena *arena, uint32_t lanes); /* run.c */
+/* Adds the steps of a launch that is no jump; false: there is no kernel for it. */
+bool bind_launch(Binder *b, uint32_t row);
+/* flow_code.c. Adds one step for all launches from the head of a loop to its end, if that is
+ * possible and worth it; else false, and nothing was added. */
+bool flow_code_bind(Binder *b, uint32_t head);
 /* flow.c. Adds the step of a jump or the head of a loop. */
 void      flow_bind(Binder *b);
 FlowState flow_state_open(Arena *arena, const Plan *plan, uint32_t scans);
