@@ -332,8 +332,11 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
     Status status = bind_launches(&b, part, diags);
     if (status != STATUS_OK) return status;
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
-    *cpu =
-        (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
+    *cpu = (CpuPlan){.workers = workers,
+                     .steps = b.steps,
+                     .steps_count = b.steps_count,
+                     .wholes = b.wholes,
+                     .room = room};
     cpu->seen = run_seen_open(arena, b.lanes);
     if (plan->flows) cpu->flow = flow_state_open(arena, plan, b.scans);
     grow_room(room, &b);

@@ -34,9 +34,12 @@ typedef struct EmitKernel {
     const EmitPhase *phases;
     LoopHash         hash; /* of its content */
 } EmitKernel;
+/* Which loops become one code when a plan is bound (flow_code.c). */
+typedef enum EmitLoops { EMIT_LOOPS_WORTH_IT, EMIT_LOOPS_POSSIBLE, EMIT_LOOPS_NONE } EmitLoops;
 typedef struct EmitModule {
     const Loops      *loops;
-    Jit              *jit;     /* for code that is made when a plan is bound; NULL: none is */
+    Jit              *jit; /* for code that is made when a plan is bound */
+    EmitLoops         whole;
     const EmitKernel *kernels; /* by KernelId row */
     uint32_t          functions, from_cache;
     uint64_t          build_us, optimise_us, generate_us; /* processor time */

@@ -426,8 +426,7 @@ void emit_count_uses(Emit *e, uint32_t first, uint32_t last) {
 static bool is_product(Emit *e, uint32_t row, ExprId expr) {
     const LoopExprs *exprs = &e->loops->exprs;
     return exprs->kind[expr.row] == EXPR_OP && exprs->opcode[expr.row] == OP_MUL &&
-           e->uses[expr.row] == 1 &&
-           emit_varies(e, expr) == emit_varies(e, (ExprId){row});
+           e->uses[expr.row] == 1 && emit_varies(e, expr) == emit_varies(e, (ExprId){row});
 }
 static JitValue negated(Emit *e, JitValue value) { return llvm.BuildFNeg(e->j->at, value, ""); }
 /* x y + z, x y - z or z - x y; NULL: it is none of these. */
@@ -436,7 +435,8 @@ static JitValue product_sum(Emit *e, uint32_t row) {
     Opcode           opcode = (Opcode)exprs->opcode[row];
     ExprId           a = exprs->a[row], b = exprs->b[row];
     bool             less = opcode == OP_SUB;
-    if ((opcode != OP_ADD && !less) || !e->j->machine->fma || !dtype_is_float(expr_dtype(e->loops, a)))
+    if ((opcode != OP_ADD && !less) || !e->j->machine->fma ||
+        !dtype_is_float(expr_dtype(e->loops, a)))
         return NULL;
     bool first = is_product(e, row, a);
     if (!first && !is_product(e, row, b)) return NULL;

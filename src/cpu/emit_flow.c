@@ -31,7 +31,7 @@ typedef struct Flowing {
 static JitValue known(const Flowing *w, int64_t number) {
     return llvm.ConstInt(w->j->i64, (uint64_t)number, true);
 }
-static void     stand_at(Flowing *w, LLVMBasicBlockRef at) { llvm.PositionBuilderAtEnd(w->j->at, at); }
+static void stand_at(Flowing *w, LLVMBasicBlockRef at) { llvm.PositionBuilderAtEnd(w->j->at, at); }
 static JitValue moved(Flowing *w, JitValue base, JitValue bytes) {
     return llvm.BuildGEP2(w->j->at, w->j->i8, base, &bytes, 1, "");
 }
@@ -151,9 +151,9 @@ static void open_memory(Flowing *w) {
 
 /* --- rows ------------------------------------------------------------------------------------- */
 static void put_kernel(Flowing *w, const EmitRow *row) {
-    Arena       *arena = w->j->arena;
-    uint32_t     count = args_of(w, row);
-    JitValue    *buffers = ARENA_ARRAY_ZERO(arena, JitValue, count + 1);
+    Arena        *arena = w->j->arena;
+    uint32_t      count = args_of(w, row);
+    JitValue     *buffers = ARENA_ARRAY_ZERO(arena, JitValue, count + 1);
     LLVMValueRef *scopes = ARENA_ARRAY_ZERO(arena, LLVMValueRef, count + 1);
     LLVMValueRef *others = ARENA_ARRAY_ZERO(arena, LLVMValueRef, count + 1);
     for (uint32_t i = 0; i < count; i++) {
@@ -174,7 +174,7 @@ static void put_kernel(Flowing *w, const EmitRow *row) {
     }
     for (uint32_t i = 0; i < row->kernel->phases_count; i++) {
         const EmitPhase *phase = &row->kernel->phases[i];
-        EmitInline         part = {.source = phase->source,
+        EmitInline       part = {.source = phase->source,
                                  .params = row->params,
                                  .function = w->function,
                                  .entry = w->entry,
@@ -259,7 +259,9 @@ static void put_row(Flowing *w, uint32_t at) {
     stand_at(w, w->blocks[at]);
     switch (row->kind) {
     case EMIT_KERNEL: put_kernel(w, row); break;
-    case EMIT_COPY: copy(w, address(w, row->args[1]), address(w, row->args[0]), row->bytes[0]); break;
+    case EMIT_COPY:
+        copy(w, address(w, row->args[1]), address(w, row->args[0]), row->bytes[0]);
+        break;
     case EMIT_CALL: put_calls(w, row); break;
     case EMIT_UNLESS: put_unless(w, row, at); return;
     case EMIT_JUMP: llvm.BuildBr(w->j->at, w->blocks[row->target]); return;
@@ -295,8 +297,8 @@ bool emit_flow_build(JitBuild *build, const void *context) {
 
 #else
 static const char passes[] = "";
-bool emit_flow_build(JitBuild *build, const void *context) {
-    return (void)build, (void)context, false;
+bool              emit_flow_build(JitBuild *build, const void *context) {
+                 return (void)build, (void)context, false;
 }
 #endif
 

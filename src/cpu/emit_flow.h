@@ -28,10 +28,10 @@ typedef struct EmitAt { /* an address */
 } EmitAt;
 /* A slot of the plan that a scan of the loop moves: at `from` + index * step. */
 typedef struct EmitMoving {
-    uint32_t scan; /* number + 1; 0: the slot stands still */
+    uint32_t scan;  /* number + 1; 0: the slot stands still */
     bool     index; /* it is the index itself */
-    bool     told; /* called steps look for it in the table of slots */
-    int64_t  step; /* bytes */
+    bool     told;  /* called steps look for it in the table of slots */
+    int64_t  step;  /* bytes */
     EmitAt   from;
 } EmitMoving;
 
@@ -52,7 +52,7 @@ typedef struct EmitRow {
     const EmitKernel *kernel;
     KernelId          code;
     const int64_t    *params;
-    EmitAt           *args; /* by buffer; of COPY and UNLESS: see above, its operand */
+    EmitAt           *args;  /* by buffer; of COPY and UNLESS: see above, its operand */
     int64_t          *bytes; /* by buffer, of those that are no ARG; of COPY: [0] */
     /* CALL */
     uint32_t first, count;
@@ -66,15 +66,15 @@ typedef struct EmitRow {
     bool     reverse;
 } EmitRow;
 typedef struct EmitFlow {
-    const Loops      *loops;
-    const EmitRow    *rows;
-    const EmitPool   *pools;
+    const Loops       *loops;
+    const EmitRow     *rows;
+    const EmitPool    *pools;
     const EmitPassing *passing;
-    const EmitMoving *moving; /* by slot */
-    const uint32_t   *root;   /* by slot: the slot whose memory it is, 0 with a pool in root_pool */
-    const uint32_t   *root_pool;
-    uint32_t          rows_count, pools_count, passing_count, slots_count, scans_count;
-    uint32_t          step_bytes, step_fn, step_params; /* how called steps lie in their table */
+    const EmitMoving  *moving; /* by slot */
+    const uint32_t    *root; /* by slot: the slot whose memory it is, 0 with a pool in root_pool */
+    const uint32_t    *root_pool;
+    uint32_t           rows_count, pools_count, passing_count, slots_count, scans_count;
+    uint32_t           step_bytes, step_fn, step_params; /* how called steps lie in their table */
 } EmitFlow;
 
 /* What the code is called with: base addresses by slot, which it changes where called steps look

@@ -69,13 +69,13 @@ typedef struct Emit {
 
 /* A phase in the place where the builder of `build` stands, as part of a larger function. */
 typedef struct EmitInline {
-    const EmitSource   *source;
-    const int64_t      *params; /* their values */
-    int64_t             extent; /* of the parallel loop; 1 without */
-    JitValue            function;
-    LLVMBasicBlockRef   entry;           /* of the function, for allocas; without a terminator */
-    JitValue           *buffers;         /* by position: addresses of all but REG */
-    LLVMValueRef       *scopes, *others; /* by position: alias metadata; NULL: unknown */
+    const EmitSource *source;
+    const int64_t    *params; /* their values */
+    int64_t           extent; /* of the parallel loop; 1 without */
+    JitValue          function;
+    LLVMBasicBlockRef entry;           /* of the function, for allocas; without a terminator */
+    JitValue         *buffers;         /* by position: addresses of all but REG */
+    LLVMValueRef     *scopes, *others; /* by position: alias metadata; NULL: unknown */
 } EmitInline;
 void emit_inline(JitBuild *build, const EmitInline *part);
 
@@ -87,7 +87,7 @@ uint32_t emit_lane(const Emit *e, uint32_t lane); /* which element from lane 0 o
 /* Whether an expression compares the number of an element with what is the same in all lanes: then
  * it needs no vectors of i64. */
 bool     emit_is_index_compare(Emit *e, uint32_t row);
-JitValue emit_expr(Emit *e, ExprId expr);     /* a scalar, or a vector if it varies */
+JitValue emit_expr(Emit *e, ExprId expr); /* a scalar, or a vector if it varies */
 void     emit_count_uses(Emit *e, uint32_t first, uint32_t last); /* of the nodes of a phase */
 JitValue emit_splat(Emit *e, JitValue value); /* a vector of lanes, whatever it was */
 /* Stores a value, unpacked, at a place; guard: NULL or a bool. */

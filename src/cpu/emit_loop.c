@@ -21,7 +21,8 @@ enum {
     LANES_MAX = 64,    /* of one value */
     PARTIALS_MAX = 64, /* in one loop */
     SUM_STEPS = 256,   /* additions of floats before a partial sum is moved */
-    STRAIGHT_GROUPS = 4, SCALARS_MAX = 4 /* see emit_straight */
+    STRAIGHT_GROUPS = 4,
+    SCALARS_MAX = 4 /* see emit_straight */
 };
 
 typedef struct Partial { /* a reduction into one place, inside a vector loop */

@@ -1,10 +1,10 @@
 /* Loops of small kernels as one code: launches of a loop, described for emit_flow.h.
  *
- * A step costs 5 to 20 ns and a jump a few, which is most of what small loops do. Where every launch
- * between a head and its end is small, the whole range is compiled as one function, with what is
- * carried in registers, and runs as one step of the head. The plan stays as it is, and so do
- * results: kernels are the same, only between them nothing goes through memory. A loop that is
- * not taken runs as before, and loops inside it are looked at in turn. */
+ * A step costs 5 to 20 ns and a jump a few, which is most of what small loops do. Where all launches
+ * between a head and its end are small, the range is compiled as one function, with what is carried
+ * in registers, and runs as one step of the head. The plan stays as it is, and so do results:
+ * kernels are the same, only between them nothing need go through memory. A loop that is not taken
+ * runs launch by launch, and loops inside it are looked at in turn. */
 #include <stddef.h>
 #include <string.h>
 
@@ -13,26 +13,26 @@
 #include "cpu/kernels.h"
 
 enum {
-    ROWS_MAX = 400,        /* launches: code takes about 1 ms for each kernel */
-    WORK_MAX = 1 << 18,    /* of a launch: what it touches or does, beyond which a call is nothing */
-    POOL_MAX = 4096,       /* bytes of memory of the function, each; */
+    ROWS_MAX = 400,     /* launches: code takes about 1 ms for each kernel */
+    WORK_MAX = 1 << 18, /* of a launch: what it touches or does, beyond which a call is nothing */
+    POOL_MAX = 4096,    /* bytes of memory of the function, each; */
     LOCAL_MAX = 64 * 1024, /* all */
     GAIN_LAUNCHES = 1000   /* that a run must do in a loop whose length is known */
 };
 
 typedef struct Taking {
-    Binder     *b;
-    const Plan *plan;
-    uint32_t    first, last; /* launches */
-    EmitFlow    flow;
-    EmitRow    *rows;
-    EmitPool   *pools;
+    Binder      *b;
+    const Plan  *plan;
+    uint32_t     first, last; /* launches */
+    EmitFlow     flow;
+    EmitRow     *rows;
+    EmitPool    *pools;
     EmitPassing *passing;
-    EmitMoving *moving;
-    uint32_t   *root, *root_pool, *pool_of; /* pool_of: by buffer, + 1 */
-    Step       *calls;
-    uint32_t    calls_count, calls_max;
-    int64_t     local_bytes;
+    EmitMoving  *moving;
+    uint32_t    *root, *root_pool, *pool_of; /* pool_of: by buffer, + 1 */
+    Step        *calls;
+    uint32_t     calls_count, calls_max;
+    int64_t      local_bytes;
 } Taking;
 
 /* --- whether it is worth it ------------------------------------------------------------------- */
@@ -62,11 +62,13 @@ static bool is_small(const Plan *plan, uint32_t row) {
     return launch_bytes(plan, row) <= WORK_MAX && launch_flops(plan, row) <= WORK_MAX &&
            may_call((Opcode)plan->launches.opcode[row]);
 }
-static bool is_worth_it(const Plan *plan, uint32_t first, uint32_t last) {
+static bool is_worth_it(const Binder *b, uint32_t first, uint32_t last) {
+    const Plan *plan = b->plan;
     if (last - first > ROWS_MAX) return false;
     for (uint32_t row = first; row < last; row++)
         if (plan->launches.flow[row] < FLOW_UNLESS && !is_small(plan, row)) return false;
-    return launches_of(plan, first, last) >= GAIN_LAUNCHES;
+    return b->module->whole == EMIT_LOOPS_POSSIBLE ||
+           launches_of(plan, first, last) >= GAIN_LAUNCHES;
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -179,7 +181,9 @@ static bool take_kernel(Taking *t, uint32_t row, EmitRow *out) {
     int64_t     *params = ARENA_ARRAY(t->b->arena, int64_t, count + 1);
     EmitAt      *args = args_of(t, row);
     for (uint32_t i = 0; i < count; i++)
-        params[i] = t->plan->dim_values[loops->params.world[loops->kernels.params_first[kernel.row] + i].row];
+        params[i] =
+            t->plan
+                ->dim_values[loops->params.world[loops->kernels.params_first[kernel.row] + i].row];
     *out = (EmitRow){.kind = EMIT_KERNEL,
                      .kernel = &t->b->module->kernels[code.row],
                      .code = code,
@@ -218,9 +222,9 @@ static void take_flow(Taking *t, uint32_t row, EmitRow *out) {
                                         [FLOW_LOOP] = EMIT_NOTHING,
                                         [FLOW_SCAN] = EMIT_SCAN,
                                         [FLOW_NEXT] = EMIT_NEXT};
-    const Launches *launches = &t->plan->launches;
-    const uint64_t *attrs = launch_attrs(t->plan, row);
-    FlowKind        kind = (FlowKind)launches->flow[row];
+    const Launches          *launches = &t->plan->launches;
+    const uint64_t          *attrs = launch_attrs(t->plan, row);
+    FlowKind                 kind = (FlowKind)launches->flow[row];
     *out = (EmitRow){.kind = kinds[kind], .target = launches->target[row] - t->first};
     if (kind == FLOW_UNLESS) {
         out->args = args_of(t, row);
@@ -233,7 +237,7 @@ static void take_flow(Taking *t, uint32_t row, EmitRow *out) {
     out->length = scan_length(t->plan, row);
     out->reverse = attrs[ATTR_SCAN_reverse] != 0;
 }
-static bool is_idle(const Taking *t, uint32_t row) {
+static bool is_empty(const Taking *t, uint32_t row) {
     const LaunchArg *args = launch_args(t->plan, row);
     uint32_t         results = 0, operands = t->plan->launches.operands[row];
     for (uint32_t i = operands; i < t->plan->launches.args_count[row]; i++) {
@@ -249,7 +253,7 @@ static bool take_row(Taking *t, uint32_t row) {
         take_flow(t, row, out);
         return true;
     }
-    if (is_idle(t, row)) return true;
+    if (is_empty(t, row)) return true;
     if (is_kernel(t, row)) return take_kernel(t, row, out);
     if (!is_copy(t, row)) return take_call(t, row, out);
     const LaunchArg *args = launch_args(t->plan, row);
@@ -283,7 +287,8 @@ static void place_moving(Taking *t) {
             t->moving[launches->first_slot[row] + 1 + i].from = args[i];
     }
     for (uint32_t row = t->first; row < t->last; row++)
-        for (uint32_t i = 0; t->rows[row - t->first].kind == EMIT_CALL && i < launches->args_count[row]; i++)
+        for (uint32_t i = 0;
+             t->rows[row - t->first].kind == EMIT_CALL && i < launches->args_count[row]; i++)
             t->moving[launch_args(t->plan, row)[i].slot].told = true;
     for (uint32_t slot = 1; slot < t->flow.slots_count; slot++) {
         if (t->plan->slots.kind[slot] != SLOT_ROW) {
@@ -292,7 +297,8 @@ static void place_moving(Taking *t) {
         }
         uint32_t buffer = root_buffer(t->plan, t->plan->args.buffer[t->plan->slots.index[slot]]);
         t->root[slot] = t->plan->buffers.slot[buffer];
-        if (t->root[slot] == 0 && t->pool_of[buffer] != 0) t->root_pool[slot] = t->pool_of[buffer] - 1;
+        if (t->root[slot] == 0 && t->pool_of[buffer] != 0)
+            t->root_pool[slot] = t->pool_of[buffer] - 1;
     }
 }
 
@@ -310,9 +316,10 @@ static void add_at(Content *c, EmitAt at) {
 }
 static void add_row(const Taking *t, Content *c, const EmitRow *row) {
     uint32_t args = row->kind == EMIT_COPY ? 2 : row->kind == EMIT_UNLESS ? 1 : 0;
-    uint64_t numbers[] = {row->kind,  row->target,          row->first,          row->count,
-                          row->fails, row->cases,           (uint64_t)row->which, (uint64_t)row->last,
-                          row->scan,  (uint64_t)row->length, row->reverse};
+    uint64_t numbers[] = {
+        row->kind,   row->target,          row->first,          row->count, row->fails,
+        row->cases,  (uint64_t)row->which, (uint64_t)row->last, row->scan,  (uint64_t)row->length,
+        row->reverse};
     for (uint32_t i = 0; i < LENGTH(numbers); i++) add(c, numbers[i]);
     if (row->kind == EMIT_KERNEL) {
         const LoopKernels *kernels = &t->plan->loops->kernels;
@@ -335,7 +342,8 @@ static Content content_of(const Taking *t) {
         add(&c, t->pools[i].last << 1 | t->pools[i].local);
     }
     for (uint32_t i = 0; i < f->passing_count; i++) {
-        add(&c, (uint64_t)t->passing[i].pool << 2 | (uint64_t)t->passing[i].in << 1 | t->passing[i].out);
+        add(&c, (uint64_t)t->passing[i].pool << 2 | (uint64_t)t->passing[i].in << 1 |
+                    t->passing[i].out);
         add(&c, t->passing[i].offset);
         add(&c, t->passing[i].bytes);
     }
@@ -389,8 +397,8 @@ bool flow_code_bind(Binder *b, uint32_t head) {
     const Plan *plan = b->plan;
     Taking      t = {.b = b, .plan = plan, .first = head, .last = plan->launches.end[head]};
     Diags       diags;
-    if (b->module == NULL || b->module->jit == NULL || b->alone || plan->sizes.table.count > 1 ||
-        t.last > b->end || !is_worth_it(plan, t.first, t.last))
+    if (b->module == NULL || b->module->whole == EMIT_LOOPS_NONE || plan->sizes.table.count > 1 ||
+        t.last > b->end || !is_worth_it(b, t.first, t.last))
         return false;
     b->alone = true;
     bool good = take_rows(&t);
@@ -404,5 +412,6 @@ bool flow_code_bind(Binder *b, uint32_t head) {
     if (whole->run == NULL) return false;
     b->launch = head;
     bind_step(b, whole_run, whole, 0);
+    b->wholes++;
     return true;
 }

@@ -149,7 +149,8 @@ static void module_optimise(Emission *e, const char *passes) {
     llvm.PassBuilderOptionsSetSLPVectorization(options, false);
     llvm.PassBuilderOptionsSetLoopInterleaving(options, false);
     llvm.PassBuilderOptionsSetLoopUnrolling(options, false);
-    LLVMErrorRef error = llvm.RunPasses(e->build.module, passes ? passes : jit_emit_passes, e->machine, options);
+    LLVMErrorRef error =
+        llvm.RunPasses(e->build.module, passes ? passes : jit_emit_passes, e->machine, options);
     llvm.DisposePassBuilderOptions(options);
     if (error == NULL) return;
     char *text = llvm.GetErrorMessage(error);

@@ -176,8 +176,9 @@ typedef struct Binder {
     size_t            kept_bytes;                  /* by all of them */
     Step             *steps;
     uint32_t          steps_count, steps_max;
-    uint32_t          scans; /* so far: each has an index */
-    bool              alone; /* a launch of a loop that is one code: nothing follows it */
+    uint32_t          scans;  /* so far: each has an index */
+    uint32_t          wholes; /* loops that are one code */
+    bool              alone;  /* a launch of a loop that is one code: nothing follows it */
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -260,7 +261,7 @@ typedef struct FlowState { /* with jumps only */
 struct CpuPlan {
     Workers     *workers;
     const Step  *steps;
-    uint32_t     steps_count;
+    uint32_t     steps_count, wholes;
     CpuRoom     *room;
     FlowState    flow;
     struct Seen *seen; /* by lane */
