@@ -7,7 +7,7 @@
 #include "cpu/emit.h"
 #include "cpu/jit_build.h"
 
-enum { EMIT_VERSION = 4 }; /* part of the content hash: change it when generated code changes */
+enum { EMIT_VERSION = 5 }; /* part of the content hash: change it when generated code changes */
 
 /* How a dim depends on the variable of a vector loop. */
 typedef struct EmitPlace {

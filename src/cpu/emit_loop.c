@@ -21,8 +21,9 @@ enum {
     LANES_MAX = 64,    /* of one value */
     PARTIALS_MAX = 64, /* in one loop */
     SUM_STEPS = 256,   /* additions of floats before a partial sum is moved */
-    STRAIGHT_GROUPS = 4,
-    SCALARS_MAX = 4 /* see emit_straight */
+    SCALARS_MAX = 4,   /* see emit_straight: elements one by one, */
+    STRAIGHT_MAX = 16, /* elements written out, */
+    STRAIGHT_WIDTH = 2 /* registers at once */
 };
 
 typedef struct Partial { /* a reduction into one place, inside a vector loop */
@@ -367,24 +368,31 @@ static JitValue emit_until_aligned(Emit *e, uint32_t row, DimId place, JitValue 
     JitValue beyond = llvm.BuildICmp(j->at, LLVMIntSGT, limit, high, "");
     return emit_pass(e, row, single, low, llvm.BuildSelect(j->at, beyond, high, limit, ""));
 }
-/* A vector loop of few iterations, whose number is known, as a straight line; false: it is none.
- * Elements are known by number then, so that what they are kept in can become registers. Sums over
- * elements keep the order that they have elsewhere. */
+/* A vector loop whose number of iterations is known, where nothing is left over or little: its
+ * elements are known by number then, so that what they are kept in can become registers, and there
+ * is one body instead of three. False: it is none, or sums over elements, whose order stays what
+ * it is elsewhere. */
 static bool emit_straight(Emit *e, uint32_t row, const BodyFacts *facts) {
     const LoopNodes *nodes = &e->loops->nodes;
-    uint32_t         widest = 4 * e->j->machine->vector_bytes / facts->bytes;
+    int64_t          widest = STRAIGHT_WIDTH * e->j->machine->vector_bytes / facts->bytes;
     DimRange         extent;
-    if (e->sizes == NULL || dim_id_some(facts->random)) return false;
-    if (!emit_range(e->loops, e->s->kernel, nodes->extent[row], e->sizes, &extent) ||
-        extent.lo != extent.hi || extent.hi > STRAIGHT_GROUPS * (int64_t)widest)
+    if (e->sizes == NULL || dim_id_some(facts->random) ||
+        !emit_range(e->loops, e->s->kernel, nodes->extent[row], e->sizes, &extent) ||
+        extent.lo != extent.hi || (extent.hi > STRAIGHT_MAX && extent.hi % widest != 0))
         return false;
     for (uint32_t i = row + 1; i < row + nodes->size[row]; i++)
         if (nodes->kind[i] == NODE_LOOP ||
             (nodes->kind[i] == NODE_REDUCE && !emit_access_varies(e, nodes->access[i])))
             return false;
-    for (int64_t at = 0; at < extent.hi; at += e->lanes) {
+    int64_t at = extent.hi > STRAIGHT_MAX ? extent.hi : 0;
+    if (at != 0) {
+        Pass *pass = ARENA_NEW(e->j->arena, Pass);
+        *pass = (Pass){.lanes = e->lanes = (uint32_t)widest};
+        (void)emit_pass_loop(e, row, pass, known(e, 0), known(e, at));
+    }
+    for (; at < extent.hi; at += e->lanes) {
         uint32_t scope = emit_scope_begin(e);
-        e->lanes = extent.hi <= SCALARS_MAX ? 1 : widest;
+        e->lanes = extent.hi <= SCALARS_MAX ? 1 : (uint32_t)widest;
         while (e->lanes > extent.hi - at) e->lanes /= 2;
         e->base = known(e, at);
         emit_nodes(e, row + 1, row + nodes->size[row], NULL);

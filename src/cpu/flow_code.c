@@ -1,6 +1,6 @@
 /* Loops of small kernels as one code: launches of a loop, described for emit_flow.h.
  *
- * A step costs 5 to 20 ns and a jump a few, which is most of what small loops do. Where all launches
+ * A step costs 5 to 20 ns and a jump a few, which is most of what small loops do. Where launches
  * between a head and its end are small, the range is compiled as one function, with what is carried
  * in registers, and runs as one step of the head. The plan stays as it is, and so do results:
  * kernels are the same, only between them nothing need go through memory. A loop that is not taken
