@@ -66,6 +66,14 @@ bool expand_DOT_GELU_GRAD(Emit *e, ValueId *out) {
     of_gelu.d = &z;
     return emit_jvp(&of_gelu, out);
 }
+bool expand_DOT_ADD(Emit *e, ValueId *out) {
+    Build  *b = e->build;
+    Dtype   wide = dtype_compute(build_dtype(b, X(0)));
+    ValueId operands[2] = {build_convert(b, X(0), wide), build_convert(b, X(1), wide)};
+    out[0] = build_op(b, OP_DOT_GENERAL, operands, 2, e->attrs);
+    if (e->count > 2) out[0] = ADD(X(2), out[0]);
+    return true;
+}
 bool expand_MEAN(Emit *e, ValueId *out) {
     ListId list = {(uint32_t)INT_ATTR(MEAN, axes)};
     out[0] = emit_mean(e, X(0), list_numbers(&e->build->world->attrs, list),
