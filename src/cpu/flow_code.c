@@ -22,6 +22,7 @@ enum {
 
 typedef struct Taking {
     Binder      *b;
+    Arena       *arena; /* until the code is made */
     const Plan  *plan;
     uint32_t     first, last; /* launches */
     EmitFlow     flow;
@@ -91,7 +92,7 @@ static void note_pool(Taking *t, uint32_t buffer, bool local) {
 }
 /* Pools that overlap become one: as many rounds as chains of them are long. */
 static void join_pools(Taking *t) {
-    uint32_t *to = ARENA_ARRAY(t->b->arena, uint32_t, t->flow.pools_count + 1), count = 0;
+    uint32_t *to = ARENA_ARRAY(t->arena, uint32_t, t->flow.pools_count + 1), count = 0;
     for (bool again = true; again;) {
         again = false;
         count = 0;
@@ -133,8 +134,8 @@ static void find_pools(Taking *t) {
     const Launches *launches = &t->plan->launches;
     uint32_t        args = 0, buffers = t->plan->buffers.table.count;
     for (uint32_t row = t->first; row < t->last; row++) args += launches->args_count[row];
-    t->pools = ARENA_ARRAY(t->b->arena, EmitPool, args + 1);
-    t->pool_of = ARENA_ARRAY_ZERO(t->b->arena, uint32_t, buffers);
+    t->pools = ARENA_ARRAY(t->arena, EmitPool, args + 1);
+    t->pool_of = ARENA_ARRAY_ZERO(t->arena, uint32_t, buffers);
     for (uint32_t row = t->first; row < t->last; row++) {
         bool own = launches->flow[row] >= FLOW_UNLESS || is_kernel(t, row) || is_copy(t, row);
         for (uint32_t i = 0; i < launches->args_count[row]; i++) {
@@ -145,7 +146,7 @@ static void find_pools(Taking *t) {
         }
     }
     join_pools(t);
-    t->passing = ARENA_ARRAY(t->b->arena, EmitPassing, args + 1);
+    t->passing = ARENA_ARRAY(t->arena, EmitPassing, args + 1);
     for (uint32_t row = 1; row < buffers; row++) {
         const Buffers *all = &t->plan->buffers;
         if (t->pool_of[row] == 0 || !t->pools[t->pool_of[row] - 1].local) continue;
@@ -165,7 +166,7 @@ static EmitAt at_of(const Taking *t, const LaunchArg *arg, uint32_t buffer) {
 }
 static EmitAt *args_of(Taking *t, uint32_t row) {
     uint32_t count = t->plan->launches.args_count[row];
-    EmitAt  *at = ARENA_ARRAY(t->b->arena, EmitAt, count + 1);
+    EmitAt  *at = ARENA_ARRAY(t->arena, EmitAt, count + 1);
     for (uint32_t i = 0; i < count; i++)
         at[i] = at_of(t, &launch_args(t->plan, row)[i], launch_buffers(t->plan, row)[i]);
     return at;
@@ -178,7 +179,7 @@ static bool take_kernel(Taking *t, uint32_t row, EmitRow *out) {
     KernelId     code = loops->kernels.same[kernel.row];
     uint32_t     count = loops->kernels.params_count[kernel.row];
     uint32_t     buffers = loops->kernels.buffers_count[code.row];
-    int64_t     *params = ARENA_ARRAY(t->b->arena, int64_t, count + 1);
+    int64_t     *params = ARENA_ARRAY(t->arena, int64_t, count + 1);
     EmitAt      *args = args_of(t, row);
     for (uint32_t i = 0; i < count; i++)
         params[i] =
@@ -188,8 +189,8 @@ static bool take_kernel(Taking *t, uint32_t row, EmitRow *out) {
                      .kernel = &t->b->module->kernels[code.row],
                      .code = code,
                      .params = params};
-    out->args = ARENA_ARRAY_ZERO(t->b->arena, EmitAt, buffers + 1);
-    out->bytes = ARENA_ARRAY_ZERO(t->b->arena, int64_t, buffers + 1);
+    out->args = ARENA_ARRAY_ZERO(t->arena, EmitAt, buffers + 1);
+    out->bytes = ARENA_ARRAY_ZERO(t->arena, int64_t, buffers + 1);
     for (uint32_t i = 0; i < buffers; i++) {
         BufferId buffer = {loops->kernels.buffers_first[code.row] + i};
         uint8_t  scope = loops->buffers.scope[buffer.row];
@@ -259,7 +260,7 @@ static bool take_row(Taking *t, uint32_t row) {
     const LaunchArg *args = launch_args(t->plan, row);
     if (args[0].slot == args[1].slot && args[0].offset == args[1].offset) return true;
     *out = (EmitRow){.kind = EMIT_COPY, .args = args_of(t, row)};
-    out->bytes = ARENA_NEW(t->b->arena, int64_t);
+    out->bytes = ARENA_NEW(t->arena, int64_t);
     *out->bytes = arg_elements(&args[0]) * arg_width(&args[0]);
     return true;
 }
@@ -367,7 +368,7 @@ static void whole_run(const void *params, const KernelCtx *ctx) {
 }
 /* The range as rows; false: something in it stays as it is. */
 static bool take_rows(Taking *t) {
-    Arena   *arena = t->b->arena;
+    Arena   *arena = t->arena;
     uint32_t slots = t->plan->slots.table.count, count = t->last - t->first;
     t->moving = ARENA_ARRAY_ZERO(arena, EmitMoving, slots);
     t->root = ARENA_ARRAY_ZERO(arena, uint32_t, slots);
@@ -393,23 +394,35 @@ static bool take_rows(Taking *t) {
     return true;
 }
 
+/* Where there is no LLVM, or no memory for it, loops run launch by launch. */
+static EmitFlowFn *compile(Jit *jit, const EmitFlow *flow, const uint64_t hash[2]) {
+    Diags diags = {0};
+    EmitFlowFn *volatile run = NULL;
+    ArenaGuard guard;
+    if (ARENA_GUARD(&guard)) {
+        diags_open(&diags, NULL);
+        run = emit_flow(jit, flow, hash, &diags);
+        arena_guard_end(&guard);
+    }
+    diags_close(&diags);
+    return run;
+}
 bool flow_code_bind(Binder *b, uint32_t head) {
     const Plan *plan = b->plan;
     Taking      t = {.b = b, .plan = plan, .first = head, .last = plan->launches.end[head]};
-    Diags       diags;
     if (b->module == NULL || b->module->whole == EMIT_LOOPS_NONE || plan->sizes.table.count > 1 ||
         t.last > b->end || !is_worth_it(b, t.first, t.last))
         return false;
+    Scratch     scratch = scratch_begin(&b->arena, 1);
+    EmitFlowFn *run = NULL;
+    t.arena = scratch.arena;
     b->alone = true;
-    bool good = take_rows(&t);
+    if (take_rows(&t)) run = compile(b->module->jit, &t.flow, content_of(&t).word);
     b->alone = false;
-    if (!good) return false;
-    Content content = content_of(&t);
-    Whole  *whole = BIND_PARAMS(b, Whole);
-    diags_open(&diags, NULL); /* without LLVM it runs as before */
-    *whole = (Whole){emit_flow(b->module->jit, &t.flow, content.word, &diags), t.calls};
-    diags_close(&diags);
-    if (whole->run == NULL) return false;
+    scratch_end(scratch);
+    if (run == NULL) return false;
+    Whole *whole = BIND_PARAMS(b, Whole);
+    *whole = (Whole){run, t.calls};
     b->launch = head;
     bind_step(b, whole_run, whole, 0);
     b->wholes++;
