@@ -6,14 +6,12 @@
  * lanes nor how z is cut change its bits.
  *
  * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit floats
- * become f32 on the way, unless the processor multiplies bf16: kernels_bf16.c). Many small
- * matrices: a unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into
- * shared panels first; a unit is a block of rows, whose panels stay in cache while those of y pass.
- * Rows of x that are contiguous along k are read in place where they serve few panels, and those of
- * y where it is small. Few rows of x change places with many of y, which are then read in place;
- * blocks of z are turned. The bias is added to parts of a block after their last slab; a compiled
- * kernel that is the next launch follows by whole rows. Integers use plain loops. Why not a
- * library: note 0007. */
+ * become f32 on the way, or are multiplied as they are: kernels_bf16.c). Many small matrices: a
+ * unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into shared
+ * panels first; a unit is a block of rows, whose panels stay in cache while those of y pass. Rows
+ * that are contiguous along k are read in place where that is as fast; few rows of x change places
+ * with many of y, and blocks of z are turned. The bias is added to parts of a block after their
+ * last slab, a compiled kernel that comes next follows by rows. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
