@@ -29,11 +29,13 @@ const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
 String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
-    } rows[] = {{"copy<", "CopyArgs"},      {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
-                {"gather<", "GatherArgs"},  {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
-                {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
-                {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
-                {"test<", "TestArgs"},      {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
+    } rows[] = {
+        {"copy<", "CopyArgs"},         {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
+        {"gather<", "GatherArgs"},     {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
+        {"narrow<", "ScatterArgs"},    {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
+        {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
+        {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},     {"cholesky<", "MatrixArgs"},
+        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
