@@ -241,12 +241,32 @@ static uint32_t find_word(Words *words, const char *text, const char **out_end) 
     words->count++;
     return i;
 }
+static StoaValue slope_of(DerivativeStep *s, StoaValue u) {
+    int64_t   rows = 0;
+    StoaValue slope, sum = stoa_reduce(s->program, u, STOA_REDUCE_SUM, &rows, 1);
+    stoa_gradients(s->program, sum, &s->x, 1, &slope);
+    return slope;
+}
 static StoaValue slope_squared(DerivativeStep *s, StoaValue u) {
+    int64_t axis = 1;
+    return stoa_reduce(s->program, stoa_square(s->program, slope_of(s, u)), STOA_REDUCE_SUM, &axis,
+                       1);
+}
+/* The Laplacian as products of the Hessian with each axis, as a batch: where rows are many already
+ * before each has a stream for each coordinate. */
+static StoaValue laplacian_by_batch(DerivativeStep *s, StoaValue u) {
     StoaProgram *p = s->program;
-    int64_t      rows = 0, axis = 1;
-    StoaValue    slope, sum = stoa_reduce(p, u, STOA_REDUCE_SUM, &rows, 1);
-    stoa_gradients(p, sum, &s->x, 1, &slope);
-    return stoa_reduce(p, stoa_square(p, slope), STOA_REDUCE_SUM, &axis, 1);
+    StoaDim      rows = stoa_value_dim(p, s->x, 0), d = stoa_value_dim(p, s->x, 1);
+    StoaDim      shape[] = {d, rows, d};
+    int64_t      last = 1, first = 0;
+    StoaValue    on = stoa_compare(p, stoa_iota(p, STOA_I32, shape, 3, 0),
+                                   stoa_iota(p, STOA_I32, shape, 3, 2), STOA_COMPARE_EQ);
+    StoaValue    axes = stoa_convert(p, on, s->dtype), axis = stoa_sample(p, axes, 0);
+    StoaValue    slope = slope_of(s, u), all;
+    StoaValue    bend = stoa_jvp(p, slope, &s->x, &axis, 1);
+    bend = stoa_reduce(p, stoa_mul(p, bend, axis), STOA_REDUCE_SUM, &last, 1);
+    stoa_vmap(p, &bend, 1, &axis, &axes, NULL, 1, NULL, &all);
+    return stoa_reduce(p, all, STOA_REDUCE_SUM, &first, 1);
 }
 static void ask(DerivativeStep *s, Words *words, const char *text) {
     const DerivativeCase *c = s->the_case;
@@ -261,6 +281,8 @@ static void ask(DerivativeStep *s, Words *words, const char *text) {
             if (words->output[i] != letters[k]) continue;
             if (strcmp(words->text[i], "slope2") == 0)
                 words->value[i] = slope_squared(s, u);
+            else if (c->net == DERIVATIVE_ORBITALS)
+                words->value[i] = laplacian_by_batch(s, u);
             else if (strcmp(words->text[i], "estimate") == 0)
                 words->value[i] = stoa_laplacian_estimate(s->program, u, s->x, s->directions, NULL);
             else

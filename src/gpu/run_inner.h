@@ -30,6 +30,8 @@ typedef enum GpuFamily {
     FAMILY_FLOW,
     FAMILY_SMALL, /* after PRODUCT */
     FAMILY_MATRIX,
+    FAMILY_FACTOR, /* after MATRIX, like SUBSTITUTE */
+    FAMILY_SUBSTITUTE,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];

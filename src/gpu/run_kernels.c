@@ -47,6 +47,7 @@ static String module_text(Arena *out, const GpuKit *kit) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         if (f->kernel.function == NULL) needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
+    needs[FAMILY_MATRIX] |= needs[FAMILY_FACTOR] || needs[FAMILY_SUBSTITUTE];
     needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_WIDE] || needs[FAMILY_SCATTER_NARROW];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)

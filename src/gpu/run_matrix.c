@@ -15,13 +15,13 @@ typedef struct MatrixArgs {
 } MatrixArgs;
 
 /* The step, but for what only some have; work_each: bytes a block needs above MOST rows. */
-static RunKernel *add(RunBinder *b, const char *name, MatrixArgs args, uint64_t work_each,
-                      uint32_t block) {
+static RunKernel *add(RunBinder *b, GpuFamily family, const char *name, MatrixArgs args,
+                      uint64_t work_each, uint32_t block) {
     int32_t    room = args.n <= SMALL ? SMALL : args.n <= MOST ? MOST : 0;
     int64_t    most = room != 0 ? BLOCKS_MAX : LARGE_BLOCKS_MAX, jobs = args.count * args.parts;
     uint32_t   blocks = (uint32_t)(jobs < most ? jobs : most);
     String     text = str_format(b->arena, "%s<%s, %d>", name, run_dtype(&b->args[0]), (int)room);
-    RunKernel *k = run_kernel(b, FAMILY_MATRIX, text, &args, sizeof args);
+    RunKernel *k = run_kernel(b, family, text, &args, sizeof args);
     k->grid[0] = blocks;
     k->block = block;
     RUN_REF(k, MatrixArgs, y, run_ref(&b->outs[0]));
@@ -42,14 +42,16 @@ static uint32_t block_for(int64_t n) { return n <= SMALL ? WARP : 8 * WARP; }
 Status run_bind_lu(RunBinder *b) {
     MatrixArgs args = args_of(&b->args[0]);
     if (!takes(&b->args[0])) return STATUS_UNSUPPORTED;
-    RunKernel *k = add(b, "lu", args, (uint64_t)(args.n * args.n) * 8, block_for(args.n));
+    RunKernel *k =
+        add(b, FAMILY_FACTOR, "lu", args, (uint64_t)(args.n * args.n) * 8, block_for(args.n));
     RUN_REF(k, MatrixArgs, rows, run_ref(&b->outs[1]));
     return STATUS_OK;
 }
 Status run_bind_cholesky(RunBinder *b) {
     MatrixArgs args = args_of(&b->args[0]);
     if (!takes(&b->args[0])) return STATUS_UNSUPPORTED;
-    (void)add(b, "cholesky", args, (uint64_t)(args.n * args.n) * 8, block_for(args.n));
+    (void)add(b, FAMILY_FACTOR, "cholesky", args, (uint64_t)(args.n * args.n) * 8,
+              block_for(args.n));
     return STATUS_OK;
 }
 Status run_bind_triangular_solve(RunBinder *b) {
@@ -59,7 +61,7 @@ Status run_bind_triangular_solve(RunBinder *b) {
     args.lower = b->attrs[ATTR_TRIANGULAR_SOLVE_lower] != 0;
     args.transpose = b->attrs[ATTR_TRIANGULAR_SOLVE_transpose] != 0;
     args.unit = b->attrs[ATTR_TRIANGULAR_SOLVE_unit_diagonal] != 0;
-    RunKernel *k = add(b, "substitute", args, (uint64_t)args.n * TILE * 8, WARP);
+    RunKernel *k = add(b, FAMILY_SUBSTITUTE, "substitute", args, (uint64_t)args.n * TILE * 8, WARP);
     RUN_REF(k, MatrixArgs, b, run_ref(&b->args[1]));
     return STATUS_OK;
 }

@@ -569,7 +569,8 @@ static const char matrix[] =
     "    for (i32 i = k + 1 + threadIdx.x / 32; i < n; i += blockDim.x / 32) {\n"
     "        f64 f = m[i * step + k];\n"
     "        for (i32 j = k + 1 + threadIdx.x % 32; j < (lower ? i + 1 : n); j += 32)\n"
-    "            m[i * step + j] -= f * m[lower ? j * step + k : k * step + j]; } }\n"
+    "            m[i * step + j] -= f * m[lower ? j * step + k : k * step + j]; } }\n";
+static const char factor[] =
     "template <class T, int N> D void lu(const MatrixArgs &a) {\n"
     "    __shared__ i32 pivot;\n"
     "    f64 *m = matrix_at<T, N>(a);\n"
@@ -622,7 +623,8 @@ static const char matrix[] =
     "            i32 i = e / n, j = e % n;\n"
     "            f64 nan = __longlong_as_double(0x7ff8000000000000ll);\n"
     "            put(y + e, j > i ? 0. : good ? m[i * step + j] : nan); }\n"
-    "        __syncthreads(); } }\n"
+    "        __syncthreads(); } }\n";
+static const char substitute[] =
     "/* A warp a matrix and 32 of its columns, each of which a thread has to itself. */\n"
     "template <class T, int N> D void substitute(const MatrixArgs &a) {\n"
     "    __shared__ f64 room[N ? N * N : 1], tile[N ? N * 32 : 1];\n"
@@ -647,8 +649,8 @@ static const char matrix[] =
     "            put(y + i * a.columns, sum); }\n"
     "        __syncthreads(); } }\n";
 
-const char *const run_texts[] = {copy,           gather, key,    scatter, scatter_wide,
-                                 scatter_narrow, lines,  window, product, convolution,
-                                 stop,           flow,   small,  matrix};
+const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_wide, scatter_narrow,
+                                 lines, window, product, convolution, stop,         flow,
+                                 small, matrix, factor,  substitute};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");
