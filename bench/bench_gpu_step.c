@@ -2,8 +2,9 @@
  * floating-point operations a second, and the launches that take most of it.
  *
  * The size is the number of sequences of 1024 tokens (8); the model is GPT-2 124M in float32, with
- * products in bf16 (systems/narrow.c) and, apart from that, in tf32; then GPT-2 1.5B. What the step
- * computes is checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of
+ * products in bf16 (systems/narrow.c) and, apart from that, in tf32; then GPT-2 1.5B; and with
+ * budgets of memory, in percent of what intermediates take without one. What the step computes is
+ * checked by tests/gpu/test_run_programs.c; here the loss must be near the logarithm of
  * the vocabulary and the gradient have a norm. Times of single launches are those of each alone, so
  * they add up to more than the step. */
 #include "bench/gpu_bench.h"
@@ -13,9 +14,10 @@
 #include <string.h>
 
 #include "api/program.h"
+#include "arena/os.h"
 #include "gpu/run.h"
 #include "models/gpt.h"
-#include "systems/runner.h"
+#include "systems/fit.h"
 #include "tables/bind.h"
 #include "text/profile.h"
 
@@ -26,6 +28,7 @@ typedef struct Case {
     Dtype       narrow;
     Narrow8     narrow8;
     bool        large;
+    uint64_t    percent; /* of the arena that there would be without a budget; 0: no budget */
 } Case;
 typedef struct Step {
     GpuBench      *b;
@@ -45,20 +48,38 @@ static void must(Step *s, bool good, const char *what) {
     gpu_bench_must(s->b, good ? STATUS_OK : STATUS_INVALID, what);
 }
 
+static void open_runner(Step *s, StoaProgram *program, const Target *target, uint64_t budget) {
+    s->world = world_clone(program->world);
+    runner_open(&s->runner, s->world, target);
+    s->runner.ctx.narrow = s->given->narrow;
+    s->runner.ctx.narrow8 = s->given->narrow8;
+    s->runner.ctx.keeps = true;
+    s->runner.ctx.budget = budget;
+    must(s, runner_compile(&s->runner), "compiling");
+}
+/* Bytes of intermediates at typical sizes, without a budget. */
+static uint64_t arena_of(Step *s, StoaProgram *program, const Target *target) {
+    open_runner(s, program, target, 0);
+    GraphId graph =
+        code_find_graph(&s->world->code, strings_find(&s->world->strings, STR("train")));
+    Plan    *plan = fit_plan(&s->runner, graph, NULL, 0, true, &s->b->diags);
+    uint64_t bytes = plan != NULL ? plan->arena_bytes : 0;
+    must(s, plan != NULL, "planning");
+    plan_close(plan);
+    runner_close(&s->runner);
+    world_close(s->world);
+    return bytes;
+}
 static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length) {
     GpuBench     *b = s->b;
     GpuKitOptions options = {.cache = &b->cache, .tf32 = true, .tune = true};
     Target        target;
-    s->world = world_clone(program->world);
-    GraphId graph =
-        code_find_graph(&s->world->code, strings_find(&s->world->strings, STR("train")));
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
     gpu_describe(&target, gpu_kit_attends(s->kit));
-    runner_open(&s->runner, s->world, &target);
-    s->runner.ctx.narrow = s->given->narrow;
-    s->runner.ctx.narrow8 = s->given->narrow8;
-    s->runner.ctx.keeps = true;
-    must(s, runner_compile(&s->runner), "compiling");
+    uint64_t percent = s->given->percent;
+    open_runner(s, program, &target, percent ? arena_of(s, program, &target) / 100 * percent : 0);
+    GraphId graph =
+        code_find_graph(&s->world->code, strings_find(&s->world->strings, STR("train")));
     gpu_bench_must(b,
                    gpu_emit_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch,
                                     &s->runner.loops, b->workers, &b->diags, &s->module),
@@ -137,13 +158,19 @@ static void measure(GpuBench *b, const Case *c, const GptConfig *config, int64_t
     Step         s = {.b = b, .vocab = config->vocab, .given = c};
     StoaContext *context = NULL;
     StoaProgram *program = NULL;
+    uint64_t     begin = os_clock_ns();
     must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
     must(&s, stoa_program_create(context, &program) == STOA_OK, "a program");
     must(&s, model_gpt_build(program, config) == STOA_OK, "the model");
     compile(&s, program, rows, config->context);
+    uint64_t compiled = os_clock_ns() - begin;
     fill(&s);
-    for (int i = 0; i < 2; i++) /* the second one has the right copies */
-        gpu_bench_must(b, run(&s, b->stream, &b->diags), "the first steps");
+    begin = os_clock_ns();
+    gpu_bench_must(b, run(&s, b->stream, &b->diags), "the first step");
+    gpu_bench_must(b, gpu_stream_sync(b->stream, &b->diags), "the first step");
+    gpu_bench_note(b, "# %.2f s to the end of the first step, %.2f of it compiling\n",
+                   (double)(os_clock_ns() - begin + compiled) * 1e-9, (double)compiled * 1e-9);
+    gpu_bench_must(b, run(&s, b->stream, &b->diags), "the second step, with the right copies");
     double loss = output(&s, "loss"), norm = output(&s, "norm"), wanted = log(config->vocab);
     gpu_bench_note(b, "# loss %.4f (log of the vocabulary %.4f), gradient norm %.4f\n", loss,
                    wanted, norm);
@@ -186,19 +213,25 @@ int main(int argc, char **argv) {
         config.width = 768;
     }
     static const Case cases[] = {
-        {"GPT step, bf16", DTYPE_BF16, {0}, false},
-        {"GPT step, fp8 by sizes", DTYPE_F8E4M3, {0, HISTORY}, false},
-        {"GPT step, fp8 with the last layer", DTYPE_F8E4M3, {NARROW8_LAST, HISTORY}, false},
-        {"GPT step, fp8 in all products", DTYPE_F8E4M3, {NARROW8_ALL, HISTORY}, false},
-        {"GPT step, fp8 by current scales", DTYPE_F8E4M3, {0, 0}, false},
-        {"GPT step, tf32", DTYPE_NIL, {0}, false},
-        {"GPT 1.5B step", DTYPE_BF16, {0}, true},
-        {"GPT 1.5B step, fp8", DTYPE_F8E4M3, {0, HISTORY}, true}};
+        {"GPT step, bf16", DTYPE_BF16, {0}, false, 0},
+        {"GPT step, fp8 by sizes", DTYPE_F8E4M3, {0, HISTORY}, false, 0},
+        {"GPT step, fp8 with the last layer", DTYPE_F8E4M3, {NARROW8_LAST, HISTORY}, false, 0},
+        {"GPT step, fp8 in all products", DTYPE_F8E4M3, {NARROW8_ALL, HISTORY}, false, 0},
+        {"GPT step, fp8 by current scales", DTYPE_F8E4M3, {0, 0}, false, 0},
+        {"GPT step, tf32", DTYPE_NIL, {0}, false, 0},
+        {"GPT 1.5B step", DTYPE_BF16, {0}, true, 0},
+        {"GPT 1.5B step, fp8", DTYPE_F8E4M3, {0, HISTORY}, true, 0},
+        {"GPT step, 80 % of the memory", DTYPE_BF16, {0}, false, 80},
+        {"GPT step, 70 % of the memory", DTYPE_BF16, {0}, false, 70},
+        {"GPT step, 50 % of the memory", DTYPE_BF16, {0}, false, 50},
+        {"GPT 1.5B step, 60 % of the memory", DTYPE_BF16, {0}, true, 60}};
     for (size_t i = 0; i < LENGTH(cases); i++) {
         uint64_t  used = b.memory.used;
         GptConfig model = config;
         if (!bench_wants(&b.bench, cases[i].name) || (cases[i].large && b.bench.smoke)) continue;
         if (cases[i].large) model.layers = 48, model.heads = 25, model.width = 1600;
+        model.likely_batch = (uint32_t)rows;
+        model.likely_length = model.context;
         measure(&b, &cases[i], &model, rows);
         gpu_release(&b.memory, used);
     }

@@ -89,6 +89,8 @@ bool trainee_build(Trainee *t) {
 bool trainee_compile(Trainee *t) {
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
     options.memory_budget = t->memory_budget;
+    options.device = t->device;
+    options.compute = t->compute;
     return good(t, stoa_compile(t->program, &options, &t->session));
 }
 void trainee_close(Trainee *t) {

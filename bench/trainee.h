@@ -26,6 +26,8 @@ typedef struct Trainee {
     float       *pixels;
     float        rate, step, loss, norm; /* in: rate; out: the others */
     uint64_t     memory_budget;          /* in, before compiling; 0: none */
+    const char  *device;                 /* likewise; NULL: the CPU */
+    StoaDtype    compute;                /* likewise; STOA_NONE: as the model is written */
 } Trainee;
 
 /* The parts of getting ready, in this order, so that each can be timed. False with a message on

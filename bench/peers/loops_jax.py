@@ -2,11 +2,12 @@
 """The loops of bench_loops in JAX: loops_jax.py BENCH_LOOPS [--rounds N] [--filter TEXT]
 [--device cuda] [--most N].
 
-Both sides take turns: a round runs bench_loops once for a case and then the jitted function of JAX a
-few times. Told are the medians of an iteration and their ratio, Stoa over JAX: on the CPU, one core
-of it, in processor time; with --device cuda in time of the wall clock, to the end of what was
+Both sides take turns: a round runs bench_loops once for a case and then the jitted function of JAX
+a few times. Told are the medians of an iteration and their ratio, Stoa over JAX: on the CPU, one
+core of it, in processor time; with --device cuda in time of the wall clock, to the end of what was
 launched. --most: iterations that JAX is given at most (on a GPU it takes long for each). The inputs
-are those of bench_loops; an iteration of batch_... is a sample of jax.vmap. There is no gradient of a while loop in JAX.
+are those of bench_loops; an iteration of batch_... is a sample of jax.vmap. There is no gradient of
+a while loop in JAX.
 """
 import argparse
 import json

@@ -1,5 +1,5 @@
-"""make_weights.py CONFIG_JSON FILE: initial weights for one model, as safetensors, so that Stoa and
-its peers start from the same numbers (which are those of models/ in kind: normal, uniform).
+"""make_weights.py CONFIG_JSON FILE [SEED]: initial weights for one model, as safetensors, so that
+Stoa and its peers start from the same numbers (those of models/ in kind: normal, uniform).
 """
 import json
 import math
@@ -43,7 +43,8 @@ def lenet_shapes():
 def main():
     config = json.loads(sys.argv[1])
     shapes = lenet_shapes() if config["images"] else gpt_shapes(config)
-    random, header, offset = numpy.random.default_rng(1), {}, 0
+    random = numpy.random.default_rng(int(sys.argv[3]) if len(sys.argv) > 3 else 1)
+    header, offset = {}, 0
     for name, (shape, _, _) in shapes.items():
         bytes_count = 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": shape,

@@ -1,10 +1,11 @@
 /* peer_stoa: Stoa's side of the suite `peers`: trains a model of bench/trainee.h on request.
  *
  * peer_stoa MODEL --describe prints the model as one JSON object. peer_stoa MODEL LANES DATA
- * [WEIGHTS] prepares it, runs the first step, prints what that took, and then obeys lines on
- * standard input: `steps N` runs N steps and prints their time and losses; the end of the input
- * ends it. DATA holds batches of words: the inputs of a step, then its targets; they are taken in
- * turn. WEIGHTS is a safetensors file of parameters. bench_peers.py is at the other end. */
+ * [WEIGHTS [DEVICE COMPUTE]] prepares it, runs the first step, prints what that took, and then
+ * obeys lines on standard input: `steps N` runs N steps and prints their time and losses; the end
+ * of the input ends it. DATA holds batches of words: the inputs of a step, then its targets; they
+ * are taken in turn. WEIGHTS is a safetensors file of parameters; DEVICE is cpu or cuda, COMPUTE
+ * f32, bf16, f16 or fp8. bench_peers.py or curve.py is at the other end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,13 +68,30 @@ static bool step(Peer *peer) {
     return trainee_step(t, t->model.batch, t->model.length);
 }
 
+static bool compute_of(const char *name, StoaDtype *out) {
+    static const struct {
+        const char *name;
+        StoaDtype   dtype;
+    } known[] = {{"f32", STOA_NONE}, {"bf16", STOA_BF16}, {"f16", STOA_F16}, {"fp8", STOA_F8E4M3}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (strcmp(known[i].name, name) != 0) continue;
+        *out = known[i].dtype;
+        return true;
+    }
+    (void)fprintf(stderr, "peer_stoa: COMPUTE is %s: f32, bf16, f16 and fp8 are known\n", name);
+    return false;
+}
+
 /* Builds, compiles, loads, steps once. The time leaves out reading the files, as for the others. */
 static bool prepare(Peer *peer, const TraineeModel *model, uint32_t lanes, const char *data,
-                    const char *weights) {
-    Trainee *t = &peer->trainee;
-    double   begin = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
+                    const char *const *rest) {
+    Trainee    *t = &peer->trainee;
+    const char *weights = rest[0];
+    double      begin = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     if (!trainee_open(t, model, &(TraineeOptions){.lanes = lanes, .rows_max = model->batch}))
         return false;
+    t->device = weights != NULL ? rest[1] : NULL;
+    if (t->device != NULL && !compute_of(rest[2], &t->compute)) return false;
     if (!trainee_build(t) || !trainee_compile(t)) return false;
     double prepared = seconds(CLOCK_MONOTONIC) - begin;
     cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;
@@ -116,13 +134,16 @@ int main(int argc, char **argv) {
     TraineeModel  model = trainee_model(argc > 1 ? argv[1] : "");
     if (model.name != NULL && argc == 3 && strcmp(argv[2], "--describe") == 0)
         return describe(&model);
-    if (model.name == NULL || argc < 4 || argc > 5) {
-        (void)fprintf(stderr, "usage: %s MODEL --describe | MODEL LANES DATA [WEIGHTS]\n", argv[0]);
+    if (model.name == NULL || argc < 4 || argc == 6 || argc > 7) {
+        (void)fprintf(stderr,
+                      "usage: %s MODEL --describe | MODEL LANES DATA [WEIGHTS [DEVICE COMPUTE]]\n",
+                      argv[0]);
         return 2;
     }
-    Peer peer = {.next = 0};
-    bool good = prepare(&peer, &model, (uint32_t)strtoul(argv[2], NULL, 10), argv[3],
-                        argc > 4 ? argv[4] : NULL);
+    Peer        peer = {.next = 0};
+    const char *rest[3] = {NULL, NULL, NULL};
+    for (int i = 4; i < argc; i++) rest[i - 4] = argv[i];
+    bool good = prepare(&peer, &model, (uint32_t)strtoul(argv[2], NULL, 10), argv[3], rest);
     while (good && fgets(line, sizeof line, stdin) != NULL) {
         good = sscanf(line, "steps %lu", &count) == 1 && count <= STEPS_MAX;
         good = good && run_steps(&peer, count);

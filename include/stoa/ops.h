@@ -237,6 +237,10 @@ STOA_API void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weigh
 STOA_API StoaValue stoa_linear(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias);
 /* matrix product over the last two axes; leading axes are equal or absent from y */
 STOA_API StoaValue stoa_matmul(StoaProgram *program, StoaValue x, StoaValue y);
+/* the row at an index (scalar) of the first axis, or the rows at several; an index outside takes the nearest row */
+STOA_API StoaValue stoa_array_read(StoaProgram *program, StoaValue array, StoaValue index);
+/* array with x as its row at an index (scalar), or as its rows at several, which differ; an index outside takes the nearest row */
+STOA_API StoaValue stoa_array_write(StoaProgram *program, StoaValue array, StoaValue index, StoaValue x);
 /* inverse of a matrix, or of each of a batch */
 STOA_API StoaValue stoa_inverse(StoaProgram *program, StoaValue a);
 /* x with op(a) x = b, through lu */

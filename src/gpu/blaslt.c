@@ -328,7 +328,7 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
 
 static BlasStatus start(const GpuBlas *blas, const GpuMatmul *p, const Descs *s,
                         const BlasLtAlgo *algo, const GpuMatmulArgs *args, GpuStream stream) {
-    float       alpha = (float)p->alpha, beta = p->accumulate ? 1 : 0;
+    float       alpha = (float)p->alpha, beta = p->accumulate || args->adds ? 1 : 0;
     double      alpha64 = p->alpha, beta64 = beta;
     bool        f64 = p->d == DTYPE_F64;
     const void *a = (const void *)(uintptr_t)args->b, *b = (const void *)(uintptr_t)args->a;

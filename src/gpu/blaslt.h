@@ -48,6 +48,7 @@ typedef struct GpuMatmul {
 typedef struct GpuMatmulArgs {
     CuPtr    a, b, d, bias, aux;
     CuPtr    a_scale, b_scale, d_scale, amax; /* fp8: f32 factors on the device; 0: one */
+    bool     adds; /* as `accumulate`, for this run alone (tuning would add many times) */
     CuPtr    workspace;
     uint64_t workspace_bytes;
 } GpuMatmulArgs;

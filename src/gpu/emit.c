@@ -58,9 +58,9 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
 #define FUNCTION_HEAD "FN void"
 static void put_instance(Text *out, const char *head, const char *name, const EmitSetting *s,
                          String text) {
-    static const char *const kinds[3][4] = {{"Pack", "ld", "st", "fetch"},
+    static const char *const kinds[3][4] = {{"Raw", "ld", "st", "fetch"},
                                             {"Odd", "ld_odd", "st_odd", "fetch_odd<BLOCK>"},
-                                            {"Pack", "ld_led", "st_led", "fetch_led"}};
+                                            {"Raw", "ld_led", "st_led", "fetch_led"}};
     const char *const       *kind = kinds[s->led ? 2 : s->odd], *const *other = kinds[s->odd];
     /* blocks or clusters work on one iteration */
     bool whole = s->cluster > 1 || s->join > 1;
@@ -68,7 +68,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
               "#define HEAD %s\n#define NAME %s\n#define ARGS %s_args\n#define I %s\n#define V %u\n"
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
-              "#define TILED %d\n#define TILE %d\n"
+              "#define TILED %u\n#define TILE %d\n"
               "#define CLUSTER %u\n#define JOIN %u\n"
               "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
               "#define ROOM (HELD * (BLOCK + ODD) * V)\n"

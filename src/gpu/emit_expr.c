@@ -224,8 +224,10 @@ static void put_constant(Emit *e, uint32_t row) {
     else
         text_addf(&e->text, "__uint_as_float(0x%xu) /* %.9g */", bits, number);
 }
+/* Operators with a shorter way that is off by a few in the 20th bit or behind. */
+static const bool shortens[OP_COUNT] = {[OP_EXP] = true, [OP_TANH] = true, [OP_LOGISTIC] = true};
 /* Whether 16-bit floats are among what an expression is made of: then it is known to 11 bits, and
- * a shorter way to the exponential that is off by a few in the 24th changes nothing. */
+ * the shorter way changes nothing. */
 static bool reads_half(const Emit *e, ExprId expr, uint32_t *visits) {
     const LoopExprs *exprs = &e->loops->exprs;
     uint32_t         row = expr.row;
@@ -241,6 +243,8 @@ static void put_convert(Emit *e, Dtype from, Dtype to, uint32_t x) {
     const char *type = gpu_emit_type(to);
     if (to == DTYPE_BOOL)
         text_addf(&e->text, "to_bool(x%u)", x);
+    else if (to == DTYPE_BF16)
+        text_addf(&e->text, "__uint_as_float(high_bf16((f32)x%u))", x);
     else if (dtype_compute(to) != to)
         text_addf(&e->text, "up(pk<%s>((f32)x%u))", gpu_emit_stored(to), x);
     else if (dtype_is_float(from) && !dtype_is_float(to))
@@ -267,7 +271,12 @@ static bool put_index_compare(Emit *e, uint32_t row, const uint32_t x[3]) {
     bool first = exprs->kind[exprs->a[row].row] == EXPR_INDEX;
     if (!first && exprs->kind[exprs->b[row].row] != EXPR_INDEX) return false;
     uint32_t number = x[first], index = x[!first];
-    text_addf(&e->text, "(I)x%u == (I)x%u && (i64)(I)x%u == x%u", index, number, number, number);
+    ExprId   place = first ? exprs->a[row] : exprs->b[row];
+    if (e->element && exprs->word[place.row] == e->leaf->var.row) /* which element of the group */
+        text_addf(&e->text, "(I)x%u - c0 == e", number);
+    else
+        text_addf(&e->text, "(I)x%u == (I)x%u", index, number);
+    text_addf(&e->text, " && (i64)(I)x%u == x%u", number, number);
     return true;
 }
 static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
@@ -288,7 +297,13 @@ static void put_operation(Emit *e, uint32_t row, const uint32_t x[3]) {
     default: break;
     }
     uint32_t visits = 32; /* what is shared may be met often */
-    bool     half = opcode == OP_EXP && from == DTYPE_F32 && reads_half(e, exprs->a[row], &visits);
+    bool     half = shortens[opcode] && from == DTYPE_F32 && reads_half(e, exprs->a[row], &visits);
+    uint32_t arg = exprs->a[row].row, of = e->known[exprs->a[arg].row],
+             less = e->known[exprs->b[arg].row];
+    if (half && opcode == OP_EXP && exprs->opcode[arg] == OP_SUB && of != 0 && less != 0) {
+        text_addf(&e->text, "exp_half_of(x%u, x%u)", of, less); /* one instruction before ex2 */
+        return;
+    }
     text_addf(&e->text, half ? "%s_half(x%u" : "o_%s(x%u", op_infos[opcode].name, x[0]);
     if (x[1] != 0) text_addf(&e->text, ", x%u", x[1]);
     put(e, ")");

@@ -16,7 +16,8 @@
 #include "gpu/emit.h"
 
 enum {
-    EMIT_BLOCK = 256, /* threads of a block of several teams, at least */
+    EMIT_PROCESSORS = 132, /* of the largest devices */
+    EMIT_BLOCK = 256,      /* threads of a block of several teams, at least */
     EMIT_GROUP_MAX = 8,
     EMIT_TEAM_MAX = 1024, /* in one block */
     EMIT_CLUSTER_MAX = 8,
@@ -73,6 +74,7 @@ typedef struct EmitPhase {
     DimId      lead;  /* place of rows whose groups may begin where memory is aligned; nil: none */
     uint32_t   lead_position;         /* one of the buffers that have it */
     LoopAccess tiles[EMIT_TILES_MAX]; /* loads that are side by side in the parallel loop only */
+    DimId      tile_rests[EMIT_TILES_MAX]; /* their places without its variable */
     uint32_t   tiles_count;
     uint8_t   *staged; /* by position: EMIT_IN or EMIT_OUT: its rows lie one behind the other */
     DimId      stage;  /* the length of these rows; nil: rows are not for single threads */
@@ -90,7 +92,8 @@ typedef struct EmitSetting {
     bool     shared;               /* held rows lie in shared memory, not in registers */
     bool     odd;                  /* groups begin at any element */
     bool     led;                  /* so that those of most rows are aligned */
-    bool     tiled;                /* loads across rows are turned in shared memory */
+    uint8_t  tiled;                /* loads across rows are turned in shared memory, so many
+                                      elements at once; 0: not */
 } EmitSetting;
 
 typedef struct Emit {

@@ -466,7 +466,9 @@ static void note_tile(void *context, uint32_t node, LoopAccess access, ExprId gu
         if (phase->tiles[i] == access) return;
     tiling->bytes += dtype_bytes((Dtype)p->loops->buffers.dtype[buffer.row]);
     tiling->good &= phase->tiles_count < EMIT_TILES_MAX && tiling->bytes <= EMIT_TILE_BYTES;
-    if (tiling->good) phase->tiles[phase->tiles_count++] = access;
+    if (!tiling->good) return;
+    phase->tile_rests[phase->tiles_count] = rest;
+    phase->tiles[phase->tiles_count++] = access;
 }
 /* Nothing but elements of one leaf: they may be computed in any order, and so in tiles. */
 static void find_tiles(Planning *p) {

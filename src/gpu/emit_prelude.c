@@ -33,10 +33,15 @@ static const char types[] = TEXT(
 }
 }
 ;
+FN u32 high_bf16(f32 x) { /* as one of two: these have the fast instruction */
+    u32 y;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(y) : "f"(x), "f"(0.0f));
+    return y;
+}
 template <class T> struct Pk<bf16, T> {
     FN bf16 of(f32 x) {
         bf16 y;
-        asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y.b) : "f"(x));
+        y.b = (u16)(high_bf16(x) >> 16);
         return y;
     }
 };
@@ -98,10 +103,23 @@ static const char floats[] = TEXT(
         return floor(x);
     } FN f32 o_round_even(f32 x) { return rintf(x); } FN f64 o_round_even(f64 x) {
         return rint(x);
-    } FN f32 exp_half(f32 x) {
+    } FN f32 exp2_half(f32 x) {
         f32 y;
-        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+        asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
         return y;
+    } FN f32 exp_half(f32 x) { return exp2_half(x * 1.44269504f); } FN f32 exp_half_of(f32 x,
+                                                                                       f32 less) {
+        return exp2_half(fmaf(x, 1.44269504f, less * -1.44269504f));
+    } FN f32 logistic_half(f32 x) {
+        f32 y;
+        asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(1.0f + exp_half(-x)));
+        return y;
+    } FN f32 tanh_half(f32 x) { /* near 0 by its series: there the difference loses bits */
+                                const f32 square = x * x;
+                                const f32 near =
+                                    fmaf(fmaf(square, 0.133333333f, -0.333333333f), square * x, x);
+                                const f32 far = fmaf(-2.0f, logistic_half(-2.0f * x), 1.0f);
+                                return fabsf(x) < 0.125f ? near : far;
     } FN f32 o_exp(f32 x) { return expf(x); } FN f64 o_exp(f64 x) {
         return exp(x);
     } FN f32 o_expm1(f32 x) { return expm1f(x); } FN f64 o_expm1(f64 x) {
@@ -216,6 +234,10 @@ static const char ints[] = TEXT(
 static const char memory[] = TEXT(
     template <class S, int N> struct alignas(sizeof(S) * N < 16 ? sizeof(S) * N : 16)
         Pack { S v[N]; };
+    template <class S, int N> struct alignas(sizeof(S) * N < 4    ? 4
+                                             : sizeof(S) * N < 16 ? sizeof(S) * N
+                                                                  : 16)
+        Raw { u32 w[(sizeof(S) * N + 3) / 4]; };
     template <int READ> FN void get16(u32 *y, const void *p) {
         if (READ == 2)
             asm volatile("ld.global.nc.v4.u32 {%0,%1,%2,%3}, [%4];"
@@ -253,69 +275,96 @@ static const char memory[] = TEXT(
             "cp.async.cg.shared.global [%0], [%1], 16;" ::"r"((u32)__cvta_generic_to_shared(to)),
             "l"(p)
             : "memory");
-    } template <int READ, int N, class S, class I>
-    FN  Pack<S, N>
-        ld(const S *p, I live, I dead = 0) {
-            Pack<S, N> y;
-            const int  bytes = sizeof(S) * N;
-            if (N == 1) {
-                y.v[0] = get<READ>(p);
+    });
+/* Groups as they were loaded: 16-bit floats that lie in words until they are used do not make
+ * threads wait for a load where it stands. */
+static const char raws[] = TEXT(template <class S, int N> FN Raw<S, N> raw(const Pack<S, N> &x) {
+    Raw<S, N> y;
+    memcpy(&y, &x, sizeof x);
+    return y;
+});
+static const char settled[] =
+    TEXT(template <class S, int N> FN Pack<S, N> settled(const Raw<S, N> &x) {
+        Pack<S, N> y;
+        memcpy(&y, &x, sizeof y);
+        return y;
+    });
+static const char loads[] = TEXT(
+    template <int READ, int N, class S, class I> FN Raw<S, N> ld(const S *p, I live, I dead = 0) {
+        Raw<S, N>  y;
+        Pack<S, N> few;
+        const int  bytes = sizeof(S) * N;
+        if (N > 1 && live >= N) {
+            if (bytes < 4) return raw(*(const Pack<S, N> *)p);
+            if (READ && !COHERENT && bytes >= 16) {
+                for (int i = 0; i < bytes / 16; i++)
+                    get16<READ>(y.w + 4 * i, (const char *)p + 16 * i);
                 return y;
             }
-            if (live >= N) {
-                if (READ && !COHERENT && bytes >= 16) {
-                    struct alignas(16) Words {
-                        u32 w[bytes < 16 ? 4 : bytes / 4];
-                    } words;
-                    for (int i = 0; i < bytes / 16; i++)
-                        get16<READ>(words.w + 4 * i, (const char *)p + 16 * i);
-                    memcpy(&y, &words, bytes);
-                } else
-                    y = *(const Pack<S, N> *)p;
-            } else {
-                for (int i = 0; i < N; i++) {
-                    S zero = {};
-                    y.v[i] = i < live ? get<READ>(p + i) : zero;
-                }
-            }
+            y = *(const Raw<S, N> *)p;
+            for (int i = 0; i < bytes / 4; i++) /* begun here, not where it is used */
+                asm volatile("" : "+r"(y.w[i]));
             return y;
-        } template <int N, class S, class I>
-        FN void fetch(Pack<S, N> *to, const S *p, I live, I) {
-            if constexpr (sizeof(S) * N % 16 == 0) {
-                if (live >= N) {
-                    for (int i = 0; i < (int)sizeof(S) * N; i += 16)
-                        fetch16((char *)to + i, (const char *)p + i);
-                    return;
-                }
-            }
-            *to = ld<0, N>(p, live);
-        } template <class S, int N>
-        FN void join(Pack<S, N> &, const f32 *) {} template <int N>
-        FN void join(Pack<bf16, N> &y, const f32 *x) {
-            for (int i = 0; i + 1 < N; i += 2)
-                asm("cvt.rn.bf16x2.f32 %0, %1, %2;"
-                    : "=r"(((u32 *)&y)[i / 2])
-                    : "f"(x[i + 1]), "f"(x[i]));
-        } template <int N>
-        FN void join(Pack<f16, N> &y, const f32 *x) {
-            for (int i = 0; i + 1 < N; i += 2)
-                asm("cvt.rn.f16x2.f32 %0, %1, %2;"
-                    : "=r"(((u32 *)&y)[i / 2])
-                    : "f"(x[i + 1]), "f"(x[i]));
-        } FN void fetched() {
-            asm volatile("cp.async.wait_all;" ::: "memory");
-        } template <int SEG, int N, class S, class I>
-        FN void st(S *p, const Pack<S, N> &y, I live, I dead) {
-            if (N == 1) {
-                *p = y.v[0];
+        }
+        for (int i = 0; i < N; i++) {
+            S zero = {};
+            few.v[i] = N == 1 || i < live ? get<READ>(p + i) : zero;
+        }
+        return raw(few);
+    });
+/* Into a tile, whose rows begin at multiples of words. */
+static const char tiles[] = TEXT(template <int READ, int N, class S, class I>
+                                 FN void turn_in(S *to, const S *from, I live) {
+                                     const Raw<S, N> x = ld<READ, N>(from, live);
+                                     if (sizeof(S) * N < 4)
+                                         memcpy(to, &x, sizeof(S) * N);
+                                     else
+                                         for (int i = 0; i < (int)sizeof(S) * N / 4; i++)
+                                             ((u32 *)to)[i] = x.w[i];
+                                 });
+static const char stores[] = TEXT(
+    template <int N, class S, class I> FN void fetch(Pack<S, N> *to, const S *p, I live, I) {
+        if constexpr (sizeof(S) * N % 16 == 0) {
+            if (live >= N) {
+                for (int i = 0; i < (int)sizeof(S) * N; i += 16)
+                    fetch16((char *)to + i, (const char *)p + i);
                 return;
             }
-            if (live >= N)
-                *(Pack<S, N> *)p = y;
-            else
-                for (int i = 0; i < N; i++)
-                    if (i < live) p[i] = y.v[i];
-        });
+        }
+        *to = settled(ld<0, N>(p, live));
+    } template <class S, int N>
+    FN void join(Pack<S, N> &, const f32 *) {} template <int N>
+    FN void join(Pack<e4m3, N> &y, const f32 *x) {
+        for (int i = 0; i + 1 < N; i += 2) ((u16 *)&y)[i / 2] = ROUND2_E4M3(x[i], x[i + 1]);
+    } template <int N>
+    FN void join(Pack<e5m2, N> &y, const f32 *x) {
+        for (int i = 0; i + 1 < N; i += 2) ((u16 *)&y)[i / 2] = ROUND2_E5M2(x[i], x[i + 1]);
+    } template <int N>
+    FN void join(Pack<bf16, N> &y, const f32 *x) {
+        for (int i = 0; i + 1 < N; i += 2)
+            asm("cvt.rn.bf16x2.f32 %0, %1, %2;"
+                : "=r"(((u32 *)&y)[i / 2])
+                : "f"(x[i + 1]), "f"(x[i]));
+    } template <int N>
+    FN void join(Pack<f16, N> &y, const f32 *x) {
+        for (int i = 0; i + 1 < N; i += 2)
+            asm("cvt.rn.f16x2.f32 %0, %1, %2;"
+                : "=r"(((u32 *)&y)[i / 2])
+                : "f"(x[i + 1]), "f"(x[i]));
+    } FN void fetched() {
+        asm volatile("cp.async.wait_all;" ::: "memory");
+    } template <int SEG, int N, class S, class I>
+    FN void st(S *p, const Pack<S, N> &y, I live, I dead) {
+        if (N == 1) {
+            *p = y.v[0];
+            return;
+        }
+        if (live >= N)
+            *(Pack<S, N> *)p = y;
+        else
+            for (int i = 0; i < N; i++)
+                if (i < live) p[i] = y.v[i];
+    });
 
 /* Groups that begin anywhere, as whole aligned units of memory: one more of them than a group has,
  * shifted when the group is used; what lies in units beside it is read, but not looked at. A store
@@ -371,83 +420,81 @@ static const char odd[] = TEXT(
             }
             return y;
         } template <class S, int N>
-        FN      Pack<S, N>
-                settled(const Pack<S, N> &y) { return y; } template <class S, int N>
+        FN  Pack<S, N>
+            settled(Odd<S, N> y) {
+                if constexpr (N == 1 || Odd<S, N>::bytes < 4) return y.few;
+                Pack<S, N> z;
+                shift<S, N>(y.w, y.off);
+                memcpy(&z, y.w, sizeof z);
+                return z;
+            } template <int BLOCK, int N, class S, class I>
+            FN void fetch_odd(Pack<S, N> *to, const S *p, I live, I) {
+                const u32 off = (u32)(u64)p & 15;
+                const int bytes = sizeof(S) * N;
+                const int end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)off;
+                for (int at = 0; at < bytes + 16; at += 16)
+                    if (at < end && (at < bytes || live <= N || threadIdx.x == BLOCK - 1))
+                        fetch16((char *)to + at, (const char *)p - off + at);
+            } template <class S, int N>
             FN  Pack<S, N>
-                settled(Odd<S, N> y) {
-                    if constexpr (N == 1 || Odd<S, N>::bytes < 4) return y.few;
-                    Pack<S, N> z;
-                    shift<S, N>(y.w, y.off);
-                    memcpy(&z, y.w, sizeof z);
-                    return z;
-                } template <int BLOCK, int N, class S, class I>
-                FN void fetch_odd(Pack<S, N> *to, const S *p, I live, I) {
-                    const u32 off = (u32)(u64)p & 15;
-                    const int bytes = sizeof(S) * N;
-                    const int end = (int)imin(live, (I)N) * (int)sizeof(S) + (int)off;
-                    for (int at = 0; at < bytes + 16; at += 16)
-                        if (at < end && (at < bytes || live <= N || threadIdx.x == BLOCK - 1))
-                            fetch16((char *)to + at, (const char *)p - off + at);
-                } template <class S, int N>
-                FN  Pack<S, N>
-                    taken(const Pack<S, N> *from, u32 off) {
-                        Odd<S, N> y;
-                        y.off = off;
-                        for (int at = 0; at <= (int)sizeof *from; at += Odd<S, N>::unit)
-                            unit_in<0, Odd<S, N>::unit>(y.w + at / 4, (const char *)from + at);
-                        return settled(y);
-                    } template <int SEG, int N, class S, class I>
-                    FN void st_odd(S *p, const Pack<S, N> &y, I live, I) {
-                        typedef Odd<S, N> O;
-                        const u32         off = O::bytes < 4 ? 1 : (u32)(u64)p & (O::unit - 1);
-                        int               low = 0;
-                        int               high = 0; /* elements that lie in whole units */
-                        if (N == 1 || (off == 0 && live >= N)) {
-                            st<1, N>(p, y, live, (I)0);
-                            return;
+                taken(const Pack<S, N> *from, u32 off) {
+                    Odd<S, N> y;
+                    y.off = off;
+                    for (int at = 0; at <= (int)sizeof *from; at += Odd<S, N>::unit)
+                        unit_in<0, Odd<S, N>::unit>(y.w + at / 4, (const char *)from + at);
+                    return settled(y);
+                } template <int SEG, int N, class S, class I>
+                FN void st_odd(S *p, const Pack<S, N> &y, I live, I) {
+                    typedef Odd<S, N> O;
+                    const u32         off = O::bytes < 4 ? 1 : (u32)(u64)p & (O::unit - 1);
+                    int               low = 0;
+                    int               high = 0; /* elements that lie in whole units */
+                    if (N == 1 || (off == 0 && live >= N)) {
+                        st<1, N>(p, y, live, (I)0);
+                        return;
+                    }
+                    if constexpr (SEG > 1 && O::bytes >= 4 && N > 1) {
+                        if (off != 0) {
+                            const int lane = threadIdx.x & (SEG - 1);
+                            const int active =
+                                lane + (int)imin((live + N - 1) / N, (I)(SEG - lane));
+                            const u32 mask = (active >= 32 ? ~0u : (1u << active) - 1)
+                                             << (threadIdx.x & 31 & ~(SEG - 1));
+                            const int       each = O::unit / sizeof(S);
+                            const int       head = (O::unit - off) / sizeof(S);
+                            alignas(16) u32 w[O::count];
+                            memcpy(w, &y, O::bytes);
+                            for (int i = 0; i < O::unit / 4; i++)
+                                w[O::whole + i] = __shfl_down_sync(mask, w[i], 1, SEG);
+                            shift<S, N>(w, O::unit - off);
+                            const int there = (int)imin(live, (I)(lane + 1 < active ? 2 * N : N));
+                            low = lane > 0 && live >= head ? 0 : head;
+                            high = head;
+                            for (int at = 0; at < O::bytes; at += O::unit)
+                                if (high + each <= there) {
+                                    *(Pack<u32, O::unit / 4> *)((char *)(p + head) + at) =
+                                        *(const Pack<u32, O::unit / 4> *)(w + at / 4);
+                                    high += each;
+                                }
                         }
-                        if constexpr (SEG > 1 && O::bytes >= 4 && N > 1) {
-                            if (off != 0) {
-                                const int lane = threadIdx.x & (SEG - 1);
-                                const int active =
-                                    lane + (int)imin((live + N - 1) / N, (I)(SEG - lane));
-                                const u32 mask = (active >= 32 ? ~0u : (1u << active) - 1)
-                                                 << (threadIdx.x & 31 & ~(SEG - 1));
-                                const int       each = O::unit / sizeof(S);
-                                const int       head = (O::unit - off) / sizeof(S);
-                                alignas(16) u32 w[O::count];
-                                memcpy(w, &y, O::bytes);
-                                for (int i = 0; i < O::unit / 4; i++)
-                                    w[O::whole + i] = __shfl_down_sync(mask, w[i], 1, SEG);
-                                shift<S, N>(w, O::unit - off);
-                                const int there =
-                                    (int)imin(live, (I)(lane + 1 < active ? 2 * N : N));
-                                low = lane > 0 && live >= head ? 0 : head;
-                                high = head;
-                                for (int at = 0; at < O::bytes; at += O::unit)
-                                    if (high + each <= there) {
-                                        *(Pack<u32, O::unit / 4> *)((char *)(p + head) + at) =
-                                            *(const Pack<u32, O::unit / 4> *)(w + at / 4);
-                                        high += each;
-                                    }
-                            }
-                        }
-                        if (low > 0 || high < live)
-                            for (int i = 0; i < N; i++)
-                                if (i < live && (i < low || i >= high)) p[i] = y.v[i];
-                    });
+                    }
+                    if (low > 0 || high < live)
+                        for (int i = 0; i < N; i++)
+                            if (i < live && (i < low || i >= high)) p[i] = y.v[i];
+                });
 
 /* Groups that begin at multiples of their units where memory does: the first of a row has dead
  * elements before it. Of other memory they may lie anywhere. */
 static const char led[] = TEXT(
-    template <int READ, int N, class S, class I> FN Pack<S, N> ld_led(const S *p, I live, I dead) {
+    template <int READ, int N, class S, class I> FN Raw<S, N> ld_led(const S *p, I live, I dead) {
         typedef Odd<S, N> O;
-        Pack<S, N>        y;
+        Raw<S, N>         y;
         const int         each = O::unit / sizeof(S);
         if constexpr (O::bytes < 4) {
+            Pack<S, N> few;
             for (int i = 0; i < N; i++)
-                if (i < live && i >= dead) y.v[i] = get<READ>(p + i);
-            return y;
+                if (i < live && i >= dead) few.v[i] = get<READ>(p + i);
+            return raw(few);
         }
         alignas(O::bytes < 4 ? 4 : O::unit) u32 w[O::count];
         for (int at = 0; at < N; at += each) {
@@ -580,22 +627,26 @@ static const char random[] = TEXT(FN i32 philox(i64 key, u64 element, u32 stream
     return (i32)(which == 0 ? c0 : which == 1 ? c1 : which == 2 ? c2 : c3);
 });
 
-/* Rounding to 8-bit floats: one instruction where there is one. */
+/* Rounding to 8-bit floats, one or two of them: one instruction where there is one. */
 static const char rounding[] =
     "#if __CUDA_ARCH__ >= 890\n"
     "#define ROUND8(kind)                                                               \\\n"
-    "    FN unsigned char round_##kind(float x) {                                       \\\n"
-    "        unsigned short y;                                                          \\\n"
+    "    FN unsigned short round2_##kind(float x, float y) {                            \\\n"
+    "        unsigned short z;                                                          \\\n"
     "        asm(\"cvt.rn.satfinite.\" #kind \"x2.f32 %0, %1, %2;\"                       \\\n"
-    "            : \"=h\"(y) : \"f\"(0.0f), \"f\"(x));                                      \\\n"
-    "        return (unsigned char)y; }\n"
+    "            : \"=h\"(z) : \"f\"(y), \"f\"(x));                                         \\\n"
+    "        return z; }\n"
     "ROUND8(e4m3)\n"
     "ROUND8(e5m2)\n"
-    "#define ROUND_E4M3(x) round_e4m3(x)\n"
-    "#define ROUND_E5M2(x) round_e5m2(x)\n"
+    "#define ROUND2_E4M3(x, y) round2_e4m3(x, y)\n"
+    "#define ROUND2_E5M2(x, y) round2_e5m2(x, y)\n"
+    "#define ROUND_E4M3(x) (unsigned char)round2_e4m3(x, 0.0f)\n"
+    "#define ROUND_E5M2(x) (unsigned char)round2_e5m2(x, 0.0f)\n"
     "#else\n"
     "#define ROUND_E4M3(x) narrow8(x, 20, 7, 0x7e)\n"
     "#define ROUND_E5M2(x) narrow8(x, 21, 15, 0x7b)\n"
+    "#define ROUND2_E4M3(x, y) (u16)(ROUND_E4M3(x) | ROUND_E4M3(y) << 8)\n"
+    "#define ROUND2_E5M2(x, y) (u16)(ROUND_E5M2(x) | ROUND_E5M2(y) << 8)\n"
     "#endif\n";
 
 void gpu_emit_prelude(Text *out, bool coherent) {
@@ -607,6 +658,11 @@ void gpu_emit_prelude(Text *out, bool coherent) {
     text_add(out, STR(floats));
     text_add(out, STR(ints));
     text_add(out, STR(memory));
+    text_add(out, STR(raws));
+    text_add(out, STR(settled));
+    text_add(out, STR(loads));
+    text_add(out, STR(tiles));
+    text_add(out, STR(stores));
     text_add(out, STR(odd));
     text_add(out, STR(led));
     text_add(out, STR(staging));

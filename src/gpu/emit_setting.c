@@ -5,7 +5,6 @@
 #include "gpu/emit_inner.h"
 
 enum {
-    PROCESSORS = 132,        /* of the largest devices */
     STAGE_BLOCK = 128,       /* rows that a block stages */
     STAGE_ROWS = 8192,       /* least rows that are staged */
     STAGE_LEAST = 5,         /* elements of such a row */
@@ -48,7 +47,8 @@ static const uint16_t team_sizes[] = {1, 8, 32, 128, 256, 512, EMIT_TEAM_MAX};
  * teams hide what waits between the sums of a row; many rows need registers for the next one. */
 static const uint8_t held_most[2][LENGTH(team_sizes)] = {{1, 2, 4, 2, 4, 4, 8},
                                                          {1, 1, 1, 1, 1, 1, 2}};
-enum { ODD_LEAST = 16 }; /* elements of rows that are worth to be read in shifted groups */
+enum { ODD_LEAST = 16 };   /* elements of rows that are worth to be read in shifted groups */
+enum { ROWS_SHORT = 128 }; /* that are summed both ways: element by element, no thread is idle */
 enum { SHARED_WHOLE = 224 * 1024, SHARED_HALF = 106 * 1024 }; /* for held rows; for one of two */
 /* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
 enum { WORDS_FEW = 16, WORDS_WELL = 48, COLUMNS_HELD = 3 };
@@ -79,19 +79,23 @@ bool gpu_emit_narrow(const Loops *loops, KernelId kernel, const EmitPhase *phase
     }
     return !phase->wide;
 }
-/* Whether groups of V elements begin at multiples of 16 bytes (or of themselves). args: addresses
- * by position; NULL: aligned. */
+/* Whether groups of so many elements of a buffer (or units of 16 bytes of them) are aligned where a
+ * place is that of group 0. */
+static bool is_aligned(const Loops *loops, KernelId kernel, uint32_t row, DimId rest,
+                       const int64_t *params, const CuPtr *args, uint32_t vector) {
+    uint32_t bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
+    uint32_t whole = bytes * vector < 16 ? bytes * vector : 16;
+    bool     begins = args == NULL || loops->buffers.scope[row] != SCOPE_ARG ||
+                  args[loops->buffers.arg[row]] % whole == 0;
+    return begins && gpu_emit_multiple(loops, kernel, rest, params, whole / bytes);
+}
+/* args: addresses by position; NULL: aligned. */
 bool gpu_emit_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                       const int64_t *params, const CuPtr *args, uint32_t vector) {
     for (uint32_t i = 0; i < phase->aligns_count; i++) {
         const EmitAlign *align = &phase->aligns[i];
         uint32_t         row = loops->kernels.buffers_first[kernel.row] + align->position;
-        uint32_t         bytes = dtype_bytes((Dtype)loops->buffers.dtype[row]);
-        uint32_t         whole = bytes * vector < 16 ? bytes * vector : 16;
-        if (args != NULL && loops->buffers.scope[row] == SCOPE_ARG &&
-            args[loops->buffers.arg[row]] % whole != 0)
-            return false;
-        if (!gpu_emit_multiple(loops, kernel, align->rest, params, whole / bytes)) return false;
+        if (!is_aligned(loops, kernel, row, align->rest, params, args, vector)) return false;
     }
     return true;
 }
@@ -198,7 +202,7 @@ static void choose_long_rows(const EmitPhase *phase, int64_t groups, EmitSetting
 static void choose_few_rows(const Loops *loops, const EmitPhase *phase, int64_t rows,
                             int64_t groups, EmitSetting *s) {
     uint32_t cluster = EMIT_CLUSTER_MAX, block = EMIT_TEAM_MAX;
-    while (cluster > 1 && (rows * cluster > PROCESSORS || groups < cluster * FEW_GROUPS))
+    while (cluster > 1 && (rows * cluster > EMIT_PROCESSORS || groups < cluster * FEW_GROUPS))
         cluster /= 2;
     if (cluster <= s->cluster) return;
     while (block > EMIT_BLOCK && groups <= (int64_t)cluster * block) block /= 2;
@@ -224,7 +228,8 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
         for (uint32_t i = 0; i < LENGTH(team_sizes) && row_groups > 0; i++) {
             uint32_t team = team_sizes[i];
             int64_t  held = (row_groups + team - 1) / team;
-            if (held > held_most[phase->rows][i] || !fits_registers(phase, s, team, held)) continue;
+            int64_t  most = held_most[phase->rows][i] * (phase->rows && s->vector == 1 ? 8 : 1);
+            if (held > most || !fits_registers(phase, s, team, held)) continue;
             s->team = (uint16_t)team;
             s->held = (uint8_t)held;
             if (phase->rows && team > 32)
@@ -286,12 +291,20 @@ static bool is_staged(const Loops *loops, KernelId kernel, const EmitPhase *phas
     }
     return true;
 }
-/* Whether there are rows and columns enough for tiles. */
-static bool is_tiled(const Loops *loops, KernelId kernel, const EmitPhase *phase,
-                     const int64_t *params) {
-    return phase->tiles_count != 0 &&
-           gpu_emit_rows(loops, kernel, phase, params) >= EMIT_TILE / 2 &&
-           gpu_emit_longest(loops, kernel, phase, params) >= EMIT_TILE / 2;
+/* Elements of a tile that are read at once, if there are rows and columns enough for tiles. */
+static uint8_t choose_tiles(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params, const CuPtr *args) {
+    if (phase->tiles_count == 0 || gpu_emit_rows(loops, kernel, phase, params) < EMIT_TILE / 2 ||
+        gpu_emit_longest(loops, kernel, phase, params) < EMIT_TILE / 2)
+        return 0;
+    uint32_t most = EMIT_GROUP_MAX;
+    for (uint32_t i = 0; i < phase->tiles_count; i++) {
+        uint32_t row = access_buffer(phase->tiles[i]).row;
+        while (most > 1 &&
+               !is_aligned(loops, kernel, row, phase->tile_rests[i], params, args, most))
+            most /= 2;
+    }
+    return (uint8_t)most;
 }
 EmitSetting gpu_emit_choose(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                             const int64_t *params, const CuPtr *args) {
@@ -306,18 +319,22 @@ EmitSetting gpu_emit_choose(const Loops *loops, KernelId kernel, const EmitPhase
         return s;
     }
     while (s.vector > 1 && longest < s.vector) s.vector /= 2;
-    s.tiled = is_tiled(loops, kernel, phase, params);
+    s.tiled = choose_tiles(loops, kernel, phase, params, args);
     uint32_t vector = aligned_vector(loops, kernel, phase, params, args, s.vector);
-    s.odd = vector * 2 < s.vector && longest >= ODD_LEAST && !s.tiled;
+    s.odd = vector * 2 < s.vector && longest >= ODD_LEAST && s.tiled == 0;
+    if (s.odd && phase->rows && longest <= ROWS_SHORT) {
+        s.odd = false;
+        vector = 1;
+    }
     if (!s.odd) s.vector = (uint8_t)vector;
     s.led = s.odd && is_led(loops, kernel, phase, args, s.vector);
     s.full = !s.odd;
     for (uint32_t i = 0; i < phase->leaves_count; i++)
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
-    if (s.tiled) return s;
+    if (s.tiled != 0) return s;
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
     while (!phase->flat && s.team == 1 && s.join == 1 && s.block > 32 &&
-           gpu_emit_rows(loops, kernel, phase, params) < (int64_t)s.block * PROCESSORS)
+           gpu_emit_rows(loops, kernel, phase, params) < (int64_t)s.block * EMIT_PROCESSORS)
         s.block /= 2; /* more multiprocessors for what is short */
     int64_t lane = gpu_emit_lane_bytes(loops, kernel, phase, params, s.held);
     while (s.block > 32 && s.block > s.team && lane * (s.block / s.team) > EMIT_LANE_SHARED)

@@ -16,6 +16,8 @@
 #include <math.h>
 #include <stdio.h>
 
+enum { UNROLLED = 32 }; /* iterations of a sum that one thread adds up */
+
 static void             put(Emit *e, const char *text) { text_add(&e->text, str_of(text)); }
 static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }
 static const char      *stored_type(const Emit *e, LoopAccess access) {
@@ -157,10 +159,11 @@ static bool has_sums(Emit *e, uint32_t loop) {
     return false;
 }
 
-/* Two 16-bit floats are rounded by one instruction: statements leave what they store in q<n>, and
- * join rounds it in pairs. What p<n> holds until then is there for those that read it. */
+/* Two 16-bit or 8-bit floats are rounded by one instruction: statements leave what they store in
+ * q<n>, and join rounds it in pairs. What p<n> holds until then is there for those that read it. */
 static bool joins(const Emit *e, LoopAccess access) {
-    return dtype_is_half(gpu_emit_buffer_dtype(e, access));
+    Dtype dtype = gpu_emit_buffer_dtype(e, access);
+    return dtype_is_half(dtype) || dtype_is_f8(dtype);
 }
 /* The value of a statement; what storing rounds need not be rounded before. */
 static ExprId unrounded(const Emit *e, uint32_t row) {
@@ -168,7 +171,7 @@ static ExprId unrounded(const Emit *e, uint32_t row) {
     ExprId           value = nodes_of(e)->value[row];
     Dtype            stored = gpu_emit_buffer_dtype(e, nodes_of(e)->access[row]);
     bool rounds = exprs->kind[value.row] == EXPR_OP && exprs->opcode[value.row] == OP_CONVERT &&
-                  exprs->word[value.row] == stored && dtype_is_half(stored) &&
+                  exprs->word[value.row] == stored && joins(e, nodes_of(e)->access[row]) &&
                   expr_dtype(e->loops, exprs->a[value.row]) == DTYPE_F32;
     return rounds ? exprs->a[value.row] : value;
 }
@@ -421,17 +424,18 @@ static void emit_tiles(Emit *e, const EmitLeaf *leaf) {
     }
     put(e, "for (I tile = blockIdx.x; tile < (n_rows + TILE - 1) / TILE * across; "
            "tile += gridDim.x) {\nconst I r0 = tile / across * TILE, l0 = tile % across * TILE;\n"
-           "#pragma unroll 8\nfor (int at = threadIdx.x; at < TILE * TILE; at += BLOCK) {\n");
+           "#pragma unroll\nfor (int i = 0; i < TILE * TILE / TILED / BLOCK; i++) {\n"
+           "const int at = (i * BLOCK + threadIdx.x) * TILED;\n");
     text_addf(&e->text,
               "const I v%u = r0 + at %% TILE, v%u = l0 + at / TILE;\n"
               "if (v%u < n_rows && v%u < n_leaf) {\n",
               row, leaf->var.row, row, leaf->var.row);
     for (uint32_t i = 0; i < e->phase->tiles_count; i++) {
         LoopAccess access = e->phase->tiles[i];
-        text_addf(&e->text, "s_tile%u[at / TILE][at %% TILE] = get<%d>(&", i,
-                  gpu_emit_only_read(e, access_buffer(access)));
+        text_addf(&e->text, "turn_in<%d, TILED>(&s_tile%u[at / TILE][at %% TILE], &",
+                  gpu_emit_only_read(e, access_buffer(access)), i);
         gpu_emit_place(e, access);
-        put(e, ");\n");
+        text_addf(&e->text, ", n_rows - v%u);\n", row);
     }
     text_addf(
         &e->text,
@@ -498,6 +502,13 @@ static bool has_inner_loops(const Emit *e, uint32_t loop) {
         if (nodes_of(e)->kind[row] == NODE_LOOP) return true;
     return false;
 }
+/* Whether a loop adds up what it reads: partial sums, of as many groups as multiprocessors. Their
+ * loads are all that takes time. */
+static bool only_loads(const Emit *e, uint32_t loop) {
+    for (uint32_t row = loop + 1; row < loop + nodes_of(e)->size[loop]; row++)
+        if (e->loops->exprs.kind[nodes_of(e)->value[row].row] != EXPR_LOAD) return false;
+    return true;
+}
 /* dealt: iterations go to the threads of the team, one each. */
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     const LoopNodes *nodes = nodes_of(e);
@@ -513,7 +524,8 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
-        put(e, "#pragma unroll 32\n");
+        text_addf(&e->text, "#pragma unroll %d\n",
+                  only_loads(e, row) ? EMIT_PROCESSORS / 2 : UNROLLED);
     text_addf(&e->text, "for (I v%u = %s; v%u < n_loop; v%u += %s) {\n", var, dealt ? "t" : first,
               var, var,
               dealt   ? "TEAM"

@@ -28,6 +28,7 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_SORT] = {run_bind_sort, VIEW_ANY},
     [OP_REDUCE_WINDOW] = {run_bind_window, VIEW_DENSE},
     [OP_DOT_GENERAL] = {run_bind_dot, VIEW_ANY},
+    [OP_DOT_ADD] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_BIAS] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU_GRAD] = {run_bind_dot, VIEW_ANY},
@@ -150,13 +151,6 @@ RunStep *run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t node
     b->stats.nodes += nodes;
     return step;
 }
-RunRef run_work(RunBinder *b, uint64_t bytes) {
-    RunRef ref = {RUN_SLOT_WORK, RUN_WORK_AT + b->work};
-    b->work += (bytes + 255) / 256 * 256;
-    if (b->work > b->work_bytes) b->work_bytes = b->work;
-    return ref;
-}
-
 typedef struct FusedStep {
     GpuEmitModule *module;
     KernelId       kernel;

@@ -178,6 +178,9 @@ static inline CuPtr run_place(const RunProgram *program, const GpuKit *kit, uint
 
 /* --- binding ---------------------------------------------------------------------------------- */
 
+typedef struct RunGap { /* bytes of the arena */
+    uint64_t begin, end;
+} RunGap;
 typedef struct RunBinder {
     Arena           *arena;
     const Plan      *plan;
@@ -189,8 +192,10 @@ typedef struct RunBinder {
     const LaunchArg *args, *outs;
     uint32_t         operands, results;
     const uint64_t  *attrs;
-    uint64_t         work; /* bytes that the current launch has taken */
+    uint64_t         work; /* bytes of the workspace that the current launch has taken */
     uint64_t         work_bytes;
+    RunGap          *gaps; /* of the arena, that gaps_launch has not taken */
+    uint32_t         gaps_count, gaps_launch;
     RunStep         *steps;
     uint32_t         steps_count, steps_max;
     GpuPlanStats     stats;
@@ -236,7 +241,10 @@ MUST_USE Status run_graph_make(const RunProgram *program, const RunCtx *ctx, Are
                                GpuGraph *graph, GpuPlanStats *stats);
 
 RunStep *run_step(RunBinder *b, RunStepFn *fn, const void *params, uint32_t nodes);
-RunRef   run_work(RunBinder *b, uint64_t bytes); /* for this launch */
+RunRef   run_work(RunBinder *b, uint64_t bytes); /* for this launch (run_work.c) */
+/* What no buffer has while a launch runs, ascending; 256-byte aligned. gaps: room for one more than
+ * the buffers of the plan. Returns how many. */
+uint32_t run_gaps(const Plan *plan, uint32_t launch, RunGap *gaps);
 #define RUN_PARAMS(b, T) ARENA_NEW((b)->arena, T)
 
 /* One launch of a function, whose arguments are a struct with addresses put in when it runs. */
@@ -276,6 +284,8 @@ RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_a
 RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
 RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve;
+/* y = x, of equal types, y dense; nothing where x lies there. */
+void run_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x);
 /* Dense memory of this launch that holds an operand. */
 LaunchArg run_dense(RunBinder *b, const LaunchArg *arg);
 /* Compiles what functions have no kernel yet. */

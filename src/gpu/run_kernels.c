@@ -266,10 +266,11 @@ static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     run_grid(b, k, args.count);
 }
 
+void run_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x) {
+    if (y->slot != x->slot || y->offset != x->offset || !x->dense) add_copy(b, y, x, NULL, 0, NULL);
+}
 Status run_bind_copy(RunBinder *b) {
-    LaunchArg y = b->outs[0];
-    bool      same = y.slot == b->args[0].slot && y.offset == b->args[0].offset && b->args[0].dense;
-    if (!same) add_copy(b, &y, &b->args[0], NULL, 0, NULL);
+    run_copy(b, &b->outs[0], &b->args[0]);
     return STATUS_OK;
 }
 LaunchArg run_dense(RunBinder *b, const LaunchArg *arg) {

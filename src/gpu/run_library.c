@@ -114,9 +114,11 @@ typedef struct DotAxes {
     int64_t  batch[2][LIST_MAX], sum[2][LIST_MAX], free[2][SHAPE_RANK_MAX];
     uint32_t batches, sums, frees[2];
 } DotAxes;
+/* ORDER attrs: those of dot_add are those of dot_general. */
+static bool is_general(Opcode opcode) { return opcode == OP_DOT_GENERAL || opcode == OP_DOT_ADD; }
 static DotAxes dot_axes(const RunBinder *b) {
     DotAxes axes = {.sums = 1, .sum = {{b->args[0].rank - 1}, {b->attrs[0] != 0}}};
-    if (b->opcode == OP_DOT_GENERAL) {
+    if (is_general(b->opcode)) {
         axes.batches = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_batch, axes.batch[0]);
         (void)launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_y_batch, axes.batch[1]);
         axes.sums = launch_ints(b->plan, b->launch, ATTR_DOT_GENERAL_x_contract, axes.sum[0]);
@@ -163,7 +165,7 @@ static bool as_problem(const DotArgs *d, const RunBinder *b, GpuMatmul *out) {
                           .n = (uint64_t)d->t.n,
                           .k = (uint64_t)d->t.k,
                           .batch = (uint64_t)walk_count(&d->batch),
-                          .tf32 = kit->options.tf32 && z->dtype == DTYPE_F32,
+                          .tf32 = kit->options.tf32 && x->dtype == DTYPE_F32,
                           .a = x->dtype,
                           .b = y->dtype,
                           .d = z->dtype};
@@ -191,7 +193,7 @@ static uint32_t alignment(uint64_t offsets) {
 typedef struct ProductStep {
     RunProduct *product;
     RunRef      x, y, z, bias, aux, scales[2], work;
-    bool        scaled;
+    bool        scaled, adds;
     uint64_t    work_bytes;
     DotArgs     dot; /* the same without a library */
     const char *dtype;
@@ -205,13 +207,14 @@ static GpuMatmulArgs product_args(const ProductStep *step, const RunCtx *ctx) {
                            .aux = run_at(step->aux, ctx),
                            .a_scale = step->scaled ? run_at(step->scales[0], ctx) : 0,
                            .b_scale = step->scaled ? run_at(step->scales[1], ctx) : 0,
+                           .adds = step->adds,
                            .workspace = run_at(step->work, ctx),
                            .workspace_bytes = step->work_bytes};
 }
 static Status product_tune(const void *params, const RunCtx *ctx) {
     const ProductStep *step = params;
     GpuMatmulArgs      args = product_args(step, ctx);
-    if (!ctx->tune || step->product->plan.us != 0) return STATUS_OK;
+    if (!ctx->tune || step->product->plan.us != 0 || step->adds) return STATUS_OK;
     return gpu_matmul_tune(&ctx->kit->blas, &step->product->plan, &args, ctx->stream, ctx->diags);
 }
 static Status product_run(const void *params, const RunCtx *ctx) {
@@ -305,7 +308,7 @@ static RunRef near_16(RunBinder *b, const LaunchArg *arg) {
 static void bind_epilogue(RunBinder *b, GpuMatmul *problem, ProductStep *step) {
     bool slope = b->opcode == OP_DOT_GELU_GRAD;
     step->bias = step->aux = step->scales[0] = step->scales[1] = step->z;
-    if (b->opcode == OP_DOT_GENERAL) return;
+    if (is_general(b->opcode)) return;
     step->scaled = !slope && b->attrs[ATTR_DOT_BIAS_scaled] != 0;
     uint32_t count = b->operands - (step->scaled ? 2 : 0);
     for (uint32_t i = count; i < b->operands; i++)
@@ -329,6 +332,9 @@ Status run_bind_dot(RunBinder *b) {
     if (!run_takes(z)) return STATUS_UNSUPPORTED;
     if (b->opcode == OP_DOT_GELU && run_offsets(b, &b->outs[1]) % 16 != 0)
         return STATUS_UNSUPPORTED; /* rows of a scan that lie unevenly */
+    bool adds = b->opcode == OP_DOT_ADD && b->operands > 2;
+    if (adds) run_copy(b, z, &b->args[2]); /* as a rule it lies there */
+    if (adds && args.t.k == 0) return STATUS_OK;
     if (!dtype_is_float((Dtype)z->dtype) || args.t.k == 0) return bind_own_dot(b, &args, &x, &y);
     /* Copies of the operands that do not lie as it wants them: x, y or both. */
     uint32_t copies = 0;
@@ -352,8 +358,12 @@ Status run_bind_dot(RunBinder *b) {
     problem.align = alignment(run_offsets(b, &x) | run_offsets(b, &y) | run_offsets(b, z));
     ProductStep *step = RUN_PARAMS(b, ProductStep);
     args.t.total = walk_count(&args.batch) * args.t.m * args.t.n;
-    *step = (ProductStep){
-        .x = run_ref(&x), .y = run_ref(&y), .z = run_ref(z), .dot = args, .dtype = run_dtype(z)};
+    *step = (ProductStep){.x = run_ref(&x),
+                          .y = run_ref(&y),
+                          .z = run_ref(z),
+                          .adds = adds,
+                          .dot = args,
+                          .dtype = run_dtype(z)};
     bind_epilogue(b, &problem, step);
     Status status = find_product(b, &problem, &step->product);
     if (status != STATUS_OK) return status;

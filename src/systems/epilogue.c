@@ -6,7 +6,8 @@
  *
  * Where the operands are 8-bit floats, z stands for the product times their scales, which is a
  * dot_bias without b if nothing else is; of the last, cuBLASLt's take four times as long as the
- * product (note 0019).
+ * product (note 0019). A gelu that is rounded to 8 bits is left to the kernel that does so, unless
+ * something needs it wide.
  * Which of them a value is, is found by computing it: at a few points, from the rows that make it,
  * so that a formula is known however it is written; rounding on the way is not looked at. A product
  * is replaced where nothing else needs it. For targets that have these operators, 16-bit floats,
@@ -45,6 +46,8 @@ typedef struct Epilogue {
     double     *numbers;  /* likewise: at the point that `stamps` says */
     uint32_t   *stamps, stamp;
     uint8_t    *live;
+    uint8_t    *rounded; /* likewise: what is made of it element by element has 8 bits */
+    uint8_t    *whole;   /* likewise: it is read by what is not done element by element */
 } Epilogue;
 
 /* --- computing -------------------------------------------------------------------------------- */
@@ -210,6 +213,23 @@ static bool is_scale(const Epilogue *e, ValueId scale) {
     OpId op = value_op(e->code, scale);
     return op_id_some(op) && e->code->ops.opcode[op.row] == OP_MUL;
 }
+/* Finds what is rounded, and what is needed in memory but for its largest magnitude. */
+static void find_rounded(Epilogue *e) {
+    const Code *code = e->code;
+    for (uint32_t row = code->ops.table.count; row-- > 1;) {
+        OpId          op = {row};
+        const OpInfo *info = op_info(code, op);
+        bool          each = (info->flags & OP_ELEMENTWISE) && code->ops.results_count[row] == 1;
+        ValueId       y = each ? op_result(code, op, 0) : (ValueId){0};
+        bool          narrow = each && dtype_is_f8(dtype_of(e, y));
+        for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
+            ValueId x = op_operand(code, op, i);
+            e->rounded[x.row] |= narrow || (each && e->rounded[y.row]);
+            e->whole[x.row] |=
+                each ? !narrow && e->whole[y.row] : code->ops.opcode[row] != OP_REDUCE;
+        }
+    }
+}
 static bool same_type(const Epilogue *e, ValueId a, ValueId b) {
     return e->code->values.type[a.row].row == e->code->values.type[b.row].row;
 }
@@ -270,7 +290,9 @@ static void match(Epilogue *e, ValueId value) {
                                                      : &p->scaled;
             Match    m = {kinds[k], z, rest.scalar, rest.vector, false};
             bool     same = k == 0 && rest.vectors + rest.scalars == 0;
-            if (same || value_id_some(*first) ||
+            bool     leaves_it =
+                kinds[k] == OP_DOT_GELU && e->rounded[value.row] && !e->whole[value.row];
+            if (same || leaves_it || value_id_some(*first) ||
                 !is(e, value, &m, (Sum){z, rest.scalar, rest.vector}))
                 continue;
             *first = value;
@@ -386,6 +408,9 @@ Ran sys_epilogue(SystemCtx *ctx) {
     e.numbers = ARENA_ARRAY(ctx->scratch, double, values);
     e.stamps = ARENA_ARRAY_ZERO(ctx->scratch, uint32_t, values);
     e.live = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
+    e.rounded = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
+    e.whole = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, values);
+    find_rounded(&e);
     for (uint32_t row = 1; row < values; row++) e.leaves[row] = (Leaves){{{row}}, 1};
     for (uint32_t row = 1; row < rows; row++) {
         find_leaves(&e, (OpId){row});

@@ -39,6 +39,12 @@ FuseRows fuse_rows(Fuse *f, uint32_t group) {
         f->stamp[row - f->first] = stamp;
         r.rows[r.rows_count++] = row;
     }
+    for (uint32_t i = 0; i < f->repeats_count; i++) {
+        uint32_t row = f->repeats[i].row;
+        if (f->repeats[i].group != group || f->stamp[row - f->first] == stamp) continue;
+        f->stamp[row - f->first] = stamp;
+        r.rows[r.rows_count++] = row;
+    }
     for (uint32_t at = 0; at < r.rows_count; at++) {
         uint32_t in = r.rows[at] - f->first;
         for (uint32_t i = f->ins_first[in]; i < f->ins_first[in + 1]; i++) {
@@ -188,5 +194,7 @@ uint32_t fuse_recompute(Fuse *f) {
     find_stored(f);
     for (uint32_t row = f->last; row-- > f->first;) count += decide(f, row);
     find_stored(f);
-    return count;
+    uint32_t repeats = fuse_repeat(f);
+    if (repeats != 0) find_stored(f);
+    return count + repeats;
 }

@@ -19,6 +19,7 @@ enum {
     SIZE_GUESS = 64,     /* of a symbol without a hint */
     ROW_MAX = 32768,     /* elements of a row that teams of threads sum both ways */
     SMALL_BYTES = 65536, /* groups over so little are hardly worth a launch */
+    FEW_BYTES = 1 << 24, /* groups over so little leave a device of threads idle */
     SMALL_KINDS = 64     /* of them, that are told apart */
 };
 
@@ -150,8 +151,8 @@ static bool edge_agrees(const Fuse *f, const Edge *edge) {
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
-/* Tensors that the two groups as one would read and write. */
-static uint32_t count_streams(Fuse *f, uint32_t a, uint32_t b) {
+/* Whether the two groups as one would read and write more tensors than a kernel may. */
+static bool exceeds_streams(Fuse *f, uint32_t a, uint32_t b) {
     uint32_t both[2] = {a, b}, streams = 0, stamp = ++f->stamps;
     for (uint32_t g = 0; g < 2; g++)
         for (uint32_t row = f->groups[both[g] - f->first].head; row != 0;
@@ -164,8 +165,9 @@ static uint32_t count_streams(Fuse *f, uint32_t a, uint32_t b) {
                 f->stamp[from - f->first] = stamp;
                 streams++;
             }
+            if (streams > STREAMS_MAX) return true;
         }
-    return streams;
+    return false;
 }
 
 /* --- order ------------------------------------------------------------------------------------ */
@@ -251,7 +253,7 @@ static bool try_merge(Fuse *f, uint32_t a, uint32_t b, uint32_t *stack) {
         b = swap;
     }
     Group *first = &f->groups[a - f->first], *second = &f->groups[b - f->first];
-    if (first->count + second->count > MEMBERS_MAX || count_streams(f, a, b) > STREAMS_MAX ||
+    if (first->count + second->count > MEMBERS_MAX || exceeds_streams(f, a, b) ||
         !stamp_between(f, a, b, stack) || !system_burn(f->ctx))
         return false;
     reorder_between(f, a, b, stack);
@@ -363,19 +365,45 @@ static bool alike(const Fuse *f, const Group *a, const Group *b) {
     if (!same(a->elements, b->elements) || (a->reduce != 0) != (b->reduce != 0)) return false;
     return a->reduce == 0 || same_reduction(f, a->reduce, b->reduce);
 }
+static bool used_later(const Fuse *f, uint32_t row, uint32_t place) {
+    for (uint32_t i = f->uses_first[row - f->first]; i < f->uses_first[row - f->first + 1]; i++)
+        if (fuse_group(f, f->edges[f->uses[i]].to)->place >= place) return true;
+    return false;
+}
+/* Whether what a group reads is there until a place anyway, for others or for what is made of it
+ * element by element. */
+static bool reads_kept(const Fuse *f, const Group *group, uint32_t place) {
+    bool kept = true;
+    for (uint32_t row = group->head; row != 0; row = f->next_member[row - f->first]) {
+        if (row != group->reduce && used_later(f, row, place)) return true;
+        for (uint32_t i = f->ins_first[row - f->first]; i < f->ins_first[row - f->first + 1]; i++) {
+            uint32_t from = f->edges[i].from;
+            kept &=
+                fuse_escapes(f, from) || fuse_group(f, from) == group || used_later(f, from, place);
+        }
+    }
+    return kept;
+}
 /* Small groups over the same elements that share nothing become one launch, first come first. */
 static uint32_t merge_small(Fuse *f, uint32_t *stack) {
-    uint32_t  merged = 0, kinds = 0;
-    uint32_t *last = ARENA_ARRAY(f->ctx->scratch, uint32_t, SMALL_KINDS);
+    uint32_t    merged = 0, kinds = 0;
+    uint32_t   *last = ARENA_ARRAY(f->ctx->scratch, uint32_t, SMALL_KINDS);
+    const Dims *dims = &f->world->dims;
     for (uint32_t row = f->first; row < f->last; row++) {
         Group *group = &f->groups[row - f->first];
-        if (!is_core(f, row) || fuse_find(f, row) != row || !dim_id_some(group->elements) ||
-            guess(&f->world->dims, group->elements) * 4 > SMALL_BYTES)
-            continue;
+        if (!is_core(f, row) || fuse_find(f, row) != row || !dim_id_some(group->elements)) continue;
+        int64_t bytes = guess(dims, group->elements) * 4;
+        bool    small = bytes <= SMALL_BYTES;
+        bool    few = f->ctx->target->threads && bytes <= FEW_BYTES;
+        if (!small && !(few && dims_is_const(dims, group->elements))) continue;
         uint32_t kind = 0;
         while (kind < kinds && !alike(f, &f->groups[last[kind] - f->first], group)) kind++;
         if (kind == SMALL_KINDS) continue;
-        if (kind < kinds) merged += try_merge(f, last[kind], row, stack);
+        const Group *other = kind < kinds ? &f->groups[last[kind] - f->first] : NULL;
+        bool         later = other != NULL && other->place > group->place;
+        if (other != NULL &&
+            (small || reads_kept(f, later ? group : other, later ? other->place : group->place)))
+            merged += try_merge(f, last[kind], row, stack);
         last[kind] = fuse_find(f, row);
         kinds += kind == kinds;
     }

@@ -37,6 +37,12 @@ typedef struct Group {
     uint32_t cost;              /* arithmetic of an element, all members */
 } Group;
 
+/* A value that a group stores once more, for one user (fuse_repeat.c). */
+typedef struct Repeat {
+    uint32_t row, group, user, operand; /* of the user */
+    ValueId  made;                      /* new value, when the group is written */
+} Repeat;
+
 typedef struct Fuse {
     SystemCtx     *ctx;
     World         *world;
@@ -58,6 +64,8 @@ typedef struct Fuse {
     uint32_t       stamps;
     uint8_t       *stored; /* by row: written to memory by its group, read by others */
     uint8_t       *again;  /* by row: never written, computed again by each group that needs it */
+    Repeat        *repeats;
+    uint32_t       repeats_count;
 } Fuse;
 
 /* The kind of the row that defines a value; what is defined outside the run is not looked at. */
@@ -87,6 +95,8 @@ uint32_t fuse_merge_groups(Fuse *f);
 /* fuse_again.c: decides which results of groups are stored, and which are computed again by each
  * group that needs them; returns how many are. */
 uint32_t fuse_recompute(Fuse *f);
+/* fuse_repeat.c: decides which values are stored again for products that read them late. */
+uint32_t fuse_repeat(Fuse *f);
 
 /* The rows that make what a group stores, its own and those it computes again, in any order, and
  * the rows outside that it reads (free rows looked through). Lists live in the scratch arena. */

@@ -19,19 +19,11 @@ static uint32_t free_operands(const Fuse *f, uint32_t row) {
 }
 
 /* --- free rows -------------------------------------------------------------------------------- */
-/* The size of an axis without its tensor: the last number of iota[size + 1]. */
 static ValueId write_dim_size(Build *build, const Fuse *f, uint32_t row) {
-    World   *world = f->world;
-    Dims    *dims = &world->dims;
-    ValueId  x = op_operand(f->code, (OpId){row}, 0);
-    uint64_t axis = op_attrs(world, f->code, (OpId){row})[ATTR_DIM_SIZE_axis];
-    DimId    size = type_dims(&world->types, f->code->values.type[x.row])[axis];
-    DimId    next = dims_add(dims, size, dims_const(dims, 1));
-    uint64_t iota[3] = {DTYPE_I64, build_sizes(build, &next, 1), 0};
-    ValueId  numbers = build_op(build, OP_IOTA, NULL, 0, iota);
-    uint64_t last[3] = {build_sizes(build, &size, 1), build_sizes(build, &next, 1), 0};
-    ValueId  one = build_op(build, OP_SLICE, &numbers, 1, last);
-    return build_reshape(build, one, NULL, 0);
+    const World *world = f->world;
+    ValueId      x = op_operand(f->code, (OpId){row}, 0);
+    uint64_t     axis = op_attrs(world, f->code, (OpId){row})[ATTR_DIM_SIZE_axis];
+    return build_size(build, type_dims(&world->types, f->code->values.type[x.row])[axis]);
 }
 static ValueId write_free(Writing *w, uint32_t row, const ValueId *operands) {
     const Code *code = w->f->code;
@@ -157,7 +149,7 @@ static void write_group(Writing *w, uint32_t group) {
     sort_rows(&rows);
     find_inputs(w, &rows);
     ValueId *taken = ARENA_ARRAY(scratch, ValueId, w->inputs_count + 1);
-    ValueId *given = ARENA_ARRAY(scratch, ValueId, rows.rows_count);
+    ValueId *given = ARENA_ARRAY(scratch, ValueId, rows.rows_count + f->repeats_count);
     ValueId *old = ARENA_ARRAY(scratch, ValueId, rows.rows_count);
     rewrite_at(w->rw, (OpId){group});
     BlockId block = build->block, body = code_add_block(code, (OpId){0}, w->inputs_count);
@@ -178,6 +170,10 @@ static void write_group(Writing *w, uint32_t group) {
         given[outputs] = w->inner[old[outputs].row];
         outputs++;
     }
+    uint32_t mapped = outputs;
+    for (uint32_t i = 0; i < f->repeats_count; i++)
+        if (f->repeats[i].group == group)
+            given[outputs++] = w->inner[op_result(f->code, (OpId){f->repeats[i].row}, 0).row];
     (void)build_row(build, OP_RETURN, given, outputs, NULL, 0);
     build->block = block;
     OpId op = code_add_op(code, block, OP_FUSED, taken, w->inputs_count, outputs, (AttrsId){0},
@@ -188,11 +184,25 @@ static void write_group(Writing *w, uint32_t group) {
     for (uint32_t i = 0; i < outputs; i++) {
         ValueId result = op_result(code, op, i);
         code->values.type[result.row] = code->values.type[given[i].row];
-        rewrite_map(w->rw, old[i], result);
+        if (i < mapped) rewrite_map(w->rw, old[i], result);
     }
+    for (uint32_t i = 0, at = mapped; i < f->repeats_count; i++)
+        if (f->repeats[i].group == group) f->repeats[i].made = op_result(code, op, at++);
     arena_release(scratch, mark);
 }
 
+static void write_outside(Writing *w, OpId op) {
+    const Fuse *f = w->f;
+    uint32_t    count = f->code->ops.operands_count[op.row];
+    ArenaMark   mark = arena_mark(f->ctx->scratch);
+    ValueId    *operands = ARENA_ARRAY(f->ctx->scratch, ValueId, count + 1);
+    for (uint32_t i = 0; i < count; i++) operands[i] = outer_value(w, op_operand(f->code, op, i));
+    for (uint32_t i = 0; i < f->repeats_count; i++)
+        if (f->repeats[i].user == op.row) operands[f->repeats[i].operand] = f->repeats[i].made;
+    rewrite_at(w->rw, op);
+    (void)rewrite_copy_with(w->rw, op, operands);
+    arena_release(f->ctx->scratch, mark);
+}
 void fuse_write(Fuse *f, Rewrite *rw) {
     Arena   *scratch = f->ctx->scratch;
     uint32_t values = f->code->values.table.count, rows = f->last - f->first;
@@ -208,11 +218,7 @@ void fuse_write(Fuse *f, Rewrite *rw) {
             write_group(&w, group);
             continue;
         }
-        OpId     op = {group};
-        uint32_t count = f->code->ops.operands_count[group];
-        for (uint32_t i = 0; i < count; i++) (void)outer_value(&w, op_operand(f->code, op, i));
-        rewrite_at(rw, op);
-        (void)rewrite_copy(rw, op);
+        write_outside(&w, (OpId){group});
     }
     for (uint32_t row = f->first; row < f->last; row++)
         if (f->kind[row - f->first] == ROW_FREE && fuse_escapes(f, row))

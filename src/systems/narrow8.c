@@ -56,13 +56,14 @@ static bool find_widths(const World *world, OpId op, int64_t widths[2]) {
     }
     return true;
 }
-/* Whether a product makes a value, or what it becomes as the product is written (epilogue.c). */
+/* Whether a product makes a value, and no kernel what it becomes on the way. */
 static bool from_product(const Code *code, ValueId value) {
     for (uint32_t i = 0; i < CHAIN_MAX; i++) {
         OpId op = value_op(code, value);
         if (!op_id_some(op) || code->ops.operands_count[op.row] == 0) return false;
-        if (op_infos[code->ops.opcode[op.row]].flags & OP_PRODUCT) return true;
-        if (code->ops.operands_count[op.row] != 1) return false;
+        const OpInfo *info = op_info(code, op);
+        if (info->flags & OP_PRODUCT) return true;
+        if (!(info->flags & OP_VIEW) && code->ops.opcode[op.row] != OP_CONVERT) return false;
         value = op_operand(code, op, 0);
     }
     return false;

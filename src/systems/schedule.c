@@ -315,11 +315,11 @@ static int64_t largest_divisor(Schedule *s, uint32_t loop, int64_t most) {
     return found;
 }
 /* Whether a comparison in the expression follows the variable. As deep as it is. */
-static bool compares(Schedule *s, ExprId expr, DimId var, ExprMap *seen) {
+static bool compares(Schedule *s, ExprId expr, DimId var, RowMap *seen) {
     const LoopExprs *exprs = &s->loops->exprs;
     uint32_t         row = expr.row;
-    if (row == 0 || subst_map_get(seen, expr) != 0) return false;
-    subst_map_put(seen, s->scratch, expr, 1);
+    if (row == 0 || row_map_get(seen, expr.row) != 0) return false;
+    row_map_put(seen, s->scratch, expr.row, 1);
     DimId sides[2] = {{(uint32_t)(exprs->word[row] >> 32)}, {(uint32_t)exprs->word[row]}};
     if (exprs->kind[row] == EXPR_LESS && (dims_contains(&s->loops->dims, sides[0], var) ||
                                           dims_contains(&s->loops->dims, sides[1], var)))
@@ -328,7 +328,7 @@ static bool compares(Schedule *s, ExprId expr, DimId var, ExprMap *seen) {
            compares(s, exprs->c[row], var, seen);
 }
 static bool selects_by(Schedule *s, uint32_t loop) {
-    ExprMap seen = {.count = 0};
+    RowMap seen = {.count = 0};
     for (uint32_t row = loop + 1; row < transform_end(s, loop); row++)
         if (nodes_of(s)->kind[row] >= NODE_STORE &&
             (compares(s, nodes_of(s)->value[row], nodes_of(s)->var[loop], &seen) ||

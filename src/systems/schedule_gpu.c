@@ -3,10 +3,12 @@
  *   partition  loops over joined parts, such as the columns of a concatenation, part by part
  *   rfactor  sums over the outermost loop get partial results a group of iterations; the groups are
  *            combined by a second phase for runs of them, then by a third
+ *   keep     what an iteration makes of its row and reads again, in registers
  *   bind     outermost loops go to teams, innermost ones to the threads of a team, side by side; a
  *            loop that is both goes to all threads
  * Groups are counted from sizes alone, so that results do not depend on the device. */
 #include "systems/schedule_inner.h"
+#include "systems/transform_inner.h"
 
 enum {
     GROUP_ROWS = 4,        /* least rows of a partial column sum */
@@ -177,6 +179,45 @@ static void merge_alike(Schedule *s) {
     schedule_narrow(s);
 }
 
+/* --- elements --------------------------------------------------------------------------------- */
+static bool is_read(Schedule *s, BufferId buffer) {
+    Accesses list = transform_accesses(s, transform_first(s), transform_last(s), buffer);
+    for (uint32_t i = 0; i < list.count; i++)
+        if (list.rows[i].kind != ACCESS_STORE) return true;
+    return false;
+}
+/* What an iteration makes of its row and reads again, a mean or a largest magnitude, is in
+ * registers until its end: in memory, which one thread writes, all others would wait for it. */
+static void keep_elements(Schedule *s) {
+    const LoopBuffers *buffers = &s->loops->buffers;
+    uint32_t           first = s->loops->kernels.buffers_first[s->kernel.row];
+    uint32_t           last = first + s->loops->kernels.buffers_count[s->kernel.row];
+    for (BufferId buffer = {first}; buffer.row < last; buffer.row++) {
+        Dtype    dtype = (Dtype)buffers->dtype[buffer.row];
+        uint32_t home = transform_home(s, buffer);
+        if (buffers->scope[buffer.row] == SCOPE_ARG && buffers->written[buffer.row] &&
+            dtype_compute(dtype) == dtype && home != 0 && !is_leaf(s, home - schedule_node(s, 0)) &&
+            is_read(s, buffer))
+            (void)transform_cache_write(s, buffer, home - schedule_node(s, 0), SCOPE_REG);
+    }
+}
+
+/* --- phases without loops --------------------------------------------------------------------- */
+/* A launch takes longer than what few statements do: numbers that nothing waits for are computed
+ * later, with others, and with sums that are for one team. */
+static void gather_numbers(Schedule *s) {
+    uint32_t at = 0;
+    for (uint32_t left = count_phases(s); left > 0 && at < count_of(s); left--) {
+        bool moved = false, loops = false;
+        for (uint32_t i = at + 1; i < at + size_at(s, at); i++) loops |= kind_at(s, i) == NODE_LOOP;
+        for (uint32_t behind = count_of(s) - 1; behind > at && !moved && !loops; behind--)
+            moved = kind_at(s, behind) == NODE_PHASE && transform_move(s, at, behind);
+        if (!moved) at += size_at(s, at);
+    }
+    for (at = 0; at < count_of(s);)
+        if (!transform_append(s, at)) at += size_at(s, at);
+}
+
 /* --- bind ------------------------------------------------------------------------------------- */
 typedef struct Walk { /* how places move with a loop */
     bool moves, in_step;
@@ -246,6 +287,7 @@ void schedule_threads(Schedule *s) {
     factor_sums(s);
     sink_starts(s);
     merge_alike(s);
+    keep_elements(s);
     for (uint32_t at = 0; at < count_of(s); at++) {
         uint32_t row = schedule_node(s, at);
         if (kind_at(s, at) != NODE_LOOP || nodes_of(s)->bind[row] != BIND_SERIAL) continue;
@@ -256,4 +298,5 @@ void schedule_threads(Schedule *s) {
             if (transform_bind(s, at, bind | BIND_THREAD | BIND_VECTOR, 0, 0)) continue;
         if (bind != BIND_SERIAL) (void)transform_bind(s, at, bind, 0, 0);
     }
+    gather_numbers(s);
 }

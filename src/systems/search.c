@@ -64,13 +64,17 @@ static void insert(Evolving *e, Candidate candidate) {
     for (; at > 0 && candidate.us < e->rows[at - 1].us; at--) e->rows[at] = e->rows[at - 1];
     e->rows[at] = candidate;
 }
+static void go_back(Evolving *e, ArenaMark mark) {
+    arena_release(e->s->scratch, mark);
+    e->s->gathered = NULL;
+}
 static void try_candidate(Evolving *e, Candidate *candidate, bool rules_only) {
     ArenaMark scratch = arena_mark(e->s->scratch);
     build(e, candidate, rules_only);
     candidate->us = search_cost(e->s, &e->search->target->machine).us;
     e->search->estimates++;
     insert(e, *candidate);
-    arena_release(e->s->scratch, scratch);
+    go_back(e, scratch);
 }
 static Candidate child_of(Evolving *e, const Candidate *parent) {
     Candidate  child = {.decisions = {.seed = draw(e, UINT32_MAX)}};
@@ -114,7 +118,7 @@ static double measured_us(Evolving *e, Candidate *candidate, bool rules_only) {
     schedule_sharing(e->s);
     double us = e->search->measure(e->search->context, e->s->loops, e->s->kernel);
     e->search->measurements++;
-    arena_release(e->s->scratch, scratch);
+    go_back(e, scratch);
     return us >= 0 ? us : INFINITY;
 }
 static int faster_first(const void *left, const void *right) {

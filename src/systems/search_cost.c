@@ -162,9 +162,9 @@ typedef struct Vector { /* the loop whose iterations are innermost; row 0: none 
     double   lanes; /* elements at once */
 } Vector;
 /* Whether the value of an expression follows the variable; memo: 1 no, 2 yes. */
-static bool follows(Costing *c, ExprId expr, DimId var, ExprMap *memo) { /* as deep as it is */
+static bool follows(Costing *c, ExprId expr, DimId var, RowMap *memo) { /* as deep as it is */
     const LoopExprs *exprs = &c->loops->exprs;
-    uint32_t         row = expr.row, known = row != 0 ? subst_map_get(memo, expr) : 1;
+    uint32_t         row = expr.row, known = row != 0 ? row_map_get(memo, expr.row) : 1;
     if (known != 0) return known == 2;
     uint64_t word = exprs->word[row];
     bool     yes = false;
@@ -177,7 +177,7 @@ static bool follows(Costing *c, ExprId expr, DimId var, ExprMap *memo) { /* as d
         yes = yes || dims_contains(&c->loops->dims, (DimId){(uint32_t)(word >> 32)}, var);
     yes = yes || follows(c, exprs->a[row], var, memo) || follows(c, exprs->b[row], var, memo) ||
           follows(c, exprs->c[row], var, memo);
-    subst_map_put(memo, c->s->scratch, expr, yes ? 2 : 1);
+    row_map_put(memo, c->s->scratch, expr.row, yes ? 2 : 1);
     return yes;
 }
 /* Cycles for one access of all lanes of a vector. */
@@ -194,12 +194,12 @@ static double access_cycles(Costing *c, LoopAccess access, const Vector *v) {
 }
 /* Cycles of one execution of all lanes for an expression; parts seen before are free, those that do
  * not follow the innermost loop are shared by its iterations. */
-static double expr_cycles(Costing *c, ExprId expr, const Vector *v, double shared, ExprMap *seen,
-                          ExprMap *memo) { /* as deep as the expression */
+static double expr_cycles(Costing *c, ExprId expr, const Vector *v, double shared, RowMap *seen,
+                          RowMap *memo) { /* as deep as the expression */
     const LoopExprs *exprs = &c->loops->exprs;
     uint32_t         row = expr.row;
-    if (row == 0 || subst_map_get(seen, expr) != 0) return 0;
-    subst_map_put(seen, c->s->scratch, expr, 1);
+    if (row == 0 || row_map_get(seen, expr.row) != 0) return 0;
+    row_map_put(seen, c->s->scratch, expr.row, 1);
     double cycles = 0;
     if (exprs->kind[row] == EXPR_LOAD) cycles = access_cycles(c, exprs->word[row], v);
     if (exprs->kind[row] == EXPR_OP) cycles = lower_cost((Opcode)exprs->opcode[row]) * 0.5;
@@ -218,9 +218,9 @@ static double element_bytes(Costing *c, uint32_t loop) { /* the widest that its 
     return widest;
 }
 /* Cycles of one execution of a statement (of all lanes). */
-static double statement_cycles(Costing *c, uint32_t row, const Vector *v, ExprMap *seen) {
+static double statement_cycles(Costing *c, uint32_t row, const Vector *v, RowMap *seen) {
     const LoopNodes *nodes = &c->loops->nodes;
-    ExprMap          memo = {.count = 0};
+    RowMap           memo = {.count = 0};
     double           shared = v->row != 0 ? c->trips[v->row - c->first] / v->lanes : 1;
     double           cycles = access_cycles(c, nodes->access[row], v);
     cycles += expr_cycles(c, nodes->value[row], v, shared, seen, &memo);
@@ -236,7 +236,7 @@ static double node_cycles(Costing *c, uint32_t node, const Vector *around) { /* 
     const LoopNodes *nodes = &c->loops->nodes;
     double           trips = c->trips[node - c->first], inside = 0;
     Vector           here = {0, nodes->var[node], 1};
-    ExprMap          seen = {.count = 0};
+    RowMap           seen = {.count = 0};
     if (nodes->bind[node] & BIND_VECTOR) {
         here.row = node;
         here.lanes = nodes->factor[node] != 0

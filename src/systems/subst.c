@@ -2,39 +2,6 @@
  * missing replaces recursion. */
 #include "systems/subst.h"
 
-#include "arena/hash.h"
-
-/* --- maps ------------------------------------------------------------------------------------- */
-static uint32_t place_of(const ExprMap *map, uint32_t key) {
-    uint32_t at = (uint32_t)hash_mix(key, 3) & map->mask;
-    while (map->keys[at] != 0 && map->keys[at] != key) at = (at + 1) & map->mask;
-    return at;
-}
-uint32_t subst_map_get(const ExprMap *map, ExprId expr) {
-    if (map->mask == 0) return 0;
-    uint32_t at = place_of(map, expr.row);
-    return map->keys[at] == expr.row ? map->values[at] : 0;
-}
-void subst_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value) {
-    ASSERT(expr.row != 0 && value != 0);
-    if (map->count * 2 >= map->mask) {
-        ExprMap old = *map;
-        map->mask = old.mask == 0 ? 63 : old.mask * 2 + 1;
-        map->keys = ARENA_ARRAY_ZERO(arena, uint32_t, map->mask + 1);
-        map->values = ARENA_ARRAY(arena, uint32_t, map->mask + 1);
-        for (uint32_t i = 0; old.mask != 0 && i <= old.mask; i++) {
-            if (old.keys[i] == 0) continue;
-            uint32_t at = place_of(map, old.keys[i]);
-            map->keys[at] = old.keys[i];
-            map->values[at] = old.values[i];
-        }
-    }
-    uint32_t at = place_of(map, expr.row);
-    map->count += map->keys[at] == 0;
-    map->keys[at] = expr.row;
-    map->values[at] = value;
-}
-
 /* --- dims and accesses ------------------------------------------------------------------------ */
 DimId subst_dim(Subst *s, DimId dim) {
     if (!dim_id_some(dim) || s->count == 0) return dim;
@@ -64,7 +31,7 @@ LoopAccess subst_access(Subst *s, LoopAccess access) {
 
 /* --- expressions ------------------------------------------------------------------------------ */
 static ExprId memo_get(const Subst *s, ExprId expr) {
-    return (ExprId){expr.row != 0 ? subst_map_get(&s->memo, expr) : 0};
+    return (ExprId){expr.row != 0 ? row_map_get(&s->memo, expr.row) : 0};
 }
 static ExprId rewritten_load(Subst *s, uint64_t word, ExprId guard) {
     const SubstBuffer *map = s->buffer;
@@ -121,7 +88,7 @@ ExprId subst_expr(Subst *s, ExprId expr) {
         if (depth != before) continue;
         depth--;
         if (!expr_id_some(memo_get(s, (ExprId){row})))
-            subst_map_put(&s->memo, s->scratch, (ExprId){row}, rewritten(s, row).row);
+            row_map_put(&s->memo, s->scratch, row, rewritten(s, row).row);
     }
     return memo_get(s, expr);
 }

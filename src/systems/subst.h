@@ -5,15 +5,8 @@
 #ifndef STOA_SYSTEMS_SUBST_H
 #define STOA_SYSTEMS_SUBST_H
 
+#include "arena/row_map.h"
 #include "tables/loops.h"
-
-/* A map from rows of expressions to numbers (0: not there), open addressing. */
-typedef struct ExprMap {
-    uint32_t *keys, *values;
-    uint32_t  count, mask; /* mask 0: nothing allocated yet */
-} ExprMap;
-uint32_t subst_map_get(const ExprMap *map, ExprId expr);
-void     subst_map_put(ExprMap *map, Arena *arena, ExprId expr, uint32_t value);
 
 typedef struct Subst Subst;
 /* The value that a load of the buffer becomes; index is rewritten already. */
@@ -34,7 +27,7 @@ struct Subst {
     uint32_t           count;
     const SubstBuffer *buffer; /* may be NULL */
     ExprId             guard;  /* every load happens only under it; nil: as before */
-    ExprMap            memo;
+    RowMap             memo;   /* of expressions */
     bool               failed; /* a dim grew too complex: the results are of no use */
 };
 

@@ -22,6 +22,7 @@
     T(REORDER, "reorder", 2, "outer loop, inner loop")                                             \
     T(MERGE, "merge", 1, "first of two neighbours")                                                \
     T(MOVE, "move", 2, "phase, phase that it is to follow")                                        \
+    T(APPEND, "append", 1, "first of two neighbouring phases")                                     \
     T(BIND, "bind", 4, "loop, LoopBind bits, factor, unroll")                                      \
     T(SCOPE, "scope", 2, "buffer, BufferScope")                                                    \
     T(RFACTOR, "rfactor", 1, "loop")                                                               \
@@ -49,12 +50,14 @@ typedef enum Transform {
 } Transform;
 enum { TRANSFORM_NUMBERS_MAX = 8 };
 
+typedef struct Gathered Gathered;
 typedef struct Schedule { /* the kernel being scheduled: the newest of the module */
     Loops      *loops;
     KernelId    kernel;
-    Arena      *scratch; /* grows with the work done; rewound by the owner */
-    uint32_t   *fuel;    /* steps still allowed, see system_burn; NULL: any number */
-    const char *why;     /* the last step was refused */
+    Arena      *scratch;  /* grows with the work done; rewound by the owner */
+    uint32_t   *fuel;     /* steps still allowed, see system_burn; NULL: any number */
+    const char *why;      /* the last step was refused */
+    Gathered   *gathered; /* accesses known so far, in scratch: who rewinds it sets NULL */
 } Schedule;
 
 typedef bool TransformFn(Schedule *s, const int64_t *numbers);
@@ -102,6 +105,11 @@ static inline bool transform_merge(Schedule *s, uint32_t at) {
  * or writes what it reads. */
 static inline bool transform_move(Schedule *s, uint32_t at, uint32_t behind) {
     return transform_apply(s, TRANSFORM_MOVE, TRANSFORM_NUMBERS_(at, behind));
+}
+/* Two neighbouring phases without parallel loops become one, which does what the first did, then
+ * what the second did. */
+static inline bool transform_append(Schedule *s, uint32_t at) {
+    return transform_apply(s, TRANSFORM_APPEND, TRANSFORM_NUMBERS_(at));
 }
 /* How a loop runs. PARALLEL: the only child of a phase, iterations write what no other touches.
  * VECTOR: no loop inside; iterations may meet in one reduction. */

@@ -77,14 +77,17 @@ typedef struct Access {
     bool       guarded;
 } Access;
 typedef struct Accesses {
-    Access  *rows;
-    uint32_t count, capacity;
+    const Access *rows;
+    uint32_t      count;
 } Accesses;
-/* All accesses of the statements in [first, last), those behind let symbols included; of one buffer
- * if it is given. */
+/* All accesses of the statements in [first, last) of the present version, those behind let symbols
+ * included; of one buffer of the kernel if it is given. Rows belong to the schedule, until the
+ * kernel has a newer version; gathered once a version, then found in logarithmic time. */
 Accesses transform_accesses(Schedule *s, uint32_t first, uint32_t last, BufferId buffer);
-/* Loads of an expression, added. */
-void transform_loads(Schedule *s, uint32_t row, ExprId root, BufferId buffer, Accesses *out);
+/* Those that are loads, or those that are not. */
+Accesses transform_only(Schedule *s, const Accesses *list, bool loads);
+/* Loads of all let symbols of the module. */
+Accesses transform_loads_of_lets(Schedule *s);
 
 /* Whether different iterations of a loop touch different elements: every access lies in a window of
  * places that moves with the loop's variable. list: accesses of one buffer, inside the loop, or

@@ -192,6 +192,23 @@ bool transform_MOVE(Schedule *s, const int64_t *n) {
     return transform_edit_end(&e);
 }
 
+static bool has_parallel(const Schedule *s, uint32_t phase) {
+    const LoopNodes *nodes = &s->loops->nodes; /* it stands right inside */
+    return nodes->size[phase] > 1 && (nodes->bind[phase + 1] & BIND_PARALLEL);
+}
+bool transform_APPEND(Schedule *s, const int64_t *n) {
+    uint32_t first = transform_row(s, n[0], NODE_PHASE);
+    uint32_t second = first != 0 ? transform_end(s, first) : 0;
+    if (first == 0 || second >= transform_last(s))
+        return transform_refuse(s, "these are not two neighbouring phases");
+    if (has_parallel(s, first) || has_parallel(s, second))
+        return transform_refuse(s, "a phase has a parallel loop");
+    Edit e = transform_edit_begin(s);
+    transform_edit_copy(&e, NULL, e.old, second, 0);
+    transform_edit_copy(&e, NULL, second + 1, e.old_last, 0);
+    return transform_edit_end(&e);
+}
+
 bool transform_FLATTEN(Schedule *s, const int64_t *n) {
     uint32_t fused = 0;
     while (transform_FUSE(s, n)) fused++;

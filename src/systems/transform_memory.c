@@ -172,6 +172,7 @@ bool transform_CACHE_WRITE(Schedule *s, const int64_t *n) {
     if (!sums && !transform_begins_anew(s, &c.list, c.loop))
         return transform_refuse(s, "an iteration reads what another one stored");
     ReduceKind kind = (ReduceKind)loops->nodes.reduce[c.list.rows[0].row];
+    bool       exists = !sums && !c.list.rows[0].guarded; /* all of it has been stored */
     Dtype      dtype = (Dtype)loops->buffers.dtype[c.cache.row];
     Subst      sub = subst_begin_with(loops, s->scratch, NULL, NULL, 0, &c.shrunk.map, (ExprId){0});
     uint32_t   last = transform_end(s, c.loop), depth;
@@ -191,10 +192,11 @@ bool transform_CACHE_WRITE(Schedule *s, const int64_t *n) {
         LoopAccess to = place(loops, c.buffer, end.index, end.rank);
         ExprId     value =
             loops_load(loops, place(loops, c.cache, end.kept, end.kept_rank), (ExprId){0});
+        ExprId guard = exists ? (ExprId){0} : end.guard;
         if (sums)
-            (void)transform_edit_reduce(&e, end.depth, kind, to, value, end.guard);
+            (void)transform_edit_reduce(&e, end.depth, kind, to, value, guard);
         else
-            (void)transform_edit_store(&e, end.depth, to, value, end.guard);
+            (void)transform_edit_store(&e, end.depth, to, value, guard);
     }
     transform_edit_copy(&e, NULL, last, e.old_last, 0);
     return transform_edit_end_bound(&e);

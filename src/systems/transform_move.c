@@ -119,11 +119,7 @@ static bool find_stage(Schedule *s, BufferId buffer, Stage *out) {
 }
 static Accesses loads_of(Schedule *s, BufferId buffer) {
     Accesses all = transform_accesses(s, transform_first(s), transform_last(s), buffer);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < all.count; i++)
-        if (all.rows[i].kind == ACCESS_LOAD) all.rows[count++] = all.rows[i];
-    all.count = count;
-    return all;
+    return transform_only(s, &all, true);
 }
 
 /* --- inline ----------------------------------------------------------------------------------- */
@@ -404,13 +400,10 @@ static uint32_t find_tiles(Schedule *s, BufferId buffer, uint32_t loop, Region *
     for (uint32_t i = 0; i < all.count; i++) /* nothing else writes it once the loop has begun */
         if (all.rows[i].kind != ACCESS_LOAD && all.rows[i].row >= last) return UINT32_MAX;
     if (inside.count == 0 || !transform_pinned(s, &inside, loop, 0)) return UINT32_MAX;
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < inside.count; i++)
-        if (inside.rows[i].kind != ACCESS_LOAD) inside.rows[count++] = inside.rows[i];
-    inside.count = count;
-    if (count == 0) return UINT32_MAX;
+    inside = transform_only(s, &inside, false);
+    if (inside.count == 0) return UINT32_MAX;
     transform_region(s, &inside, loop, out);
-    for (uint32_t i = 1; i < count; i++) { /* all of them write the same box */
+    for (uint32_t i = 1; i < inside.count; i++) { /* all of them write the same box */
         Accesses one = {.rows = &inside.rows[i], .count = 1};
         Region   other;
         transform_region(s, &one, loop, &other);

@@ -162,6 +162,15 @@ ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes) {
     return build_narrow_dot(build, x, y, axes, DTYPE_NIL, DTYPE_NIL, 0);
 }
 
+ValueId build_size(Build *build, DimId size) {
+    Dims    *dims = &build->world->dims;
+    DimId    next = dims_add(dims, size, dims_const(dims, 1));
+    uint64_t iota[3] = {DTYPE_I64, build_sizes(build, &next, 1), 0};
+    ValueId  numbers = build_op(build, OP_IOTA, NULL, 0, iota);
+    uint64_t last[3] = {build_sizes(build, &size, 1), build_sizes(build, &next, 1), 0};
+    ValueId  one = build_op(build, OP_SLICE, &numbers, 1, last);
+    return build_reshape(build, one, NULL, 0);
+}
 ValueId build_count(Build *build, ValueId x, const int64_t *axes, uint32_t count, Dtype dtype) {
     Dims   *dims = &build->world->dims;
     double  known = 1;

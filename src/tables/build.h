@@ -66,6 +66,8 @@ ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes);
 typedef enum NarrowWide { NARROW_WIDE_Z = 1, NARROW_WIDE_DX = 2, NARROW_WIDE_DY = 4 } NarrowWide;
 ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, Dtype x_dtype,
                          Dtype y_dtype, uint32_t wide);
+/* A size as an i64 scalar, without a tensor that has it: the last number of iota[size + 1]. */
+ValueId build_size(Build *build, DimId size);
 /* The number of elements along axes, as a scalar of a float dtype (symbolic sizes at run time). */
 ValueId build_count(Build *build, ValueId x, const int64_t *axes, uint32_t count, Dtype dtype);
 

@@ -75,6 +75,33 @@ void infer_narrow_dot(InferCtx *ctx) { /* its first attributes are those of dot_
     infer_dot_general(ctx);
 }
 
+void infer_dot_add(InferCtx *ctx) { /* its attributes are those of dot_general */
+    const Types *types = &ctx->world->types;
+    DimId        dims[SHAPE_RANK_MAX];
+    infer_dot_general(ctx);
+    TypeId made = ctx->out_types[0];
+    if (!type_id_some(made)) return;
+    uint32_t rank = type_rank(types, made);
+    Dtype    dtype = dtype_compute(type_dtype(types, made));
+    memcpy(dims, type_dims(types, made), rank * sizeof *dims);
+    ctx->out_types[0] = (TypeId){0};
+    if (!infer_float_ok(ctx, 0)) return;
+    if (ctx->operands_count > 2) {
+        if (infer_dtype(ctx, 2) != dtype) {
+            (void)infer_fail_dtype(ctx, 2, "that of sums");
+            return;
+        }
+        if (infer_rank(ctx, 2) != rank) {
+            (void)infer_fail_rank(ctx, 2, "that of the product");
+            return;
+        }
+        for (uint32_t i = 0; i < rank; i++)
+            if (!infer_sizes_same(ctx, "sum and product differ", infer_dim(ctx, 2, i), dims[i]))
+                return;
+    }
+    infer_set(ctx, 0, dtype, dims, rank);
+}
+
 /* Output size of a window: floor((padded - reach) / stride) + 1 with reach = (window-1) dilation +
  * 1, never below 0 for sizes that leave no room. */
 static DimId window_size(InferCtx *ctx, DimId size, int64_t x_dilation, DimId low, DimId high,

@@ -4,6 +4,7 @@
 #include "tables/loops.h"
 
 #include "arena/hash.h"
+#include "arena/row_map.h"
 
 /* --- verify ----------------------------------------------------------------------------------- */
 typedef struct Checking {
@@ -82,20 +83,37 @@ const char *loops_verify(Loops *loops, KernelId kernel) {
 }
 
 /* --- hash ------------------------------------------------------------------------------------- */
+typedef struct Hashed { /* of rows of one table, by row */
+    RowMap    at;
+    uint64_t *values;
+    uint32_t  count, capacity;
+} Hashed;
 typedef struct Hashing {
-    Loops    *loops;
-    uint64_t *dims, *exprs; /* by row; 0: not yet */
-    Arena    *scratch;
-    uint64_t  seed;
-    uint32_t  buffers_first;
+    Loops   *loops;
+    Hashed   dims, exprs;
+    Arena   *scratch;
+    uint64_t seed;
+    uint32_t buffers_first;
 } Hashing;
+/* 0: not yet. */
+static uint64_t hash_known(const Hashed *h, uint32_t row) {
+    uint32_t at = row != 0 ? row_map_get(&h->at, row) : 0;
+    return at != 0 ? h->values[at - 1] : 0;
+}
+static uint64_t hash_keep(Hashing *h, Hashed *to, uint32_t row, uint64_t value) {
+    to->values = arena_room(h->scratch, to->values, to->count, &to->capacity, sizeof *to->values);
+    to->values[to->count++] = value | 1;
+    row_map_put(&to->at, h->scratch, row, to->count);
+    return value | 1;
+}
 
 static uint64_t hash_expr(Hashing *h, ExprId expr);
 static uint64_t hash_dim(Hashing *h, DimId dim) { // NOLINT: as deep as the text of a size
     const Dims    *dims = &h->loops->dims;
     const DimRows *rows = &dims->rows;
     uint32_t       row = dim.row;
-    if (row == 0 || h->dims[row] != 0) return row == 0 ? h->seed : h->dims[row];
+    if (row == 0) return h->seed;
+    if (hash_known(&h->dims, row) != 0) return hash_known(&h->dims, row);
     uint64_t hash = hash_mix(h->seed, rows->kind[row]);
     switch ((DimKind)rows->kind[row]) {
     case DIM_CONST: hash = hash_mix(hash, (uint64_t)rows->imm[row]); break;
@@ -117,7 +135,7 @@ static uint64_t hash_dim(Hashing *h, DimId dim) { // NOLINT: as deep as the text
         hash = commutes ? hash_mix(hash, a + b) : hash_mix(hash_mix(hash, a), b);
     }
     }
-    return h->dims[row] = hash | 1;
+    return hash_keep(h, &h->dims, row, hash);
 }
 static uint64_t hash_access(Hashing *h, LoopAccess access) {
     uint64_t hash = hash_mix(h->seed, access_buffer(access).row - h->buffers_first);
@@ -131,9 +149,9 @@ static uint64_t hash_expr_row(Hashing *h, uint32_t row) {
     uint64_t         word = exprs->word[row], hash = h->seed;
     hash = hash_mix(hash, (uint64_t)exprs->kind[row] << 32 | (uint64_t)exprs->dtype[row] << 16 |
                               exprs->opcode[row]);
-    hash = hash_mix(hash, h->exprs[exprs->a[row].row]);
-    hash = hash_mix(hash, h->exprs[exprs->b[row].row]);
-    hash = hash_mix(hash, h->exprs[exprs->c[row].row]);
+    hash = hash_mix(hash, hash_known(&h->exprs, exprs->a[row].row));
+    hash = hash_mix(hash, hash_known(&h->exprs, exprs->b[row].row));
+    hash = hash_mix(hash, hash_known(&h->exprs, exprs->c[row].row));
     switch ((ExprKind)exprs->kind[row]) {
     case EXPR_LOAD: return hash_mix(hash, hash_access(h, word));
     case EXPR_LESS:
@@ -146,21 +164,25 @@ static uint64_t hash_expr_row(Hashing *h, uint32_t row) {
 }
 static uint64_t hash_expr(Hashing *h, ExprId expr) {
     const LoopExprs *exprs = &h->loops->exprs;
-    if (expr.row == 0 || h->exprs[expr.row] != 0) return h->exprs[expr.row];
-    ArenaMark mark = arena_mark(h->scratch);
-    uint32_t *stack = ARENA_ARRAY(h->scratch, uint32_t, (size_t)expr.row * 3 + 4), depth = 0;
+    uint32_t        *stack = NULL, depth = 0, capacity = 0;
+    if (expr.row == 0 || hash_known(&h->exprs, expr.row) != 0)
+        return hash_known(&h->exprs, expr.row);
+    stack = arena_room(h->scratch, stack, depth, &capacity, sizeof *stack);
     stack[depth++] = expr.row;
     while (depth != 0) {
         uint32_t row = stack[depth - 1], before = depth;
         uint32_t operands[3] = {exprs->a[row].row, exprs->b[row].row, exprs->c[row].row};
-        for (uint32_t i = 0; i < 3; i++)
-            if (operands[i] != 0 && h->exprs[operands[i]] == 0) stack[depth++] = operands[i];
+        for (uint32_t i = 0; i < 3; i++) {
+            if (operands[i] == 0 || hash_known(&h->exprs, operands[i]) != 0) continue;
+            stack = arena_room(h->scratch, stack, depth, &capacity, sizeof *stack);
+            stack[depth++] = operands[i];
+        }
         if (depth != before) continue;
         depth--;
-        if (h->exprs[row] == 0) h->exprs[row] = hash_expr_row(h, row) | 1;
+        if (hash_known(&h->exprs, row) == 0)
+            (void)hash_keep(h, &h->exprs, row, hash_expr_row(h, row));
     }
-    arena_release(h->scratch, mark);
-    return h->exprs[expr.row];
+    return hash_known(&h->exprs, expr.row);
 }
 
 static uint64_t hash_symbols(Hashing *h, KernelId kernel) {
@@ -170,7 +192,7 @@ static uint64_t hash_symbols(Hashing *h, KernelId kernel) {
     uint64_t           hash = h->seed;
     for (uint32_t i = 0; i < kernels->params_count[kernel.row]; i++) {
         uint32_t symbol = loops->params.symbol[kernels->params_first[kernel.row] + i].row;
-        h->dims[symbol] = hash_mix(h->seed + 1, i) | 1;
+        (void)hash_keep(h, &h->dims, symbol, hash_mix(h->seed + 1, i));
         hash = hash_mix(hash, (uint64_t)rows->lo[symbol]);
         hash = hash_mix(hash, (uint64_t)rows->hi[symbol]);
         hash = hash_mix(hash, (uint64_t)rows->modulus[symbol]);
@@ -179,7 +201,7 @@ static uint64_t hash_symbols(Hashing *h, KernelId kernel) {
     for (uint32_t i = 0; i < kernels->nodes_count[kernel.row]; i++) {
         uint32_t row = kernels->nodes_first[kernel.row] + i;
         if (loops->nodes.kind[row] == NODE_LOOP)
-            h->dims[loops->nodes.var[row].row] = hash_mix(h->seed + 2, i) | 1;
+            (void)hash_keep(h, &h->dims, loops->nodes.var[row].row, hash_mix(h->seed + 2, i));
     }
     return hash;
 }
@@ -227,8 +249,6 @@ LoopHash loops_hash(Loops *loops, KernelId kernel) {
         Scratch scratch = scratch_begin(NULL, 0);
         Hashing h = {.loops = loops, .scratch = scratch.arena, .seed = 0x5107A + i * 0x9E3779B9u};
         h.buffers_first = kernels->buffers_first[kernel.row];
-        h.dims = ARENA_ARRAY_ZERO(scratch.arena, uint64_t, loops->dims.rows.table.count);
-        h.exprs = ARENA_ARRAY_ZERO(scratch.arena, uint64_t, loops->exprs.table.count);
         halves[i] = hash_kernel(&h, kernel);
         scratch_end(scratch);
     }

@@ -44,6 +44,7 @@ static double table_grad_depth(const Plan *plan, uint32_t launch, const LaunchAr
 }
 static DepthFn *const depths[OP_COUNT] = {
     [OP_DOT_GENERAL] = dot_depth,
+    [OP_DOT_ADD] = dot_depth,
     [OP_DOT_BIAS] = row_depth,
     [OP_DOT_GELU] = row_depth,
     [OP_DOT_GELU_GRAD] = row_depth,

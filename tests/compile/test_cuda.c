@@ -13,6 +13,12 @@ typedef struct Case {
 } Case;
 #define FLOATS                                                                                     \
     { "f32", "bf16", "f64", "f16", NULL }
+/* The backward pass of a norm that also tells the largest magnitude of each row. */
+#define NORM_AND_LARGEST(T, C)                                                                     \
+    "%x: " T "[B," C "], %w: " T "[" C "], %d: " T "[B," C "]) {\n  %y = rms_norm %x, %w\n"        \
+    "  %t = mul %y, %d\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"                                 \
+    "  %dx, %dw = gradient %q, %x, %w\n  %a = abs %dx\n"                                           \
+    "  %m = reduce %a {kind=max, axes=[1]}\n  return %dx, %dw, %m\n}\n"
 static const Case cases[] = {
     {"graph f(%x: $[B,C], %y: $[B,C]) {\n  %a = add %x, %y\n  %b = mul %a, %x\n"
      "  %c = max %b, %y\n  %d = sub %c, %a\n  return %d, %b\n}\n",
@@ -49,6 +55,7 @@ static const Case cases[] = {
      "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  return %y, %dx, %dw, %db\n}\n",
      FLOATS},
     {"graph f(%x: $[B,C], %w: $[C]) {\n  %y = rms_norm %x, %w\n  return %y\n}\n", FLOATS},
+    {"graph f(" NORM_AND_LARGEST("$", "C"), {"f32", "f64", NULL}},
     {"graph f(%x: $[B,C], %l: i64[B]) {\n  %y = cross_entropy %x, %l\n"
      "  %q = reduce %y {kind=sum, axes=[0]}\n  %dx = gradient %q, %x\n  return %q, %dx\n}\n",
      FLOATS},
@@ -153,6 +160,32 @@ TEST(long_rows_on_cuda) {
         cuda_check_close(&check);
         check_close(&c);
     }
+}
+
+/* Teams of a block share rows, which meet in nothing but sums of columns: what is made of a row,
+ * results among it, stays with its team. */
+TEST(teams_share_rows) {
+    Check c;
+    EXPECT(check_open(&c, arena, STR("graph f(" NORM_AND_LARGEST("f32", "768"))));
+    String text = gpu_emit_text(arena, &c.runners[FORM_THREADS].loops, (KernelId){1});
+    EXPECT(strstr(text.data, "#define TEAM 192\n") != NULL);
+    EXPECT(strstr(text.data, "#define JOIN 5\n") != NULL);
+    check_close(&c);
+}
+
+/* Sums of small tensors share launches, and what starts them is none of its own. */
+TEST(small_sums_share_launches) {
+    Check  c;
+    Loops *loops = &c.runners[FORM_THREADS].loops;
+    EXPECT(check_open(&c, arena,
+                      STR("graph f(%x: f32[700,800], %y: f32[700,800]) {\n"
+                          "  %a = reduce %x {kind=sum, axes=[0,1]}\n"
+                          "  %b = reduce %y {kind=sum, axes=[0,1]}\n  return %a, %b\n}\n")));
+    EXPECT_EQ(loops->kernels.table.count, 2);
+    String text = gpu_emit_text(arena, loops, (KernelId){1});
+    EXPECT(strstr(text.data, "NAME phase1\n") != NULL &&
+           strstr(text.data, "NAME phase2\n") == NULL);
+    check_close(&c);
 }
 
 enum { OPERATORS_MAX = 24, SIZES_PER_PROGRAM = 3 };

@@ -52,6 +52,7 @@ static void draw_numbers(Drawing *d, Schedule *s, Transform transform, int64_t *
         n[0] = draw_node(d, s, NODE_PHASE, NODE_PHASE);
         n[1] = draw_node(d, s, NODE_PHASE, NODE_PHASE);
         break;
+    case TRANSFORM_APPEND: n[0] = draw_node(d, s, NODE_PHASE, NODE_PHASE); break;
     case TRANSFORM_MERGE: n[0] = draw_node(d, s, NODE_LOOP, NODE_PHASE); break;
     case TRANSFORM_BIND:
         n[1] = (const int64_t[]){1, 2, 3, 4, 2, 1, 0}[draw_from(d, 7)];

@@ -432,6 +432,31 @@ TEST(gpu_losses_of_many_classes) {
         }
 }
 
+/* Hints that make logits so large that they are made by parts: four, and a rest, which may be empty
+ * or all there is. Sums over rows are added in place. */
+TEST(gpu_losses_by_parts) {
+    static const char *const dtypes[] = {"bf16", "f32", "f16", "f64"};
+    static const int64_t     rows[] = {19, 16, 3, 1};
+    for (size_t i = 0; i < LENGTH(dtypes); i++)
+        for (size_t k = 0; k < LENGTH(rows); k++) {
+            const char *t = dtypes[i];
+            String      text =
+                str_format(arena,
+                           "dim B hint=%d\ndim T hint=64\n"
+                           "graph f(%%x: %s[B,T,64], %%w: %s[1000,64], %%l: i32[B,T]) {\n"
+                           "  %%z = linear %%x, %%w\n  %%c = convert %%z {dtype=%s}\n"
+                           "  %%e = cross_entropy %%c, %%l\n  %%s = mean %%e {axes=[0,1]}\n"
+                           "  %%dx, %%dw = gradient %%s, %%x, %%w\n  return %%e, %%dx, %%dw\n}\n",
+                           i == 3   ? 4096
+                           : i == 1 ? 8192
+                                    : 16384,
+                           t, t, i == 3 ? "f64" : "f32");
+            double rel = i == 1 || i == 3 ? 0 : 0.02;
+            check_text(arena, text.data,
+                       &(Case){.sizes = {{"B", rows[k]}, {"T", 5}}, .integers = 1000, .rel = rel});
+        }
+}
+
 /* One tensor of queries, keys and values, and of their gradients: attention reads parts of it, and
  * writes its gradient and its result where they are wanted. */
 TEST(gpu_attention_of_packed_heads) {

@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include "build_graph.h"
 #include "fake_gpu.h"
-#include "gpu/run.h"
+#include "gpu/run_inner.h"
 
 TEST(gpu_describes_what_it_launches) {
     Target target;
@@ -73,4 +73,46 @@ TEST(gpu_says_what_has_no_kernel) {
     plan_close(plan);
     graph_close(&g);
     fake_gpu_close(&f);
+}
+
+/* Working memory lies where nothing is alive: buffers of launches 1 to 3, and what is between. */
+TEST(gpu_gaps_of_the_arena_are_free) {
+    static const struct {
+        uint64_t offset, bytes;
+        uint32_t slot, first, last;
+    } rows[] = {{0, 1000, 0, 1, 3},   {2048, 512, 0, 2, 2},       {1024, 256, 0, 1, 1},
+                {2048, 512, 0, 1, 1}, {4096, 256, 0, 3, 3},       {0, 4352, 1, 1, 3},
+                {2560, 0, 0, 1, 3},   {1280, 9, 0, UINT32_MAX, 0}};
+    static const RunGap wanted[][3] = {{{1280, 2048}, {2560, 8192}},
+                                       {{1024, 2048}, {2560, 8192}},
+                                       {{1024, 4096}, {4352, 8192}},
+                                       {{0, 8192}}};
+    RunGap              gaps[LENGTH(rows) + 1];
+    Graph               g = graph_open(arena);
+    Plan               *plan = plan_open(g.world, NULL, g.graph);
+    Buffers            *buffers = &plan->buffers;
+    const TableInfo    *info = buffers->table.info;
+    *buffers = (Buffers){0};
+    table_open_in(&buffers->table, info, LENGTH(rows) + 1, arena);
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        uint32_t row = table_add(&buffers->table);
+        buffers->value[row] = (ValueId){0};
+        buffers->slot[row] = rows[i].slot;
+        buffers->offset[row] = rows[i].offset;
+        buffers->bytes[row] = rows[i].bytes;
+        buffers->first[row] = rows[i].first;
+        buffers->last[row] = rows[i].last;
+        buffers->over[row] = 0;
+    }
+    plan->arena_bytes = 8192;
+    for (uint32_t launch = 1; launch <= LENGTH(wanted); launch++) {
+        uint32_t count = run_gaps(plan, launch, gaps);
+        EXPECT_EQ(count, launch == 4 ? 1u : 2u);
+        for (uint32_t i = 0; i < count; i++) {
+            EXPECT_EQ(gaps[i].begin, wanted[launch - 1][i].begin);
+            EXPECT_EQ(gaps[i].end, wanted[launch - 1][i].end);
+        }
+    }
+    plan_close(plan);
+    graph_close(&g);
 }
