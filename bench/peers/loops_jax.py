@@ -108,6 +108,10 @@ def network(w, v, x):
     return ((v @ jnp.tanh(w @ x)) ** 2).sum()
 
 
+def norm_of_gradient(w, v, x):
+    return jnp.sqrt(sum((g * g).sum() for g in jax.grad(network, (0, 1))(w, v, x)))
+
+
 def ode_hundred(y0, *rest):
     return ode_scan(y0, *rest, length=100)
 
@@ -139,7 +143,7 @@ CASES = {  # name in bench_loops: function, arguments, iterations
     "ode_scan": (ode_scan, ODE, ROWS),
     "ode_scan_gradient": (jax.value_and_grad(ode_scan, (0, 2)), ODE, ROWS),
     "nested_three": (nested_three, SCALARS, THIRD**3),
-    "batch_gradients": (jax.vmap(jax.grad(network, (0, 1)), (None, None, 0)), GRADIENTS, SAMPLES),
+    "batch_gradients": (jax.vmap(norm_of_gradient, (None, None, 0)), GRADIENTS, SAMPLES),
     "batch_hessians": (jax.vmap(jax.hessian(network, 2), (None, None, 0)), HESSIANS, SAMPLES),
     "batch_ode": (jax.vmap(ode_hundred, ONE_OF), STATES, SAMPLES),
     "batch_ode_gradient": (jax.vmap(jax.grad(ode_hundred), ONE_OF), STATES, SAMPLES),

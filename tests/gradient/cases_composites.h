@@ -58,8 +58,10 @@ CASE(dot_gelu, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]",
      "%z, %a = dot_gelu %x, %w, %b {across=true}", .outs = "z a")
 CASE(dot_gelu_plain, "%x: f64[3], %w: f64[3,2]", "%z, %a = dot_gelu %x, %w", .outs = "z a")
 CASE(dot_gelu_grad, "%x: f64[B,3], %w: f64[3,2], %a: f64[B,2]", "%z = dot_gelu_grad %x, %w, %a")
-CASE(dot_add, "%x: f64[B,3], %w: f64[3,2], %s: f64[B,2]", "%z = dot_add %x, %w, %s {x_contract=[1], y_contract=[0]}")
-CASE(dot_add_alone, "%x: f64[B,3], %w: f64[B,2]", "%z = dot_add %x, %w {x_contract=[0], y_contract=[0]}")
+CASE(dot_add, "%x: f64[B,3], %w: f64[3,2], %s: f64[B,2]",
+     "%z = dot_add %x, %w, %s {x_contract=[1], y_contract=[0]}")
+CASE(dot_add_alone, "%x: f64[B,3], %w: f64[B,2]",
+     "%z = dot_add %x, %w {x_contract=[0], y_contract=[0]}")
 CASE(linear_plain, "%x: f64[B,3], %w: f64[2,3]", "%z = linear %x, %w")
 CASE(linear_vector, "%x: f64[C], %w: f64[2,C], %b: f64[2]", "%z = linear %x, %w, %b")
 CASE(linear_deep, "%x: f64[B,T,3], %w: f64[O,3], %b: f64[O]",
