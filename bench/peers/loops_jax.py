@@ -29,6 +29,7 @@ if ON_CPU:
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["XLA_FLAGS"] = ("--xla_cpu_multi_thread_eigen=false "
                                "intra_op_parallelism_threads=1 inter_op_parallelism_threads=1")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax  # noqa: E402
 import numpy  # noqa: E402
 from jax import lax, numpy as jnp  # noqa: E402
@@ -154,7 +155,7 @@ CASES = {  # name in bench_loops: function, arguments, iterations
 def of_stoa(name):
     where = [] if ON_CPU else ["--device", OPTIONS.device]
     text = subprocess.run([OPTIONS.program, *where, "--json", "--filter", name], check=True,
-                          capture_output=True, text=True).stdout
+                          stdout=subprocess.PIPE, text=True).stdout
     found = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     return next(row["median"] for row in found if row["name"] == name)
 
