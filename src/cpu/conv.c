@@ -43,6 +43,9 @@ typedef struct Chunk { /* what a step works on: some images */
     int64_t     cols, block, blocks; /* result places of all images; of a block; blocks */
 } Chunk;
 
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t round_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
+
 /* The index in x of a place on the padded axis; -1: padding or a gap. */
 static int64_t place_of(const Conv *c, uint32_t axis, int64_t at) {
     at -= c->low[axis];
@@ -89,38 +92,49 @@ static void ready_run(const void *params, const KernelCtx *ctx) {
 
 /* --- patches ---------------------------------------------------------------------------------- */
 
-/* The runs of neighbouring places in one result row that make up [first, first + count). */
+/* The runs of neighbouring places in one result row that make up [first, first + count). Divisions
+ * are for the first of them only: they take as long as a tile of few elements. */
 static int64_t find_runs(const Conv *c, int64_t first, int64_t count, PatchRun *out_runs) {
-    int64_t runs = 0;
+    int64_t runs = 0, p = first % c->out_size, image = first / c->out_size;
+    int64_t row = p / c->out[2], at2 = p % c->out[2];
+    int64_t at0 = row / c->out[1], at1 = row % c->out[1];
     for (int64_t col = 0; col < count;) {
-        int64_t   p = (first + col) % c->out_size, image = (first + col) / c->out_size;
-        int64_t   row = p / c->out[2], from = image * c->groups * c->in_channels;
         PatchRun *run = &out_runs[runs++];
         run->col = col;
-        run->count = c->out[2] - p % c->out[2];
-        if (run->count > count - col) run->count = count - col;
-        from = from * c->ready[0] + row / c->out[1] * c->stride[0];
-        from = from * c->ready[1] + row % c->out[1] * c->stride[1];
-        run->from = from * c->ready[2] + p % c->out[2] * c->stride[2];
+        run->count = least(c->out[2] - at2, count - col);
+        run->from = image * c->groups * c->in_channels * c->ready[0] + at0 * c->stride[0];
+        run->from = run->from * c->ready[1] + at1 * c->stride[1];
+        run->from = run->from * c->ready[2] + at2 * c->stride[2];
         col += run->count;
+        at2 = 0;
+        if (++at1 < c->out[1]) continue;
+        at1 = 0;
+        if (++at0 < c->out[0]) continue;
+        at0 = 0;
+        image++;
     }
     return runs;
 }
 /* How far the contracted elements [k, k + ks) lie from element 0, in x made ready. */
 static void find_offsets(const Conv *c, int64_t k, int64_t ks, int64_t *out) {
+    int64_t channel = k / c->window_size, element = k % c->window_size;
+    int64_t row = element / c->window[2], at2 = element % c->window[2];
+    int64_t at0 = row / c->window[1], at1 = row % c->window[1];
     for (int64_t i = 0; i < ks; i++) {
-        int64_t at = (k + i) / c->window_size, element = (k + i) % c->window_size;
-        int64_t row = element / c->window[2];
-        at = at * c->ready[0] + row / c->window[1] * c->w_dilation[0];
-        at = at * c->ready[1] + row % c->window[1] * c->w_dilation[1];
-        out[i] = at * c->ready[2] + element % c->window[2] * c->w_dilation[2];
+        int64_t at = channel * c->ready[0] + at0 * c->w_dilation[0];
+        at = at * c->ready[1] + at1 * c->w_dilation[1];
+        out[i] = at * c->ready[2] + at2 * c->w_dilation[2];
+        if (++at2 < c->window[2]) continue;
+        at2 = 0;
+        if (++at1 < c->window[1]) continue;
+        at1 = 0;
+        if (++at0 < c->window[0]) continue;
+        at0 = 0;
+        channel++;
     }
 }
 
 /* --- blocks ----------------------------------------------------------------------------------- */
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t round_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 
 typedef struct Space { /* this lane's scratch */
     uint8_t *a, *patches, *sums;

@@ -19,7 +19,6 @@
 #include "cpu/panels.h"
 
 enum {
-    SLAB = 256,              /* of the summed elements of one tile */
     BLOCK_BYTES = 160 << 10, /* of weights that a piece multiplies at a time */
     BLOCK_MAX = 252,
     PIECE_ROWS = 128,
@@ -40,6 +39,7 @@ typedef struct Entropy {
     Ref               x, weight, labels, losses, lse, dlosses, dlse, dx, dweight;
     bool              has_dlse;
     int64_t           rows, classes, width, label_width;
+    int64_t           slab;  /* of the summed elements of one tile */
     int64_t           piece; /* rows of a unit of work: whole strips */
     int64_t           block; /* classes that a piece multiplies at a time: whole panels */
     int64_t           wide;  /* likewise for dx: whole blocks */
@@ -55,14 +55,19 @@ typedef struct Chunk {
 
 /* --- what lanes share ------------------------------------------------------------------------- */
 
-static int64_t slabs_of(int64_t k) { return k > SLAB ? panels_blocks(k, SLAB) : 1; }
-static int64_t slab_k(int64_t k, int64_t slab) { return panels_least(k - slab * SLAB, SLAB); }
+static int64_t slabs_of(const Entropy *e, int64_t k) {
+    return k > e->slab ? panels_blocks(k, e->slab) : 1;
+}
+static int64_t slab_k(const Entropy *e, int64_t k, int64_t slab) {
+    return panels_least(k - slab * e->slab, e->slab);
+}
 
 /* The panels of a chunk's classes: [slab of the width][panel][k][rows of a tile]. */
 static uint8_t *weights_at(const Chunk *c, const KernelCtx *ctx, int64_t slab, int64_t class) {
-    const Panels *p = &c->e->p;
-    int64_t       from = panels_up(c->classes, p->rows) * slab * SLAB;
-    return ctx->shared + c->e->weights + (from + class * slab_k(c->e->width, slab)) * p->compute;
+    const Entropy *e = c->e;
+    const Panels  *p = &e->p;
+    int64_t        from = panels_up(c->classes, p->rows) * slab * e->slab;
+    return ctx->shared + e->weights + (from + class * slab_k(e, e->width, slab)) * p->compute;
 }
 static void pack_weights(const void *params, const KernelCtx *ctx) {
     const Chunk   *c = params;
@@ -71,10 +76,10 @@ static void pack_weights(const void *params, const KernelCtx *ctx) {
     const uint8_t *weight = ref_at(e->weight, ctx);
     Part           part = part_of(panels_blocks(c->classes, p->rows), 1, ctx);
     int64_t first = part.first * p->rows, last = panels_least(part.last * p->rows, c->classes);
-    for (int64_t slab = 0; slab < slabs_of(e->width) && first < last; slab++)
+    for (int64_t slab = 0; slab < slabs_of(e, e->width) && first < last; slab++)
         p->pack(weights_at(c, ctx, slab, first),
-                weight + ((c->class + first) * e->width + slab * SLAB) * p->width, e->width, 1,
-                p->rows, last - first, slab_k(e->width, slab));
+                weight + ((c->class + first) * e->width + slab * e->slab) * p->width, e->width, 1,
+                p->rows, last - first, slab_k(e, e->width, slab));
 }
 /* The same weights as [panel of the width][class][rows of a tile]; and x as [slab of the rows]
  * [panel of the width][row][columns of a tile]. */
@@ -90,11 +95,11 @@ static void pack_turned(const void *params, const KernelCtx *ctx) {
                 weight + (c->class * e->width + first) * p->width, 1, e->width, p->rows,
                 last - first, c->classes);
     if (c->class > 0) return;
-    part = part_of(panels_blocks(c->rows, SLAB), 1, ctx);
+    part = part_of(panels_blocks(c->rows, e->slab), 1, ctx);
     for (int64_t slab = part.first; slab < part.last; slab++)
-        p->pack(ctx->shared + e->xs + panels_bytes(p, e->width, p->cols, slab * SLAB),
-                x + (c->row + slab * SLAB) * e->width * p->width, 1, e->width, p->cols, e->width,
-                slab_k(c->rows, slab));
+        p->pack(ctx->shared + e->xs + panels_bytes(p, e->width, p->cols, slab * e->slab),
+                x + (c->row + slab * e->slab) * e->width * p->width, 1, e->width, p->cols, e->width,
+                slab_k(e, c->rows, slab));
 }
 
 /* --- logits ----------------------------------------------------------------------------------- */
@@ -138,10 +143,10 @@ static void pack_rows(const Chunk *c, const KernelCtx *ctx, const Space *space, 
     const Panels  *p = &e->p;
     const uint8_t *x = (uint8_t *)ref_at(e->x, ctx) + (c->row + row) * e->width * p->width;
     for (int64_t i = 0; i < rows; i += p->cols)
-        for (int64_t slab = 0; slab < slabs_of(e->width); slab++)
-            p->pack(space->x + (i * e->width + slab * SLAB * p->cols) * p->compute,
-                    x + (i * e->width + slab * SLAB) * p->width, e->width, 1, p->cols,
-                    panels_least(rows - i, p->cols), slab_k(e->width, slab));
+        for (int64_t slab = 0; slab < slabs_of(e, e->width); slab++)
+            p->pack(space->x + (i * e->width + slab * e->slab * p->cols) * p->compute,
+                    x + (i * e->width + slab * e->slab) * p->width, e->width, 1, p->cols,
+                    panels_least(rows - i, p->cols), slab_k(e, e->width, slab));
 }
 /* Logits of the strip that begins at row i of the piece, classes [class, class + n) of the
  * chunk. */
@@ -149,9 +154,9 @@ static void make_logits(const Chunk *c, const KernelCtx *ctx, const Space *space
                         int64_t class, int64_t n) {
     const Entropy *e = c->e;
     const Panels  *p = &e->p;
-    for (int64_t slab = 0; slab < slabs_of(e->width); slab++) {
-        int64_t   k = slab_k(e->width, slab);
-        PanelSide x = {space->x + (i * e->width + slab * SLAB * p->cols) * p->compute, k};
+    for (int64_t slab = 0; slab < slabs_of(e, e->width); slab++) {
+        int64_t   k = slab_k(e, e->width, slab);
+        PanelSide x = {space->x + (i * e->width + slab * e->slab * p->cols) * p->compute, k};
         panels_multiply(p, (PanelSide){weights_at(c, ctx, slab, class), k}, x, space->z, p->cols, n,
                         p->cols, k, slab > 0);
     }
@@ -401,11 +406,11 @@ static void sum_classes(const Chunk *c, const KernelCtx *ctx, int64_t class, int
     uint8_t *to = (uint8_t *)ref_at(e->dweight, ctx) + (c->class + class) * e->width * p->width;
     uint8_t *sums = e->store != NULL ? ctx->scratch : to;
     if (c->rows == 0) memset(to, 0, (size_t)(n * e->width * p->width));
-    for (int64_t row = 0; row < c->rows; row += SLAB) {
+    for (int64_t row = 0; row < c->rows; row += e->slab) {
         PanelSide dz = {ctx->shared + e->dz + (class * c->rows + row * p->rows) * p->compute,
                         c->rows};
         PanelSide x = {ctx->shared + e->xs + panels_bytes(p, e->width, p->cols, row),
-                       panels_least(c->rows - row, SLAB)};
+                       panels_least(c->rows - row, e->slab)};
         panels_multiply(p, dz, x, sums, e->width, n, e->width, x.k_all, c->row + row > 0);
     }
     const void *from = sums;
@@ -426,6 +431,7 @@ static bool entropy_of(Binder *b, Entropy *e) {
     const LaunchArg *x = &b->args[0], *weight = &b->args[1], *labels = &b->args[2];
     Dtype            dtype = arg_dtype(x), compute = dtype_compute(dtype);
     if (!panels_of(b->isa, dtype, &e->p)) return false;
+    e->slab = panels_depth(&e->p);
     e->loops = &b->isa->strips[compute];
     e->turn = b->isa->gemm_pack[compute];
     e->load = dtype_is_half(dtype) ? b->isa->convert[dtype][DTYPE_F32] : NULL;

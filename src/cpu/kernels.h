@@ -64,6 +64,9 @@ typedef void GemmRowsFn(const void *a, int64_t a_stride, const void *b, int64_t 
                         int64_t c_stride, int64_t k, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k); /* any number of panels */
+/* One row x with a matrix y: n numbers, each a sum over k; see kernels_row.def. */
+typedef void GemmRowFn(const void *x, int64_t x_stride, const void *y, int64_t y_stride, int64_t k,
+                       void *out, int64_t n);
 /* Products of bf16 that stay what they are, on processors with instructions for them
  * (kernels_bf16.c). Sums are f32; subnormal operands count as zero. Panels of a are [rows][k],
  * those of b [k / 2][cols][2], k rounded up to a multiple of unit with zeros. Rows of a in place
@@ -81,6 +84,16 @@ typedef struct PatchRun {
 } PatchRun;
 typedef void PatchFn(void *out, int64_t width, const void *x, const PatchRun *runs,
                      int64_t runs_count, int64_t stride, const int64_t *offsets, int64_t k);
+/* Extremes over windows of f32, of one result row whose windows lie inside: best[i] is the least or
+ * the greatest of taps[t].from[i step] (NaN if there is one, the first of equals), place[i] its
+ * taps[t].place + i step. step: 1 or 2; at least one tap and POOL_LANES columns. */
+enum { POOL_LANES = 8 };
+typedef struct PoolTap {
+    const float *from;
+    int32_t      place;
+} PoolTap;
+typedef void PoolFn(const PoolTap *taps, int64_t taps_count, int64_t step, int64_t columns,
+                    float *best, int32_t *place);
 /* What attention and the fused loss do with strips of a product; see kernels_strip.def. */
 typedef struct StripLoops {
     void (*softmax)(void *strip, int64_t n, int64_t first, double factor, void *max, void *sum,
@@ -122,9 +135,11 @@ typedef struct Isa {
     BlockFn           *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
     GemmTileFn        *gemm_tile[DTYPE_COUNT];
     GemmRowsFn        *gemm_rows[DTYPE_COUNT];
+    GemmRowFn         *row_dots[DTYPE_COUNT], *row_sums[DTYPE_COUNT]; /* f32 and f64 */
     GemmPackFn        *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
     const Bf16Tiles   *bf16;                   /* NULL: none */
     PatchFn           *conv_patch[DTYPE_COUNT];
+    PoolFn            *pool[2]; /* least, greatest */
     GemmShape          gemm_shape[DTYPE_COUNT];
     StripLoops         strips[DTYPE_COUNT]; /* f32 and f64 */
     const MatrixLoops *matrix;
@@ -184,7 +199,9 @@ typedef struct Binder {
     size_t            kept_bytes;                  /* by all of them */
     Step             *steps;
     uint32_t          steps_count, steps_max;
-    uint32_t          scans; /* so far: each has an index */
+    uint32_t          scans;  /* so far: each has an index */
+    uint32_t          wholes; /* loops that are one code */
+    bool              alone;  /* a launch of a loop that is one code: nothing follows it */
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -268,13 +285,18 @@ typedef struct FlowState { /* with jumps only */
 struct CpuPlan {
     Workers     *workers;
     const Step  *steps;
-    uint32_t     steps_count;
+    uint32_t     steps_count, wholes;
     CpuRoom     *room;
     FlowState    flow;
     struct Seen *seen; /* by lane */
 };
 typedef struct Seen Seen;
 Seen               *run_seen_open(Arena *arena, uint32_t lanes); /* run.c */
+/* Adds the steps of a launch that is no jump; false: there is no kernel for it. */
+bool bind_launch(Binder *b, uint32_t row);
+/* flow_code.c. Adds one step for all launches from the head of a loop to its end, if that is
+ * possible and worth it; else false, and nothing was added. */
+bool flow_code_bind(Binder *b, uint32_t head);
 /* flow.c. Adds the step of a jump or the head of a loop. */
 void      flow_bind(Binder *b);
 FlowState flow_state_open(Arena *arena, const Plan *plan, uint32_t scans);

@@ -13,7 +13,7 @@
 #pragma GCC optimize("O3,no-math-errno,no-trapping-math")
 #endif
 
-enum { AXES_MAX = SHAPE_RANK_MAX };
+enum { AXES_MAX = SHAPE_RANK_MAX, TAPS_MAX = 64 };
 typedef struct Reach { /* an element of the window on the last axis */
     int64_t first;     /* its place in the operand for column 0 */
     int64_t low, high; /* columns for which it is inside the operand */
@@ -38,6 +38,8 @@ typedef struct Window {
     uint64_t     start;
     FoldExtreme *extreme; /* NULL: sums and products */
     Reach       *reaches; /* by element of the window on the last axis */
+    PoolFn      *pool;    /* of columns whose windows lie inside the operand: from low_whole on, */
+    int64_t      low_whole, high_whole; /* NULL: none, and they are equal */
 } Window;
 
 /* Folds x[first + i step] into result column i for i in [from, to). An element of a window is as
@@ -120,10 +122,36 @@ static void fold(const Window *w, RowState *row, Reach reach, int64_t place) {
     }
 }
 
+/* Columns [first, last) have seen nothing yet. */
+static void begin(const Window *w, const RowState *row, int64_t first, int64_t last) {
+    int64_t width = w->narrow ? 4 : 8;
+    for (int64_t j = first; j < last && w->narrow; j++)
+        ((uint32_t *)row->acc)[j] = (uint32_t)w->start;
+    for (int64_t j = first; j < last && !w->narrow; j++) ((uint64_t *)row->acc)[j] = w->start;
+    if (w->position && first < last) /* -1 */
+        memset((uint8_t *)row->place + first * width, 0xFF, (size_t)((last - first) * width));
+}
+/* One row of the window: columns of whole windows are left to taps, of which there are count. */
+static int64_t window_taps(const Window *w, RowState *row, int64_t offset, PoolTap *taps,
+                           int64_t count) {
+    uint32_t last = w->axes - 1;
+    for (int64_t k = 0; k < w->window[last]; k++) {
+        Reach   reach = w->reaches[k], left = reach, right = reach;
+        int64_t at = reach.first + w->low_whole * w->stride[last];
+        if (w->pool != NULL)
+            taps[count++] = (PoolTap){(const float *)row->loaded + at, (int32_t)(offset + at)};
+        left.high = reach.high < w->low_whole ? reach.high : w->low_whole;
+        right.low = reach.low > w->high_whole ? reach.low : w->high_whole;
+        fold(w, row, left, offset);
+        fold(w, row, right, offset);
+    }
+    return count;
+}
 /* One result row: outer is its index in the plane (all axes but the last). */
 static void window_row(const Window *w, RowState *row, const uint8_t *plane, int64_t outer) {
     uint32_t last = w->axes - 1;
-    int64_t  at[AXES_MAX] = {0}, n = w->in[last];
+    int64_t  at[AXES_MAX] = {0}, n = w->in[last], count = 0;
+    PoolTap  taps[TAPS_MAX];
     for (uint32_t i = last; i-- > 1; outer /= w->out[i]) at[i] = outer % w->out[i];
     if (last > 0) at[0] = outer;
     for (int64_t element = 0; element < w->elements; element++) {
@@ -140,18 +168,15 @@ static void window_row(const Window *w, RowState *row, const uint8_t *plane, int
         const void *from = plane + offset * n * w->width;
         row->loaded = w->load != NULL ? row->room : from;
         if (w->load != NULL) w->load(row->room, &from, n, NULL);
-        for (int64_t k = 0; k < w->window[last]; k++) fold(w, row, w->reaches[k], offset * n);
+        count = window_taps(w, row, offset * n, taps, count);
     }
+    if (count > 0)
+        w->pool(taps, count, w->stride[last], w->high_whole - w->low_whole,
+                (float *)row->acc + w->low_whole, (int32_t *)row->place + w->low_whole);
+    else
+        begin(w, row, w->low_whole, w->high_whole);
 }
 
-/* A window of padding only is said to be at 0. */
-static void clamp_places(RowState *row, int64_t columns, bool narrow) {
-    int32_t *narrow_place = row->place;
-    int64_t *place = row->place;
-    for (int64_t j = 0; j < columns && narrow; j++)
-        narrow_place[j] = narrow_place[j] < 0 ? 0 : narrow_place[j];
-    for (int64_t j = 0; j < columns && !narrow; j++) place[j] = place[j] < 0 ? 0 : place[j];
-}
 static void window_run(const void *params, const KernelCtx *ctx) {
     const Window *w = params;
     uint32_t      last = w->axes - 1;
@@ -167,13 +192,10 @@ static void window_run(const void *params, const KernelCtx *ctx) {
         if (outer == w->rows) plane++, outer = 0;
         uint8_t *to = y + (plane * w->out_plane + outer * columns) * w->out_width;
         if (w->store == NULL) row.acc = to;
-        for (int64_t j = 0; j < columns && w->narrow; j++)
-            ((uint32_t *)row.acc)[j] = (uint32_t)w->start;
-        for (int64_t j = 0; j < columns && !w->narrow; j++) ((uint64_t *)row.acc)[j] = w->start;
-        if (w->position) memset(row.place, 0xFF, (size_t)(columns * width)); /* -1 */
+        begin(w, &row, 0, w->low_whole);
+        begin(w, &row, w->high_whole, columns);
         window_row(w, &row, x + plane * w->in_plane * w->width, outer);
         const void *from = w->position ? row.place : row.acc;
-        if (w->position) clamp_places(&row, columns, w->narrow);
         if (w->store != NULL) w->store(to, &from, columns, NULL);
     }
 }
@@ -190,6 +212,21 @@ static Reach *reaches_of(Binder *b, const Window *w) {
         reaches[k] = reach;
     }
     return reaches;
+}
+
+/* Extremes of f32 as they are, over columns whose windows lie inside. */
+static void set_pool(const Binder *b, Window *w) {
+    uint32_t last = w->axes - 1;
+    int64_t  low = 0, high = w->out[last], step = w->stride[last];
+    for (int64_t k = 0; k < w->window[last]; k++) {
+        if (w->reaches[k].low > low) low = w->reaches[k].low;
+        if (w->reaches[k].high < high) high = w->reaches[k].high;
+    }
+    bool serves = w->extreme != NULL && w->narrow && w->real && w->load == NULL && step <= 2;
+    if (!serves || w->elements * w->window[last] > TAPS_MAX || high - low < POOL_LANES) return;
+    w->pool = b->isa->pool[is_most(w->kind)];
+    w->low_whole = low;
+    w->high_whole = high;
 }
 
 bool kernels_bind_reduce_window(Binder *b) {
@@ -231,6 +268,7 @@ bool kernels_bind_reduce_window(Binder *b) {
     if (dtype == number) w->load = NULL;
     if (!w->position && y->dtype == number) w->store = NULL;
     w->reaches = reaches_of(b, w);
+    set_pool(b, w);
     w->rows = w->out_plane / w->out[w->axes - 1];
     w->start = kernels_reduce_start(w->kind == REDUCE_ARGMAX   ? REDUCE_MAX
                                     : w->kind == REDUCE_ARGMIN ? REDUCE_MIN

@@ -51,6 +51,12 @@ static inline bool panels_of_bf16(const Isa *isa, Dtype dtype, Panels *out) {
     return true;
 }
 
+/* The most steps of k between a read and a write of sums: a panel of b takes most of the cache of
+ * the first level, 24 KiB for vectors of 32 bytes, 32 KiB for those of 64. */
+static inline int64_t panels_depth(const Panels *p) {
+    return p->compute == 4 && p->cols <= 16 ? 384 : 256;
+}
+
 static inline int64_t panels_up(int64_t count, int64_t unit) {
     return (count + unit - 1) / unit * unit;
 }

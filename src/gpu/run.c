@@ -107,7 +107,10 @@ Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags 
 
 void gpu_kit_close(GpuKit *kit) {
     if (kit == NULL) return;
-    for (RunAttention *a = kit->attentions; a != NULL; a = a->next) gpu_attention_close(&a->plan);
+    for (RunAttention *a = kit->attentions; a != NULL; a = a->next) {
+        gpu_attention_close(&a->plan);
+        gpu_own_attention_close(&a->own);
+    }
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);

@@ -8,7 +8,7 @@
 #define STOA_GPU_RUN_INNER_H
 
 #include "gpu/blaslt.h"
-#include "gpu/cudnn_attention.h"
+#include "gpu/own_attention.h"
 #include "gpu/run.h"
 #include "gpu/run_args.h"
 
@@ -55,7 +55,8 @@ typedef struct RunProduct { /* shared by equal launches, so that it is measured 
 typedef struct RunAttention {
     GpuAttention         problem;
     bool                 backward;
-    GpuAttentionPlan     plan;
+    GpuAttentionPlan     plan; /* unless it is our own */
+    GpuOwnAttention      own;  /* workspace_bytes 0: cuDNN does it */
     struct RunAttention *next;
 } RunAttention;
 

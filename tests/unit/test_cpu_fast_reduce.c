@@ -107,3 +107,22 @@ TEST(fast_reduce_window) {
             }
     fast_close(&f);
 }
+
+/* Rows of whole windows are vectors: equal numbers, NaN, both steps, edges on either side. */
+TEST(fast_reduce_window_ties) {
+    enum { ROWS = 5, COLUMNS = 21 };
+    static const uint64_t kinds[] = {REDUCE_MAX, REDUCE_MIN, REDUCE_ARGMAX, REDUCE_ARGMIN};
+    Fast                  f = fast_open(arena);
+    double                x[ROWS * COLUMNS];
+    for (int i = 0; i < ROWS * COLUMNS; i++) x[i] = i % 17 == 5 ? (double)NAN : i * i % 7 - 3;
+    for (size_t k = 0; k < LENGTH(kinds); k++)
+        for (int64_t step = 1; step <= 2; step++)
+            for (int64_t pad = 0; pad < 3; pad++) {
+                fast_begin(&f);
+                graph_input(&f.g, DTYPE_F32, SHAPE(ROWS, COLUMNS), x, (int64_t)LENGTH(x));
+                fast_check(&f, OP_REDUCE_WINDOW,
+                           WORDS(kinds[k], INTS(&f.g, 2, 3), INTS(&f.g, step, step),
+                                 SIZES(&f.g, 3, pad), SIZES(&f.g, pad, 1), INTS(&f.g, 1, 1)));
+            }
+    fast_close(&f);
+}
