@@ -106,6 +106,13 @@ typedef struct StripLoops {
                       const int64_t *label);
     void (*dot)(const void *a, const void *b, int64_t n, void *out);
 } StripLoops;
+/* Factorisations of one matrix of doubles, in place; see kernels_matrix.def. */
+typedef struct MatrixLoops {
+    void (*lu)(double *a, int64_t *rows, int64_t n);
+    bool (*cholesky)(double *a, int64_t n);
+    void (*substitute)(const double *a, double *x, int64_t n, int64_t columns, bool lower,
+                       bool transpose, bool unit);
+} MatrixLoops;
 /* Numbers of random words; see kernels_isa.def. */
 typedef void DrawWordsFn(uint64_t key, uint64_t first, uint64_t stream, int64_t n, uint32_t *u,
                          uint32_t *v);
@@ -115,28 +122,29 @@ typedef struct GemmShape {
 } GemmShape;
 
 typedef struct Isa {
-    const char      *name;
-    BlockFn         *block[OP_COUNT][DTYPE_COUNT];
-    BlockFn         *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
-    BlockFn         *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
-    BlockFn         *select_bytes[9], *copy_bytes[9];   /* by element size */
-    ReduceRowFn     *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceColsFn    *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceRowFn     *square_row[DTYPE_COUNT];
-    RowFn           *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
-    RowFn           *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
-    BlockFn         *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
-    GemmTileFn      *gemm_tile[DTYPE_COUNT];
-    GemmRowsFn      *gemm_rows[DTYPE_COUNT];
-    GemmRowFn       *row_dots[DTYPE_COUNT], *row_sums[DTYPE_COUNT]; /* f32 and f64 */
-    GemmPackFn      *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
-    const Bf16Tiles *bf16;                   /* NULL: none */
-    PatchFn         *conv_patch[DTYPE_COUNT];
-    PoolFn          *pool[2]; /* least, greatest */
-    GemmShape        gemm_shape[DTYPE_COUNT];
-    StripLoops       strips[DTYPE_COUNT]; /* f32 and f64 */
-    DrawWordsFn     *draw_words;
-    DrawFn          *draw_normal, *draw_uniform;
+    const char        *name;
+    BlockFn           *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn           *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn           *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn           *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn       *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn      *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn       *square_row[DTYPE_COUNT];
+    RowFn             *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn             *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn           *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn        *gemm_tile[DTYPE_COUNT];
+    GemmRowsFn        *gemm_rows[DTYPE_COUNT];
+    GemmRowFn         *row_dots[DTYPE_COUNT], *row_sums[DTYPE_COUNT]; /* f32 and f64 */
+    GemmPackFn        *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    const Bf16Tiles   *bf16;                   /* NULL: none */
+    PatchFn           *conv_patch[DTYPE_COUNT];
+    PoolFn            *pool[2]; /* least, greatest */
+    GemmShape          gemm_shape[DTYPE_COUNT];
+    StripLoops         strips[DTYPE_COUNT]; /* f32 and f64 */
+    const MatrixLoops *matrix;
+    DrawWordsFn       *draw_words;
+    DrawFn            *draw_normal, *draw_uniform;
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_AMX, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
@@ -235,7 +243,8 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn kernels_bind_special, kernels_bind_fused, kernels_bind_compact;
+BindFn kernels_bind_special, kernels_bind_fused, kernels_bind_compact, kernels_bind_lu;
+BindFn kernels_bind_cholesky, kernels_bind_triangular_solve;
 enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */

@@ -140,6 +140,35 @@ CASE(linear_cross_entropy_grad, "%x: f64[B,2], %w: f64[V,2], %i: i64[B], %d: f64
      "  %z, %dw = linear_cross_entropy_grad %x, %w, %i, %l, %d, %e",
      .outs = "z dw", .domain = "i=0..V+1", .dims = "dim V range=1..")
 
+/* --- arrays ----------------------------------------------------------------------------------- */
+CASE(array_read, "%x: f64[3,B,2], %i: i64", "%y = array_read %x, %i  %z = sin %y", .domain = "i=1")
+CASE(array_read_outside, "%x: f64[K], %i: i32", "%y = array_read %x, %i  %z = sin %y",
+     .domain = "i=9", .dims = "dim K range=1..")
+CASE(array_read_many, "%x: f64[3,2], %i: i64[B]", "%y = array_read %x, %i  %z = sin %y",
+     .domain = "i=-1..5")
+CASE(array_write, "%x: f64[3,B], %i: i64, %r: f64[B]", "%y = array_write %x, %i, %r  %z = sin %y",
+     .domain = "i=2")
+CASE(array_write_many, "%x: f64[5,2], %i: i32[3], %r: f64[3,2]",
+     "%y = array_write %x, %i, %r  %z = sin %y", .domain = "i=4,0,2")
+
+/* --- solving and determinants ----------------------------------------------------------------- */
+CASE(solve, "%a: f64[B,3,3], %b: f64[B,3,2]", "%r = reverse %a {axes=[1]}  %z = solve %r, %b",
+     .domain = "a=diag")
+CASE(solve_transpose, "%a: f64[B,3,3], %b: f64[B,3,2]",
+     "%r = reverse %a {axes=[2]}  %z = solve %r, %b {transpose=true}", .domain = "a=diag")
+CASE(solve_size, "%a: f64[K,K], %b: f64[K,C]", "%z = solve %a, %b", .domain = "a=diag")
+CASE(solve_a, "%a: f64[3,3], %b: f64[3,1]", "%z = solve %a, %b", .domain = "a=diag", .wrt = "a")
+CASE(solve_b, "%a: f64[3,3], %b: f64[3,1]", "%z = solve %a, %b {transpose=true}",
+     .domain = "a=diag", .wrt = "b")
+CASE(inverse, "%a: f64[B,3,3]", "%r = reverse %a {axes=[1]}  %z = inverse %r", .domain = "a=diag")
+CASE(inverse_size, "%a: f64[2,K,K]", "%z = inverse %a", .domain = "a=diag")
+CASE(det, "%a: f64[B,3,3]", "%r = reverse %a {axes=[1]}  %z = det %r", .domain = "a=diag")
+CASE(det_size, "%a: f64[K,K]", "%z = det %a", .domain = "a=diag")
+CASE(log_abs_det, "%a: f64[B,3,3]",
+     "%r = reverse %a {axes=[2]}  %y = log_abs_det %r  %s = det_sign %r  %z = mul %s, %y",
+     .domain = "a=diag")
+CASE(log_abs_det_size, "%a: f64[K,K]", "%z = log_abs_det %a", .domain = "a=diag")
+
 /* --- optimizers, by way of their expansions --------------------------------------------------- */
 CASE(sgd, "%p: f64[B], %g: f64[B], %m: f64[B], %r: f64",
      "%z, %n = sgd %p, %g, %m, %r {momentum=0.9, decay=0.1, nesterov=true}", .outs = "z n")
