@@ -10,10 +10,9 @@
  * matrices: a unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into
  * shared panels first; a unit is a block of rows, whose panels stay in cache while those of y pass.
  * Rows of x that are contiguous along k are read in place where they serve few panels, and those of
- * y where it is small. Few rows of x change places with many of y, which are then read in place;
- * blocks of z are turned. The bias is added to parts of a block after their last slab; a compiled
- * kernel that is the next launch follows by whole rows. Integers use plain loops. Why not a
- * library: note 0007. */
+ * y where it is small. Few rows of x change places with many of y, which are then read in place.
+ * The bias is added to parts of a block after their last slab; a compiled kernel that is the next
+ * launch follows by whole rows. Integers: plain loops. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
