@@ -182,7 +182,7 @@ static void json_line(const Bench *bench, const BenchResult *r, BenchSpread s, B
     if (r->goal != 0) add(line, ",\"goal\":%.6g", r->goal);
     if (r->goal_share != 0) add(line, ",\"goal_share\":%.6g", r->goal_share);
     for (uint32_t i = 0; (extra = extra_of(r, i)) != NULL; i++)
-        add(line, ",\"%s\":%.9g", extra->name, extra->value);
+        add(line, ",\"%s\":%.15g", extra->name, extra->value);
     add(line, ",\"commit\":\"%s\",\"machine\":\"%s\"}", bench_commit(), bench_machine());
 }
 

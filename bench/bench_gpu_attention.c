@@ -1,7 +1,7 @@
-/* Attention forward and backward through cuDNN: GPT-2 124M (32 x 12 heads, 1024 tokens, width 64,
- * causal, from one packed tensor) and a grouped one (4 x 32 heads on 8, 4096 tokens, width 128).
- * Every engine that the heuristics name is measured; the deterministic backward must repeat
- * bitwise.
+/* Attention forward and backward through cuDNN, and backward of our own: GPT-2 124M (32 x 12 heads,
+ * 1024 tokens, width 64, causal, from one packed tensor), 1.5B (8 x 25), long (2 x 8, 8192 tokens)
+ * and a grouped one (4 x 32 heads on 8, 4096 tokens, width 128). Every engine that the heuristics
+ * name is measured; the deterministic backward must repeat bitwise.
  *
  * Before each series, all rows of a few heads are compared with a reference in double precision on
  * the device: outputs, statistics and the three gradients. */
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "gpu/cudnn_attention.h"
+#include "gpu/own_attention.h"
 
 /* A block a row; 256 threads. Strides in elements; head h reads key head h / group. */
 static const char FORWARD[] =
@@ -141,11 +141,13 @@ typedef struct Setup { /* a problem with its tensors on the device */
     GpuAttention      p;
     GpuAttentionArgs  args;
     GpuAttentionPlan *plan;
+    GpuOwnAttention  *own; /* NULL: the plan */
     const char       *name;
 } Setup;
 
 static Status run_attention(void *context, GpuStream stream, Diags *diags) {
     const Setup *s = context;
+    if (s->own != NULL) return gpu_own_attention_run(s->own, &s->args, stream, diags);
     return gpu_attention_run(s->plan, &s->args, stream, diags);
 }
 
@@ -230,43 +232,64 @@ static double check_group(Setup *s, int64_t batch, int64_t head_kv, bool backwar
     return largest;
 }
 
-/* One engine: poison, run, check a few heads, time. The place of the next one; 0: there is none. */
-static uint32_t measure_engine(Setup *s, bool backward, uint32_t rank) {
+/* Poisons, runs, checks a few heads, times. */
+static void measure_run(Setup *s, const char *name, bool backward, uint64_t workspace_bytes) {
     GpuBench           *b = s->b;
-    GpuAttentionPlan    plan;
-    ArenaMark           mark = arena_mark(b->arena);
-    uint64_t            used = b->memory.used;
     const GpuAttention *p = &s->p;
+    uint64_t            bytes = (uint64_t)(p->batch * (backward ? p->q.batch : p->o.batch)) * 2;
     double              flops = (backward ? 10.0 : 4.0) * (double)p->batch * (double)p->heads *
                    (double)p->queries * (double)p->keys * (double)p->width / (p->causal ? 2 : 1);
-    uint64_t o_bytes = (uint64_t)(p->batch * p->o.batch) * 2;
-    uint64_t q_bytes = (uint64_t)(p->batch * p->q.batch) * 2;
-    Status   status = gpu_attention_plan(s->cudnn, b->arena, p, backward, rank, &b->diags, &plan);
+    s->args.workspace = gpu_bench_take(b, workspace_bytes);
+    gpu_bench_must(b,
+                   gpu_fill(b->stream, backward ? s->args.dq : s->args.o, 0xFF, bytes, &b->diags),
+                   "poison");
+    gpu_bench_must(b, run_attention(s, b->stream, &b->diags), name);
+    double error = check_group(s, 0, 0, backward);
+    error = fmax(error, check_group(s, p->batch - 1, p->heads_kv - 1, backward));
+    gpu_bench_time(b, name, 15, 5, run_attention, s, flops, 0, error);
+    gpu_bench_must(b, gpu_stream_sync(b->stream, &b->diags), name);
+}
+
+/* One engine. The place of the next one; 0: there is none. */
+static uint32_t measure_engine(Setup *s, bool backward, uint32_t rank) {
+    GpuBench        *b = s->b;
+    GpuAttentionPlan plan;
+    ArenaMark        mark = arena_mark(b->arena);
+    uint64_t         used = b->memory.used;
+    Status status = gpu_attention_plan(s->cudnn, b->arena, &s->p, backward, rank, &b->diags, &plan);
     if (status == STATUS_UNSUPPORTED) {
         diags_clear(&b->diags);
         return 0;
     }
     gpu_bench_must(b, status, s->name);
     s->plan = &plan;
-    s->args.workspace = gpu_bench_take(b, plan.workspace_bytes);
-    gpu_bench_must(b,
-                   gpu_fill(b->stream, backward ? s->args.dq : s->args.o, 0xFF,
-                            backward ? q_bytes : o_bytes, &b->diags),
-                   "poison");
-    gpu_bench_must(b, run_attention(s, b->stream, &b->diags), s->name);
-    double error = check_group(s, 0, 0, backward);
-    error = fmax(error, check_group(s, p->batch - 1, p->heads_kv - 1, backward));
     const char *name =
         str_format(b->arena, "%s%s%s, engine %u", s->name, backward ? " backward" : " forward",
-                   p->deterministic ? " deterministic" : "", plan.plan.rank)
+                   s->p.deterministic ? " deterministic" : "", plan.plan.rank)
             .data;
-    gpu_bench_time(b, name, 15, 5, run_attention, s, flops, 0, error);
+    measure_run(s, name, backward, plan.workspace_bytes);
     uint32_t next = plan.plan.rank + 1 < plan.plan.engines ? plan.plan.rank + 1 : 0;
-    gpu_bench_must(b, gpu_stream_sync(b->stream, &b->diags), s->name);
     gpu_attention_close(&plan);
     gpu_release(&b->memory, used);
     arena_release(b->arena, mark);
     return next;
+}
+
+/* Beside the deterministic engines; what it does not take is no row. */
+static void measure_own(Setup *s) {
+    GpuBench       *b = s->b;
+    GpuOwnAttention own;
+    ArenaMark       mark = arena_mark(b->arena);
+    uint64_t        used = b->memory.used;
+    if (!gpu_own_attention_takes(&b->gpu->info, &s->p)) return;
+    gpu_bench_must(b, gpu_own_attention_open(b->gpu, &b->cache, &s->p, &b->diags, &own), s->name);
+    s->own = &own;
+    const char *name = str_format(b->arena, "%s backward of our own", s->name).data;
+    measure_run(s, name, true, own.workspace_bytes);
+    s->own = NULL;
+    gpu_own_attention_close(&own);
+    gpu_release(&b->memory, used);
+    arena_release(b->arena, mark);
 }
 
 static void measure_engines(Setup *s, bool backward) {
@@ -340,6 +363,7 @@ static void measure(GpuBench *b, GpuCudnn *cudnn, const char *name, int64_t batc
     measure_engines(&s, true);
     s.p.deterministic = true;
     measure_engines(&s, true);
+    measure_own(&s);
     check_repeats(&s);
     gpu_release(&b->memory, used);
 }
@@ -356,7 +380,11 @@ int main(int argc, char **argv) {
     gpu_bench_note(&b, "# cuDNN %s, %s\n", gpu_version_text(b.arena, binding->version).data,
                    binding->path.data);
     measure(&b, &cudnn, "gpt2", b.bench.smoke ? 2 : 32, 12, 12, 1024, 64);
-    if (!b.bench.smoke) measure(&b, &cudnn, "grouped", 4, 32, 8, 4096, 128);
+    if (!b.bench.smoke) {
+        measure(&b, &cudnn, "1.5B", 8, 25, 25, 1024, 64);
+        measure(&b, &cudnn, "long", 2, 8, 8, 8192, 64);
+        measure(&b, &cudnn, "grouped", 4, 32, 8, 4096, 128);
+    }
     gpu_cudnn_close(&cudnn);
     return gpu_bench_close(&b);
 }

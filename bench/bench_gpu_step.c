@@ -224,7 +224,7 @@ int main(int argc, char **argv) {
         {"GPT step, 80 % of the memory", DTYPE_BF16, {0}, false, 80},
         {"GPT step, 70 % of the memory", DTYPE_BF16, {0}, false, 70},
         {"GPT step, 50 % of the memory", DTYPE_BF16, {0}, false, 50},
-        {"GPT 1.5B step, 60 % of the memory", DTYPE_BF16, {0}, true, 60}};
+        {"GPT 1.5B step, 65 % of the memory", DTYPE_BF16, {0}, true, 65}};
     for (size_t i = 0; i < LENGTH(cases); i++) {
         uint64_t  used = b.memory.used;
         GptConfig model = config;

@@ -6,7 +6,8 @@
  * keeping all states takes. Beside the loops stands the same work without one: the body of the
  * LSTM run once from the host for every step (`lstm_host`). A gradient's `times forward` compares
  * it with the run of the loop alone. With --device cuda the loops run there, times are of the wall
- * clock, and `setup` is the first run, which makes the graph. */
+ * clock, and `setup` is the first run, which makes the graph. `batch_...`: programs for one sample
+ * made to programs for many by vmap; an iteration is a sample. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,17 +80,23 @@ typedef struct Case {
 #define ODE_FIRST  LORENZ("y", "k1") MOVED("y1", "k1", "half") LORENZ("y1", "k2")
 #define ODE_SECOND MOVED("y2", "k2", "half") LORENZ("y2", "k3") MOVED("y3", "k3", "dt")
 #define ODE_STEP   ODE_FIRST ODE_SECOND LORENZ("y3", "k4") ODE_SUM
-#define ODE_SCAN                                                                                   \
+#define ODE_SCAN_OF(steps)                                                                         \
     "  %s6 = constant {value=f64 0.16666666666666666}\n"                                           \
     "  %six = broadcast_in_dim %s6 {shape=[3], axes=[]}\n"                                         \
-    "  %ye = scan %y0 {carries=1, length=@N} : f64[3] (%t: i64, %y: f64[3]) {\n" ODE_STEP          \
+    "  %ye = scan %y0 {carries=1, length=" steps "} : f64[3] (%t: i64, %y: f64[3]) {\n" ODE_STEP   \
     "    return %yn\n  }\n"
+#define ODE_SCAN ODE_SCAN_OF("@N")
 #define ODE_LOSS "  %l = reduce %ye {kind=sum, axes=[0]}\n"
 
 #define ODE_GRADIENT                                                                               \
     "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS                                                  \
     "  %g, %d = gradient %l, %y0, %s28\n  return %l, %g, %d\n}\n"
 
+/* Programs of one sample x, then those of N samples X. */
+#define NETWORK                                                                                    \
+    "  %h = dot_general %w, %x {x_contract=[1], y_contract=[0]}\n  %t = tanh %h\n"                 \
+    "  %o = dot_general %v, %t {x_contract=[1], y_contract=[0]}\n  %q = mul %o, %o\n"              \
+    "  %l = reduce %q {kind=sum, axes=[0]}\n"
 static const Case cases[] = {
     {"scalar_while", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n" SCALARS
@@ -134,6 +141,31 @@ static const Case cases[] = {
      "        %p = mul %c3, %b\n        %q = add %p, %a\n        return %q\n      }\n"
      "      return %e\n    }\n    return %d\n  }\n  return %y\n}\n",
      40, 0},
+    {"batch_gradients", 1024, 10,
+     "graph f(%w: f32[64,32], %v: f32[10,64], %x: f32[32], %X: f32[@N,32]) {\n" NETWORK
+     "  %g, %k = gradient %l, %w, %v\n  %n = global_norm %g, %k\n  %y = vmap %n, %x, %X\n"
+     "  return %y\n}\n",
+     0, 0},
+    {"batch_hessians", 1024, 10,
+     "graph f(%w: f32[64,8], %v: f32[1,64], %x: f32[8], %X: f32[@N,8]) {\n" NETWORK
+     "  %g = gradient %l, %x\n  %k = jacobian %g, %x\n  %y = vmap %k, %x, %X\n  return %y\n}\n",
+     0, 0},
+    {"batch_ode", 1024, 10,
+     "graph f(" ODE_ARGS
+     ", %Y: f64[@N,3]) {\n" ODE_SCAN_OF("100") "  %z = vmap %ye, %y0, %Y\n  return %z\n}\n",
+     0, 0},
+    {"batch_ode_gradient", 1024, 10,
+     "graph f(" ODE_ARGS ", %Y: f64[@N,3]) {\n" ODE_SCAN_OF("100") ODE_LOSS
+     "  %g = gradient %l, %y0\n  %z = vmap %g, %y0, %Y\n  return %z\n}\n",
+     0, 0},
+    {"batch_while", 1024, 10, /* 30 to 197 steps */
+     "graph f(%x: f64, %X: f64[@N]) {\n  %a = abs %x\n"
+     "  %half = constant {value=f64 0.5}\n  %k = add %a, %half\n"
+     "  %one = constant {value=f64 1}\n  %small = constant {value=f64 1e-9}\n"
+     "  %y = while %one : f64 (%c: f64) {\n    %m = compare %c, %small {direction=gt}\n"
+     "    return %m\n  } (%c: f64) {\n    %n = mul %c, %k\n    return %n\n  }\n"
+     "  %z = vmap %y, %x, %X\n  return %z\n}\n",
+     0, 0},
 };
 
 static void must(Suite *s, StoaStatus status, const char *what) {

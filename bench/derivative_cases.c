@@ -173,28 +173,11 @@ static StoaValue orbitals(DerivativeStep *s, StoaValue x, int64_t in) {
     h = stoa_mul(p, h, stoa_broadcast_in_dim(p, fall, m, 3, keep, 2));
     m[2] = stoa_dim(p, DETERMINANTS), m[3] = e;
     h = stoa_transpose(p, stoa_reshape(p, h, m, 4), (int64_t[]){0, 2, 1, 3}, 4);
-    StoaValue lu, rows;
-    stoa_lu(p, h, &lu, &rows);
-    m[1] = m[2], m[2] = m[3] = e;
-    StoaValue down = stoa_iota(p, STOA_I32, m, 4, 2), along = stoa_iota(p, STOA_I32, m, 4, 3);
-    StoaValue on = stoa_compare(p, down, along, STOA_COMPARE_EQ);
-    StoaValue pivots = stoa_select(p, on, lu, stoa_fill_like(p, lu, 0));
-    pivots = stoa_reduce(p, pivots, STOA_REDUCE_SUM, &last, 1);
-    StoaValue logs = stoa_log(p, stoa_abs(p, pivots));
-    /* the sign: of the pivots, times that of the permutation */
-    StoaValue sign = stoa_reduce(p, stoa_sign(p, pivots), STOA_REDUCE_PROD, &last, 1);
-    StoaValue i = stoa_broadcast_in_dim(p, rows, m, 4, (int64_t[]){0, 1, 2}, 3);
-    StoaValue k = stoa_broadcast_in_dim(p, rows, m, 4, (int64_t[]){0, 1, 3}, 3);
-    StoaValue swaps = stoa_and(p, stoa_compare(p, i, k, STOA_COMPARE_GT),
-                               stoa_compare(p, down, along, STOA_COMPARE_LT));
-    StoaValue one = stoa_fill_like(p, lu, 1), minus = stoa_fill_like(p, lu, -1);
-    StoaValue turn = stoa_select(p, swaps, minus, one);
-    turn = stoa_reduce(p, turn, STOA_REDUCE_PROD, (int64_t[]){2, 3}, 2);
-    StoaValue size = stoa_reduce(p, logs, STOA_REDUCE_SUM, &last, 1);
+    StoaValue sign = stoa_det_sign(p, h), size = stoa_log_abs_det(p, h);
+    m[1] = m[2];
     StoaValue most = stoa_stop_gradient(p, stoa_reduce(p, size, STOA_REDUCE_MAX, &middle, 1));
     StoaValue against = stoa_broadcast_in_dim(p, most, m, 2, keep, 1);
-    StoaValue terms = stoa_mul(p, stoa_stop_gradient(p, stoa_mul(p, sign, turn)),
-                               stoa_exp(p, stoa_sub(p, size, against)));
+    StoaValue terms = stoa_mul(p, sign, stoa_exp(p, stoa_sub(p, size, against)));
     StoaValue sum = stoa_reduce(p, terms, STOA_REDUCE_SUM, &middle, 1);
     StoaValue psi = stoa_add(p, most, stoa_log(p, stoa_abs(p, sum)));
     m[1] = stoa_dim(p, 1);
@@ -258,12 +241,32 @@ static uint32_t find_word(Words *words, const char *text, const char **out_end) 
     words->count++;
     return i;
 }
+static StoaValue slope_of(DerivativeStep *s, StoaValue u) {
+    int64_t   rows = 0;
+    StoaValue slope, sum = stoa_reduce(s->program, u, STOA_REDUCE_SUM, &rows, 1);
+    stoa_gradients(s->program, sum, &s->x, 1, &slope);
+    return slope;
+}
 static StoaValue slope_squared(DerivativeStep *s, StoaValue u) {
+    int64_t axis = 1;
+    return stoa_reduce(s->program, stoa_square(s->program, slope_of(s, u)), STOA_REDUCE_SUM, &axis,
+                       1);
+}
+/* The Laplacian as products of the Hessian with each axis, as a batch: where rows are many already
+ * before each has a stream for each coordinate. */
+static StoaValue laplacian_by_batch(DerivativeStep *s, StoaValue u) {
     StoaProgram *p = s->program;
-    int64_t      rows = 0, axis = 1;
-    StoaValue    slope, sum = stoa_reduce(p, u, STOA_REDUCE_SUM, &rows, 1);
-    stoa_gradients(p, sum, &s->x, 1, &slope);
-    return stoa_reduce(p, stoa_square(p, slope), STOA_REDUCE_SUM, &axis, 1);
+    StoaDim      rows = stoa_value_dim(p, s->x, 0), d = stoa_value_dim(p, s->x, 1);
+    StoaDim      shape[] = {d, rows, d};
+    int64_t      last = 1, first = 0;
+    StoaValue    on = stoa_compare(p, stoa_iota(p, STOA_I32, shape, 3, 0),
+                                   stoa_iota(p, STOA_I32, shape, 3, 2), STOA_COMPARE_EQ);
+    StoaValue    axes = stoa_convert(p, on, s->dtype), axis = stoa_sample(p, axes, 0);
+    StoaValue    slope = slope_of(s, u), all;
+    StoaValue    bend = stoa_jvp(p, slope, &s->x, &axis, 1);
+    bend = stoa_reduce(p, stoa_mul(p, bend, axis), STOA_REDUCE_SUM, &last, 1);
+    stoa_vmap(p, &bend, 1, &axis, &axes, NULL, 1, NULL, &all);
+    return stoa_reduce(p, all, STOA_REDUCE_SUM, &first, 1);
 }
 static void ask(DerivativeStep *s, Words *words, const char *text) {
     const DerivativeCase *c = s->the_case;
@@ -278,6 +281,8 @@ static void ask(DerivativeStep *s, Words *words, const char *text) {
             if (words->output[i] != letters[k]) continue;
             if (strcmp(words->text[i], "slope2") == 0)
                 words->value[i] = slope_squared(s, u);
+            else if (c->net == DERIVATIVE_ORBITALS)
+                words->value[i] = laplacian_by_batch(s, u);
             else if (strcmp(words->text[i], "estimate") == 0)
                 words->value[i] = stoa_laplacian_estimate(s->program, u, s->x, s->directions, NULL);
             else

@@ -85,7 +85,8 @@ function(stoa_program_tests kind)
     endif()
     if(stem STREQUAL run_ops) # the operators' tests of the CPU, with the GPU as the back end
       target_sources(gpu_run_ops PRIVATE tests/unit/test_cpu_fast_move.c
-        tests/unit/test_cpu_fast_dot.c tests/unit/test_cpu_fast_reduce.c)
+        tests/unit/test_cpu_fast_dot.c tests/unit/test_cpu_fast_reduce.c
+        tests/unit/test_cpu_fast_matrix.c)
       target_compile_definitions(gpu_run_ops PRIVATE
         STOA_FAST_BACK_END="tests/gpu/fast_gpu.h")
       target_include_directories(gpu_run_ops PRIVATE ${STOA_SOURCE_DIR}/tests/gpu)

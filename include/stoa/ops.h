@@ -237,6 +237,20 @@ STOA_API void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weigh
 STOA_API StoaValue stoa_linear(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias);
 /* matrix product over the last two axes; leading axes are equal or absent from y */
 STOA_API StoaValue stoa_matmul(StoaProgram *program, StoaValue x, StoaValue y);
+/* the row at an index (scalar) of the first axis, or the rows at several; an index outside takes the nearest row */
+STOA_API StoaValue stoa_array_read(StoaProgram *program, StoaValue array, StoaValue index);
+/* array with x as its row at an index (scalar), or as its rows at several, which differ; an index outside takes the nearest row */
+STOA_API StoaValue stoa_array_write(StoaProgram *program, StoaValue array, StoaValue index, StoaValue x);
+/* inverse of a matrix, or of each of a batch */
+STOA_API StoaValue stoa_inverse(StoaProgram *program, StoaValue a);
+/* x with op(a) x = b, through lu */
+STOA_API StoaValue stoa_solve(StoaProgram *program, StoaValue a, StoaValue b, bool transpose);
+/* determinant; its derivative is that of an invertible a */
+STOA_API StoaValue stoa_det(StoaProgram *program, StoaValue a);
+/* -1, 0 or 1: the sign of the determinant */
+STOA_API StoaValue stoa_det_sign(StoaProgram *program, StoaValue a);
+/* log |det a|, where det overflows or vanishes too; -inf for a singular a */
+STOA_API StoaValue stoa_log_abs_det(StoaProgram *program, StoaValue a);
 /* rows of table[V,C] at integer indices; an index outside gives zeros */
 STOA_API StoaValue stoa_embedding(StoaProgram *program, StoaValue table, StoaValue indices);
 /* softmax(scale q k^T) v over the last two axes: q[...,H,T,D], k[...,G,S,D], v[...,G,S,E] where G divides H: key head h G / H serves query head h; a query that sees no key gives zeros; lse[...,H,T]: log of the sum of e^score, in f32 for 16-bit floats; Vaswani et al. 2017, Ainslie et al. 2023. scale: 0: 1 / sqrt(last axis of q); causal: query i sees keys up to i + keys - queries */

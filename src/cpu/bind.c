@@ -101,6 +101,9 @@ static const Binding bindings[OP_COUNT] = {
     [OP_REDUCE_WINDOW] = {kernels_bind_reduce_window, VIEW_DENSE, KEEP_NOT},
     [OP_DOT_GENERAL] = {gemm_bind_dot_general, VIEW_MATRIX, KEEP_NOT},
     [OP_CONVOLUTION] = {conv_bind_convolution, VIEW_DENSE, KEEP_NOT},
+    [OP_LU] = {kernels_bind_lu, VIEW_DENSE, KEEP_NOT},
+    [OP_CHOLESKY] = {kernels_bind_cholesky, VIEW_DENSE, KEEP_NOT},
+    [OP_TRIANGULAR_SOLVE] = {kernels_bind_triangular_solve, VIEW_DENSE, KEEP_NOT},
     [OP_FUSED] = {kernels_bind_fused, VIEW_ANY, KEEP_NOT},
     [OP_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, KEEP_UNLESS_COMPILED},
     [OP_LOG_SOFTMAX] = {kernels_bind_softmax, VIEW_DENSE, KEEP_UNLESS_COMPILED},
@@ -246,20 +249,33 @@ static void set_launch(Binder *b, uint32_t row) {
     b->attrs = launch_attrs(b->plan, row);
 }
 
+bool bind_launch(Binder *b, uint32_t row) {
+    set_launch(b, row);
+    if (is_empty(b) || is_idle(b)) return true;
+    BindFn *bind = bindings[b->opcode].bind;
+    return bind != NULL && bind(b);
+}
+/* A loop that became one step: no jump leads into it. */
+static bool is_whole(Binder *b, uint32_t row) {
+    FlowKind kind = (FlowKind)b->plan->launches.flow[row];
+    return (kind == FLOW_LOOP || kind == FLOW_SCAN) && flow_code_bind(b, row);
+}
 static Status bind_launches(Binder *b, Span part, Diags *diags) {
     const Launches *launches = &b->plan->launches;
     Status          status = STATUS_OK;
     uint32_t       *firsts = ARENA_ARRAY(b->arena, uint32_t, part.count + 1);
     for (uint32_t row = part.first; row < part.first + part.count; row++) {
-        set_launch(b, row);
         firsts[row - part.first] = b->steps_count;
+        if (is_whole(b, row)) {
+            row = launches->end[row] - 1;
+            continue;
+        }
         if (launches->flow[row] >= FLOW_UNLESS) {
+            set_launch(b, row);
             flow_bind(b);
             continue;
         }
-        if (is_empty(b) || is_idle(b)) continue;
-        BindFn *bind = bindings[b->opcode].bind;
-        if (bind == NULL || !bind(b)) {
+        if (!bind_launch(b, row)) {
             fail_no_kernel(b, diags);
             status = STATUS_UNSUPPORTED;
         }
@@ -319,8 +335,11 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
     Status status = bind_launches(&b, part, diags);
     if (status != STATUS_OK) return status;
     CpuPlan *cpu = ARENA_NEW(arena, CpuPlan);
-    *cpu =
-        (CpuPlan){.workers = workers, .steps = b.steps, .steps_count = b.steps_count, .room = room};
+    *cpu = (CpuPlan){.workers = workers,
+                     .steps = b.steps,
+                     .steps_count = b.steps_count,
+                     .wholes = b.wholes,
+                     .room = room};
     cpu->seen = run_seen_open(arena, b.lanes);
     if (plan->flows) cpu->flow = flow_state_open(arena, plan, b.scans);
     grow_room(room, &b);

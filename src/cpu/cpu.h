@@ -56,6 +56,8 @@ static inline Span cpu_launches(const Plan *plan) {
     return (Span){1, plan->launches.table.count - 1};
 }
 
+/* How many of its loops run as one code (flow_code.c); in traces they are their head. */
+uint32_t cpu_whole_loops(const CpuPlan *cpu);
 /* Walks all launches; slots[i] is the base address of plan slot i. on_launch may be NULL. Returns
  * the row of the launch whose assert failed (later launches did not run), or 0. */
 MUST_USE uint32_t cpu_run(CpuPlan *cpu, void *const *slots, CpuTraceFn *on_launch, void *context);

@@ -379,13 +379,14 @@ static void add_kernel(Arena *arena, Loops *loops, uint32_t kernel, EmitKernel *
             var = loops->nodes.var[loop];
         }
         phases[i].touches = find_touches(arena, loops, source, var);
+        phases[i].source = source;
         jobs[i] =
             (JitKernel){.name = "kernel",
                         .content = {hash_mix(hash.low, i + 1), hash_mix(hash.high, EMIT_VERSION)},
                         .build = emit_build,
                         .context = source};
     }
-    *out = (EmitKernel){count, phases};
+    *out = (EmitKernel){count, phases, hash};
 }
 
 static void set_entries(EmitKernel *kernel, const JitKernel *jobs) {
@@ -401,6 +402,7 @@ Status emit_compile(Arena *arena, Jit *jit, Loops *loops, Workers *workers, Diag
     EmitModule *module = ARENA_NEW(arena, EmitModule);
     EmitKernel *kernels = ARENA_ARRAY_ZERO(arena, EmitKernel, kernels_count);
     module->loops = loops;
+    module->jit = jit;
     module->kernels = kernels;
     for (uint32_t row = 1; row < kernels_count; row++)
         if (loops->kernels.same[row].row == row) jobs_count += emit_phases(loops, (KernelId){row});

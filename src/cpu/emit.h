@@ -27,13 +27,19 @@ typedef struct EmitPhase {
     DimId            extent;   /* of the parallel loop */
     DimId            inside;   /* iterations of loops in one of its iterations; a measure of work */
     const EmitTouch *touches;  /* by buffer */
+    const struct EmitSource *source; /* what its code is made from */
 } EmitPhase;
 typedef struct EmitKernel {
     uint32_t         phases_count; /* 0: not compiled, its `same` kernel is */
     const EmitPhase *phases;
+    LoopHash         hash; /* of its content */
 } EmitKernel;
+/* Which loops become one code when a plan is bound (flow_code.c). */
+typedef enum EmitLoops { EMIT_LOOPS_WORTH_IT, EMIT_LOOPS_POSSIBLE, EMIT_LOOPS_NONE } EmitLoops;
 typedef struct EmitModule {
     const Loops      *loops;
+    Jit              *jit; /* for code that is made when a plan is bound */
+    EmitLoops         whole;
     const EmitKernel *kernels; /* by KernelId row */
     uint32_t          functions, from_cache;
     uint64_t          build_us, optimise_us, generate_us; /* processor time */

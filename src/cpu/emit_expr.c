@@ -179,6 +179,7 @@ static Dtype buffer_dtype(const Emit *e, LoopAccess access) {
 }
 static void tag(Emit *e, JitValue instruction, LoopAccess access) {
     uint32_t at = position(e, access_buffer(access));
+    if (e->scopes[at] == NULL) return;
     llvm.SetMetadata(instruction, llvm.GetMDKindIDInContext(e->j->context, "alias.scope", 11),
                      e->scopes[at]);
     llvm.SetMetadata(instruction, llvm.GetMDKindIDInContext(e->j->context, "noalias", 7),
@@ -402,11 +403,52 @@ static JitValue less_dims(Emit *e, DimId a, DimId b) {
 }
 
 /* --- operators -------------------------------------------------------------------------------- */
-/* A product whose sum is taken may stay exact: one instruction for two. */
-static JitValue contract(Emit *e, JitValue value, Dtype dtype) {
-    if (e->j->machine->fma && dtype_is_float(dtype) && !llvm.IsConstant(value))
-        llvm.SetFastMathFlags(value, LLVMFastMathAllowContract);
-    return value;
+static void count_use(Emit *e, ExprId expr) { // as deep as the expressions of a kernel
+    const LoopExprs *exprs = &e->loops->exprs;
+    uint32_t         row = expr.row;
+    if (row == 0) return;
+    if (e->uses[row] < 2) e->uses[row]++;
+    if (e->uses[row] == 2) return;
+    count_use(e, exprs->a[row]);
+    count_use(e, exprs->b[row]);
+    count_use(e, exprs->c[row]);
+}
+void emit_count_uses(Emit *e, uint32_t first, uint32_t last) {
+    const LoopNodes *nodes = &e->loops->nodes;
+    for (uint32_t row = first; row < last; row++) {
+        if (nodes->kind[row] != NODE_STORE && nodes->kind[row] != NODE_REDUCE) continue;
+        count_use(e, nodes->value[row]);
+        count_use(e, nodes->guard[row]);
+    }
+}
+/* A product that is read once, by a sum, stays exact: one instruction for two. It is said here and
+ * not left to LLVM, whose choice depends on what else stands nearby. */
+static bool is_product(Emit *e, uint32_t row, ExprId expr) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    return exprs->kind[expr.row] == EXPR_OP && exprs->opcode[expr.row] == OP_MUL &&
+           e->uses[expr.row] == 1 && emit_varies(e, expr) == emit_varies(e, (ExprId){row});
+}
+static JitValue negated(Emit *e, JitValue value) { return llvm.BuildFNeg(e->j->at, value, ""); }
+/* x y + z, x y - z or z - x y; NULL: it is none of these. */
+static JitValue product_sum(Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    Opcode           opcode = (Opcode)exprs->opcode[row];
+    ExprId           a = exprs->a[row], b = exprs->b[row];
+    bool             less = opcode == OP_SUB;
+    if ((opcode != OP_ADD && !less) || !e->j->machine->fma ||
+        !dtype_is_float(expr_dtype(e->loops, a)))
+        return NULL;
+    bool first = is_product(e, row, a);
+    if (!first && !is_product(e, row, b)) return NULL;
+    uint32_t product = first ? a.row : b.row;
+    JitValue x[3] = {emit_expr(e, exprs->a[product]), emit_expr(e, exprs->b[product]),
+                     emit_expr(e, first ? b : a)};
+    if (is_vector(x[0]) || is_vector(x[1]) || is_vector(x[2]))
+        for (uint32_t i = 0; i < 3; i++) x[i] = emit_splat(e, x[i]);
+    if (less && first) x[2] = negated(e, x[2]);
+    if (less && !first) x[0] = negated(e, x[0]);
+    JitType type = llvm.TypeOf(x[0]);
+    return jit_intrinsic(e->j, "llvm.fma", &type, 1, x, 3);
 }
 static JitValue operation(Emit *e, uint32_t row) {
     const LoopExprs *exprs = &e->loops->exprs;
@@ -417,6 +459,8 @@ static JitValue operation(Emit *e, uint32_t row) {
     bool             vector = false;
     if (opcode == OP_COMPARE && lane_number_side(e, row) != 2)
         return compare_index(e, row, lane_number_side(e, row));
+    JitValue fused = product_sum(e, row);
+    if (fused != NULL) return fused;
     for (; count < 3 && expr_id_some(operands[count]); count++) {
         x[count] = emit_expr(e, operands[count]);
         vector |= is_vector(x[count]);
@@ -427,9 +471,6 @@ static JitValue operation(Emit *e, uint32_t row) {
     case OP_COMPARE:
         return jit_math_compare(e->j, (CompareKind)exprs->word[row], first, x[0], x[1]);
     case OP_CONVERT: return jit_math_convert(e->j, first, (Dtype)exprs->word[row], x[0]);
-    case OP_ADD:
-    case OP_SUB:
-    case OP_MUL: return contract(e, jit_math(e->j, opcode, first, x), first);
     case OP_BITCAST: return jit_math_bitcast(e->j, first, (Dtype)exprs->word[row], x[0]);
     default: return jit_math(e->j, opcode, first, x);
     }

@@ -7,7 +7,7 @@
 #include "cpu/emit.h"
 #include "cpu/jit_build.h"
 
-enum { EMIT_VERSION = 3 }; /* part of the content hash: change it when generated code changes */
+enum { EMIT_VERSION = 5 }; /* part of the content hash: change it when generated code changes */
 
 /* How a dim depends on the variable of a vector loop. */
 typedef struct EmitPlace {
@@ -47,6 +47,7 @@ typedef struct Emit {
     JitValue         *buffers;      /* by position: base addresses */
     JitValue         *symbols;      /* by dim row: parameters and variables of open loops */
     JitValue         *dims, *exprs; /* known values, by row */
+    uint8_t          *uses;         /* by expression: how often this phase reads it, at most 2 */
     EmitLog          *log;
     uint32_t          logged, log_max;
     LLVMValueRef     *scopes, *others; /* by position: alias metadata */
@@ -63,7 +64,20 @@ typedef struct Emit {
     DimId    aligned; /* a place whose value in lane 0 is a multiple of 4; nil: none */
     DimId    outer;   /* variable of the loop around it; nil: none */
     bool    *ahead;   /* by buffer: whether loads ask for what the next turn of that loop needs */
+    const int64_t *sizes; /* values of the parameters, where they are known; else NULL */
 } Emit;
+
+/* A phase in the place where the builder of `build` stands, as part of a larger function. */
+typedef struct EmitInline {
+    const EmitSource *source;
+    const int64_t    *params; /* their values */
+    int64_t           extent; /* of the parallel loop; 1 without */
+    JitValue          function;
+    LLVMBasicBlockRef entry;           /* of the function, for allocas; without a terminator */
+    JitValue         *buffers;         /* by position: addresses of all but REG */
+    LLVMValueRef     *scopes, *others; /* by position: alias metadata; NULL: unknown */
+} EmitInline;
+void emit_inline(JitBuild *build, const EmitInline *part);
 
 /* emit_expr.c */
 bool     emit_varies(Emit *e, ExprId expr);
@@ -73,7 +87,8 @@ uint32_t emit_lane(const Emit *e, uint32_t lane); /* which element from lane 0 o
 /* Whether an expression compares the number of an element with what is the same in all lanes: then
  * it needs no vectors of i64. */
 bool     emit_is_index_compare(Emit *e, uint32_t row);
-JitValue emit_expr(Emit *e, ExprId expr);     /* a scalar, or a vector if it varies */
+JitValue emit_expr(Emit *e, ExprId expr); /* a scalar, or a vector if it varies */
+void     emit_count_uses(Emit *e, uint32_t first, uint32_t last); /* of the nodes of a phase */
 JitValue emit_splat(Emit *e, JitValue value); /* a vector of lanes, whatever it was */
 /* Stores a value, unpacked, at a place; guard: NULL or a bool. */
 void     emit_store(Emit *e, LoopAccess access, JitValue value, JitValue guard);
@@ -95,6 +110,6 @@ void emit_load_ahead(Emit *e, LoopAccess access, JitValue from, uint32_t bytes);
 
 const EmitPlace *emit_place(const EmitSource *source, DimId dim, DimId var);
 DimId            emit_address(const EmitSource *source, LoopAccess access);
-JitBuildFn       emit_build;
+JitBuildFn       emit_build, emit_flow_build;
 
 #endif

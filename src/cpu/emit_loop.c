@@ -21,6 +21,9 @@ enum {
     LANES_MAX = 64,    /* of one value */
     PARTIALS_MAX = 64, /* in one loop */
     SUM_STEPS = 256,   /* additions of floats before a partial sum is moved */
+    SCALARS_MAX = 4,   /* see emit_straight: elements one by one, */
+    STRAIGHT_MAX = 16, /* elements written out, */
+    STRAIGHT_WIDTH = 2 /* registers at once */
 };
 
 typedef struct Partial { /* a reduction into one place, inside a vector loop */
@@ -365,6 +368,38 @@ static JitValue emit_until_aligned(Emit *e, uint32_t row, DimId place, JitValue 
     JitValue beyond = llvm.BuildICmp(j->at, LLVMIntSGT, limit, high, "");
     return emit_pass(e, row, single, low, llvm.BuildSelect(j->at, beyond, high, limit, ""));
 }
+/* A vector loop whose number of iterations is known, where nothing is left over or little: its
+ * elements are known by number then, so that what they are kept in can become registers, and there
+ * is one body instead of three. False: it is none, or sums over elements, whose order stays what
+ * it is elsewhere. */
+static bool emit_straight(Emit *e, uint32_t row, const BodyFacts *facts) {
+    const LoopNodes *nodes = &e->loops->nodes;
+    int64_t          widest = STRAIGHT_WIDTH * e->j->machine->vector_bytes / facts->bytes;
+    DimRange         extent;
+    if (e->sizes == NULL || dim_id_some(facts->random) ||
+        !emit_range(e->loops, e->s->kernel, nodes->extent[row], e->sizes, &extent) ||
+        extent.lo != extent.hi || (extent.hi > STRAIGHT_MAX && extent.hi % widest != 0))
+        return false;
+    for (uint32_t i = row + 1; i < row + nodes->size[row]; i++)
+        if (nodes->kind[i] == NODE_LOOP ||
+            (nodes->kind[i] == NODE_REDUCE && !emit_access_varies(e, nodes->access[i])))
+            return false;
+    int64_t at = extent.hi > STRAIGHT_MAX ? extent.hi : 0;
+    if (at != 0) {
+        Pass *pass = ARENA_NEW(e->j->arena, Pass);
+        *pass = (Pass){.lanes = e->lanes = (uint32_t)widest};
+        (void)emit_pass_loop(e, row, pass, known(e, 0), known(e, at));
+    }
+    for (; at < extent.hi; at += e->lanes) {
+        uint32_t scope = emit_scope_begin(e);
+        e->lanes = extent.hi <= SCALARS_MAX ? 1 : (uint32_t)widest;
+        while (e->lanes > extent.hi - at) e->lanes /= 2;
+        e->base = known(e, at);
+        emit_nodes(e, row + 1, row + nodes->size[row], NULL);
+        emit_scope_end(e, scope);
+    }
+    return true;
+}
 static void emit_vector(Emit *e, uint32_t row, uint32_t first, uint32_t last) {
     Bounds   bounds = bounds_of(e, row);
     Pass    *passes = ARENA_ARRAY(e->j->arena, Pass, 3);
@@ -374,8 +409,8 @@ static void emit_vector(Emit *e, uint32_t row, uint32_t first, uint32_t last) {
     memset(e->varies, 0, e->loops->exprs.table.count);
     BodyFacts facts = body_facts(e, row);
     emit_find_ahead(e, row, first, last);
-    uint32_t count = choose_passes(e, row, &facts, passes);
-    if (dim_id_some(facts.random) && passes[0].lanes % 8 == 0) {
+    uint32_t count = emit_straight(e, row, &facts) ? 0 : choose_passes(e, row, &facts, passes);
+    if (count != 0 && dim_id_some(facts.random) && passes[0].lanes % 8 == 0) {
         at = emit_until_aligned(e, row, facts.random, at, bounds.high);
         e->aligned = facts.random;
     }
@@ -459,19 +494,11 @@ static void find_buffers(Emit *e, JitValue table, JitValue lane) {
     }
 }
 
-bool emit_build(JitBuild *build, const void *context) {
-    const EmitSource *source = context;
-    const Loops      *loops = source->loops;
-    uint32_t          kernel = source->kernel.row;
-    Emit              e = {.j = build, .s = source, .loops = loops, .lanes = 1};
-    JitType           types[5] = {build->ptr, build->ptr, build->i64, build->i64, build->ptr};
-    uint32_t count = loops->kernels.buffers_count[kernel], dims = loops->dims.rows.table.count,
-             exprs = loops->exprs.table.count;
-    e.function = jit_function(build, types, 5);
-    e.entry = llvm.GetInsertBlock(build->at);
-    e.params = llvm.GetParam(e.function, 1);
-    e.first = llvm.GetParam(e.function, 2);
-    e.last = llvm.GetParam(e.function, 3);
+static Emit emit_begin(JitBuild *build, const EmitSource *source) {
+    const Loops *loops = source->loops;
+    uint32_t     count = loops->kernels.buffers_count[source->kernel.row];
+    uint32_t     dims = loops->dims.rows.table.count, exprs = loops->exprs.table.count;
+    Emit         e = {.j = build, .s = source, .loops = loops, .lanes = 1};
     e.buffers = ARENA_ARRAY_ZERO(build->arena, JitValue, count + 1);
     e.scopes = ARENA_ARRAY_ZERO(build->arena, LLVMValueRef, count + 1);
     e.others = ARENA_ARRAY_ZERO(build->arena, LLVMValueRef, count + 1);
@@ -480,26 +507,68 @@ bool emit_build(JitBuild *build, const void *context) {
     e.symbols = ARENA_ARRAY_ZERO(build->arena, JitValue, dims);
     e.dims = ARENA_ARRAY_ZERO(build->arena, JitValue, dims);
     e.exprs = ARENA_ARRAY_ZERO(build->arena, JitValue, exprs);
+    e.uses = ARENA_ARRAY_ZERO(build->arena, uint8_t, exprs);
     e.varies = ARENA_ARRAY_ZERO(build->arena, uint8_t, exprs);
     e.log_max = dims + exprs;
     e.log = ARENA_ARRAY(build->arena, EmitLog, e.log_max);
+    emit_count_uses(&e, source->phase + 1, source->phase + loops->nodes.size[source->phase]);
+    return e;
+}
+static void emit_phase(Emit *e) {
+    uint32_t phase = e->s->phase;
+    emit_nodes(e, phase + 1, phase + e->loops->nodes.size[phase], NULL);
+}
+static DimId nth_param(const Emit *e, uint32_t i) {
+    return e->loops->params.symbol[e->loops->kernels.params_first[e->s->kernel.row] + i];
+}
+
+bool emit_build(JitBuild *build, const void *context) {
+    const EmitSource *source = context;
+    const Loops      *loops = source->loops;
+    Emit              e = emit_begin(build, source);
+    JitType           types[5] = {build->ptr, build->ptr, build->i64, build->i64, build->ptr};
+    e.function = jit_function(build, types, 5);
+    e.entry = llvm.GetInsertBlock(build->at);
+    e.params = llvm.GetParam(e.function, 1);
+    e.first = llvm.GetParam(e.function, 2);
+    e.last = llvm.GetParam(e.function, 3);
     LLVMBasicBlockRef start = block(&e);
     stand_at(&e, start);
-    for (uint32_t i = 0; i < loops->kernels.params_count[kernel]; i++) {
+    for (uint32_t i = 0; i < loops->kernels.params_count[source->kernel.row]; i++) {
         JitValue at = known(&e, i);
         JitValue from = llvm.BuildInBoundsGEP2(build->at, build->i64, e.params, &at, 1, "");
-        DimId    symbol = loops->params.symbol[loops->kernels.params_first[kernel] + i];
-        e.symbols[symbol.row] = llvm.BuildLoad2(build->at, build->i64, from, "");
+        e.symbols[nth_param(&e, i).row] = llvm.BuildLoad2(build->at, build->i64, from, "");
     }
-    describe_aliases(&e, count);
+    describe_aliases(&e, loops->kernels.buffers_count[source->kernel.row]);
     find_buffers(&e, llvm.GetParam(e.function, 0), llvm.GetParam(e.function, 4));
     emit_find_streams(&e);
-    emit_nodes(&e, source->phase + 1, source->phase + loops->nodes.size[source->phase], NULL);
+    emit_phase(&e);
     emit_end_streams(&e);
     llvm.BuildRetVoid(build->at);
     stand_at(&e, e.entry);
     llvm.BuildBr(build->at, start);
     return true;
+}
+void emit_inline(JitBuild *build, const EmitInline *part) {
+    const EmitSource *source = part->source;
+    const Loops      *loops = source->loops;
+    Emit              e = emit_begin(build, source);
+    e.function = part->function;
+    e.entry = part->entry;
+    e.sizes = part->params;
+    e.first = known(&e, 0);
+    e.last = known(&e, part->extent);
+    for (uint32_t i = 0; i < loops->kernels.params_count[source->kernel.row]; i++)
+        e.symbols[nth_param(&e, i).row] = known(&e, part->params[i]);
+    for (uint32_t i = 0; i < loops->kernels.buffers_count[source->kernel.row]; i++) {
+        uint32_t buffer = loops->kernels.buffers_first[source->kernel.row] + i;
+        JitType  element = jit_math_memory(build, (Dtype)loops->buffers.dtype[buffer]);
+        bool     reg = loops->buffers.scope[buffer] == SCOPE_REG;
+        e.buffers[i] = reg ? emit_alloca(&e, element, 16) : part->buffers[i];
+        e.scopes[i] = part->scopes[i];
+        e.others[i] = part->others[i];
+    }
+    emit_phase(&e);
 }
 
 #else

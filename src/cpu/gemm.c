@@ -6,13 +6,12 @@
  * lanes nor how z is cut change its bits.
  *
  * Floats run the register tile of kernels_tile.def over packed panels (any strides; 16-bit floats
- * become f32 on the way, unless the processor multiplies bf16: kernels_bf16.c). Many small
- * matrices: a unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into
- * shared panels first; a unit is a block of rows, whose panels stay in cache while those of y pass.
- * Rows of x that are contiguous along k are read in place where they serve few panels, and those of
- * y where it is small. Few rows of x change places with many of y, which are then read in place.
- * The bias is added to parts of a block after their last slab; a compiled kernel that is the next
- * launch follows by whole rows. Integers: plain loops. Why not a library: note 0007. */
+ * become f32 on the way, or are multiplied as they are: kernels_bf16.c). Many small matrices: a
+ * unit is a matrix, its lane packs all it needs. Few large ones: all lanes pack y into shared
+ * panels first; a unit is a block of rows, whose panels stay in cache while those of y pass. Rows
+ * that are contiguous along k are read in place where that is as fast; few rows of x change places
+ * with many of y, and blocks of z are turned. The bias is added to parts of a block after their
+ * last slab, a compiled kernel that comes next follows by rows. Why not a library: note 0007. */
 #include <string.h>
 
 #include "cpu/panels.h"
@@ -45,16 +44,18 @@ typedef struct Gemm {
     GemmPackFn *turn;         /* of the dtype of computation */
     Follow     *follow;       /* the next launch, or NULL; then a unit has whole rows */
     BlockFn    *store, *read; /* store: f32 to 16 bits; read: integers to i64 */
-    void (*dot)(const void *a, const void *b, int64_t n, void *out);
-    int64_t m, n, k;
-    int64_t x_m, x_k, y_n, y_k, z_m; /* strides, elements */
-    int64_t block_m, block_n;        /* of a unit, or within it */
-    int64_t block_k, k_blocks;       /* of one slab; of outer x k */
-    int64_t end_n;                   /* columns that end at a time: whole panels */
-    bool    whole;                   /* a unit is a matrix */
-    bool    direct;                  /* y is read in place */
-    bool    in_rows;                 /* so is x, all but the last rows */
-    bool    turned;                  /* x and y have changed places: a row of z is a column */
+    GemmRowFn  *row;          /* of a product with few rows, */
+    int64_t     row_stride;   /* and the stride of y that is not 1 */
+    int64_t     m, n, k;
+    int64_t     x_m, x_k, y_n, y_k, z_m; /* strides, elements */
+    int64_t     block_m, block_n;        /* of a unit, or within it */
+    int64_t     block_k, k_blocks;       /* of one slab; of outer x k */
+    int64_t     end_n;                   /* columns that end at a time: whole panels */
+    bool        whole;                   /* a unit is a matrix */
+    bool        direct;                  /* y is read in place */
+    bool        in_rows;                 /* so is x, all but the last rows */
+    bool        turned;                  /* x and y have changed places: a row of z is a column, */
+    bool        swapped;                 /* or there is only one */
 } Gemm;
 
 /* What a step works on: some matrices, and some columns of them (from a panel's beginning). */
@@ -287,9 +288,9 @@ static void plain_run(const void *params, const KernelCtx *ctx) {
 
 /* --- few rows --------------------------------------------------------------------------------- */
 
-/* Rows of y are as contiguous as those of x, and there are few of the latter: one sum a number. */
+/* Few rows of x, each with all of y as it lies. */
 static void rows_run(const void *params, const KernelCtx *ctx) {
-    enum { FEW = 16 };
+    enum { FEW = 64 };
     const Chunk *c = params;
     const Gemm  *g = c->g;
     PanelScratch scratch = {.at = ctx->scratch};
@@ -302,10 +303,9 @@ static void rows_run(const void *params, const KernelCtx *ctx) {
         const uint8_t *y = (uint8_t *)ref_at(g->y, ctx) + walk.offset[2];
         uint8_t       *z = (uint8_t *)ref_at(g->z, ctx) + walk.offset[0] + n * g->p.width;
         count = panels_least(panels_least(g->n - n, part.last - i), END_COLS);
-        for (int64_t j = 0; j < count; j++)
-            for (int64_t m = 0; m < g->m; m++)
-                g->dot(x + m * g->x_m * g->p.width, y + (n + j) * g->y_n * g->p.width, g->k,
-                       z + (m * g->z_m + j) * g->p.width);
+        for (int64_t m = 0; m < g->m; m++)
+            g->row(x + m * g->x_m * g->p.width, g->x_k, y + n * g->y_n * g->p.width, g->row_stride,
+                   g->k, z + m * g->z_m * g->p.width, count);
         at.batch = batch;
         at.m = 0;
         at.ms = g->m;
@@ -413,6 +413,19 @@ static void turn(Gemm *g) {
     if (reads_rows(&t)) *g = t;
 }
 
+/* A matrix with a vector is the vector with the matrix. */
+static void swap_vector(Gemm *g) {
+    Ref x = g->x;
+    if (g->p.pack == NULL || g->n != 1 || g->m <= DOT_ROWS || g->z_m != 1 || g->add != NULL) return;
+    if (g->p.width == 2 || (g->x_k != 1 && g->x_m != 1)) return;
+    g->swapped = true;
+    g->x = g->y;
+    g->y = x;
+    swap(&g->m, &g->n);
+    swap(&g->x_m, &g->y_n);
+    swap(&g->x_k, &g->y_k);
+    g->z_m = g->n;
+}
 /* Geometry; false if there are more axes that do not merge than fit. */
 static bool set_axes(Gemm *g, const GemmProduct *product) {
     Axes    batch = {0}, x_free = {0}, y_free = {0}, contract = {0};
@@ -427,12 +440,13 @@ static bool set_axes(Gemm *g, const GemmProduct *product) {
     g->x_k = k[1];
     g->y_k = k[2];
     turn(g);
+    swap_vector(g);
     if (batch.count + x_free.count + y_free.count > SHAPE_RANK_MAX) return false;
     for (uint32_t i = 0; i < x_free.count; i++)
         axes_add(&batch, x_free.dims[i], x_free.strides[0][i], x_free.strides[1][i], 0);
     for (uint32_t i = 0; i < y_free.count; i++)
         axes_add(&batch, y_free.dims[i], y_free.strides[0][i], 0, y_free.strides[2][i]);
-    int            x_side = g->turned ? 2 : 1, y_side = 3 - x_side;
+    int            x_side = g->turned || g->swapped ? 2 : 1, y_side = 3 - x_side;
     const int64_t *batch_strides[3] = {batch.strides[0], batch.strides[x_side],
                                        batch.strides[y_side]};
     const int64_t *outer_strides[2] = {contract.strides[x_side], contract.strides[y_side]};
@@ -529,13 +543,15 @@ static bool bind_tiles(Binder *b, Gemm *g, Dtype dtype) {
     return true;
 }
 
-/* Few rows against rows that are contiguous as well: nothing is worth packing. */
+/* Few rows against what is contiguous: nothing is worth packing. */
 static bool bind_rows(Binder *b, Gemm *g, Dtype dtype) {
-    if (g->m > DOT_ROWS || g->outer.count != 1 || g->x_k != 1 || g->y_k != 1) return false;
-    if (dtype_is_half(dtype)) return false;
+    bool dots = g->m <= DOT_ROWS && g->x_k == 1 && g->y_k == 1;
+    bool sums = g->m == 1 && g->y_n == 1;
+    if ((!dots && !sums) || g->outer.count != 1 || dtype_is_half(dtype)) return false;
     Chunk *c = BIND_PARAMS(b, Chunk);
     *c = (Chunk){.g = g};
-    g->dot = b->isa->strips[dtype].dot;
+    g->row_stride = dots ? g->y_n : g->y_k;
+    g->row = dots ? b->isa->row_dots[dtype] : b->isa->row_sums[dtype];
     g->block_m = g->block_n = g->block_k = 0; /* nothing is packed */
     bind_step(b, rows_run, c, g->batch.count * g->m * g->n * g->k);
     return true;

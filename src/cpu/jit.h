@@ -56,6 +56,7 @@ typedef struct JitKernel {
     uint64_t    content[2]; /* hash of everything that build reads, and of its own version */
     JitBuildFn *build;
     const void *context;
+    const char *passes; /* what is done with its module; NULL: jit_emit_passes. In content */
     /* results: */
     void     *entry; /* the function; NULL when it failed */
     JitOrigin origin;

@@ -142,14 +142,15 @@ static void module_build(Emission *e, const JitKernel *kernel) {
 }
 
 /* Loops are written as vectors already: neither loops nor straight lines are vectorised again. */
-static void module_optimise(Emission *e) {
+static void module_optimise(Emission *e, const char *passes) {
     if (e->emitted->status != STATUS_OK) return;
     LLVMPassBuilderOptionsRef options = llvm.CreatePassBuilderOptions();
     llvm.PassBuilderOptionsSetLoopVectorization(options, false);
     llvm.PassBuilderOptionsSetSLPVectorization(options, false);
     llvm.PassBuilderOptionsSetLoopInterleaving(options, false);
     llvm.PassBuilderOptionsSetLoopUnrolling(options, false);
-    LLVMErrorRef error = llvm.RunPasses(e->build.module, jit_emit_passes, e->machine, options);
+    LLVMErrorRef error =
+        llvm.RunPasses(e->build.module, passes ? passes : jit_emit_passes, e->machine, options);
     llvm.DisposePassBuilderOptions(options);
     if (error == NULL) return;
     char *text = llvm.GetErrorMessage(error);
@@ -184,7 +185,7 @@ static void emission_run(Emission *e, const JitKernel *kernel, JitStage stage, b
     module_build(e, kernel);
     e->emitted->build_us = us_since(&mark);
     if (stage == JIT_STAGE_BUILT) return;
-    module_optimise(e);
+    module_optimise(e, kernel->passes);
     e->emitted->optimise_us = us_since(&mark);
     if (stage == JIT_STAGE_OPTIMISED) return;
     module_generate(e, object ? LLVMObjectFile : LLVMAssemblyFile);

@@ -64,6 +64,9 @@ typedef void GemmRowsFn(const void *a, int64_t a_stride, const void *b, int64_t 
                         int64_t c_stride, int64_t k, int64_t cols, bool add);
 typedef void GemmPackFn(void *out, const void *x, int64_t stride_lane, int64_t stride_k,
                         int64_t width, int64_t count, int64_t k); /* any number of panels */
+/* One row x with a matrix y: n numbers, each a sum over k; see kernels_row.def. */
+typedef void GemmRowFn(const void *x, int64_t x_stride, const void *y, int64_t y_stride, int64_t k,
+                       void *out, int64_t n);
 /* Products of bf16 that stay what they are, on processors with instructions for them
  * (kernels_bf16.c). Sums are f32; subnormal operands count as zero. Panels of a are [rows][k],
  * those of b [k / 2][cols][2], k rounded up to a multiple of unit with zeros. Rows of a in place
@@ -103,6 +106,13 @@ typedef struct StripLoops {
                       const int64_t *label);
     void (*dot)(const void *a, const void *b, int64_t n, void *out);
 } StripLoops;
+/* Factorisations of one matrix of doubles, in place; see kernels_matrix.def. */
+typedef struct MatrixLoops {
+    void (*lu)(double *a, int64_t *rows, int64_t n);
+    bool (*cholesky)(double *a, int64_t n);
+    void (*substitute)(const double *a, double *x, int64_t n, int64_t columns, bool lower,
+                       bool transpose, bool unit);
+} MatrixLoops;
 /* Numbers of random words; see kernels_isa.def. */
 typedef void DrawWordsFn(uint64_t key, uint64_t first, uint64_t stream, int64_t n, uint32_t *u,
                          uint32_t *v);
@@ -112,27 +122,29 @@ typedef struct GemmShape {
 } GemmShape;
 
 typedef struct Isa {
-    const char      *name;
-    BlockFn         *block[OP_COUNT][DTYPE_COUNT];
-    BlockFn         *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
-    BlockFn         *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
-    BlockFn         *select_bytes[9], *copy_bytes[9];   /* by element size */
-    ReduceRowFn     *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceColsFn    *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
-    ReduceRowFn     *square_row[DTYPE_COUNT];
-    RowFn           *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
-    RowFn           *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
-    BlockFn         *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
-    GemmTileFn      *gemm_tile[DTYPE_COUNT];
-    GemmRowsFn      *gemm_rows[DTYPE_COUNT];
-    GemmPackFn      *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
-    const Bf16Tiles *bf16;                   /* NULL: none */
-    PatchFn         *conv_patch[DTYPE_COUNT];
-    PoolFn          *pool[2]; /* least, greatest */
-    GemmShape        gemm_shape[DTYPE_COUNT];
-    StripLoops       strips[DTYPE_COUNT]; /* f32 and f64 */
-    DrawWordsFn     *draw_words;
-    DrawFn          *draw_normal, *draw_uniform;
+    const char        *name;
+    BlockFn           *block[OP_COUNT][DTYPE_COUNT];
+    BlockFn           *compare[COMPARE_KIND_COUNT][DTYPE_COUNT];
+    BlockFn           *convert[DTYPE_COUNT][DTYPE_COUNT]; /* [from][to] */
+    BlockFn           *select_bytes[9], *copy_bytes[9];   /* by element size */
+    ReduceRowFn       *reduce_row[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceColsFn      *reduce_cols[REDUCE_KIND_COUNT][DTYPE_COUNT];
+    ReduceRowFn       *square_row[DTYPE_COUNT];
+    RowFn             *softmax[DTYPE_COUNT], *log_softmax[DTYPE_COUNT], *layer_norm[DTYPE_COUNT];
+    RowFn             *rms_norm[DTYPE_COUNT], *logsumexp[DTYPE_COUNT];
+    BlockFn           *gelu_tanh[DTYPE_COUNT], *adamw[DTYPE_COUNT], *sgd[DTYPE_COUNT];
+    GemmTileFn        *gemm_tile[DTYPE_COUNT];
+    GemmRowsFn        *gemm_rows[DTYPE_COUNT];
+    GemmRowFn         *row_dots[DTYPE_COUNT], *row_sums[DTYPE_COUNT]; /* f32 and f64 */
+    GemmPackFn        *gemm_pack[DTYPE_COUNT]; /* by the dtype that is read; 16-bit ones give f32 */
+    const Bf16Tiles   *bf16;                   /* NULL: none */
+    PatchFn           *conv_patch[DTYPE_COUNT];
+    PoolFn            *pool[2]; /* least, greatest */
+    GemmShape          gemm_shape[DTYPE_COUNT];
+    StripLoops         strips[DTYPE_COUNT]; /* f32 and f64 */
+    const MatrixLoops *matrix;
+    DrawWordsFn       *draw_words;
+    DrawFn            *draw_normal, *draw_uniform;
 } Isa;
 typedef enum IsaLevel { ISA_GENERIC, ISA_AVX2, ISA_AVX512, ISA_AMX, ISA_LEVELS } IsaLevel;
 extern const Isa kernels_generic;
@@ -187,7 +199,9 @@ typedef struct Binder {
     size_t            kept_bytes;                  /* by all of them */
     Step             *steps;
     uint32_t          steps_count, steps_max;
-    uint32_t          scans; /* so far: each has an index */
+    uint32_t          scans;  /* so far: each has an index */
+    uint32_t          wholes; /* loops that are one code */
+    bool              alone;  /* a launch of a loop that is one code: nothing follows it */
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -229,7 +243,8 @@ BindFn kernels_bind_iota, kernels_bind_rng_bits, kernels_bind_gather, kernels_bi
 BindFn kernels_bind_reduce, kernels_bind_arg_reduce, kernels_bind_cumulative, kernels_bind_sort;
 BindFn kernels_bind_reduce_window, kernels_bind_softmax, kernels_bind_norm, kernels_bind_logsumexp;
 BindFn kernels_bind_cross_entropy, kernels_bind_adamw, kernels_bind_sgd, kernels_bind_global_norm;
-BindFn kernels_bind_special, kernels_bind_fused, kernels_bind_compact;
+BindFn kernels_bind_special, kernels_bind_fused, kernels_bind_compact, kernels_bind_lu;
+BindFn kernels_bind_cholesky, kernels_bind_triangular_solve;
 enum { BUFFERS_MAX = 160 }; /* of a fused kernel */
 /* Binds an elementwise loop over the operands; converts: 16-bit floats are computed in f32. extra
  * is the first scalar attribute that fn is given. */
@@ -270,13 +285,18 @@ typedef struct FlowState { /* with jumps only */
 struct CpuPlan {
     Workers     *workers;
     const Step  *steps;
-    uint32_t     steps_count;
+    uint32_t     steps_count, wholes;
     CpuRoom     *room;
     FlowState    flow;
     struct Seen *seen; /* by lane */
 };
 typedef struct Seen Seen;
 Seen               *run_seen_open(Arena *arena, uint32_t lanes); /* run.c */
+/* Adds the steps of a launch that is no jump; false: there is no kernel for it. */
+bool bind_launch(Binder *b, uint32_t row);
+/* flow_code.c. Adds one step for all launches from the head of a loop to its end, if that is
+ * possible and worth it; else false, and nothing was added. */
+bool flow_code_bind(Binder *b, uint32_t head);
 /* flow.c. Adds the step of a jump or the head of a loop. */
 void      flow_bind(Binder *b);
 FlowState flow_state_open(Arena *arena, const Plan *plan, uint32_t scans);

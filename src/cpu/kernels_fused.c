@@ -167,7 +167,7 @@ Follow *kernels_follow(Binder *b, int64_t rows, int64_t cols, int64_t step_rows,
     const Launches *launches = &b->plan->launches;
     uint32_t        next = b->launch + 1, phase = 0;
     int64_t         step = -1;
-    if (next == launches->table.count || launches->opcode[next] != OP_FUSED ||
+    if (b->alone || next == launches->table.count || launches->opcode[next] != OP_FUSED ||
         launches->entered[next])
         return NULL;
     const LaunchArg *args = launch_args(b->plan, next);

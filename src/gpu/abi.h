@@ -19,6 +19,7 @@ enum {
 /* --- driver ----------------------------------------------------------------------------------- */
 typedef int CuResult, CuDevice, CuDeviceAttribute, CuFunctionAttribute, CuCaptureMode;
 typedef int CuLaunchAttributeId, CuMemGranularity;
+typedef int CuMapType, CuMapInterleave, CuMapSwizzle, CuMapPromotion, CuMapFill;
 
 typedef unsigned long long CuPtr; /* an address on the device */
 typedef unsigned long long CuMemHandle, CuCondition;
@@ -68,6 +69,10 @@ typedef struct CuLaunchConfig {
     CuLaunchAttribute *attributes;
     unsigned           attributes_count;
 } CuLaunchConfig;
+
+typedef struct CuTensorMap { /* how boxes of a tensor are copied to shared memory */
+    _Alignas(128) uint64_t opaque[16];
+} CuTensorMap;
 
 typedef struct CuKernelNode {
     CuFunction function;

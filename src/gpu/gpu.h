@@ -208,6 +208,8 @@ typedef struct GpuLaunch {
     uint32_t    cluster[3]; /* blocks a cluster; all 0: no clusters */
     uint32_t    shared_bytes;
     bool        cooperative; /* all blocks run at once, so that they may wait for each other */
+    bool        single;      /* args is one parameter, which may be aligned to more than 8: the
+                                driver knows where it begins (not in lists of nodes) */
     const void *args;        /* read during the call only */
     uint32_t    args_bytes;
 } GpuLaunch;

@@ -21,6 +21,7 @@ typedef struct Builder {
 
 /* The driver's form of a kernel launch; extra and bytes live as long as the result is used. */
 static CuKernelNode kernel_params(const GpuLaunch *launch, size_t *bytes, void *extra[5]) {
+    ASSERT(!launch->single);
     CuKernelNode params = {.function = launch->kernel.function,
                            .shared_bytes = launch->shared_bytes};
     *bytes = launch->args_bytes;

@@ -77,6 +77,8 @@ Status gpu_launch(GpuStream stream, const GpuLaunch *launch, Diags *diags) {
     void  *extra[] = {(void *)(uintptr_t)ABI_CU_LAUNCH_PARAM_BUFFER_POINTER_AS_INT,
                       (void *)(uintptr_t)launch->args,
                       (void *)(uintptr_t)ABI_CU_LAUNCH_PARAM_BUFFER_SIZE_AS_INT, &args_bytes, NULL};
+    void  *single[] = {(void *)(uintptr_t)launch->args};
+    bool   packed = args_bytes > 0 && !launch->single;
     memcpy(config.grid, launch->grid, sizeof config.grid);
     memcpy(config.block, launch->block, sizeof config.block);
     if (launch->cluster[0] > 0) {
@@ -92,5 +94,5 @@ Status gpu_launch(GpuStream stream, const GpuLaunch *launch, Diags *diags) {
         cooperative->value.cooperative = 1;
     }
     return GPU_CALL(stream.gpu->libs, diags, launch->kernel.name, cuLaunchKernelEx, &config,
-                    launch->kernel.function, NULL, args_bytes > 0 ? extra : NULL);
+                    launch->kernel.function, launch->single ? single : NULL, packed ? extra : NULL);
 }

@@ -33,6 +33,9 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_DOT_GELU] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU_GRAD] = {run_bind_dot, VIEW_ANY},
     [OP_CONVOLUTION] = {run_bind_convolution, VIEW_DENSE},
+    [OP_LU] = {run_bind_lu, VIEW_DENSE},
+    [OP_CHOLESKY] = {run_bind_cholesky, VIEW_DENSE},
+    [OP_TRIANGULAR_SOLVE] = {run_bind_triangular_solve, VIEW_DENSE},
     [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
@@ -104,7 +107,10 @@ Status gpu_kit_open(Arena *arena, Gpu *gpu, const GpuKitOptions *options, Diags 
 
 void gpu_kit_close(GpuKit *kit) {
     if (kit == NULL) return;
-    for (RunAttention *a = kit->attentions; a != NULL; a = a->next) gpu_attention_close(&a->plan);
+    for (RunAttention *a = kit->attentions; a != NULL; a = a->next) {
+        gpu_attention_close(&a->plan);
+        gpu_own_attention_close(&a->own);
+    }
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);

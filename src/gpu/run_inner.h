@@ -8,7 +8,7 @@
 #define STOA_GPU_RUN_INNER_H
 
 #include "gpu/blaslt.h"
-#include "gpu/cudnn_attention.h"
+#include "gpu/own_attention.h"
 #include "gpu/run.h"
 #include "gpu/run_args.h"
 
@@ -29,6 +29,9 @@ typedef enum GpuFamily {
     FAMILY_STOP,
     FAMILY_FLOW,
     FAMILY_SMALL, /* after PRODUCT */
+    FAMILY_MATRIX,
+    FAMILY_FACTOR, /* after MATRIX, like SUBSTITUTE */
+    FAMILY_SUBSTITUTE,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -52,7 +55,8 @@ typedef struct RunProduct { /* shared by equal launches, so that it is measured 
 typedef struct RunAttention {
     GpuAttention         problem;
     bool                 backward;
-    GpuAttentionPlan     plan;
+    GpuAttentionPlan     plan; /* unless it is our own */
+    GpuOwnAttention      own;  /* workspace_bytes 0: cuDNN does it */
     struct RunAttention *next;
 } RunAttention;
 
@@ -280,6 +284,7 @@ RunBindFn run_bind_copy, run_bind_iota, run_bind_dim_size, run_bind_concat, run_
 RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_arg_reduce;
 RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
+RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve;
 /* y = x, of equal types, y dense; nothing where x lies there. */
 void run_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x);
 /* Dense memory of this launch that holds an operand. */

@@ -29,11 +29,13 @@ const RunFunction *run_function(GpuKit *kit, GpuFamily family, String text) {
 String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
-    } rows[] = {{"copy<", "CopyArgs"},      {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
-                {"gather<", "GatherArgs"},  {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
-                {"narrow<", "ScatterArgs"}, {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
-                {"dot<", "DotArgs"},        {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
-                {"test<", "TestArgs"},      {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
+    } rows[] = {
+        {"copy<", "CopyArgs"},         {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
+        {"gather<", "GatherArgs"},     {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
+        {"narrow<", "ScatterArgs"},    {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
+        {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
+        {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},     {"cholesky<", "MatrixArgs"},
+        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
@@ -45,6 +47,7 @@ static String module_text(Arena *out, const GpuKit *kit) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         if (f->kernel.function == NULL) needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
+    needs[FAMILY_MATRIX] |= needs[FAMILY_FACTOR] || needs[FAMILY_SUBSTITUTE];
     needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_WIDE] || needs[FAMILY_SCATTER_NARROW];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)

@@ -415,6 +415,8 @@ static Status attention_run(const void *params, const RunCtx *ctx) {
             status = gpu_fill32(ctx->stream, args.lengths_kv, (uint32_t)p->keys, batch, ctx->diags);
     }
     if (status != STATUS_OK) return status;
+    if (step->shared->own.workspace_bytes > 0)
+        return gpu_own_attention_run(&step->shared->own, &args, ctx->stream, ctx->diags);
     return gpu_attention_run(&step->shared->plan, &args, ctx->stream, ctx->diags);
 }
 
@@ -444,10 +446,14 @@ static Status find_attention(RunBinder *b, const GpuAttention *problem, bool bac
             return STATUS_OK;
     }
     RunAttention *a = ARENA_NEW(kit->arena, RunAttention);
+    *a = (RunAttention){.backward = backward};
     memcpy(&a->problem, problem, sizeof *problem); /* with its padding, which is compared */
-    a->backward = backward;
-    Status status =
-        gpu_attention_plan(&kit->cudnn, kit->arena, problem, backward, 0, b->diags, &a->plan);
+    Status status;
+    if (backward && gpu_own_attention_takes(&kit->gpu->info, problem))
+        status = gpu_own_attention_open(kit->gpu, kit->options.cache, problem, b->diags, &a->own);
+    else
+        status =
+            gpu_attention_plan(&kit->cudnn, kit->arena, problem, backward, 0, b->diags, &a->plan);
     if (status != STATUS_OK) return status;
     a->next = kit->attentions;
     *out_shared = kit->attentions = a;
@@ -497,7 +503,8 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     if (status != STATUS_OK) return status;
     for (uint32_t i = 0; i < count; i++) step->at[i] = run_ref(&arg[i]);
     if (p.lengths) step->lengths = run_work(b, (uint64_t)p.batch * 8);
-    step->work = run_work(b, step->shared->plan.workspace_bytes);
+    uint64_t own_bytes = step->shared->own.workspace_bytes;
+    step->work = run_work(b, own_bytes > 0 ? own_bytes : step->shared->plan.workspace_bytes);
     (void)run_step(b, attention_run, step, backward ? 4 : 1);
     b->stats.attentions++;
     return STATUS_OK;

@@ -2,10 +2,10 @@
  *
  * The logits of a language model go through rows that look at one token at a time (the loss and its
  * derivative) and end in two products, one by tokens and one that sums over them. Such a region
- * runs for one part of the leading axis after the other; only a part of the logits is in memory:
+ * runs for one part of the first axis after the other; only a part of the logits is in memory:
  *   z = x w;  l, d = f(z);  u = d w;  g = d^T x        becomes, for each part k of the rows,
  *   z.k = x.k w;  l.k, d.k = f(z.k);  u.k = d.k w;  g = g + d.k^T x.k      and l, u are joined
- * It begins at a product of at least twice PART_BYTES, at typical sizes; it takes elementwise rows,
+ * It begins at a product of more than PART_BYTES, at typical sizes; it takes elementwise rows,
  * broadcasts, reductions over other axes, and the products that end it. What is used outside must
  * be much smaller than z; rows that do not depend on z are made again. Sums are kept in f32
  * (dot_add). Parts are equal, what is left over is the last one. For targets that have dot_add.
@@ -14,7 +14,7 @@
 #include "systems/system.h"
 
 enum {
-    PART_BYTES = 1 << 29, /* of z; less than this is gained by no region */
+    PART_BYTES = 1 << 29, /* of z, at most; with 1 << 28 steps take as long (note 0012) */
     PARTS_MAX = 64,
     SMALL = 8, /* what leaves a region is so many times smaller than z */
     OPERANDS_MAX = 32
@@ -33,7 +33,8 @@ typedef struct Chunk {
     const Code *code;
     int64_t    *sizes; /* by dim: typical */
     OpId        begin; /* z */
-    DimId       rows;  /* the leading axis of z */
+    uint32_t    axis;  /* of z: the first one that is longer than 1; outside of dots, of all */
+    DimId       rows;  /* its size */
     double      bytes; /* of z */
     uint8_t    *role;  /* by row */
     uint8_t    *after; /* by row: outside, but needs what the region gives */
@@ -67,24 +68,30 @@ static bool is_small(const Chunk *c, ValueId value) {
 static bool has_rows(const Chunk *c, ValueId value) {
     uint32_t     rank;
     const DimId *dims = dims_of(c, value, &rank);
-    return rank != 0 && dims_same(&c->ctx->world->dims, dims[0], c->rows);
+    return rank > c->axis && dims_same(&c->ctx->world->dims, dims[c->axis], c->rows);
 }
-static bool holds(const Chunk *c, uint64_t word, int64_t number) {
+/* Whether all of the axes in a list come after the one of the parts, which so keeps its place. */
+static bool are_behind(const Chunk *c, uint64_t word) {
     const Attrs *attrs = &c->ctx->world->attrs;
     ListId       list = {(uint32_t)word};
     for (uint32_t i = 0; i < list_count(attrs, list); i++)
-        if (list_numbers(attrs, list)[i] == number) return true;
-    return false;
+        if (list_numbers(attrs, list)[i] <= (int64_t)c->axis) return false;
+    return true;
+}
+static uint32_t find_in(const Chunk *c, uint64_t word, int64_t number) {
+    const Attrs *attrs = &c->ctx->world->attrs;
+    ListId       list = {(uint32_t)word};
+    uint32_t     i = 0;
+    while (i < list_count(attrs, list) && list_numbers(attrs, list)[i] != number) i++;
+    return i < list_count(attrs, list) ? i : UINT32_MAX;
 }
 static const uint64_t *attrs_of(const Chunk *c, OpId op) {
     return op_attrs(c->ctx->world, c->code, op);
 }
-/* The leading axis of the operand of a broadcast becomes that of its result. */
+/* The axis of the operand of a broadcast becomes that of its result. */
 static bool leads(const Chunk *c, OpId broadcast) {
-    ListId axes = {(uint32_t)attrs_of(c, broadcast)[ATTR_BROADCAST_IN_DIM_axes]};
-    return list_count(&c->ctx->world->attrs, axes) != 0 &&
-           list_numbers(&c->ctx->world->attrs, axes)[0] == 0 &&
-           has_rows(c, op_operand(c->code, broadcast, 0));
+    uint64_t axes = attrs_of(c, broadcast)[ATTR_BROADCAST_IN_DIM_axes];
+    return find_in(c, axes, c->axis) == c->axis && has_rows(c, op_operand(c->code, broadcast, 0));
 }
 /* A row whose result can be made for some rows from what its operands are there. */
 static bool goes_by_rows(const Chunk *c, OpId op) {
@@ -93,26 +100,27 @@ static bool goes_by_rows(const Chunk *c, OpId op) {
         c->code->ops.operands_count[op.row] > OPERANDS_MAX ||
         !has_rows(c, op_result(c->code, op, 0)))
         return false;
-    if (opcode == OP_REDUCE) return !holds(c, attrs_of(c, op)[ATTR_REDUCE_axes], 0);
-    if (opcode == OP_BROADCAST_IN_DIM) return true;
+    if (opcode == OP_REDUCE) return are_behind(c, attrs_of(c, op)[ATTR_REDUCE_axes]);
+    if (opcode == OP_BROADCAST_IN_DIM) { /* along the axis, or with the axis where it is */
+        uint64_t axes = attrs_of(c, op)[ATTR_BROADCAST_IN_DIM_axes];
+        return leads(c, op) || find_in(c, axes, c->axis) == UINT32_MAX;
+    }
     return (op_infos[opcode].flags & OP_ELEMENTWISE) != 0 &&
            c->code->ops.operands_count[op.row] != 0;
 }
-/* What a product of a value of the region is. Without batches; x is the value, or both have rows
- * that are summed first. */
+/* What a product of a value of the region is. Without batches; x is the value, or rows of both are
+ * summed. */
 static Role role_of_dot(const Chunk *c, OpId op, ValueId value) {
-    const Attrs    *attrs = &c->ctx->world->attrs;
     const uint64_t *words = attrs_of(c, op);
     ValueId         x = op_operand(c->code, op, 0), y = op_operand(c->code, op, 1);
     ListId          batch = {(uint32_t)words[ATTR_DOT_GENERAL_x_batch]};
-    ListId          sums[2] = {{(uint32_t)words[ATTR_DOT_GENERAL_x_contract]},
-                               {(uint32_t)words[ATTR_DOT_GENERAL_y_contract]}};
-    if (list_count(attrs, batch) != 0 || list_count(attrs, sums[0]) == 0) return ROLE_NONE;
-    bool first[2] = {list_numbers(attrs, sums[0])[0] == 0, list_numbers(attrs, sums[1])[0] == 0};
-    if (first[0] && first[1] && has_rows(c, x) && has_rows(c, y)) return ROLE_SUM;
-    if (holds(c, words[ATTR_DOT_GENERAL_x_contract], 0) || x.row != value.row || y.row == x.row)
-        return ROLE_NONE;
-    return ROLE_END;
+    if (list_count(&c->ctx->world->attrs, batch) != 0) return ROLE_NONE;
+    uint32_t summed = find_in(c, words[ATTR_DOT_GENERAL_x_contract], c->axis);
+    if (summed != UINT32_MAX && has_rows(c, x) && has_rows(c, y) &&
+        summed == find_in(c, words[ATTR_DOT_GENERAL_y_contract], c->axis))
+        return ROLE_SUM;
+    bool by_rows = are_behind(c, words[ATTR_DOT_GENERAL_x_contract]);
+    return by_rows && x.row == value.row && y.row != x.row ? ROLE_END : ROLE_NONE;
 }
 
 /* --- the region ------------------------------------------------------------------------------- */
@@ -137,8 +145,8 @@ static Role find_role(const Chunk *c, OpId op) {
     if (c->code->ops.opcode[op.row] == OP_DOT_GENERAL) return role_of_dot(c, op, value);
     return goes_by_rows(c, op) ? ROLE_PART : ROLE_NONE;
 }
-/* Follows z to where it is used up. False: something large is used outside, or blocks stand
- * between. */
+/* Follows z to where it is used up. False: something large is used outside, or blocks, effects or
+ * barriers stand between. */
 static bool follow(Chunk *c) {
     const Code *code = c->code;
     uint32_t    block = code->ops.block[c->begin.row].row, end = code->blocks.op_last[block];
@@ -158,8 +166,12 @@ static bool follow(Chunk *c) {
             if (role_behind(c, x) != ROLE_SUM && !is_small(c, x)) return false;
         }
     }
-    for (uint32_t row = c->begin.row; row <= c->last; row++)
-        if (code->ops.block[row].row != block || code->ops.blocks_count[row] != 0) return false;
+    for (uint32_t row = c->begin.row; row <= c->last; row++) {
+        uint32_t opcode = code->ops.opcode[row];
+        if (code->ops.block[row].row != block || code->ops.blocks_count[row] != 0 ||
+            (op_infos[opcode].flags & (OP_EFFECT | OP_LATE)) != 0 || opcode == OP_BARRIER)
+            return false; /* rows change places */
+    }
     return c->last != 0;
 }
 /* Rows that the region needs for its own rows, and that are no more work in parts. False: a large
@@ -183,15 +195,19 @@ static bool reach_back(Chunk *c) {
     }
     return true;
 }
-static bool is_large(const Chunk *c, OpId op) {
+/* Whether a product is large, and can be made by parts of c->axis, which is set. */
+static bool is_large(Chunk *c, OpId op) {
     if (c->code->ops.opcode[op.row] != OP_DOT_GENERAL) return false;
-    ListId   batch = {(uint32_t)attrs_of(c, op)[ATTR_DOT_GENERAL_x_batch]};
-    ValueId  x = op_operand(c->code, op, 0), z = op_result(c->code, op, 0);
-    uint32_t rank, x_rank;
-    DimId    lead = dims_of(c, z, &rank)[0], of_x = dims_of(c, x, &x_rank)[0];
-    return rank > 1 && list_count(&c->ctx->world->attrs, batch) == 0 && lead.row == of_x.row &&
-           !holds(c, attrs_of(c, op)[ATTR_DOT_GENERAL_x_contract], 0) && c->sizes[lead.row] > 1 &&
-           bytes_of(c, z) >= 2.0 * PART_BYTES && bytes_of(c, x) * SMALL <= bytes_of(c, z);
+    ListId       batch = {(uint32_t)attrs_of(c, op)[ATTR_DOT_GENERAL_x_batch]};
+    ValueId      x = op_operand(c->code, op, 0), z = op_result(c->code, op, 0);
+    uint32_t     rank, x_rank;
+    const DimId *dims = dims_of(c, z, &rank), *of_x = dims_of(c, x, &x_rank);
+    for (c->axis = 0; c->axis < rank && c->sizes[dims[c->axis].row] == 1; c->axis++) {}
+    return c->axis < rank && c->axis < x_rank && list_count(&c->ctx->world->attrs, batch) == 0 &&
+           dims[c->axis].row == of_x[c->axis].row &&
+           are_behind(c, attrs_of(c, op)[ATTR_DOT_GENERAL_x_contract]) &&
+           c->sizes[dims[c->axis].row] > 1 && bytes_of(c, z) > PART_BYTES &&
+           bytes_of(c, x) * SMALL <= bytes_of(c, z);
 }
 /* The region of the first product from a row on that has one; false: there is none. */
 static bool find_region(Chunk *c, uint32_t *from) {
@@ -203,7 +219,7 @@ static bool find_region(Chunk *c, uint32_t *from) {
         uint32_t rank;
         ValueId  z = op_result(code, op, 0);
         c->begin = op;
-        c->rows = dims_of(c, z, &rank)[0];
+        c->rows = dims_of(c, z, &rank)[c->axis];
         c->bytes = bytes_of(c, z);
         c->last = 0;
         memset(c->role, 0, rows);
@@ -223,8 +239,8 @@ static ValueId slice(Chunk *c, ValueId x) {
         starts[i] = zero;
         limits[i] = build_dims(b, x)[i];
     }
-    starts[0] = c->from;
-    limits[0] = dims_add(&b->world->dims, c->from, c->size);
+    starts[c->axis] = c->from;
+    limits[c->axis] = dims_add(&b->world->dims, c->from, c->size);
     uint64_t words[] = {build_sizes(b, starts, rank), build_sizes(b, limits, rank), 0};
     return build_op(b, OP_SLICE, &x, 1, words);
 }
@@ -269,7 +285,7 @@ static ValueId write_row(Chunk *c, OpId op) {
         const DimId *dims = dims_of(c, op_result(c->code, op, 0), &rank);
         DimId        sizes[SHAPE_RANK_MAX];
         memcpy(sizes, dims, rank * sizeof *sizes);
-        sizes[0] = c->size;
+        sizes[c->axis] = c->size;
         words[ATTR_BROADCAST_IN_DIM_shape] = build_sizes(b, sizes, rank);
     }
     return build_op(b, (Opcode)opcode, operands, count, words);
@@ -300,7 +316,7 @@ static void join(Chunk *c, ValueId *parts, uint32_t count, ValueId *sums) {
         uint8_t role = c->role[row];
         if (role == ROLE_NONE || role == ROLE_AGAIN) continue;
         ValueId  old = op_result(c->code, (OpId){row}, 0);
-        uint64_t axis = 0;
+        uint64_t axis = c->axis;
         Dtype    dtype = type_dtype(&b->world->types, c->code->values.type[old.row]);
         if (!c->given[old.row]) continue;
         for (uint32_t k = 0; k < count; k++) list[k] = parts[(size_t)k * rows + row];

@@ -7,17 +7,22 @@
  * it is made of is computed again too, or stored where it is much smaller (the mean of a row). What
  * a product needs in memory is written there all the same, but groups need not read it.
  *
+ * Where kernels have threads, large values are looked at once more for the sake of memory: one is
+ * computed again if that moves about as many bytes and what must lie in memory as long instead is
+ * at most half as large (of a residual stream, what was added in 16 bits).
+ *
  * Only elementwise rows are computed again, and only for users that see them element by element.
  * About linear: a decision looks at the groups that use the value. */
 #include "systems/fuse_inner.h"
 #include "systems/lower_inner.h"
 
 enum {
-    ROWS_MAX = 1024,  /* of a group with what it computes again */
-    STREAMS_MAX = 96, /* tensors that it reads and writes */
-    CHAIN_MAX = 64,   /* rows that one decision changes */
-    GROUPS_MAX = 16,  /* groups that use a value */
-    SMALL = 8         /* values so many times smaller are stored */
+    ROWS_MAX = 1024,     /* of a group with what it computes again */
+    STREAMS_MAX = 96,    /* tensors that it reads and writes */
+    CHAIN_MAX = 64,      /* rows that one decision changes */
+    GROUPS_MAX = 16,     /* groups that use a value */
+    SMALL = 8,           /* values so many times smaller are stored */
+    LEAN_BYTES = 1 << 24 /* for the sake of memory, only values of so many bytes */
 };
 
 static bool is_core(const Fuse *f, uint32_t row) { return f->kind[row - f->first] == ROW_CORE; }
@@ -131,39 +136,81 @@ static double cost_together(Fuse *f, const Users *users) {
 }
 
 /* --- decisions -------------------------------------------------------------------------------- */
-static bool decide(Fuse *f, uint32_t row) {
-    Users    users = {.count = 0};
-    uint32_t again[CHAIN_MAX], stored[CHAIN_MAX], again_count = 1, stored_count = 0;
-    if (!is_elementwise(f, row) || !f->stored[row - f->first] || fuse_escapes(f, row) ||
-        !find_users(f, row, &users))
-        return false;
-    double before = cost_together(f, &users), worth = (double)row_bytes(f, row) / 2;
-    bool   fits = true;
-    again[0] = row;
-    f->stored[row - f->first] = users.memory;
-    f->again[row - f->first] = true;
-    for (uint32_t k = 0; k < again_count && fits; k++)
-        for (uint32_t in = again[k] - f->first, i = f->ins_first[in]; i < f->ins_first[in + 1];
+typedef struct Decision {
+    uint32_t row, again[CHAIN_MAX], stored[CHAIN_MAX], again_count, stored_count;
+    Users    users;
+} Decision;
+
+/* Marks the rows to be computed again with the value, and what they need in memory. False: too
+ * many. */
+static bool try_again(Fuse *f, Decision *d) {
+    d->again[0] = d->row;
+    d->again_count = 1;
+    d->stored_count = 0;
+    f->stored[d->row - f->first] = d->users.memory;
+    f->again[d->row - f->first] = true;
+    for (uint32_t k = 0; k < d->again_count; k++)
+        for (uint32_t in = d->again[k] - f->first, i = f->ins_first[in]; i < f->ins_first[in + 1];
              i++) {
             const Edge *edge = &f->edges[i];
             uint32_t    from = edge->from - f->first;
             if (!is_core(f, edge->from) || f->stored[from] || f->again[from]) continue;
-            fits = again_count < CHAIN_MAX && stored_count < CHAIN_MAX;
-            if (!fits) break;
+            if (d->again_count == CHAIN_MAX || d->stored_count == CHAIN_MAX) return false;
             bool same = edge->path == PATH_ALIGNED && is_elementwise(f, edge->from) &&
-                        row_bytes(f, edge->from) * SMALL > row_bytes(f, row);
+                        row_bytes(f, edge->from) * SMALL > row_bytes(f, d->row);
             *(same ? &f->again[from] : &f->stored[from]) = true;
             if (same)
-                again[again_count++] = edge->from;
+                d->again[d->again_count++] = edge->from;
             else
-                stored[stored_count++] = edge->from;
+                d->stored[d->stored_count++] = edge->from;
         }
-    double after = fits ? cost_together(f, &users) : -1;
-    if (after >= 0 && after + worth < before && system_burn(f->ctx)) return true;
-    for (uint32_t k = 0; k < again_count; k++) f->again[again[k] - f->first] = false;
-    for (uint32_t k = 0; k < stored_count; k++) f->stored[stored[k] - f->first] = false;
-    f->stored[row - f->first] = true;
-    return false;
+    return true;
+}
+static void mark(Fuse *f, const Decision *d, bool again) {
+    for (uint32_t k = 0; k < d->again_count; k++) f->again[d->again[k] - f->first] = again;
+    for (uint32_t k = 0; k < d->stored_count; k++) f->stored[d->stored[k] - f->first] = again;
+    f->stored[d->row - f->first] = !again || d->users.memory;
+}
+static uint32_t last_place(const Fuse *f, const Users *users) {
+    uint32_t last = 0;
+    for (uint32_t i = 0; i < users->count; i++) {
+        uint32_t place = f->groups[users->groups[i] - f->first].place;
+        if (place > last) last = place;
+    }
+    return last;
+}
+/* Whether less memory is taken while the value would be alive: what it is made of that would not be
+ * there as long is at most half as large. Nothing may be marked. */
+static bool is_leaner(const Fuse *f, const Decision *d) {
+    int64_t  bytes = row_bytes(f, d->row), instead = 0;
+    uint32_t last = last_place(f, &d->users);
+    if (d->users.memory || d->stored_count != 0) return false;
+    for (uint32_t k = 0; k < d->again_count; k++)
+        for (uint32_t in = d->again[k] - f->first, i = f->ins_first[in]; i < f->ins_first[in + 1];
+             i++) {
+            uint32_t from = f->edges[i].from;
+            Users    users = {.count = 0};
+            bool     leaf = !is_core(f, from) || f->stored[from - f->first];
+            if (!leaf || row_bytes(f, from) * SMALL <= bytes) continue;
+            if (!find_users(f, from, &users) || last_place(f, &users) < last)
+                instead += row_bytes(f, from);
+        }
+    return instead * 2 <= bytes;
+}
+/* lean: for the sake of memory, if it moves about as many bytes. */
+static bool decide(Fuse *f, uint32_t row, bool lean) {
+    Decision d = {.row = row};
+    if (!is_elementwise(f, row) || !f->stored[row - f->first] || fuse_escapes(f, row) ||
+        (lean && row_bytes(f, row) < LEAN_BYTES) || !find_users(f, row, &d.users))
+        return false;
+    double bytes = (double)row_bytes(f, row), before = cost_together(f, &d.users);
+    double after = try_again(f, &d) ? cost_together(f, &d.users) : -1;
+    bool   good = after >= 0 && after < (lean ? before + bytes / 16 : before - bytes / 2);
+    if (!lean && good && system_burn(f->ctx)) return true;
+    mark(f, &d, false);
+    if (!lean || !good || !is_leaner(f, &d) || !system_burn(f->ctx)) return false;
+    mark(f, &d, true);
+    return true;
 }
 
 /* Every value that a row outside of groups uses, and what groups with such values read. */
@@ -192,7 +239,10 @@ uint32_t fuse_recompute(Fuse *f) {
     f->stored = ARENA_ARRAY_ZERO(f->ctx->scratch, uint8_t, rows);
     f->again = ARENA_ARRAY_ZERO(f->ctx->scratch, uint8_t, rows);
     find_stored(f);
-    for (uint32_t row = f->last; row-- > f->first;) count += decide(f, row);
+    for (uint32_t row = f->last; row-- > f->first;) count += decide(f, row, false);
+    find_stored(f);
+    for (uint32_t row = f->last; row-- > f->first && f->ctx->target->threads;)
+        count += decide(f, row, true);
     find_stored(f);
     uint32_t repeats = fuse_repeat(f);
     if (repeats != 0) find_stored(f);

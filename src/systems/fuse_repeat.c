@@ -54,7 +54,8 @@ static bool find_late(const Fuse *f, const uint32_t *launches, Late *late) {
             late->before = place;
         }
     }
-    if (late->user == 0 || is_core(f, late->user)) return false;
+    if (late->user == 0 || !(op_infos[f->code->ops.opcode[late->user]].flags & OP_PRODUCT))
+        return false;
     ValueId read = op_operand(f->code, (OpId){late->user}, late->operand);
     return read.row == result_of(f, late->row).row && f->code->ops.results_count[late->user] == 1 &&
            launches[last] > launches[late->before] + FAR;

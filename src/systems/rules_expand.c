@@ -25,6 +25,68 @@ bool expand_UNSTACK(Emit *e, ValueId *out) {
         out[i] = emit_part(e->build, X(0), axis, i);
     return true;
 }
+/* One row is a slice, which is written in place; several are gathered and scattered. */
+static ValueId array_starts(Emit *e, ValueId index) {
+    DimId    dims[1] = {dims_const(&e->build->world->dims, 1)};
+    uint32_t rank = build_rank(e->build, X(0));
+    ValueId  parts[SHAPE_RANK_MAX];
+    uint64_t axis = 0;
+    parts[0] = build_reshape(e->build, build_convert(e->build, index, DTYPE_I64), dims, 1);
+    for (uint32_t i = 1; i < rank; i++) parts[i] = like(e, parts[0], 0);
+    return rank == 1 ? parts[0] : build_op(e->build, OP_CONCAT, parts, rank, &axis);
+}
+/* The shape of one row with its axis; as words, what gather takes of it. */
+static uint32_t array_row(Emit *e, DimId *out_dims, uint64_t *out_words) {
+    uint32_t rank = build_rank(e->build, X(0));
+    int64_t  zero = 0, rest[SHAPE_RANK_MAX];
+    for (uint32_t i = 0; i < rank; i++) {
+        out_dims[i] =
+            i == 0 ? dims_const(&e->build->world->dims, 1) : build_dims(e->build, X(0))[i];
+        rest[i] = i + 1;
+    }
+    memset(out_words, 0, 6 * sizeof *out_words);
+    out_words[ATTR_GATHER_offset_dims] = build_ints(e->build, rest, rank - 1);
+    out_words[ATTR_GATHER_collapsed_dims] = build_ints(e->build, &zero, 1);
+    out_words[ATTR_GATHER_index_map] = build_ints(e->build, &zero, 1);
+    out_words[ATTR_GATHER_slice_sizes] = build_sizes(e->build, out_dims, rank);
+    return rank;
+}
+static ValueId array_places(Emit *e, ValueId indices) {
+    uint64_t first = 0;
+    ValueId  i = build_convert(e->build, indices, DTYPE_I64), array = X(0);
+    ValueId  size = build_op(e->build, OP_DIM_SIZE, &array, 1, &first);
+    ValueId  last = SUB(build_scalar_over(e->build, size, i), like(e, i, 1));
+    i = MAXIMUM(build_binary(e->build, OP_MIN, i, last), like(e, i, 0));
+    return emit_with_last_one(e, i);
+}
+bool expand_ARRAY_READ(Emit *e, ValueId *out) {
+    DimId    row[SHAPE_RANK_MAX];
+    uint64_t words[6];
+    uint32_t rank = array_row(e, row, words);
+    ValueId  operands[2] = {X(0)};
+    if (build_rank(e->build, X(1)) != 0) {
+        operands[1] = array_places(e, X(1));
+        out[0] = build_op(e->build, OP_GATHER, operands, 2, words);
+        return true;
+    }
+    uint64_t sizes = build_sizes(e->build, row, rank);
+    operands[1] = array_starts(e, X(1));
+    out[0] = build_reshape(e->build, build_op(e->build, OP_DYNAMIC_SLICE, operands, 2, &sizes),
+                           row + 1, rank - 1);
+    return true;
+}
+bool expand_ARRAY_WRITE(Emit *e, ValueId *out) {
+    DimId    row[SHAPE_RANK_MAX];
+    uint64_t words[6];
+    uint32_t rank = array_row(e, row, words);
+    if (build_rank(e->build, X(1)) != 0) {
+        out[0] = emit_scatter(e, X(0), array_places(e, X(1)), X(2), SCATTER_SET, words);
+        return true;
+    }
+    ValueId operands[3] = {X(0), build_reshape(e->build, X(2), row, rank), array_starts(e, X(1))};
+    out[0] = build_op(e->build, OP_DYNAMIC_UPDATE_SLICE, operands, 3, NULL);
+    return true;
+}
 bool expand_GELU(Emit *e, ValueId *out) {
     ValueId x = X(0), inner;
     if (INT_ATTR(GELU, tanh)) {

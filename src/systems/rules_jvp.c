@@ -193,60 +193,6 @@ bool jvp_AVG_POOL(Emit *e, ValueId *out) {
     return true;
 }
 
-/* --- factorisations --------------------------------------------------------------------------- */
-/* Both rules: Giles, Collected matrix derivative results for forward and reverse mode AD, 2008. */
-static ValueId swap_last(Emit *e, ValueId a) {
-    int64_t  permutation[SHAPE_RANK_MAX];
-    uint32_t rank = build_rank(e->build, a);
-    for (uint32_t i = 0; i < rank; i++) permutation[i] = i;
-    permutation[rank - 2] = rank - 1;
-    permutation[rank - 1] = rank - 2;
-    return build_transpose(e->build, a, permutation, rank);
-}
-static ValueId solve(Emit *e, ValueId a, ValueId b, const uint64_t *words) {
-    ValueId operands[2] = {a, b};
-    return build_op(e->build, OP_TRIANGULAR_SOLVE, operands, 2, words);
-}
-/* c(i,j) where the row index is above (or equal to) the column index, else 0; c = 1, diagonal d. */
-static ValueId triangle_mask(Emit *e, ValueId like, bool lower, double diagonal) {
-    uint32_t rank = build_rank(e->build, like);
-    DimId    dims[SHAPE_RANK_MAX];
-    for (uint32_t i = 0; i < rank; i++) dims[i] = build_dims(e->build, like)[i];
-    uint64_t sizes = build_sizes(e->build, dims, rank);
-    uint64_t rows[3] = {DTYPE_I64, sizes, rank - 2}, columns[3] = {DTYPE_I64, sizes, rank - 1};
-    ValueId  i = build_op(e->build, OP_IOTA, NULL, 0, rows),
-            j = build_op(e->build, OP_IOTA, NULL, 0, columns);
-    ValueId inside = build_compare(e->build, lower ? COMPARE_GT : COMPARE_LT, i, j);
-    ValueId on_diagonal = SELECT(COMPARE(EQ, i, j), build_splat(e->build, like, diagonal),
-                                 build_splat(e->build, like, 0));
-    return SELECT(inside, build_splat(e->build, like, 1), on_diagonal);
-}
-/* op(a) x = b: dx = op(a)^-1 (db - op(da) x), da taken on the triangle that is read. */
-bool jvp_TRIANGULAR_SOLVE(Emit *e, ValueId *out) {
-    bool    unit = INT_ATTR(TRIANGULAR_SOLVE, unit_diagonal) != 0;
-    ValueId right = e->d[1];
-    if (value_id_some(e->d[0])) {
-        ValueId mask = triangle_mask(e, X(0), INT_ATTR(TRIANGULAR_SOLVE, lower) != 0, unit ? 0 : 1);
-        ValueId da = MUL(e->d[0], mask);
-        if (INT_ATTR(TRIANGULAR_SOLVE, transpose)) da = swap_last(e, da);
-        ValueId moved = emit_matrix_dot(e, da, Y, false);
-        right = value_id_some(right) ? SUB(right, moved) : NEG(moved);
-    }
-    out[0] = solve(e, X(0), right, e->attrs);
-    return true;
-}
-/* dl = l phi(l^-1 da l^-T), phi: lower triangle with half the diagonal. Only the lower triangle of
- * a is read, so da is that of the tangent, mirrored. */
-bool jvp_CHOLESKY(Emit *e, ValueId *out) {
-    uint64_t lower[3] = {1, 0, 0};
-    ValueId  below = MUL(e->d[0], triangle_mask(e, Y, true, 0));
-    ValueId  da = ADD(MUL(e->d[0], triangle_mask(e, Y, true, 1)), swap_last(e, below));
-    ValueId  left = solve(e, Y, da, lower);
-    ValueId  both = swap_last(e, solve(e, Y, swap_last(e, left), lower));
-    out[0] = emit_matrix_dot(e, Y, MUL(both, triangle_mask(e, Y, true, 0.5)), false);
-    return true;
-}
-
 /* --- composites: activations and softmax ------------------------------------------------------ */
 bool jvp_GELU(Emit *e, ValueId *out) {
     ValueId x = X(0), half = NUM(0.5), one = NUM(1), slope;

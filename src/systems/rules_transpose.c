@@ -422,12 +422,6 @@ ValueId transpose_REDUCE_WINDOW(Emit *e) {
     return as_type(e, build_op(e->build, OP_REDUCE_WINDOW, &spread, 1, words), T(0));
 }
 
-ValueId transpose_TRIANGULAR_SOLVE(Emit *e) {
-    uint64_t words[3] = {e->attrs[0], !e->attrs[1], e->attrs[2]};
-    ValueId  operands[2] = {X(0), CT};
-    if (e->operand != 1) return (ValueId){0};
-    return build_op(e->build, OP_TRIANGULAR_SOLVE, operands, 2, words);
-}
 /* The same mask, because it depends on the seed and the stream only. */
 ValueId transpose_DROPOUT(Emit *e) {
     ValueId operands[2] = {CT, X(1)};

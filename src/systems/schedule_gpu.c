@@ -193,12 +193,12 @@ static void keep_elements(Schedule *s) {
     uint32_t           first = s->loops->kernels.buffers_first[s->kernel.row];
     uint32_t           last = first + s->loops->kernels.buffers_count[s->kernel.row];
     for (BufferId buffer = {first}; buffer.row < last; buffer.row++) {
-        Dtype    dtype = (Dtype)buffers->dtype[buffer.row];
-        uint32_t home = transform_home(s, buffer);
-        if (buffers->scope[buffer.row] == SCOPE_ARG && buffers->written[buffer.row] &&
-            dtype_compute(dtype) == dtype && home != 0 && !is_leaf(s, home - schedule_node(s, 0)) &&
-            is_read(s, buffer))
-            (void)transform_cache_write(s, buffer, home - schedule_node(s, 0), SCOPE_REG);
+        Dtype dtype = (Dtype)buffers->dtype[buffer.row];
+        if (buffers->scope[buffer.row] != SCOPE_ARG || !buffers->written[buffer.row] ||
+            dtype_compute(dtype) != dtype || !is_read(s, buffer))
+            continue;
+        uint32_t home = transform_home(s, buffer), at = home - schedule_node(s, 0);
+        if (home != 0 && !is_leaf(s, at)) (void)transform_cache_write(s, buffer, at, SCOPE_REG);
     }
 }
 

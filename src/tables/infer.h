@@ -16,8 +16,9 @@
     R(rng_bits) R(broadcast_in_dim) R(reshape) R(transpose) R(slice) R(pad) R(concat) \
     R(dynamic_slice) R(dynamic_update_slice) R(gather) R(scatter) R(dim_size) R(dynamic_shape) \
     R(reduce) R(arg_reduce) R(sort) R(compact) R(dot_general) R(convolution) R(reduce_window) \
-    R(fft) R(square) R(triangular_solve) R(lu) R(qr) R(eigh) R(svd) R(eig) R(control) R(each) \
-    R(typed) R(assign) R(resized) R(typed_result) R(rank_id) R(gradient) R(jvp) \
+    R(fft) R(square) R(triangular_solve) R(lu) R(det) R(qr) R(eigh) R(svd) R(eig) \
+    R(control) R(each) R(array_read) R(array_write) R(typed) R(assign) R(resized) \
+    R(typed_result) R(rank_id) R(gradient) R(jvp) \
     R(taylor) R(derivatives) R(jacobian) R(vmap) R(unstack) R(mean) \
     R(axis_float) R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) \
     R(dot_epilogue) R(embedding) R(attention) R(attention_tangent) R(attention_grad) \

@@ -186,6 +186,38 @@ void infer_embedding(InferCtx *ctx) {
         infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank + 1);
     }
 }
+/* The shape of what stands at operand 1 of the array, operand 0; false after a diagnostic. */
+static bool rows_of_array(InferCtx *ctx, DimId *out_dims, uint32_t *out_rank) {
+    uint32_t rank = infer_rank(ctx, 0), several = infer_rank(ctx, 1);
+    if (rank == 0) return infer_fail_rank(ctx, 0, "at least 1");
+    if (!dtype_is_int(infer_dtype(ctx, 1))) return infer_fail_dtype(ctx, 1, "an integer");
+    if (several > 1) return infer_fail_rank(ctx, 1, "0 or 1");
+    *out_rank = 0;
+    if (several == 1) out_dims[(*out_rank)++] = infer_dim(ctx, 1, 0);
+    for (uint32_t i = 1; i < rank; i++) out_dims[(*out_rank)++] = infer_dim(ctx, 0, i);
+    return true;
+}
+void infer_array_read(InferCtx *ctx) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank;
+    if (rows_of_array(ctx, dims, &rank)) infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
+}
+void infer_array_write(InferCtx *ctx) {
+    DimId    dims[SHAPE_RANK_MAX];
+    uint32_t rank;
+    if (!rows_of_array(ctx, dims, &rank)) return;
+    if (infer_dtype(ctx, 2) != infer_dtype(ctx, 0)) {
+        (void)infer_fail_types(ctx, 0, 2);
+    } else if (infer_rank(ctx, 2) != rank) {
+        (void)infer_fail_rank(ctx, 2, "that of the rows of the array");
+    } else {
+        for (uint32_t i = 0; i < rank; i++)
+            if (!infer_sizes_same(ctx, "x and the rows of the array", dims[i],
+                                  infer_dim(ctx, 2, i)))
+                return;
+        ctx->out_types[0] = infer_type(ctx, 0);
+    }
+}
 void infer_dropout(InferCtx *ctx) {
     double rate = word_f64(ctx->attrs[ATTR_DROPOUT_rate]);
     if (!infer_float_ok(ctx, 0)) return;

@@ -267,6 +267,11 @@ void infer_lu(InferCtx *ctx) {
     ctx->out_types[0] = infer_type(ctx, 0);
     set_matrix(ctx, 1, DTYPE_I64, infer_dim(ctx, 0, infer_rank(ctx, 0) - 1), (DimId){0});
 }
+void infer_det(InferCtx *ctx) {
+    if (!matrix_ok(ctx, 0, true)) return;
+    const DimId *dims = type_dims(&ctx->world->types, infer_type(ctx, 0));
+    infer_set(ctx, 0, infer_dtype(ctx, 0), dims, infer_rank(ctx, 0) - 2);
+}
 static DimId shorter(InferCtx *ctx) {
     uint32_t rank = infer_rank(ctx, 0);
     return dims_min(&ctx->world->dims, infer_dim(ctx, 0, rank - 2), infer_dim(ctx, 0, rank - 1));

@@ -36,6 +36,8 @@ SAME_PLACE(CuLaunchConfig, shared_bytes, CUlaunchConfig, sharedMemBytes);
 SAME_PLACE(CuLaunchConfig, stream, CUlaunchConfig, hStream);
 SAME_PLACE(CuLaunchConfig, attributes, CUlaunchConfig, attrs);
 SAME_PLACE(CuLaunchConfig, attributes_count, CUlaunchConfig, numAttrs);
+SAME_SIZE(CuTensorMap, CUtensorMap);
+static_assert(_Alignof(CuTensorMap) % _Alignof(CUtensorMap) == 0, "64, 128 since CUDA 13");
 SAME_SIZE(CuKernelNode, CUDA_KERNEL_NODE_PARAMS);
 SAME_PLACE(CuKernelNode, grid, CUDA_KERNEL_NODE_PARAMS, gridDimX);
 SAME_PLACE(CuKernelNode, shared_bytes, CUDA_KERNEL_NODE_PARAMS, sharedMemBytes);

@@ -1,5 +1,6 @@
 /* Random structured programs: every form of their kernels, and the plan with its jumps on one lane
- * and on several, give what the interpreter gives for the program as written.
+ * and on several, give what the interpreter gives for the program as written. Loops as one code
+ * give the same bits as launch by launch.
  *
  * STOA_SEEDS: how many programs (some by default); STOA_SEED: the first of them. */
 #include "cpu/emit.h"
@@ -29,6 +30,20 @@ static void **make_slots(Check *c, const Plan *plan) {
     }
     return at;
 }
+static uint32_t whole_loops; /* that ran as one code, so far */
+static void     keep_bits(Check *c, Tensor *out) {
+        for (uint32_t i = 0; i < c->outputs_count; i++) {
+            out[i] = c->got[i];
+            out[i].data = arena_push(c->arena, tensor_bytes(&out[i]) + 64, 64);
+            memcpy(out[i].data, c->got[i].data, tensor_bytes(&out[i]));
+    }
+}
+static bool same_bits(Check *c, const Tensor *other) {
+    for (uint32_t i = 0; i < c->outputs_count; i++)
+        if (memcmp(other[i].data, c->got[i].data, tensor_bytes(&other[i])) != 0)
+            return check_fail(c, "one code:", STR("other bits than launch by launch"));
+    return true;
+}
 /* stops: an assert is to fail. */
 static bool run_lanes(Check *c, const Plan *plan, const EmitModule *module, Workers *workers,
                       const char *name, bool stops) {
@@ -36,6 +51,7 @@ static bool run_lanes(Check *c, const Plan *plan, const EmitModule *module, Work
     Diags   *diags = &c->worlds[FORM_SCHEDULED]->diags;
     if (cpu_bind(c->arena, plan, module, workers, diags, &cpu) != STATUS_OK)
         return check_diags(c, name, FORM_SCHEDULED);
+    whole_loops += cpu_whole_loops(cpu);
     for (uint32_t turn = 0; turn < 2; turn++) {
         void **slots = make_slots(c, plan);
         bool   stopped = cpu_run(cpu, slots, NULL, NULL) != 0;
@@ -70,8 +86,17 @@ static bool check_plan(Check *c, const Lanes *lanes, Jit *jit, bool stops) {
                STATUS_OK;
     if (good) good = runner_plan(runner, plan);
     if (!good) (void)check_diags(c, "planning:", FORM_SCHEDULED);
+    if (module != NULL) module->whole = EMIT_LOOPS_NONE;
     good = good && run_lanes(c, plan, module, lanes->one, "plan on one lane:", stops) &&
            run_lanes(c, plan, module, lanes->three, "plan on three lanes:", stops);
+    if (module != NULL && good) {
+        Tensor before[CHECK_TENSORS_MAX];
+        keep_bits(c, before);
+        module->whole = EMIT_LOOPS_POSSIBLE;
+        good = run_lanes(c, plan, module, lanes->three, "loops as one code, three lanes:", stops) &&
+               run_lanes(c, plan, module, lanes->one, "loops as one code:", stops) &&
+               (stops || same_bits(c, before));
+    }
     plan_close(plan);
     return good;
 }
@@ -95,7 +120,7 @@ static bool check_seed(Arena *arena, uint64_t seed, const Lanes *lanes, bool com
         c.seed = seed * 8 + i;
         good = compiles ? check_run(&c, sizes) : check_expect(&c, sizes);
         if (!compiles) good = good && check_plan(&c, lanes, NULL, false);
-        if (compiles && lanes->jit != NULL && seed % 8 == 0)
+        if (compiles && lanes->jit != NULL && seed % 4 == 0)
             good = good && check_plan(&c, lanes, lanes->jit, false);
         if (good) arena_release(arena, mark);
     }
@@ -126,12 +151,14 @@ TEST(random_control) {
     uint64_t count = (uint64_t)setting("STOA_SEEDS", 100);
     Diags    diags;
     Lanes    lanes = lanes_open(arena, &diags);
+    whole_loops = 0;
     for (uint64_t seed = first; seed < first + count; seed++)
         for (uint32_t compiles = 0; compiles < 2; compiles++) {
             ArenaMark mark = arena_mark(arena);
             (void)check_seed(arena, seed, &lanes, compiles != 0);
             arena_release(arena, mark);
         }
+    EXPECT(lanes.jit == NULL || whole_loops > count / 4);
     lanes_close(&lanes, &diags);
 }
 
@@ -190,9 +217,11 @@ static const char *const derivatives[] = {
     "  %z = neg %y\n  return %z\n}\n"
 TEST(derivatives_on_lanes) {
     Diags diags;
+    whole_loops = 0;
     Lanes lanes = lanes_open(arena, &diags);
     for (size_t i = 0; i < LENGTH(derivatives); i++)
         check_text(arena, &lanes, derivatives[i], false);
+    EXPECT(lanes.jit == NULL || whole_loops >= 2 * LENGTH(derivatives));
     lanes_close(&lanes, &diags);
 }
 TEST(asserts_stop_loops) {

@@ -659,13 +659,28 @@ static bool set_args(CuNode node, void **extra) {
     if (node->args_bytes > 0) memcpy(node->args, args, node->args_bytes);
     return true;
 }
+CuResult cuTensorMapEncodeTiled(CuTensorMap *map, CuMapType type, unsigned rank, void *memory,
+                                const uint64_t *dims, const uint64_t *strides, const unsigned *box,
+                                const unsigned *steps, CuMapInterleave interleave,
+                                CuMapSwizzle swizzle, CuMapPromotion promotion, CuMapFill fill) {
+    (void)type, (void)interleave, (void)swizzle, (void)promotion, (void)fill;
+    ENTER();
+    bool good = (uintptr_t)memory % 16 == 0 && rank > 0 && rank <= 5;
+    for (unsigned i = 0; i < rank && good; i++)
+        good = dims[i] > 0 && box[i] > 0 && box[i] <= 256 && steps[i] == 1 &&
+               (i == 0 || strides[i - 1] % 16 == 0);
+    if (!good) return ABI_CUDA_ERROR_INVALID_VALUE;
+    *map = (CuTensorMap){{(uintptr_t)memory}};
+    return 0;
+}
 CuResult cuLaunchKernelEx(const CuLaunchConfig *config, CuFunction function, void **args,
                           void **extra) {
     const void *block;
     size_t      bytes;
-    (void)args;
     ENTER();
-    if (!find_args(extra, &block, &bytes)) return ABI_CUDA_ERROR_INVALID_VALUE;
+    if ((args != NULL && extra != NULL) || !find_args(extra, &block, &bytes))
+        return ABI_CUDA_ERROR_INVALID_VALUE;
+    if (args != NULL) block = args[0];
     if (config->grid[0] * config->block[0] == 0) return ABI_CUDA_ERROR_INVALID_VALUE;
     CuNode recorded = record(config->stream, KERNEL);
     if (recorded == NULL) {

@@ -155,7 +155,7 @@ static const struct {
 } families[] = {{"set", run_set},    {"add", run_add},        {"count_down", run_count_down},
                 {"word", run_word},  {"copy_", run_elements}, {"iota_", run_iota},
                 {"stop_", run_stop}, {"test_", run_test},     {"rows_", run_rows},
-                {"k", run_fused},    {"loop", run_nothing}};
+                {"k", run_fused},    {"loop", run_nothing},   {"attention_", run_nothing}};
 enum { FUNCTIONS_MAX = 4096 };
 static struct CUfunc_st functions[FUNCTIONS_MAX];
 static unsigned         functions_count;

@@ -1,13 +1,15 @@
-/* cuDNN's attention on a device against double precision on the host: causal and full, grouped
- * heads, lengths, deterministic, packed and plain layouts, in f16 and bf16, and inside a graph. */
+/* Attention on a device against double precision on the host: cuDNN's causal and full, grouped
+ * heads, lengths, deterministic, packed and plain layouts, in f16 and bf16, and inside a graph; and
+ * what backward of our own takes by that, too. */
 #include "device.h"
-#include "gpu/cudnn_attention.h"
+#include "gpu/own_attention.h"
 
 typedef struct Case {
     Device           *d;
     GpuAttention      p;
     GpuAttentionArgs  args;
     GpuAttentionPlan *plan;
+    GpuOwnAttention  *own;             /* of backward; NULL: the plan does it */
     void             *q, *k, *v, *d_o; /* on the host */
     int32_t           lengths_q[8], lengths_kv[8];
     double           *o, *lse, *dq, *dk, *dv; /* [batch][head][row][width] */
@@ -25,6 +27,9 @@ static int64_t rows_of(const Case *c, int64_t b) {
     return c->p.lengths ? c->lengths_q[b] : c->p.queries;
 }
 
+static double scale_of(const GpuAttention *p) {
+    return p->scale != 0 ? (double)p->scale : 1 / sqrt((double)p->width);
+}
 static double share_sum(const Case *c, int64_t b, int64_t h, int64_t i, double *shares) {
     const GpuAttention *p = &c->p;
     int64_t             kv = h / (p->heads / p->heads_kv);
@@ -35,7 +40,7 @@ static double share_sum(const Case *c, int64_t b, int64_t h, int64_t i, double *
         double s = 0;
         for (int64_t l = 0; l < p->width; l++)
             s += at(c, c->q, p->q, b, h, i, l) * at(c, c->k, p->k, b, kv, j, l);
-        shares[j] = s / sqrt((double)p->width);
+        shares[j] = s * scale_of(p);
         largest = fmax(largest, shares[j]);
     }
     for (int64_t j = 0; j < p->keys; j++) sum += shares[j] = exp(shares[j] - largest);
@@ -48,15 +53,17 @@ static void compute_row(Case *c, int64_t b, int64_t h, int64_t i, double *shares
     const GpuAttention *p = &c->p;
     int64_t             kv = h / (p->heads / p->heads_kv), w = p->width;
     uint64_t            row = (uint64_t)((b * p->heads + h) * p->queries + i);
-    double              product = 0, factor = 1 / sqrt((double)w);
+    double              product = 0, factor = scale_of(p);
     c->lse[row] = share_sum(c, b, h, i, shares);
     for (int64_t l = 0; l < w; l++) {
         double o = 0;
-        for (int64_t j = 0; j < p->keys; j++) o += shares[j] * at(c, c->v, p->v, b, kv, j, l);
+        for (int64_t j = 0; j < p->keys; j++)
+            if (sees(c, b, i, j)) o += shares[j] * at(c, c->v, p->v, b, kv, j, l);
         c->o[row * (uint64_t)w + (uint64_t)l] = o;
         product += o * at(c, c->d_o, p->d_o, b, h, i, l);
     }
     for (int64_t j = 0; j < p->keys; j++) {
+        if (!sees(c, b, i, j)) continue;
         double   d_share = 0;
         uint64_t key = (uint64_t)(((b * p->heads_kv + kv) * p->keys + j) * w);
         for (int64_t l = 0; l < w; l++)
@@ -134,17 +141,16 @@ static void setup(Case *c, Device *d) {
 
 static Status record(void *context, GpuStream stream, Diags *diags) {
     const Case *c = context;
+    if (c->own != NULL) return gpu_own_attention_run(c->own, &c->args, stream, diags);
     return gpu_attention_run(c->plan, &c->args, stream, diags);
 }
 
-/* Runs a plan directly, or captured into a graph and replayed. */
-static bool run(Case *c, GpuAttentionPlan *plan, bool in_graph) {
+/* Runs what is to be run directly, or captured into a graph and replayed. */
+static bool run(Case *c, uint64_t workspace_bytes, bool in_graph) {
     Device  *d = c->d;
     CuGraph  child;
     GpuGraph graph;
-    c->plan = plan;
-    EXPECT(device_ok(
-        d, gpu_push(&d->memory, plan->workspace_bytes, 256, &d->diags, &c->args.workspace)));
+    EXPECT(device_ok(d, gpu_push(&d->memory, workspace_bytes, 256, &d->diags, &c->args.workspace)));
     if (!in_graph) return device_ok(d, record(c, d->stream, &d->diags));
     if (!device_ok(d, gpu_capture(d->stream, record, c, &d->diags, &child))) return false;
     const GpuNode node = {.kind = GPU_NODE_CHILD, .child = child};
@@ -158,6 +164,44 @@ static bool run(Case *c, GpuAttentionPlan *plan, bool in_graph) {
     return ok;
 }
 
+static bool run_plan(Case *c, GpuAttentionPlan *plan, bool in_graph) {
+    c->plan = plan;
+    return run(c, plan->workspace_bytes, in_graph);
+}
+
+static void check_gradient(const Case *c, const char *name, const char *which, double error) {
+    if (!EXPECT(error < (c->p.dtype == DTYPE_F16 ? 4e-3 : 2e-2)))
+        printf("\n  %s: %s error %g", name, which, error);
+}
+static void check_gradients(const Case *c, const char *name) {
+    const GpuAttention *p = &c->p;
+    check_gradient(c, name, "dq", error_of(c, c->args.dq, p->dq, p->heads, c->dq, c->lengths_q));
+    check_gradient(c, name, "dk",
+                   error_of(c, c->args.dk, p->dk, p->heads_kv, c->dk, c->lengths_kv));
+    check_gradient(c, name, "dv",
+                   error_of(c, c->args.dv, p->dv, p->heads_kv, c->dv, c->lengths_kv));
+}
+
+/* The same gradients by the kernel of our own; the same bits the second time. */
+static void check_own(Case *c, const char *name, bool in_graph) {
+    Device         *d = c->d;
+    GpuOwnAttention own;
+    uint64_t        bytes = (uint64_t)(c->p.batch * c->p.q.batch) * 2; /* of each tensor */
+    CuPtr          *gradients[] = {&c->args.dq, &c->args.dk, &c->args.dv};
+    const void     *bits[2][3];
+    if (!EXPECT(device_ok(d, gpu_own_attention_open(d->gpu, NULL, &c->p, &d->diags, &own)))) return;
+    EXPECT_EQ(own.backward.local_bytes, 0); /* nothing of it spills */
+    c->own = &own;
+    for (int turn = 0; turn < 2; turn++) {
+        for (int i = 0; i < 3; i++) *gradients[i] = device_poisoned(d, bytes);
+        EXPECT(run(c, own.workspace_bytes, in_graph));
+        check_gradients(c, name);
+        for (int i = 0; i < 3; i++) bits[turn][i] = device_read(d, *gradients[i], bytes);
+    }
+    for (int i = 0; i < 3; i++) EXPECT_EQ(memcmp(bits[0][i], bits[1][i], bytes), 0);
+    gpu_own_attention_close(&own);
+}
+
 static void check(Device *d, GpuCudnn *cudnn, const char *name, GpuAttention p, bool in_graph) {
     Case             c = {.p = p};
     GpuAttentionPlan forward = {0}, backward = {0};
@@ -169,20 +213,17 @@ static void check(Device *d, GpuCudnn *cudnn, const char *name, GpuAttention p, 
     bool ok =
         device_ok(d, gpu_attention_plan(cudnn, d->arena, &p, false, 0, &d->diags, &forward)) &&
         device_ok(d, gpu_attention_plan(cudnn, d->arena, &p, true, 0, &d->diags, &backward)) &&
-        run(&c, &forward, in_graph) && run(&c, &backward, in_graph);
+        run_plan(&c, &forward, in_graph) && run_plan(&c, &backward, in_graph);
     if (EXPECT(ok)) {
-        double errors[4] = {error_of(&c, c.args.o, p.o, p.heads, c.o, c.lengths_q),
-                            error_of(&c, c.args.dq, p.dq, p.heads, c.dq, c.lengths_q),
-                            error_of(&c, c.args.dk, p.dk, p.heads_kv, c.dk, c.lengths_kv),
-                            error_of(&c, c.args.dv, p.dv, p.heads_kv, c.dv, c.lengths_kv)};
-        for (int i = 0; i < 4; i++)
-            if (!EXPECT(errors[i] < bound))
-                printf("\n  %s: tensor %d error %g", name, i, errors[i]);
+        double error = error_of(&c, c.args.o, p.o, p.heads, c.o, c.lengths_q);
+        if (!EXPECT(error < bound)) printf("\n  %s: error %g", name, error);
+        check_gradients(&c, name);
         if (!p.lengths)
             EXPECT(device_error(DTYPE_F32,
                                 device_read(d, c.args.statistics,
                                             (uint64_t)(p.batch * p.heads * p.queries) * 4),
                                 c.lse, (uint64_t)(p.batch * p.heads * p.queries)) < 1e-3);
+        if (gpu_own_attention_takes(&d->gpu->info, &p)) check_own(&c, name, in_graph);
     }
     gpu_attention_close(&forward);
     gpu_attention_close(&backward);
@@ -240,6 +281,14 @@ TEST(attention_matches_double_precision) {
     p = problem(2, 3, 3, 256, 64);
     p.q = p.k = p.v = p.o = p.d_o = p.dq = p.dk = p.dv = (GpuHeads){3 * 256 * 64, 256 * 64, 64};
     check(&d, &cudnn, "heads first", p, false);
+    /* Teams of blocks: of two with one block of keys too many, of four, of eight. */
+    check(&d, &cudnn, "5 blocks", problem(3, 2, 2, 640, 64), false);
+    check(&d, &cudnn, "10 blocks", problem(1, 2, 2, 1280, 64), true);
+    check(&d, &cudnn, "16 blocks", problem(1, 1, 1, 2048, 64), false);
+    p = problem(2, 2, 2, 640, 64);
+    p.causal = false, p.scale = 0.1f;
+    check(&d, &cudnn, "5 blocks, full, a scale", p, false);
+    check(&d, &cudnn, "several heads a team", problem(20, 15, 15, 128, 64), false);
     gpu_cudnn_close(&cudnn);
     device_close(&d);
 }

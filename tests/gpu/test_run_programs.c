@@ -432,28 +432,43 @@ TEST(gpu_losses_of_many_classes) {
         }
 }
 
-/* Hints that make logits so large that they are made by parts: four, and a rest, which may be empty
- * or all there is. Sums over rows are added in place. */
+/* Hints that make logits so large that they are made by parts: four, and a rest, which may be
+ * empty. Sums over rows are added in place. */
 TEST(gpu_losses_by_parts) {
     static const char *const dtypes[] = {"bf16", "f32", "f16", "f64"};
-    static const int64_t     rows[] = {19, 16, 3, 1};
+    static const int64_t     cases[][2] = {{19, 1000}, {16, 1003}, {5, 30011}};
     for (size_t i = 0; i < LENGTH(dtypes); i++)
-        for (size_t k = 0; k < LENGTH(rows); k++) {
+        for (size_t k = 0; k < LENGTH(cases); k++) {
             const char *t = dtypes[i];
+            long long   rows = cases[k][0], n = cases[k][1];
+            long long   likely = (16LL << 30) / (n * 64 * (i == 3 ? 8 : i == 1 ? 4 : 2)) / 8;
             String      text =
                 str_format(arena,
-                           "dim B hint=%d\ndim T hint=64\n"
-                           "graph f(%%x: %s[B,T,64], %%w: %s[1000,64], %%l: i32[B,T]) {\n"
+                           "dim B hint=%lld\ndim T hint=64\n"
+                           "graph f(%%x: %s[B,T,64], %%w: %s[%lld,64], %%l: i32[B,T]) {\n"
                            "  %%z = linear %%x, %%w\n  %%c = convert %%z {dtype=%s}\n"
                            "  %%e = cross_entropy %%c, %%l\n  %%s = mean %%e {axes=[0,1]}\n"
                            "  %%dx, %%dw = gradient %%s, %%x, %%w\n  return %%e, %%dx, %%dw\n}\n",
-                           i == 3   ? 4096
-                           : i == 1 ? 8192
-                                    : 16384,
-                           t, t, i == 3 ? "f64" : "f32");
+                           likely, t, t, n, i == 3 ? "f64" : "f32");
             double rel = i == 1 || i == 3 ? 0 : 0.02;
             check_text(arena, text.data,
-                       &(Case){.sizes = {{"B", rows[k]}, {"T", 5}}, .integers = 1000, .rel = rel});
+                       &(Case){.sizes = {{"B", rows}, {"T", 2}}, .integers = n, .rel = rel});
+        }
+}
+/* Rows that are written over the operand that they were made of, held and not, aligned and not. */
+static const char shares[] = "graph f(%%x: %s[B,8], %%w: %s[%lld,8], %%v: %s[%lld,8]) {\n"
+                             "  %%z = linear %%x, %%w\n  %%p = softmax %%z {axis=1}\n"
+                             "  %%y = matmul %%p, %%v\n  return %%y\n}\n";
+TEST(gpu_rows_over_their_operands) {
+    static const char *const dtypes[] = {"bf16", "f32"};
+    static const int64_t sizes[][2] = {{7, 33}, {300, 1000}, {300, 1003}, {5, 30011}, {3, 131072}};
+    for (size_t i = 0; i < LENGTH(dtypes); i++)
+        for (size_t k = 0; k < LENGTH(sizes); k++) {
+            const char *t = dtypes[i];
+            long long   n = sizes[k][1];
+            String      text = str_format(arena, shares, t, t, n, t, n);
+            check_text(arena, text.data,
+                       &(Case){.sizes = {{"B", sizes[k][0]}}, .rel = i == 0 ? 0.02 : 1e-5});
         }
 }
 

@@ -58,8 +58,10 @@ CASE(dot_gelu, "%x: f64[B,3], %w: f64[2,3], %b: f64[2]",
      "%z, %a = dot_gelu %x, %w, %b {across=true}", .outs = "z a")
 CASE(dot_gelu_plain, "%x: f64[3], %w: f64[3,2]", "%z, %a = dot_gelu %x, %w", .outs = "z a")
 CASE(dot_gelu_grad, "%x: f64[B,3], %w: f64[3,2], %a: f64[B,2]", "%z = dot_gelu_grad %x, %w, %a")
-CASE(dot_add, "%x: f64[B,3], %w: f64[3,2], %s: f64[B,2]", "%z = dot_add %x, %w, %s {x_contract=[1], y_contract=[0]}")
-CASE(dot_add_alone, "%x: f64[B,3], %w: f64[B,2]", "%z = dot_add %x, %w {x_contract=[0], y_contract=[0]}")
+CASE(dot_add, "%x: f64[B,3], %w: f64[3,2], %s: f64[B,2]",
+     "%z = dot_add %x, %w, %s {x_contract=[1], y_contract=[0]}")
+CASE(dot_add_alone, "%x: f64[B,3], %w: f64[B,2]",
+     "%z = dot_add %x, %w {x_contract=[0], y_contract=[0]}")
 CASE(linear_plain, "%x: f64[B,3], %w: f64[2,3]", "%z = linear %x, %w")
 CASE(linear_vector, "%x: f64[C], %w: f64[2,C], %b: f64[2]", "%z = linear %x, %w, %b")
 CASE(linear_deep, "%x: f64[B,T,3], %w: f64[O,3], %b: f64[O]",
@@ -137,6 +139,35 @@ CASE(linear_cross_entropy_grad, "%x: f64[B,2], %w: f64[V,2], %i: i64[B], %d: f64
      "%y, %l = linear_cross_entropy %x, %w, %i"
      "  %z, %dw = linear_cross_entropy_grad %x, %w, %i, %l, %d, %e",
      .outs = "z dw", .domain = "i=0..V+1", .dims = "dim V range=1..")
+
+/* --- arrays ----------------------------------------------------------------------------------- */
+CASE(array_read, "%x: f64[3,B,2], %i: i64", "%y = array_read %x, %i  %z = sin %y", .domain = "i=1")
+CASE(array_read_outside, "%x: f64[K], %i: i32", "%y = array_read %x, %i  %z = sin %y",
+     .domain = "i=9", .dims = "dim K range=1..")
+CASE(array_read_many, "%x: f64[3,2], %i: i64[B]", "%y = array_read %x, %i  %z = sin %y",
+     .domain = "i=-1..5")
+CASE(array_write, "%x: f64[3,B], %i: i64, %r: f64[B]", "%y = array_write %x, %i, %r  %z = sin %y",
+     .domain = "i=2")
+CASE(array_write_many, "%x: f64[5,2], %i: i32[3], %r: f64[3,2]",
+     "%y = array_write %x, %i, %r  %z = sin %y", .domain = "i=4,0,2")
+
+/* --- solving and determinants ----------------------------------------------------------------- */
+CASE(solve, "%a: f64[B,3,3], %b: f64[B,3,2]", "%r = reverse %a {axes=[1]}  %z = solve %r, %b",
+     .domain = "a=diag")
+CASE(solve_transpose, "%a: f64[B,3,3], %b: f64[B,3,2]",
+     "%r = reverse %a {axes=[2]}  %z = solve %r, %b {transpose=true}", .domain = "a=diag")
+CASE(solve_size, "%a: f64[K,K], %b: f64[K,C]", "%z = solve %a, %b", .domain = "a=diag")
+CASE(solve_a, "%a: f64[3,3], %b: f64[3,1]", "%z = solve %a, %b", .domain = "a=diag", .wrt = "a")
+CASE(solve_b, "%a: f64[3,3], %b: f64[3,1]", "%z = solve %a, %b {transpose=true}",
+     .domain = "a=diag", .wrt = "b")
+CASE(inverse, "%a: f64[B,3,3]", "%r = reverse %a {axes=[1]}  %z = inverse %r", .domain = "a=diag")
+CASE(inverse_size, "%a: f64[2,K,K]", "%z = inverse %a", .domain = "a=diag")
+CASE(det, "%a: f64[B,3,3]", "%r = reverse %a {axes=[1]}  %z = det %r", .domain = "a=diag")
+CASE(det_size, "%a: f64[K,K]", "%z = det %a", .domain = "a=diag")
+CASE(log_abs_det, "%a: f64[B,3,3]",
+     "%r = reverse %a {axes=[2]}  %y = log_abs_det %r  %s = det_sign %r  %z = mul %s, %y",
+     .domain = "a=diag")
+CASE(log_abs_det_size, "%a: f64[K,K]", "%z = log_abs_det %a", .domain = "a=diag")
 
 /* --- optimizers, by way of their expansions --------------------------------------------------- */
 CASE(sgd, "%p: f64[B], %g: f64[B], %m: f64[B], %r: f64",

@@ -144,3 +144,16 @@ CASE(cholesky_product, "%m: f64[B,2,2]",
      "%a = dot_general %m, %m {x_batch=[0], y_batch=[0], x_contract=[2], y_contract=[2]}"
      "  %z = cholesky %a",
      .domain = "m=diag")
+/* Rows reversed: pivots are not where they were. */
+CASE(lu, "%a: f64[B,3,3]", "%r = reverse %a {axes=[1]}  %z, %p = lu %r", .domain = "a=diag")
+CASE(lu_size, "%a: f64[K,K]", "%z, %p = lu %a", .domain = "a=diag")
+CASE(qr, "%a: f64[B,3,3]", "%z, %r = qr %a", .outs = "z r", .domain = "a=diag")
+CASE(qr_tall, "%a: f64[3,2]", "%z, %r = qr %a", .outs = "z r", .domain = "a=diag")
+CASE(qr_wide, "%a: f64[2,2,3]", "%z, %r = qr %a", .outs = "z r", .domain = "a=diag")
+CASE(qr_size, "%a: f64[K,K]", "%z, %r = qr %a", .outs = "z r", .domain = "a=diag")
+CASE(eigh, "%a: f64[B,2,2]", "%z, %v = eigh %a", .outs = "z v", .domain = "a=diag",
+     .step = 0x1p-12)
+CASE(eigh_size, "%a: f64[K,K]", "%z, %v = eigh %a", .domain = "a=diag")
+CASE(svd, "%a: f64[B,2,2]", "%z, %s, %v = svd %a", .outs = "z s v", .domain = "a=diag")
+CASE(svd_tall, "%a: f64[3,2]", "%z, %s, %v = svd %a", .outs = "z s v", .domain = "a=diag")
+CASE(svd_wide, "%a: f64[2,3]", "%z, %s, %v = svd %a", .outs = "z s v", .domain = "a=diag")

@@ -140,3 +140,22 @@ CASE(scan_segments_even, "%h: f64[2], %v: f64[2]",
      " %a = mul %c, %v  %s = sin %a  return %s }")
 CASE(scan_segments_rows, "%x: f64[7,2]",
      "%z = scan %x {segment=2} : f64[7,2] (%i: i64, %r: f64[2]) { %s = sin %r  return %s }")
+
+/* --- arrays that loops carry ------------------------------------------------------------------ */
+/* Every row from the two before it. */
+CASE(array_scan, "%x: f64[5,B], %v: f64[B]",
+     ZERO_ONE "%z = scan %x {carries=1, length=3} : f64[5,B] (%i: i64, %a: f64[5,B]) {"
+              " %j = add %i, %n1  %k = add %j, %n1  %p = array_read %a, %i"
+              "  %q = array_read %a, %j  %m = mul %p, %q  %s = sin %m  %r = add %s, %v"
+              "  %b = array_write %a, %k, %r  return %b }",
+     .step = 0x1p-11)
+CASE(array_while, "%x: f64[4,2], %v: f64[2]",
+     TRIPS(3) "%t, %z = while %n0, %x {limit=5} : i64, f64[4,2] (%i: i64, %a: f64[4,2]) {"
+              " %c = compare %i, %nt {direction=lt}  return %c } (%i: i64, %a: f64[4,2]) {"
+              " %j = add %i, %n1  %p = array_read %a, %i  %m = mul %p, %v  %s = sin %m"
+              "  %b = array_write %a, %j, %s  return %j, %b }")
+/* Rows gathered, and scattered to other places. */
+CASE(array_many, "%x: f64[4,2], %i: i64[2], %k: i64[2]",
+     "%z = scan %x {carries=1, length=2} : f64[4,2] (%t: i64, %a: f64[4,2]) {"
+     " %p = array_read %a, %i  %s = mul %p, %p  %b = array_write %a, %k, %s  return %b }",
+     .domain = "i=3,0 k=1,2")

@@ -17,10 +17,6 @@ static const Refusal refusals[] = {
      "%z = scatter %u, %i, %x {kind=max, collapsed_dims=[0], index_map=[0]}"},
     {OP_COMPACT, "%x: f64[3], %m: bool[3]", "%z, %n = compact %m, %x {size=N}"},
     {OP_FFT, "%x: f64[4]", "%f = fft %x {kind=real_forward, sizes=[4]}  %z = real %f"},
-    {OP_LU, "%x: f64[3,3]", "%l, %p = lu %x  %z = reduce %l {kind=sum, axes=[1]}"},
-    {OP_QR, "%x: f64[3,3]", "%q, %r = qr %x  %z = reduce %r {kind=sum, axes=[1]}"},
-    {OP_EIGH, "%x: f64[3,3]", "%z, %v = eigh %x"},
-    {OP_SVD, "%x: f64[3,3]", "%u, %z, %v = svd %x"},
     {OP_EIG, "%x: f64[3,3]", "%w, %v = eig %x  %z = real %w"},
 };
 

@@ -1,6 +1,7 @@
 /* Kernels to machine code without a GPU. Skipped where NVRTC is not found. */
 #define _GNU_SOURCE
 #include "gpu/nvrtc.h"
+#include "gpu/own_attention.h"
 
 #include "arena/os.h"
 #include "fake_gpu.h"
@@ -76,6 +77,21 @@ TEST(nvrtc_compiles_to_machine_code) {
               STATUS_OK);
     EXPECT(is_code(old, "k"));
     EXPECT_EQ(c.diags.errors, 0);
+    compiler_close(&c);
+}
+
+/* Tensor cores and copies that only this architecture has. */
+TEST(nvrtc_compiles_attention_of_our_own) {
+    Compiler    c;
+    GpuCompiled compiled;
+    String      images[2];
+    if (!compiler_open(&c, arena, "nvrtc_attention")) SKIP("NVRTC is not here");
+    GpuSource sources[] = {{"causal", gpu_own_attention_text(arena, true)},
+                           {"full", gpu_own_attention_text(arena, false)}};
+    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", sources, 2, NULL, &c.diags, images,
+                        &compiled) == STATUS_OK);
+    for (uint32_t i = 0; i < 2; i++)
+        EXPECT(is_code(images[i], "attention_sums") && is_code(images[i], "attention_backward"));
     compiler_close(&c);
 }
 

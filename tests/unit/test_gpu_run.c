@@ -50,13 +50,13 @@ TEST(gpu_says_what_has_no_kernel) {
     REQUIRE(fake_gpu_open(&f, arena));
     (void)graph_input(&g, DTYPE_F32, SHAPE(4, 4), NUMBERS(0));
     graph_begin(&g);
-    OpId op = build_row(&g.build, OP_CHOLESKY, g.args, 1, NULL, 0);
+    OpId op = build_row(&g.build, OP_QR, g.args, 1, NULL, 0);
     graph_finish(&g, &(ValueId){op_result(&g.world->code, op, 0).row}, 1);
     Plan    *plan = plan_open(g.world, NULL, g.graph);
     uint32_t row = plan_add_launch(plan);
     uint32_t first = table_add_many(&plan->args.table, 2);
     int64_t  dims[2] = {4, 4}, strides[2] = {4, 1};
-    plan->launches.opcode[row] = OP_CHOLESKY;
+    plan->launches.opcode[row] = OP_QR;
     plan->launches.operands[row] = 1;
     plan->launches.args_first[row] = first;
     plan->launches.args_count[row] = 2;
