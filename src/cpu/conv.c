@@ -11,7 +11,7 @@
  * Integers use direct loops. Operands are dense. */
 #include <string.h>
 
-#include "cpu/kernels.h"
+#include "cpu/panels.h"
 
 enum {
     SPACE_MAX = 3,
@@ -42,9 +42,6 @@ typedef struct Chunk { /* what a step works on: some images */
     int64_t     image, images;
     int64_t     cols, block, blocks; /* result places of all images; of a block; blocks */
 } Chunk;
-
-static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t round_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 
 /* The index in x of a place on the padded axis; -1: padding or a gap. */
 static int64_t place_of(const Conv *c, uint32_t axis, int64_t at) {
@@ -101,7 +98,7 @@ static int64_t find_runs(const Conv *c, int64_t first, int64_t count, PatchRun *
     for (int64_t col = 0; col < count;) {
         PatchRun *run = &out_runs[runs++];
         run->col = col;
-        run->count = least(c->out[2] - at2, count - col);
+        run->count = panels_least(c->out[2] - at2, count - col);
         run->from = image * c->groups * c->in_channels * c->ready[0] + at0 * c->stride[0];
         run->from = run->from * c->ready[1] + at1 * c->stride[1];
         run->from = run->from * c->ready[2] + at2 * c->stride[2];
@@ -146,12 +143,12 @@ static void multiply_slab(const Chunk *chunk, const uint8_t *w, const Space *spa
     const Conv *c = chunk->c;
     int64_t     depth = c->in_channels * c->window_size;
     for (int64_t o = 0; o < c->out_channels; o += c->tile_m) {
-        int64_t rows = least(c->out_channels - o, c->tile_m);
+        int64_t rows = panels_least(c->out_channels - o, c->tile_m);
         c->pack(space->a, w + (o * depth + k) * c->width, depth, 1, c->tile_m, rows, ks);
         for (int64_t j = 0; j < ns; j += c->tile_n)
             c->tile(space->a, space->patches + j * ks * c->compute, c->tile_n,
                     space->sums + (o * chunk->block + j) * c->compute, chunk->block, ks, rows,
-                    least(ns - j, c->tile_n), k > 0);
+                    panels_least(ns - j, c->tile_n), k > 0);
     }
 }
 
@@ -166,7 +163,7 @@ static void write_block(const Chunk *chunk, uint8_t *y, const uint8_t *sums, int
             int64_t     p = (first + col) % c->out_size;
             int64_t     to = (image * channels + group * c->out_channels + o) * c->out_size + p;
             const void *from = sums + (o * chunk->block + col) * c->compute;
-            n = least(ns - col, c->out_size - p);
+            n = panels_least(ns - col, c->out_size - p);
             c->store(y + to * c->width, &from, n, NULL);
         }
 }
@@ -183,16 +180,16 @@ static void conv_run(const void *params, const KernelCtx *ctx) {
     Part part = part_of(c->groups * chunk->blocks, 1, ctx);
     for (int64_t unit = part.first; unit < part.last; unit++) {
         int64_t        group = unit / chunk->blocks, first = unit % chunk->blocks * chunk->block;
-        int64_t        ns = least(chunk->cols - first, chunk->block);
+        int64_t        ns = panels_least(chunk->cols - first, chunk->block);
         const uint8_t *w = ref_at(c->w, ctx), *x = ctx->shared;
         if (c->in_place) x = (const uint8_t *)ref_at(c->x, ctx) + chunk->image * image;
         x += group * c->in_channels * c->ready_size * c->compute;
         w += group * c->out_channels * depth * c->width;
         for (int64_t k = 0; k < depth; k += K_BLOCK) {
-            int64_t ks = least(depth - k, K_BLOCK);
+            int64_t ks = panels_least(depth - k, K_BLOCK);
             find_offsets(c, k, ks, offsets);
             for (int64_t j = 0; j < ns; j += c->tile_n) {
-                int64_t count = find_runs(c, first + j, least(ns - j, c->tile_n), runs);
+                int64_t count = find_runs(c, first + j, panels_least(ns - j, c->tile_n), runs);
                 c->patch(space.patches + j * ks * c->compute, c->tile_n, x, runs, count,
                          c->stride[2], offsets, ks);
             }
@@ -285,9 +282,9 @@ static void set_geometry(Conv *c, const Binder *b, uint32_t axes) {
 static void set_blocks(Chunk *chunk) {
     const Conv *c = chunk->c;
     int64_t     most = ROWS_BYTES_MAX / c->compute / c->out_channels / c->tile_n * c->tile_n;
-    int64_t     want = round_up((chunk->cols + 15) / 16, c->tile_n), few = 4 * c->tile_n;
-    chunk->block = least(least(want, most > 0 ? most : c->tile_n), COLS_MAX);
-    if (chunk->block < few) chunk->block = least(few, round_up(chunk->cols, c->tile_n));
+    int64_t     want = panels_up((chunk->cols + 15) / 16, c->tile_n), few = 4 * c->tile_n;
+    chunk->block = panels_least(panels_least(want, most > 0 ? most : c->tile_n), COLS_MAX);
+    if (chunk->block < few) chunk->block = panels_least(few, panels_up(chunk->cols, c->tile_n));
     chunk->blocks = (chunk->cols + chunk->block - 1) / chunk->block;
 }
 
@@ -299,7 +296,7 @@ static void bind_chunks(Binder *b, const Conv *c) {
     if (images < 1) images = 1;
     for (int64_t first = 0; first < c->batch; first += images) {
         Chunk *chunk = BIND_PARAMS(b, Chunk);
-        *chunk = (Chunk){.c = c, .image = first, .images = least(c->batch - first, images)};
+        *chunk = (Chunk){.c = c, .image = first, .images = panels_least(c->batch - first, images)};
         chunk->cols = chunk->images * c->out_size;
         set_blocks(chunk);
         if (!c->in_place) {
