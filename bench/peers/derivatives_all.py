@@ -35,7 +35,8 @@ def command_of(system, dtype, name, size, options):
     common += ["--f64"] if dtype == "f64" else []
     if system != "stoa":
         lock = ["--lock", options.lock] if options.lock else []
-        return [sys.executable, os.path.join(HERE, "derivatives.py"), system, "--device", options.device, *lock, *common]
+        return [sys.executable, os.path.join(HERE, "derivatives.py"), system, *lock, *common,
+                "--device", options.device]
     where = ["--lanes", "1"] if options.device == "cpu" else ["--device", options.device]
     return [options.program, "--json", *where, *common]
 

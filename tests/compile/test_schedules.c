@@ -339,8 +339,8 @@ TEST(vectors_do_not_divide) {
     check_close(&c);
 }
 
-/* A sum over the outermost axis beside a result that has it: iterations of the axes inside, made one
- * loop, write to places of each of its runs, and are apart all the same. */
+/* A sum over the outermost axis beside a result that has it: iterations of the axes inside, made
+ * one loop, write to places of each of its runs, and are apart all the same. */
 static const char *const beside_sums[] = {
     "graph f(%x: f32[A,4,6,40], %y: f32[A,4,6,40]) {\n  %p = mul %x, %y\n"
     "  %s = reduce %p {kind=sum, axes=[0]}\n  return %p, %s\n}\n",
