@@ -34,7 +34,8 @@ def command_of(system, dtype, name, size, options):
     common = ["--filter", name, "--size", str(size), "--seconds", str(options.seconds)]
     common += ["--f64"] if dtype == "f64" else []
     if system != "stoa":
-        lock = ["--lock", options.lock] if options.lock else []
+        patience = str(0.8 * options.limit)
+        lock = ["--lock", options.lock, "--patience", patience] if options.lock else []
         return [sys.executable, os.path.join(HERE, "derivatives.py"), system, *lock, *common,
                 "--device", options.device]
     where = ["--lanes", "1"] if options.device == "cpu" else ["--device", options.device]
