@@ -327,9 +327,14 @@ typedef struct StoaCompileOptions {
     uint32_t f8_history;  /* likewise: steps whose largest magnitudes scale the tensors of this one,
                              in graphs that assign (state fp8.<graph>.most); 0: each tensor is
                              scaled by its own, which takes a pass over it more */
+    uint32_t f8_block;    /* likewise: 128: each 128 elements along a sum are scaled by their own
+                             largest magnitude (those of a row; of weights squares), by powers of
+                             two, all in e4m3; there is no history, outliers spoil their block
+                             only, products gain less. Weight gradients stay in bf16, and layers
+                             whose sizes are no multiples of 128. 0: a tensor has one scale */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16 }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16, 0 }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,

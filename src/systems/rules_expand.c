@@ -103,9 +103,11 @@ static ValueId plain_dot(Emit *e) {
 /* x y, of 8-bit floats times their scales, and with a bias along its last axis. */
 static ValueId biased_dot(Emit *e) {
     Build   *b = e->build;
-    ValueId  z = plain_dot(e);
-    uint32_t count = e->attrs[ATTR_DOT_BIAS_scaled] != 0 ? e->count - 2 : e->count;
-    if (count != e->count) z = emit_scaled(b, z, X(count), X(count + 1));
+    bool     scaled = e->attrs[ATTR_DOT_BIAS_scaled] != 0;
+    bool     blocks = scaled && e->attrs[ATTR_DOT_BIAS_block] != 0;
+    uint32_t count = scaled ? e->count - 2 : e->count;
+    ValueId  z = blocks ? emit_dot_of_blocks(e, count) : plain_dot(e);
+    if (scaled && !blocks) z = emit_scaled(b, z, X(count), X(count + 1));
     return count < 3 ? z : ADD(z, build_along(b, X(2), z, (int64_t)build_rank(b, z) - 1));
 }
 static_assert((int)ATTR_DOT_BIAS_scaled == (int)ATTR_DOT_GELU_scaled, "ORDER attrs");
