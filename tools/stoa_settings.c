@@ -133,7 +133,11 @@ static void read_compute(Cli *cli, Settings *settings) {
                                            STOA_F8_WEIGHT_GRADIENT};
     settings->f8_products = bits[stoa_config_choice(config, "fp8_products", products, 0)];
     if (stoa_config_bool(config, "fp8_last", false)) settings->f8_products |= STOA_F8_LAST_LAYER;
+    static const char *const scalings[] = {"delayed", "current", "block", NULL};
+    int                      scaling = stoa_config_choice(config, "fp8_scaling", scalings, 0);
     settings->f8_history = whole(cli, "fp8_history", 0, 1024, 16);
+    if (scaling != 0) settings->f8_history = 0;
+    settings->f8_block = scaling == 2 ? 128 : 0;
     settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(
         config, "loss_scale", 0, 1 << 24, settings->compute == STOA_F16 ? 1 << 16 : 0);
 }

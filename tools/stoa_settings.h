@@ -20,7 +20,7 @@ typedef struct Settings {
     uint32_t         lanes;
     const char      *device; /* as in StoaCompileOptions, like compute */
     StoaDtype        compute;
-    uint32_t         f8_products, f8_history;
+    uint32_t         f8_products, f8_history, f8_block;
     uint64_t         memory_budget;
     bool             resume, overwrite, json, quiet, profile;
     const char      *out;     /* NULL: not given */
