@@ -157,6 +157,9 @@ static bool as_matrix(int64_t rows, int64_t row_step, int64_t cols, int64_t col_
         (uint64_t)(*out_across ? (cols == 1 ? rows : col_step) : (rows == 1 ? cols : row_step));
     return !*out_across || ((rows == 1 || row_step == 1) && (cols == 1 || col_step >= rows));
 }
+/* Terms of a sum with a gradient that may be fast: it is off by less than 1e-3 of the norm then,
+ * half of what rounding to bf16 does, in 0.81 to 0.89 of the time (note 0019). */
+enum { FAST_MAX = 4096 };
 /* False where cuBLASLt cannot take the operands as they lie. */
 static bool as_problem(const DotArgs *d, const RunBinder *b, GpuMatmul *out) {
     const GpuKit    *kit = b->kit;
@@ -179,7 +182,7 @@ static bool as_problem(const DotArgs *d, const RunBinder *b, GpuMatmul *out) {
     good &= as_matrix(d->t.k, d->k.strides[1][0], d->t.n, d->n.strides[1][0], &p.b_across, &p.ldb);
     if (dtype_is_f8((Dtype)p.a)) { /* rows along the sum, both; forward products may be fast */
         good &= !p.a_across && p.b_across;
-        p.fast = p.a == DTYPE_F8E4M3 && p.b == DTYPE_F8E4M3;
+        p.fast = (p.a == DTYPE_F8E4M3 && p.b == DTYPE_F8E4M3) || p.k <= FAST_MAX;
     }
     *out = p;
     return good;

@@ -90,9 +90,6 @@ ValueId emit_rows(Emit *e, ValueId table, ValueId indices);
 ValueId emit_largest(Build *build, ValueId x, bool rows, bool columns);
 /* A product of 8-bit floats times their scales. */
 ValueId emit_scaled(Build *build, ValueId z, ValueId x_scale, ValueId y_scale);
-/* What a dot_bias or dot_gelu by blocks, whose scales are operands from this one on, is without its
- * bias: a bf16 product of operands that are wide again. */
-ValueId emit_dot_of_blocks(Emit *e, uint32_t scales);
 /* sqrt(2 / pi) (1 + times 0.044715 x^2): by 1 what gelu takes tanh of, over x; by 3 its slope. */
 ValueId emit_gelu_factor(Emit *e, ValueId x, double times);
 /* hat = (x - mean) inverse with inverse = 1 / sqrt(var + epsilon) over axes; both shaped like x. */

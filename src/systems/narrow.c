@@ -59,7 +59,8 @@ Ran sys_narrow(SystemCtx *ctx) {
         }
         ran.changed++;
         if (wide != NULL && wide[row] != NARROW8_NOTHING) {
-            rewrite_map(&rw, op_result(rw.old, op, 0), narrow8_linear(&rw, op, wide[row], ctx->narrow8.block));
+            ValueId y = narrow8_linear(&rw, op, wide[row], ctx->narrow8.block);
+            rewrite_map(&rw, op_result(rw.old, op, 0), y);
             continue;
         }
         ValueId  operands[LIST_MAX];

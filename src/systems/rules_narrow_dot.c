@@ -1,4 +1,5 @@
-/* narrow_dot: products of operands in 8-bit floats. Each operand is multiplied by a factor that
+/* narrow_dot: products of operands in 8-bit floats; and, at the end, products that do something to
+ * each element, which may be of such floats. Each operand is multiplied by a factor that
  * brings its largest magnitude to the end of its range, or by the one given (delay.c), converted,
  * multiplied, and the product is multiplied by scales that undo the factors (Micikevicius et al.
  * 2022). All of it is plain rows, so equal operands are converted once (dedupe), and factors and
@@ -91,7 +92,8 @@ static Narrowed narrow_blocks(Emit *e, ValueId x, uint32_t axes, Dtype dtype) {
     Build  *b = e->build;
     ValueId wide = build_convert(b, x, DTYPE_F32);
     Cut     c = cut(b, wide, axes);
-    ValueId most = build_reduce(b, REDUCE_MAX, ABS(c.x), c.inner, c.count);
+    ValueId most = ABS(c.x); /* of parts of rows, then of squares: kernels of many threads */
+    for (uint32_t i = c.count; i-- > 0;) most = build_reduce(b, REDUCE_MAX, most, &c.inner[i], 1);
     ValueId one = build_splat(b, most, 1), end = build_splat(b, most, narrow8_largest(dtype));
     ValueId some = COMPARE(GT, most, build_splat(b, most, tiny));
     ValueId factor = SELECT(some, power_below(e, DIV(end, most)), one);
@@ -118,7 +120,8 @@ static ValueId dot_of_blocks(Emit *e) {
     uint64_t words[] = {across, true, NARROW_BLOCK};
     return build_op(b, OP_DOT_BIAS, operands, 4, words);
 }
-ValueId emit_dot_of_blocks(Emit *e, uint32_t scales) {
+/* x y of blocks that are wide again, in bf16; scales: the first operand that is a scale. */
+static ValueId wide_dot(Emit *e, uint32_t scales) {
     Build   *b = e->build;
     bool     across = e->attrs[ATTR_DOT_BIAS_across] != 0;
     ValueId  wide[2], scale[2] = {X(scales), X(scales + 1)};
@@ -159,4 +162,39 @@ bool expand_NARROW_DOT(Emit *e, ValueId *out) {
     ValueId dot = build_convert(b, build_op(b, OP_DOT_GENERAL, operands, 2, e->attrs), DTYPE_BF16);
     out[0] = build_convert(b, emit_scaled(b, dot, x.scale, y.scale), build_dtype(b, X(0)));
     return true;
+}
+
+/* --- products and what is done to their elements ---------------------------------------------- */
+static ValueId plain_dot(Emit *e) {
+    return (e->attrs[ATTR_DOT_BIAS_across] ? emit_linear_dot : emit_matmul_dot)(e, X(0), X(1));
+}
+/* x y, of 8-bit floats times their scales, and with a bias along its last axis. */
+static ValueId biased_dot(Emit *e) {
+    Build   *b = e->build;
+    bool     scaled = e->attrs[ATTR_DOT_BIAS_scaled] != 0;
+    bool     blocks = scaled && e->attrs[ATTR_DOT_BIAS_block] != 0;
+    uint32_t count = scaled ? e->count - 2 : e->count;
+    ValueId  z = blocks ? wide_dot(e, count) : plain_dot(e);
+    if (scaled && !blocks) z = emit_scaled(b, z, X(count), X(count + 1));
+    return count < 3 ? z : ADD(z, build_along(b, X(2), z, (int64_t)build_rank(b, z) - 1));
+}
+static_assert((int)ATTR_DOT_BIAS_scaled == (int)ATTR_DOT_GELU_scaled, "ORDER attrs");
+static OpId gelu_of(Emit *e, ValueId a) {
+    uint64_t tanh = 1;
+    return build_row(e->build, OP_GELU, &a, 1, &tanh, 1);
+}
+bool expand_DOT_BIAS(Emit *e, ValueId *out) {
+    out[0] = biased_dot(e);
+    return true;
+}
+bool expand_DOT_GELU(Emit *e, ValueId *out) {
+    out[1] = biased_dot(e);
+    out[0] = op_result(e->build->code, gelu_of(e, out[1]), 0);
+    return true;
+}
+bool expand_DOT_GELU_GRAD(Emit *e, ValueId *out) {
+    Emit    of_gelu = emit_at(e->build, gelu_of(e, X(2)));
+    ValueId z = plain_dot(e);
+    of_gelu.d = &z;
+    return emit_jvp(&of_gelu, out);
 }
