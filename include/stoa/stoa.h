@@ -628,6 +628,12 @@ STOA_API const char *stoa_config_print(StoaConfig *config);
  * context until the next report. */
 STOA_API STOA_MUST_USE StoaStatus stoa_inspect(StoaContext *context, const char *path,
                                                const char **out_text);
+/* Which products of the linear layers of a saved program would multiply 8-bit floats, compiled with
+ * these options (and compute STOA_F8E4M3), and why the others would not: a table of weights, sizes
+ * and products (y, the gradient of x, that of the weight). */
+STOA_API STOA_MUST_USE StoaStatus stoa_inspect_layers(StoaContext *context, const char *path,
+                                                      const StoaCompileOptions *options,
+                                                      const char              **out_text);
 /* Hardware, libraries and limits that were found. */
 STOA_API STOA_MUST_USE StoaStatus stoa_doctor(StoaContext *context, bool json,
                                               const char **out_text);

@@ -46,22 +46,21 @@ static uint32_t *last_layers(const Code *code, Arena *scratch) {
         if (code->ops.opcode[row] == OP_LINEAR) last[body_of(code, (OpId){row}).row] = row;
     return last;
 }
-/* N and K of a layer; false if 8-bit floats are not for it. */
-static bool find_widths(const World *world, OpId op, uint32_t multiple, int64_t widths[2]) {
+/* N and K of a linear layer, unless 8-bit floats are not for it. */
+static Narrow8Bar find_widths(const World *world, OpId op, uint32_t multiple, int64_t widths[2]) {
     const Code *code = &world->code;
-    if (code->ops.opcode[op.row] != OP_LINEAR) return false;
     for (uint32_t i = 0; i < code->ops.operands_count[op.row]; i++)
         if (type_dtype(&world->types, value_type(world, op_operand(code, op, i))) != DTYPE_F32)
-            return false;
-    if (value_is_arg(code, op_operand(code, op, 0))) return false;
+            return NARROW8_BAR_DTYPE;
+    if (value_is_arg(code, op_operand(code, op, 0))) return NARROW8_BAR_ARGUMENT;
     TypeId weight = value_type(world, op_operand(code, op, 1));
     for (uint32_t i = 0; i < 2; i++) {
         DimId dim = type_dims(&world->types, weight)[i];
-        if (!dims_is_const(&world->dims, dim)) return false;
+        if (!dims_is_const(&world->dims, dim)) return NARROW8_BAR_UNKNOWN;
         widths[i] = dims_const_value(&world->dims, dim);
-        if (widths[i] % multiple != 0) return false;
+        if (widths[i] % multiple != 0) return NARROW8_BAR_SIZES;
     }
-    return true;
+    return NARROW8_BAR_NONE;
 }
 /* Whether a product makes a value, and no kernel what it becomes on the way. */
 static bool from_product(const Code *code, ValueId value) {
@@ -93,21 +92,26 @@ static uint32_t choose(const SystemCtx *ctx, OpId op, const int64_t widths[2]) {
            (products & NARROW8_DX ? 0u : NARROW_WIDE_DX) |
            (products & NARROW8_DW ? 0u : NARROW_WIDE_DY);
 }
-const uint32_t *narrow8_choose(SystemCtx *ctx) {
+const Narrow8Layer *narrow8_choose(SystemCtx *ctx) {
     const Code     *code = &ctx->world->code;
     uint32_t        rows = code->ops.table.count;
-    uint32_t       *wide = ARENA_ARRAY(ctx->scratch, uint32_t, rows);
+    Narrow8Layer   *layers = ARENA_ARRAY(ctx->scratch, Narrow8Layer, rows);
     const uint32_t *last = last_layers(code, ctx->scratch);
     uint32_t        multiple = ctx->narrow8.block != 0 ? ctx->narrow8.block : MULTIPLE;
     for (uint32_t row = 0; row < rows; row++) {
-        int64_t widths[2];
-        OpId    op = {row};
-        wide[row] = NARROW8_NOTHING;
-        if (!find_widths(ctx->world, op, multiple, widths)) continue;
-        if (last[body_of(code, op).row] == row && !(ctx->narrow8.products & NARROW8_LAST)) continue;
-        wide[row] = choose(ctx, op, widths);
+        int64_t       widths[2];
+        OpId          op = {row};
+        Narrow8Layer *layer = &layers[row];
+        *layer = (Narrow8Layer){NARROW8_NOTHING, NARROW8_BAR_NONE};
+        if (code->ops.opcode[row] != OP_LINEAR) continue;
+        layer->bar = find_widths(ctx->world, op, multiple, widths);
+        if (last[body_of(code, op).row] == row && !(ctx->narrow8.products & NARROW8_LAST))
+            layer->bar = NARROW8_BAR_LAST;
+        if (layer->bar != NARROW8_BAR_NONE) continue;
+        layer->wide = choose(ctx, op, widths);
+        if (layer->wide == NARROW8_NOTHING) layer->bar = NARROW8_BAR_COST;
     }
-    return wide;
+    return layers;
 }
 
 ValueId narrow8_linear(Rewrite *rw, OpId op, uint32_t wide, uint32_t block) {
