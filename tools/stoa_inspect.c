@@ -1,6 +1,6 @@
 /* `stoa inspect` and `stoa doctor`: the library writes both reports, here they are printed. Several
  * files may be named; one that cannot be read does not keep the others from being shown. With
- * --compute fp8, a program is told layer by layer: what would be in 8 bits, and why not the rest. */
+ * --compute fp8, a program is told layer by layer: what is in 8 bits, and why not the rest. */
 #include <stdio.h>
 #include <string.h>
 

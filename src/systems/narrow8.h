@@ -7,14 +7,15 @@
 #include "systems/system.h"
 
 enum { NARROW8_NOTHING = NARROW_WIDE_Z | NARROW_WIDE_DX | NARROW_WIDE_DY };
-typedef enum Narrow8Bar { /* why all products of a linear layer stay as they are */
-                          NARROW8_BAR_NONE,
-                          NARROW8_BAR_DTYPE,    /* an operand is not f32 */
-                          NARROW8_BAR_ARGUMENT, /* it takes an argument of its block */
-                          NARROW8_BAR_UNKNOWN,  /* sizes are symbols */
-                          NARROW8_BAR_SIZES,    /* sizes are no multiples of 16, or of the block */
-                          NARROW8_BAR_LAST,     /* it is the last of its graph */
-                          NARROW8_BAR_COST /* no product saves what the conversion of its operands costs */
+/* Why all products of a linear layer stay as they are. */
+typedef enum Narrow8Bar {
+    NARROW8_BAR_NONE,
+    NARROW8_BAR_DTYPE,    /* an operand is not f32 */
+    NARROW8_BAR_ARGUMENT, /* it takes an argument of its block */
+    NARROW8_BAR_UNKNOWN,  /* sizes are symbols */
+    NARROW8_BAR_SIZES,    /* sizes are no multiples of 16, or of the block */
+    NARROW8_BAR_LAST,     /* it is the last of its graph */
+    NARROW8_BAR_COST      /* no product saves what converting its operands costs */
 } Narrow8Bar;
 typedef struct Narrow8Layer {
     uint32_t wide; /* NarrowWide bits: the products that stay as they are */
