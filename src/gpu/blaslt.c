@@ -312,7 +312,8 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
     if (!has_type(p.a) || !has_type(p.b) || !has_type(p.d) || !has_type(p.bias))
         return refuse(&p, "it multiplies floating-point numbers only", diags);
     if (p.m == 0 || p.n == 0 || p.k == 0) return refuse(&p, "a size is 0", diags);
-    Descs s = open_descs(blas, &p, &args, diags);
+    uint64_t begin_ns = os_clock_ns();
+    Descs    s = open_descs(blas, &p, &args, diags);
     if (s.status == STATUS_OK && !find_kept(blas, &p, &s, out_plan)) {
         s.status = ask_heuristics(blas, &p, &s, diags, found, &count);
         if (s.status == STATUS_OK) {
@@ -321,6 +322,7 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
         }
     }
     close_descs(&s);
+    gpu_startup_end(blas->gpu->libs->startup, GPU_PART_CHOOSE, "", begin_ns);
     return s.status;
 }
 
@@ -414,11 +416,13 @@ Status gpu_matmul_tune(const GpuBlas *blas, GpuMatmulPlan *plan, const GpuMatmul
     double           best[CANDIDATES_MAX] = {0};
     int              count = 0;
     const GpuMatmul *p = &plan->problem;
+    uint64_t         begin_ns = os_clock_ns();
     Descs            s = open_descs(blas, p, args, diags);
     if (s.status == STATUS_OK) s.status = ask_heuristics(blas, p, &s, diags, found, &count);
     if (s.status == STATUS_OK)
         s.status = measure(blas, p, &s, found, count, args, stream, diags, best);
     close_descs(&s);
+    gpu_startup_end(blas->gpu->libs->startup, GPU_PART_MEASURE, "", begin_ns);
     if (s.status != STATUS_OK) return s.status;
     plan->candidates = 0;
     plan->us = 0;
@@ -439,9 +443,11 @@ Status gpu_matmul_tune(const GpuBlas *blas, GpuMatmulPlan *plan, const GpuMatmul
 
 Status gpu_blas_open(Gpu *gpu, GpuCache *cache, Diags *diags, GpuBlas *out_blas) {
     *out_blas = (GpuBlas){.gpu = gpu, .cache = cache, .workspace_max = 32u << 20};
-    Status status = gpu_libs_need(gpu->libs, GPU_LIBRARY_BLASLT, diags);
+    Status   status = gpu_libs_need(gpu->libs, GPU_LIBRARY_BLASLT, diags);
+    uint64_t begin_ns = os_clock_ns();
     if (status == STATUS_OK)
         status = GPU_CALL(gpu->libs, diags, "opening cuBLASLt", cublasLtCreate, &out_blas->handle);
+    gpu_startup_end(gpu->libs->startup, GPU_PART_HANDLE, "cuBLASLt", begin_ns);
     return status;
 }
 
