@@ -270,9 +270,10 @@ static void measure(GpuBench *b, const Program *program) {
     must(c, runner_plan(&c->runner, c->plan), "planning");
     gpu_bench_must(b,
                    gpu_emit_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch,
-                                    &c->runner.loops, b->workers, &b->diags, &c->module),
+                                    &c->runner.loops, workers_lanes(b->workers), &b->diags,
+                                    &c->module),
                    "emitting");
-    gpu_bench_must(b, gpu_emit_load(c->module, b->gpu, &b->diags), "loading");
+    gpu_emit_load(c->module, b->gpu);
     take_slots(c, bases);
     for (uint32_t i = 0; i < c->plan->launches.table.count; i++)
         if (c->plan->launches.opcode[i] != OP_NIL) bind_launch(c, i, bases);

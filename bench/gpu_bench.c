@@ -69,8 +69,8 @@ static void open_kernels(GpuBench *b, const char *const *sources) {
     for (; *sources != NULL; sources++) text_add(&text, str_of(*sources));
     GpuSource all = {"kernels of the benchmark", text_done(&text)};
     gpu_bench_must(b,
-                   gpu_compile(b->arena, b->libs, NULL, b->gpu->info.arch, &all, 1, NULL, &b->diags,
-                               &image, &compiled),
+                   gpu_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch, &all, 1, 1,
+                               &b->diags, &image, &compiled),
                    "compile");
     gpu_bench_must(b, gpu_module_open(b->gpu, "benchmark", image, &b->diags, &b->module), "load");
     b->fill_random = gpu_bench_kernel(b, "fill_random");

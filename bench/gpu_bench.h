@@ -7,6 +7,7 @@
 #ifndef STOA_BENCH_GPU_BENCH_H
 #define STOA_BENCH_GPU_BENCH_H
 
+#include "arena/workers.h"
 #include "bench/bench.h"
 #include "gpu/gpu.h"
 #include "gpu/nvrtc.h"

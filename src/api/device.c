@@ -86,9 +86,10 @@ Status device_compile(StoaSession *session) {
     SessionGpu  *g = session->gpu;
     StoaContext *context = session->context;
     Diags       *diags = &context->diags;
-    TRY(gpu_emit_compile(session->arena, g->libs, &g->cache, g->gpu->info.arch,
-                         session->runner.ctx.loops, context->workers, diags, &g->module));
-    TRY(gpu_emit_load(g->module, g->gpu, diags));
+    TRY(gpu_emit_begin(session->arena, g->libs, &g->cache, g->gpu->info.arch,
+                       session->runner.ctx.loops, workers_lanes(context->workers), diags,
+                       &g->module));
+    gpu_emit_load(g->module, g->gpu);
     uint32_t count = session->state_count + session->copies_count;
     g->places = ARENA_ARRAY(session->arena, CuPtr, count + 1);
     for (uint32_t i = 0; i < count; i++)

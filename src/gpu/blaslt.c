@@ -330,7 +330,8 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
         return refuse(&p, "scales of blocks came with cuBLASLt 12.9: take that or newer", diags);
     if (blocks && (p.m % 4 != 0 || p.n % 4 != 0))
         return refuse(&p, "products scaled by blocks have fours of rows and columns", diags);
-    Descs s = open_descs(blas, &p, &args, diags);
+    uint64_t begin_ns = os_clock_ns();
+    Descs    s = open_descs(blas, &p, &args, diags);
     if (s.status == STATUS_OK && !find_kept(blas, &p, &s, out_plan)) {
         s.status = ask_heuristics(blas, &p, &s, diags, found, &count);
         if (s.status == STATUS_OK) {
@@ -339,6 +340,7 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
         }
     }
     close_descs(&s);
+    gpu_startup_end(blas->gpu->libs->startup, GPU_PART_CHOOSE, "", begin_ns);
     return s.status;
 }
 
@@ -432,11 +434,13 @@ Status gpu_matmul_tune(const GpuBlas *blas, GpuMatmulPlan *plan, const GpuMatmul
     double           best[CANDIDATES_MAX] = {0};
     int              count = 0;
     const GpuMatmul *p = &plan->problem;
+    uint64_t         begin_ns = os_clock_ns();
     Descs            s = open_descs(blas, p, args, diags);
     if (s.status == STATUS_OK) s.status = ask_heuristics(blas, p, &s, diags, found, &count);
     if (s.status == STATUS_OK)
         s.status = measure(blas, p, &s, found, count, args, stream, diags, best);
     close_descs(&s);
+    gpu_startup_end(blas->gpu->libs->startup, GPU_PART_MEASURE, "", begin_ns);
     if (s.status != STATUS_OK) return s.status;
     plan->candidates = 0;
     plan->us = 0;
@@ -457,9 +461,11 @@ Status gpu_matmul_tune(const GpuBlas *blas, GpuMatmulPlan *plan, const GpuMatmul
 
 Status gpu_blas_open(Gpu *gpu, GpuCache *cache, Diags *diags, GpuBlas *out_blas) {
     *out_blas = (GpuBlas){.gpu = gpu, .cache = cache, .workspace_max = 32u << 20};
-    Status status = gpu_libs_need(gpu->libs, GPU_LIBRARY_BLASLT, diags);
+    Status   status = gpu_libs_need(gpu->libs, GPU_LIBRARY_BLASLT, diags);
+    uint64_t begin_ns = os_clock_ns();
     if (status == STATUS_OK)
         status = GPU_CALL(gpu->libs, diags, "opening cuBLASLt", cublasLtCreate, &out_blas->handle);
+    gpu_startup_end(gpu->libs->startup, GPU_PART_HANDLE, "cuBLASLt", begin_ns);
     return status;
 }
 

@@ -54,7 +54,7 @@ Status gpu_own_attention_open(Gpu *gpu, GpuCache *cache, const GpuAttention *pro
     GpuCompiled compiled;
     *a = (GpuOwnAttention){.problem = *problem};
     choose_teams(gpu, problem, a);
-    Status status = gpu_compile(scratch.arena, gpu->libs, cache, gpu->info.arch, &source, 1, NULL,
+    Status status = gpu_compile(scratch.arena, gpu->libs, cache, gpu->info.arch, &source, 1, 1,
                                 diags, &image, &compiled);
     if (status == STATUS_OK) status = gpu_module_open(gpu, doing, image, diags, &a->module);
     scratch_end(scratch);

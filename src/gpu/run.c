@@ -273,20 +273,22 @@ static Status bind_launch(RunBinder *b, uint32_t row) {
 }
 
 struct GpuPlan {
-    GpuKit      *kit;
-    uint32_t     watched; /* the watches of the kit when graph was made */
-    Arena       *arena;
-    RunProgram   program;
-    uint32_t     steps_count;
-    CuPtr       *slots; /* of the last run, and of the graph */
-    GpuGraph     graph;
-    bool         ran, recorded; /* recorded: there is a graph */
-    GpuPlanStats stats;
+    GpuKit        *kit;
+    GpuEmitModule *module;
+    uint32_t       watched; /* the watches of the kit when graph was made */
+    Arena         *arena;
+    RunProgram     program;
+    uint32_t       steps_count;
+    CuPtr         *slots; /* of the last run, and of the graph */
+    GpuGraph       graph;
+    bool           ran, recorded; /* recorded: there is a graph */
+    GpuPlanStats   stats;
 };
 
 Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
                 GpuPlan **out_gpu) {
     ASSERT(arena && plan && kit && diags);
+    uint64_t  begin_ns = os_clock_ns();
     uint32_t  rows = plan->launches.table.count;
     RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
     uint32_t *firsts = ARENA_ARRAY_ZERO(arena, uint32_t, rows + 1);
@@ -303,7 +305,11 @@ Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *k
     firsts[rows] = b.steps_count;
     if (status != STATUS_OK) return status;
     GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
-    *gpu = (GpuPlan){.kit = kit, .arena = arena, .steps_count = b.steps_count, .stats = b.stats};
+    *gpu = (GpuPlan){.kit = kit,
+                     .module = module,
+                     .arena = arena,
+                     .steps_count = b.steps_count,
+                     .stats = b.stats};
     status = run_flow_bind(&b, firsts, &gpu->program);
     if (status != STATUS_OK) return status;
     gpu->steps_count = b.steps_count;
@@ -314,6 +320,7 @@ Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *k
     if (status == STATUS_OK)
         status = gpu_arena_grow(&kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, diags);
     if (status == STATUS_OK) *out_gpu = gpu;
+    gpu_startup_end(kit->gpu->libs->startup, GPU_PART_BIND, "", begin_ns);
     return status;
 }
 
@@ -397,6 +404,7 @@ static Status make_graph(GpuPlan *gpu, const RunCtx *ctx) {
     if (status == STATUS_OK)
         status = run_graph_make(&gpu->program, ctx, gpu->arena, &graph, &gpu->stats);
     if (status == STATUS_OK) status = gpu_graph_finish(&graph, ctx->diags);
+    if (status == STATUS_OK && gpu->module != NULL) gpu_emit_keep(gpu->module, ctx->diags);
     gpu->recorded = status == STATUS_OK;
     gpu->stats.graphs += gpu->recorded;
     gpu->graph = graph;
@@ -410,14 +418,15 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
     bool   same = memcmp(slots, gpu->slots, bytes) == 0;
     if (gpu->recorded && same && gpu->watched == gpu->kit->watches)
         return launch_graph(gpu, stream, diags);
-    Scratch scratch = scratch_begin(&gpu->arena, 1);
-    RunCtx  ctx = {.kit = gpu->kit,
-                   .slots = slots,
-                   .stream = stream,
-                   .diags = diags,
-                   .scratch = scratch.arena,
-                   .tune = gpu->kit->options.tune && !gpu->ran};
-    Status  status;
+    Scratch  scratch = scratch_begin(&gpu->arena, 1);
+    RunCtx   ctx = {.kit = gpu->kit,
+                    .slots = slots,
+                    .stream = stream,
+                    .diags = diags,
+                    .scratch = scratch.arena,
+                    .tune = gpu->kit->options.tune && !gpu->ran};
+    Status   status;
+    uint64_t begin_ns = os_clock_ns();
     gpu_graph_close(&gpu->graph);
     gpu->recorded = false;
     if (gpu->program.flows || (gpu->ran && same)) {
@@ -427,6 +436,8 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
     } else { /* kernels may have to be compiled for these addresses: not while capturing */
         status = run_directly(gpu, &ctx);
     }
+    gpu_startup_end(gpu->kit->gpu->libs->startup, gpu->recorded ? GPU_PART_GRAPH : GPU_PART_LAUNCH,
+                    "", begin_ns);
     memcpy(gpu->slots, slots, bytes);
     gpu->ran = status == STATUS_OK;
     scratch_end(scratch);

@@ -74,7 +74,7 @@ Status run_compile(GpuKit *kit, Diags *diags) {
     Gpu        *gpu = kit->gpu;
     RunModule  *module = ARENA_NEW(kit->arena, RunModule);
     Status      status = gpu_compile(scratch.arena, gpu->libs, kit->options.cache, gpu->info.arch,
-                                     &source, 1, NULL, diags, &image, &compiled);
+                                     &source, 1, 1, diags, &image, &compiled);
     if (status == STATUS_OK)
         status = gpu_module_open(gpu, source.name, image, diags, &module->module);
     scratch_end(scratch);

@@ -147,9 +147,9 @@ static bool bind(Bound *b, const Options *options) {
                         : STATUS_INVALID;
     if (status == STATUS_OK) status = gpu_kit_open(f->rows, f->gpu, &kit, diags, &b->kit);
     if (status == STATUS_OK)
-        status = gpu_emit_compile(b->c->arena, f->libs, NULL, "sm_90a", &b->runner->loops, NULL,
+        status = gpu_emit_compile(b->c->arena, f->libs, NULL, "sm_90a", &b->runner->loops, 2,
                                   diags, &b->module);
-    if (status == STATUS_OK) status = gpu_emit_load(b->module, f->gpu, diags);
+    if (status == STATUS_OK) gpu_emit_load(b->module, f->gpu);
     if (status == STATUS_OK && !runner_plan(b->runner, b->plan)) status = STATUS_INVALID;
     if (status == STATUS_OK)
         status = gpu_bind(b->c->arena, b->plan, b->module, b->kit, diags, &b->gpu);

@@ -152,10 +152,10 @@ static bool compile(Subject *c, const Target *target, GpuCache *cache) {
     c->runner.ctx.narrow8.products = NARROW8_ALL;
     c->runner.ctx.narrow8.block = c->given->block;
     if (!runner_compile(&c->runner)) return said(c, "compiling:", c->world);
-    if (gpu_emit_compile(c->arena, c->d->libs, cache, c->d->gpu->info.arch, &c->runner.loops, NULL,
-                         diags, &c->module) != STATUS_OK ||
-        gpu_emit_load(c->module, c->d->gpu, diags) != STATUS_OK)
+    if (gpu_emit_compile(c->arena, c->d->libs, cache, c->d->gpu->info.arch, &c->runner.loops, 4,
+                         diags, &c->module) != STATUS_OK)
         return said(c, "emitting:", c->world);
+    gpu_emit_load(c->module, c->d->gpu);
     c->plan = plan_open(c->world, &c->runner.loops, c->graph);
     if (!bind_dims(c->world, c->graph, c->inputs, c->inputs_count, c->plan->dim_values, diags) ||
         !runner_plan(&c->runner, c->plan))
