@@ -191,6 +191,7 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
     TRY(gpu_event_record(g->done, g->stream, diags));
     if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
     g->ran = true;
+    TRY(gpu_run_printed(places->plan, g->stream, diags));
     TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     *out_stopped = failed != 0;
     for (uint32_t row = 1; row < slots->table.count; row++) {

@@ -70,6 +70,12 @@ MUST_USE Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diag
  * none did. Waits for the stream if the plan has asserts, else returns at once. */
 MUST_USE Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch);
 
+/* What print rows said since the last call goes to diags->print, in the order of the program (after
+ * an assert that failed: what came before it). The log of a plan holds what a pass without loops
+ * prints and 1 MiB more (256 MiB at most); PRINTS_LOST says how many lines there were beyond it.
+ * Waits for the stream if the plan prints, else returns at once. Needs a guard. */
+MUST_USE Status gpu_run_printed(GpuPlan *gpu, GpuStream stream, Diags *diags);
+
 /* For reports. */
 typedef struct GpuPlanStats {
     uint32_t launches, products, attentions; /* of the plan: all, through cuBLASLt, through cuDNN */

@@ -1,5 +1,6 @@
 /* Arguments of kernels of run_text.c that more than one file knows (ORDER with the structs there):
- * copies, numbers in a row, asserts and control flow. The stand-in driver of the tests reads them
+ * copies, numbers in a row, asserts, prints and control flow. The stand-in driver of the tests reads
+ * them
  * too. Addresses come first. */
 #ifndef STOA_GPU_RUN_ARGS_H
 #define STOA_GPU_RUN_ARGS_H
@@ -24,6 +25,17 @@ typedef struct StopArgs {
     uint64_t condition;
     uint32_t launch, pad;
 } StopArgs;
+
+typedef struct RunLogHead { /* of a log of print rows (run_print.c); lines follow */
+    uint64_t used, lost;    /* bytes; lines that found no place */
+    uint64_t place, pad;    /* of the newest line, from 1; 0: it is lost */
+} RunLogHead;
+typedef struct PrintArgs {
+    CuPtr   log, x;
+    RunNd   nd;
+    int64_t count, bytes, at, room; /* bytes: of the line, if this begins it, else 0 */
+    int64_t launch;
+} PrintArgs;
 
 /* --- control flow ----------------------------------------------------------------------------- */
 enum { RUN_MOVES = 48, RUN_ALONE = 3 }; /* alone: an assert that sets no condition */

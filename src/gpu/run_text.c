@@ -473,6 +473,30 @@ static const char stop[] =
     "    if (!holds && *a.flag == 0) *a.flag = a.launch;\n"
     "    if constexpr (conditions < ALONE) set_condition<conditions>(a.condition, holds); }\n";
 
+/* The first value of a line takes its place in the log; one block. */
+static const char printing[] =
+    "struct PrintArgs { volatile u64 *log; const void *x; Nd nd; i64 count, bytes, at, room;\n"
+    "    i64 launch; };\n"
+    "template <class W> D void print(const PrintArgs &a) {\n"
+    "    __shared__ u64 place;\n"
+    "    volatile u64 *lines = a.log + 4;\n"
+    "    if (threadIdx.x == 0) {\n"
+    "        if (a.bytes > 0) {\n"
+    "            u64 used = a.log[0];\n"
+    "            bool fits = used + a.bytes <= a.room;\n"
+    "            a.log[2] = fits ? used + 1 : 0;\n"
+    "            if (!fits) a.log[1] = a.log[1] + 1;\n"
+    "            if (fits) {\n"
+    "                lines[used / 8] = a.launch;\n"
+    "                lines[used / 8 + 1] = a.bytes;\n"
+    "                a.log[0] = used + a.bytes; } }\n"
+    "        place = a.log[2]; }\n"
+    "    __syncthreads();\n"
+    "    if (place == 0) return;\n"
+    "    W *to = (W *)((char *)lines + place - 1 + a.at);\n"
+    "    for (i64 i = threadIdx.x; i < a.count; i += blockDim.x)\n"
+    "        to[i] = ((const W *)a.x)[walk(a.nd, i).at[0]]; }\n";
+
 /* test: a condition becomes the number of the block to run, or whether it is `which`; 0 once the
  * step has stopped. rows: takes the rows of a round back to where they belong, those of the next
  * one to where the kernels of the loop find them, and goes on to that round; several blocks agree
@@ -653,6 +677,6 @@ static const char substitute[] =
 
 const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_wide, scatter_narrow,
                                  lines, window, product, convolution, stop,         flow,
-                                 small, matrix, factor,  substitute};
+                                 small, matrix, factor,  substitute,  printing};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");

@@ -11,6 +11,7 @@
 #include "cpu/interp_loops.h"
 #include "gpu/doctor.h"
 #include "gpu/run.h"
+#include "heard.h"
 #include "random_control.h"
 #include "tables/shape_program.h"
 #include "tests/fakes/fake_cuda.h"
@@ -115,6 +116,9 @@ typedef struct Options {
     uint32_t written_nodes;
     bool     stops; /* an assert fails */
     bool     binds; /* only: with the real compiler */
+
+    const Heard *lines; /* that it prints; NULL: nothing */
+    uint64_t     lost;  /* of them */
 } Options;
 typedef struct Result { /* what there is to ask afterwards */
     GpuPlanStats stats;
@@ -193,18 +197,40 @@ static bool compare(Bound *b) {
     }
     return true;
 }
+/* The lines of one run. */
+static bool compare_lines(Bound *b, const Heard *heard, const Options *options) {
+    static const Heard nothing;
+    const Heard       *lines = options->lines != NULL ? options->lines : &nothing;
+    Diags             *diags = &b->world->diags;
+    uint64_t           lost = 0;
+    for (uint32_t row = 1; row < diags->rows.table.count; row++)
+        if (diags->rows.kind[row] == DIAG_PRINTS_LOST) lost += diags->rows.arg0[row];
+    diags_clear(diags);
+    if (lost != options->lost) return check_fail(b->c, "prints:", STR("others are lost"));
+    if (heard->lines + lost == lines->lines && heard->count == lines->count &&
+        memcmp(heard->text, lines->text, lines->count) == 0)
+        return true;
+    return check_fail(b->c, "prints:",
+                      str_format(b->c->arena, "%zu lines:\n%.*swanted %zu:\n%.*s", heard->lines,
+                                 (int)heard->count, heard->text, lines->lines, (int)lines->count,
+                                 lines->text));
+}
 /* Thrice: the graph is made, replayed, and made again for other addresses. */
 static bool run(Bound *b, const Options *options, Result *out_ran) {
-    Fake *f = b->f;
+    Fake        *f = b->f;
+    static Heard heard;
     b->slots = ARENA_ARRAY_ZERO(b->c->arena, CuPtr, b->plan->slots.table.count);
     for (int turn = 0; turn < 3; turn++) {
         uint32_t failed = 0;
         unsigned before = f->fake->calls("cuGraphLaunch");
         if (!fill_slots(b, turn != 1))
             return check_fail(b->c, "memory:", STR("there is too little"));
+        heard_begin(&b->world->diags, &heard);
         if (gpu_run(b->gpu, b->slots, f->stream, &b->world->diags) != STATUS_OK ||
+            gpu_run_printed(b->gpu, f->stream, &b->world->diags) != STATUS_OK ||
             gpu_run_failed(b->gpu, f->stream, &b->world->diags, &failed) != STATUS_OK)
             return check_diags(b->c, "running:", FORM_THREADS);
+        if (!compare_lines(b, &heard, options)) return false;
         out_ran->graph_launches = f->fake->calls("cuGraphLaunch") - before;
         if (f->problem != NULL) return check_fail(b->c, "kernels:", str_of(f->problem));
         if (!ends_whole(b)) return check_fail(b->c, "memory:", STR("was written past its end"));
@@ -241,14 +267,15 @@ static bool check_device(Check *c, int version, const Options *options, Result *
 /* --- programs --------------------------------------------------------------------------------- */
 static const int versions[] = {13000, 12040, 12030};
 
-/* Every driver, with scans as loops and written out. */
-static bool check_ways(Check *c, bool stops) {
+/* Every driver, with scans as loops and written out. lines: that it prints. */
+static bool check_ways(Check *c, bool stops, const Heard *lines) {
     bool good = true;
     for (size_t i = 0; i < LENGTH(versions) && good; i++)
         for (uint32_t loops = 0; loops < 2 && good; loops++) {
             ArenaMark mark = arena_mark(c->arena);
             Result    ran;
-            good = check_device(c, versions[i], &(Options){GPU_LOOPS_GRAPH, loops, stops, false},
+            good = check_device(c, versions[i],
+                                &(Options){GPU_LOOPS_GRAPH, loops, .stops = stops, .lines = lines},
                                 &ran);
             if (!good) printf("\n  driver %d, %s:", versions[i], loops ? "loops" : "written out");
             if (good) arena_release(c->arena, mark);
@@ -261,6 +288,7 @@ static bool has_product(String text) {
 static void check_file(Arena *arena, const char *path, String text) {
     FileProgram *programs = ARENA_ARRAY(arena, FileProgram, FILE_PROGRAMS_MAX);
     uint32_t     count = file_programs(text, programs), ran = 0;
+    static Heard lines;
     EXPECT(count > 0);
     for (uint32_t n = 0; n < count; n++) {
         const FileProgram *p = &programs[n];
@@ -280,10 +308,11 @@ static void check_file(Arena *arena, const char *path, String text) {
             file_fill(p, strings_get(&world->strings, world->code.values.name[arg.row]),
                       &c.inputs[i]);
         }
+        if (good) heard_begin(&c.worlds[FORM_PLAIN]->diags, &lines);
         good =
             good && interp_run(arena, c.worlds[FORM_PLAIN], (GraphId){1}, c.inputs, c.inputs_count,
                                NULL, 0, c.wanted, &c.worlds[FORM_PLAIN]->diags) == STATUS_OK;
-        good = good && check_ways(&c, false);
+        good = good && check_ways(&c, false, &lines);
         ran++;
         if (!EXPECT(good)) {
             printf(" %s:%u\n", path, p->line);
@@ -300,6 +329,9 @@ TEST(gpu_flow_of_gradients) {
     check_file(arena, "tests/run/control_grad.ir", FILE_TEXT(control_grad));
 }
 
+FILE_EMBED(print, "tests/run/print.ir");
+TEST(gpu_flow_says_what_is_printed) { check_file(arena, "tests/run/print.ir", FILE_TEXT(print)); }
+
 /* --- random programs, and loops that stop ----------------------------------------------------- */
 static int64_t setting(const char *name, int64_t otherwise) {
     const char *text = getenv(name);
@@ -310,19 +342,22 @@ static int64_t setting(const char *name, int64_t otherwise) {
 TEST(gpu_flow_of_random_programs) {
     static const int64_t sizes_of[] = {0, 1, 2, 3, 7, 4};
     uint64_t             first = (uint64_t)setting("STOA_SEED", 1), ran = 0;
-    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30), refused = 0;
+    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30), refused = 0, printed = 0;
+    static Heard         lines;
     for (uint64_t seed = first; seed < first + count; seed++) {
         ArenaMark mark = arena_mark(arena);
         Check     c;
         CheckSize sizes[] = {{"B", 0}, {"C", 0}, {"D", 0}, {NULL, 0}};
         for (uint32_t k = 0; k < 3; k++)
             sizes[k].size = sizes_of[check_draw(seed, 1000 + k, LENGTH(sizes_of))];
-        check_begin(&c, arena, random_control(arena, seed));
+        check_begin(&c, arena, random_control_of(arena, seed, seed % 2 == 0));
         c.rel = 1e-4;
         c.seed = seed;
         bool takes = !has_product(c.text);
-        bool good = !takes || (check_compile(&c, FORM_PLAIN) && check_expect(&c, sizes) &&
-                               check_ways(&c, false));
+        bool good = !takes || check_compile(&c, FORM_PLAIN);
+        if (good && takes) heard_begin(&c.worlds[FORM_PLAIN]->diags, &lines);
+        if (takes) good = good && check_expect(&c, sizes) && check_ways(&c, false, &lines);
+        printed += takes && good ? lines.lines : 0;
         /* Arithmetic on nothing but constants, as a result: fusing leaves it to the back end. */
         if (!good && c.problem != NULL && strstr(c.problem, "GPU_NO_KERNEL") != NULL) {
             takes = false;
@@ -336,18 +371,23 @@ TEST(gpu_flow_of_random_programs) {
         check_close(&c);
         arena_release(arena, mark);
     }
-    printf(" (%llu of %llu ran)", (unsigned long long)ran, (unsigned long long)count);
+    EXPECT(printed > count || count < 10);
+    printf(" (%llu of %llu ran, %llu lines)", (unsigned long long)ran, (unsigned long long)count,
+           (unsigned long long)printed);
 }
 
-static void check_text(Arena *arena, const char *text, bool stops) {
+static void check_lines(Arena *arena, const char *text, bool stops, const Heard *lines) {
     static const CheckSize none[] = {{NULL, 0}};
     Check                  c;
     check_begin(&c, arena, str_of(text));
     bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, none);
     if (good && !stops) good = check_expect(&c, none);
-    good = good && check_ways(&c, stops);
+    good = good && check_ways(&c, stops, lines);
     if (!EXPECT(good)) check_print(&c, none);
     check_close(&c);
+}
+static void check_text(Arena *arena, const char *text, bool stops) {
+    check_lines(arena, text, stops, NULL);
 }
 /* An assert that fails in the second of three trips of a loop, in a loop inside it, and in its
  * test; what comes after does not run. */
@@ -393,6 +433,37 @@ TEST(gpu_flow_stops_at_asserts) {
                    "    %o = compare %j, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
                    "    return %j\n  }\n  return %k\n}\n",
         false);
+}
+
+/* After an assert that failed: what came before it. */
+TEST(gpu_flow_says_what_was_printed_before_it_stopped) {
+    static const Heard lines = {"trip 0\nthen 0\ntrip 1\n", 21, 3};
+    check_lines(arena,
+                "graph f(%x: f64[3]) {\n  %n1 = constant {value=i64 1}\n"
+                "  %y = scan %x {carries=1, length=3} : f64[3] (%i: i64, %c: f64[3]) {\n"
+                "    print %i {text=\"trip {}\"}\n    %o = compare %i, %n1 {direction=lt}\n"
+                "    assert %o {message=\"stop\"}\n    print %i {text=\"then {}\"}\n"
+                "    %b = neg %c\n    return %b\n  }\n  print %y\n  return %y\n}\n",
+                true, &lines);
+}
+/* A log holds so many lines and no more. */
+TEST(gpu_flow_bounds_what_is_printed) {
+    static const CheckSize none[] = {{NULL, 0}};
+    static Heard           lines;
+    Check                  c;
+    Result                 ran;
+    check_begin(&c, arena,
+                STR("graph f(%x: i64) {\n  %y = scan %x {carries=1, length=40000} : i64 "
+                    "(%i: i64, %c: i64) {\n    print {text=\"a\"}\n"
+                    "    print %i {text=\"\"}\n    return %i\n  }\n  return %y\n}\n"));
+    bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, none);
+    if (good) heard_begin(&c.worlds[FORM_PLAIN]->diags, &lines);
+    good = good && check_expect(&c, none);
+    EXPECT_EQ(lines.lines, 80000);
+    uint64_t room = (1 << 20) + 16 + 32, kept = room / 48 * 2 + (room % 48 >= 16);
+    Options  options = {GPU_LOOPS_GRAPH, 1, .lines = &lines, .lost = lines.lines - kept};
+    if (!EXPECT(good && check_device(&c, 13000, &options, &ran))) check_print(&c, none);
+    check_close(&c);
 }
 
 /* --- what graphs are made of ------------------------------------------------------------------ */
@@ -481,16 +552,20 @@ static bool check_block(Check *c, uint32_t *blocks) {
 }
 /* The text of loops compiles; what they compute, tests/gpu shows. */
 TEST(gpu_flow_loops_in_one_block_compile) {
-    FileProgram programs[FILE_PROGRAMS_MAX];
-    uint32_t    count = file_programs(FILE_TEXT(control), programs), blocks = 0;
+    const String files[] = {FILE_TEXT(control), FILE_TEXT(print)};
+    uint32_t     blocks = 0;
     if (!has_compiler(arena)) SKIP("there is no NVRTC");
-    for (uint32_t i = 0; i < count; i++) {
-        Check c;
-        if (has_product(programs[i].text) ||
-            memmem(programs[i].text.data, programs[i].text.count, "compact", 7) != NULL)
-            continue;
-        check_begin(&c, arena, programs[i].text);
-        (void)check_block(&c, &blocks);
+    for (size_t n = 0; n < LENGTH(files); n++) {
+        FileProgram programs[FILE_PROGRAMS_MAX];
+        uint32_t    count = file_programs(files[n], programs);
+        for (uint32_t i = 0; i < count; i++) {
+            Check c;
+            if (has_product(programs[i].text) ||
+                memmem(programs[i].text.data, programs[i].text.count, "compact", 7) != NULL)
+                continue;
+            check_begin(&c, arena, programs[i].text);
+            (void)check_block(&c, &blocks);
+        }
     }
     for (uint64_t seed = 1; seed <= 3; seed++) {
         Check c;

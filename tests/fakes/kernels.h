@@ -104,6 +104,25 @@ static void run_stop(const void *args, CuFunction function) {
     if (!holds && *flag == 0) *flag = a.launch;
     if (a.condition != 0) set_condition(function->name, a.condition, holds);
 }
+static void run_print(const void *args, CuFunction function) {
+    PrintArgs a;
+    memcpy(&a, args, sizeof a);
+    RunLogHead *head = (RunLogHead *)(void *)at(a.log);
+    char       *lines = (char *)(head + 1);
+    int64_t     width = width_of(function->name);
+    if (a.bytes > 0) {
+        bool     fits = (int64_t)head->used + a.bytes <= a.room;
+        uint64_t line[2] = {(uint64_t)a.launch, (uint64_t)a.bytes};
+        head->place = fits ? head->used + 1 : 0;
+        head->lost += !fits;
+        if (fits) memcpy(lines + head->used, line, sizeof line);
+        if (fits) head->used += (uint64_t)a.bytes;
+    }
+    if (head->place == 0) return;
+    for (int64_t i = 0; i < a.count; i++)
+        memcpy(lines + head->place - 1 + a.at + i * width, at(a.x) + walk(&a.nd, i, 0) * width,
+               (size_t)width);
+}
 static void run_test(const void *args, CuFunction function) {
     TestArgs a;
     int64_t  number = 0;
@@ -152,10 +171,11 @@ static void run_nothing(const void *args, CuFunction function) { (void)args, (vo
 static const struct {
     const char *begin;
     void (*run)(const void *args, CuFunction function);
-} families[] = {{"set", run_set},    {"add", run_add},        {"count_down", run_count_down},
-                {"word", run_word},  {"copy_", run_elements}, {"iota_", run_iota},
-                {"stop_", run_stop}, {"test_", run_test},     {"rows_", run_rows},
-                {"k", run_fused},    {"loop", run_nothing},   {"attention_", run_nothing}};
+} families[] = {{"set", run_set},           {"add", run_add},        {"count_down", run_count_down},
+                {"word", run_word},         {"copy_", run_elements}, {"iota_", run_iota},
+                {"stop_", run_stop},        {"test_", run_test},     {"rows_", run_rows},
+                {"print_", run_print},      {"k", run_fused},        {"loop", run_nothing},
+                {"attention_", run_nothing}};
 enum { FUNCTIONS_MAX = 4096 };
 static struct CUfunc_st functions[FUNCTIONS_MAX];
 static unsigned         functions_count;

@@ -14,6 +14,7 @@
 #include "systems/runner.h"
 #include "tables/bind.h"
 #include "tests/compile/control_files.h"
+#include "tests/compile/heard.h"
 #include "tests/compile/random_control.h"
 #include "text/parse.h"
 
@@ -50,7 +51,8 @@ typedef struct Subject {
     Tensor         inputs[TENSORS_MAX], wanted[TENSORS_MAX];
     NamedTensor    state[TENSORS_MAX], after[TENSORS_MAX];
     uint32_t       inputs_count, outputs_count, state_count;
-    double         worst; /* difference, over what is allowed */
+    double         worst;       /* difference, over what is allowed */
+    Heard          said, heard; /* lines, of both sides */
 } Subject;
 
 static bool said(Subject *c, const char *what, const World *world) {
@@ -137,6 +139,7 @@ static bool interpret(Subject *c) {
     runner_close(&runner);
     if (!good) return said(c, "expanding:", c->plain);
     if (!make_tensors(c)) return false;
+    heard_begin(&c->plain->diags, &c->said);
     Status status = interp_run(c->arena, c->plain, c->graph, c->inputs, c->inputs_count, c->after,
                                c->state_count, c->wanted, &c->plain->diags);
     if (c->given->stops) return EXPECT_EQ(status, STATUS_INVALID);
@@ -220,11 +223,14 @@ static bool run_once(Subject *c, void **host) {
             d, from ? gpu_copy_in(d->stream, c->slots[row], from, slots->bytes[row], &d->diags)
                     : gpu_fill(d->stream, c->slots[row], 0xFF, slots->bytes[row], &d->diags));
     }
+    heard_begin(&d->diags, &c->heard);
     ok = ok && device_ok(d, gpu_run(c->gpu, c->slots, d->stream, &d->diags)) &&
+         device_ok(d, gpu_run_printed(c->gpu, d->stream, &d->diags)) &&
          device_ok(d, gpu_run_failed(c->gpu, d->stream, &d->diags, &failed));
     for (uint32_t row = 1; row < slots->table.count && ok; row++)
         ok = !has_place(c, row) || device_ok(d, gpu_copy_out(d->stream, host[row], c->slots[row],
                                                              slots->bytes[row], &d->diags));
+    ok = ok && (c->given->stops || EXPECT(heard_same(&c->said, &c->heard)));
     return ok && device_ok(d, gpu_stream_sync(d->stream, &d->diags)) &&
            EXPECT_EQ(failed != 0, c->given->stops);
 }
@@ -658,6 +664,8 @@ static void check_file(Arena *arena, String text) {
 FILE_EMBED(control, "tests/run/control.ir");
 FILE_EMBED(control_grad, "tests/run/control_grad.ir");
 TEST(gpu_control_flow_of_golden_runs) { check_file(arena, FILE_TEXT(control)); }
+FILE_EMBED(print, "tests/run/print.ir");
+TEST(gpu_says_what_is_printed) { check_file(arena, FILE_TEXT(print)); }
 TEST(gpu_control_flow_of_gradients) { check_file(arena, FILE_TEXT(control_grad)); }
 
 #define COUNTED                                                                                    \
