@@ -661,6 +661,7 @@ StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *i
     session->run_ns += os_clock_ns() - start;
     arena_guard_end(&guard);
     if (status != STATUS_OK) return api_fail(session->context, session->world, status);
+    api_warn(session->context);
     if (out_stopped != NULL) *out_stopped = stopped;
     return STOA_OK;
 }

@@ -1,7 +1,6 @@
 /* Arguments of kernels of run_text.c that more than one file knows (ORDER with the structs there):
- * copies, numbers in a row, asserts, prints and control flow. The stand-in driver of the tests reads
- * them
- * too. Addresses come first. */
+ * copies, numbers in a row, asserts, prints and control flow. The stand-in driver of the tests
+ * reads them too. Addresses come first. */
 #ifndef STOA_GPU_RUN_ARGS_H
 #define STOA_GPU_RUN_ARGS_H
 
