@@ -1,4 +1,5 @@
-/* Parts of a plan on a GPU: like cpu/late.c, with a wait where sizes are read. */
+/* Parts of a plan on a GPU: like cpu/late.c, with a wait where sizes are read. A part is rebound
+ * only after such a wait, so nothing of it runs any more. */
 #include "gpu/late.h"
 
 #include "tables/late.h"

@@ -40,6 +40,9 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
     [OP_PRINT] = {run_bind_print, VIEW_ANY},
+    [OP_COMPACT] = {run_bind_compact, VIEW_DENSE},
+    [OP_DYNAMIC_RESHAPE] = {run_bind_dynamic_reshape, VIEW_DENSE},
+    [OP_DYNAMIC_BROADCAST] = {run_bind_dynamic_broadcast, VIEW_ANY},
 };
 
 /* What cuDNN's engines take, as far as it shows in the types; the rest is spelled out. */
@@ -278,22 +281,23 @@ struct GpuPlan {
     GpuGraph     graph;
     RunLog      *log;           /* NULL: it prints nothing */
     bool         ran, recorded; /* recorded: there is a graph */
+    bool         tunes;
     GpuPlanStats stats;
 };
 
 static Status bind_all(RunBinder *b, GpuPlan *gpu) {
-    uint32_t  rows = b->plan->launches.table.count;
-    uint32_t *firsts = ARENA_ARRAY_ZERO(b->arena, uint32_t, rows + 1);
+    uint32_t  end = b->part.first + b->part.count;
+    uint32_t *firsts = ARENA_ARRAY_ZERO(b->arena, uint32_t, end + 1);
     Status    status = STATUS_OK;
-    b->steps_max = rows + 16;
+    b->steps_max = b->part.count + 16;
     b->steps = ARENA_ARRAY(b->arena, RunStep, b->steps_max);
-    for (uint32_t row = 1; row < rows; row++) {
+    for (uint32_t row = b->part.first; row < end; row++) {
         firsts[row] = b->steps_count;
         Status one = bind_launch(b, row);
         if (one != STATUS_OK && one != STATUS_UNSUPPORTED) return one;
         if (one != STATUS_OK) status = one;
     }
-    firsts[rows] = b->steps_count;
+    firsts[end] = b->steps_count;
     if (status == STATUS_OK) status = run_flow_bind(b, firsts, &gpu->program);
     if (status != STATUS_OK) return status;
     gpu->steps_count = b->steps_count;
@@ -306,10 +310,16 @@ static Status bind_all(RunBinder *b, GpuPlan *gpu) {
 }
 Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
                 GpuPlan **out_gpu) {
+    Span all = {1, plan->launches.table.count - 1};
+    return gpu_bind_part(arena, plan, all, module, kit, diags, out_gpu);
+}
+Status gpu_bind_part(Arena *arena, const Plan *plan, Span part, GpuEmitModule *module, GpuKit *kit,
+                     Diags *diags, GpuPlan **out_gpu) {
     ASSERT(arena && plan && kit && diags);
-    RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
-    GpuPlan  *gpu = ARENA_NEW(arena, GpuPlan);
-    *gpu = (GpuPlan){.kit = kit, .arena = arena};
+    RunBinder b = {
+        .arena = arena, .plan = plan, .part = part, .module = module, .kit = kit, .diags = diags};
+    GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
+    *gpu = (GpuPlan){.kit = kit, .arena = arena, .tunes = plan->sizes.table.count == 1};
     Status status = bind_all(&b, gpu);
     gpu->log = b.log;
     *out_gpu = status == STATUS_OK ? gpu : NULL;
@@ -419,7 +429,7 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
                    .stream = stream,
                    .diags = diags,
                    .scratch = scratch.arena,
-                   .tune = gpu->kit->options.tune && !gpu->ran};
+                   .tune = gpu->kit->options.tune && gpu->tunes && !gpu->ran};
     Status  status;
     gpu_graph_close(&gpu->graph);
     gpu->recorded = false;

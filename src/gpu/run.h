@@ -55,6 +55,10 @@ typedef struct GpuPlan GpuPlan;
  * kernel; from the cache 1 ms), waits for the device if the workspace must grow. */
 MUST_USE Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit,
                          Diags *diags, GpuPlan **out_gpu);
+/* The same for some launches, as they stand alone (late.h). Products are not measured, since sizes
+ * come and go. */
+MUST_USE Status gpu_bind_part(Arena *arena, const Plan *plan, Span part, GpuEmitModule *module,
+                              GpuKit *kit, Diags *diags, GpuPlan **out_gpu);
 void            gpu_plan_close(GpuPlan *gpu); /* before kit and arena; NULL is allowed */
 
 /* Puts one run of the plan into the stream; slots[i]: the device address of plan slot i (256-byte

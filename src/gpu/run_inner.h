@@ -33,6 +33,7 @@ typedef enum GpuFamily {
     FAMILY_FACTOR, /* after MATRIX, like SUBSTITUTE */
     FAMILY_SUBSTITUTE,
     FAMILY_PRINT,
+    FAMILY_COMPACT,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -195,6 +196,7 @@ typedef struct RunBinder {
     GpuEmitModule   *module;
     GpuKit          *kit;
     Diags           *diags;
+    Span             part;   /* of the launches */
     uint32_t         launch; /* row */
     Opcode           opcode;
     const LaunchArg *args, *outs;
@@ -293,6 +295,7 @@ RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_a
 RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
 RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve, run_bind_print;
+RunBindFn run_bind_compact, run_bind_dynamic_reshape, run_bind_dynamic_broadcast;
 /* What has been printed goes to diags->print, in order; waits for the stream if there is a log. */
 MUST_USE Status run_log_tell(const RunLog *log, const Plan *plan, GpuStream stream, Diags *diags);
 void            run_log_empty(const RunLog *log); /* says nothing; NULL is allowed, as below */

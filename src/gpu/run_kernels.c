@@ -30,13 +30,13 @@ String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
     } rows[] = {
-        {"copy<", "CopyArgs"},       {"turn", "TurnArgs"},          {"iota<", "IotaArgs"},
-        {"gather<", "GatherArgs"},   {"key<", "KeyArgs"},           {"wide<", "ScatterArgs"},
-        {"narrow<", "ScatterArgs"},  {"window<", "WindowArgs"},     {"fold<", "FoldArgs"},
-        {"dot<", "DotArgs"},         {"conv<", "ConvArgs"},         {"stop<", "StopArgs"},
-        {"print<", "PrintArgs"},     {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},
-        {"cholesky<", "MatrixArgs"}, {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},
-        {"small<", "DotArgs"}};
+        {"copy<", "CopyArgs"},         {"turn", "TurnArgs"},        {"iota<", "IotaArgs"},
+        {"gather<", "GatherArgs"},     {"key<", "KeyArgs"},         {"wide<", "ScatterArgs"},
+        {"narrow<", "ScatterArgs"},    {"window<", "WindowArgs"},   {"fold<", "FoldArgs"},
+        {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},       {"stop<", "StopArgs"},
+        {"print<", "PrintArgs"},       {"compact<", "CompactArgs"}, {"kept<", "KeptArgs"},
+        {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},       {"cholesky<", "MatrixArgs"},
+        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},       {"small<", "DotArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
@@ -368,14 +368,6 @@ static int64_t near_axis(const Indexed *g, uint32_t x_axis) {
     bool dropped = has(g->collapsed, g->collapses, x_axis) || has(g->batch, g->batches, x_axis);
     return dropped ? -1 : g->offset[k];
 }
-
-typedef struct GatherArgs {
-    CuPtr   y, x, indices;
-    RunNd   rows, slice;
-    int64_t count, inner, index_step;
-    int32_t components, pad;
-    int64_t most[8], step[8];
-} GatherArgs;
 
 Status run_bind_gather(RunBinder *b) {
     const LaunchArg *x = &b->args[0], *indices = &b->args[1], *y = &b->outs[0];
