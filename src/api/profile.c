@@ -73,6 +73,7 @@ static void add_plan(Text *text, const StoaSession *session, const PlanEntry *en
         us[row] = (double)atomic_load(&entry->launch_ns[row]) / lanes_of(session) /
                   (double)entry->timed_runs * 1e-3;
     text_add(text, text_profile(scratch.arena, entry->plan, us, &peaks, rows_max));
+    if (entry->cpu != NULL) text_add(text, cpu_loops_text(scratch.arena, entry->plan, entry->cpu));
     text_addf(text, "  (mean of %llu runs)\n", (unsigned long long)entry->timed_runs);
     scratch_end(scratch);
 }
