@@ -121,6 +121,32 @@ static void partition(Schedule *s) {
         }
 }
 
+/* --- waits ------------------------------------------------------------------------------------ */
+static bool runs_alike(Schedule *s, uint32_t a, uint32_t b) {
+    const LoopNodes *nodes = nodes_of(s);
+    return kind_at(s, a + 1) == NODE_LOOP && kind_at(s, b + 1) == NODE_LOOP &&
+           nodes->extent[schedule_node(s, a + 1)].row == nodes->extent[schedule_node(s, b + 1)].row;
+}
+/* Behind the last phase over the same rows that may come first. */
+static bool sink_phase(Schedule *s, uint32_t at) {
+    for (uint32_t behind = count_of(s) - 1; behind > at; behind--)
+        if (kind_at(s, behind) == NODE_PHASE && runs_alike(s, at, behind) &&
+            transform_move(s, at, behind))
+            return true;
+    return false;
+}
+/* Sums wait for each other as little as they can: factors that are known only after an earlier sum
+ * are multiplied to them later, and sums over rows stand beside the last pass over them. */
+static void shorten_waits(Schedule *s) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count_of(s); i++)
+        if (kind_at(s, i) == NODE_REDUCE) (void)transform_lift(s, i);
+    for (uint32_t left = count_phases(s); left > 0 && at < count_of(s); left--) {
+        bool sums = kind_at(s, at + 1) == NODE_LOOP && sums_over_phase(s, at + 1);
+        if (!sums || !sink_phase(s, at)) at += size_at(s, at);
+    }
+}
+
 /* --- starts ----------------------------------------------------------------------------------- */
 static bool only_starts(Schedule *s, uint32_t phase) {
     const LoopNodes *nodes = nodes_of(s);
@@ -150,11 +176,6 @@ static void sink_starts(Schedule *s) {
 }
 
 /* --- alike phases ----------------------------------------------------------------------------- */
-static bool runs_alike(Schedule *s, uint32_t a, uint32_t b) {
-    const LoopNodes *nodes = nodes_of(s);
-    return kind_at(s, a + 1) == NODE_LOOP && kind_at(s, b + 1) == NODE_LOOP &&
-           nodes->extent[schedule_node(s, a + 1)].row == nodes->extent[schedule_node(s, b + 1)].row;
-}
 /* Phases between two of them go behind the second, the last first. */
 static bool bring_together(Schedule *s, uint32_t at, uint32_t behind) {
     while (at + size_at(s, at) < behind) {
@@ -278,6 +299,7 @@ static bool stays_serial(Schedule *s, uint32_t at) {
 void schedule_threads(Schedule *s) {
     partition(s);
     schedule_put_sums_inside(s);
+    shorten_waits(s);
     schedule_merge_phases(s);
     schedule_merge_inside(s);
     schedule_narrow(s);

@@ -34,6 +34,7 @@
     T(PEEL, "peel", 2, "loop, factor")                                                             \
     T(PARTITION, "partition", 1, "loop")                                                           \
     T(FACTORIZE, "factorize", 2, "outermost summed loop, loop that keeps partial results")         \
+    T(LIFT, "lift", 1, "sum")                                                                      \
     T(COMPUTE_AT, "compute_at", 2, "statement, loop")                                              \
     T(REVERSE_COMPUTE_AT, "reverse_compute_at", 2, "statement, loop")                              \
     T(INLINE, "inline", 1, "buffer")                                                               \
@@ -160,6 +161,14 @@ static inline bool transform_rfactor(Schedule *s, uint32_t at) {
  * one of them, started before the nest and combined after it. The loop's extent is constant. */
 static inline bool transform_factorize(Schedule *s, uint32_t at, uint32_t kept) {
     return transform_apply(s, TRANSFORM_FACTORIZE, TRANSFORM_NUMBERS_(at, kept));
+}
+
+/* Factors of what the sum at `at` adds up that are the same in all of its iterations are multiplied
+ * to the sum where it is read, so that it need not wait for them. Equal as real numbers: what a
+ * factor kept small may overflow on the way, where its own sum of squares does already. Legal where
+ * the sum is over something; refused unless a factor is a value that the kernel computes. */
+static inline bool transform_lift(Schedule *s, uint32_t at) {
+    return transform_apply(s, TRANSFORM_LIFT, TRANSFORM_NUMBERS_(at));
 }
 
 /* --- where values are made -------------------------------------------------------------------- */

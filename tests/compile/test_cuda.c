@@ -173,6 +173,24 @@ TEST(teams_share_rows) {
     check_close(&c);
 }
 
+/* What a norm's backward pass adds up of a row waits once: for the mean of its squares. */
+TEST(sums_wait_once) {
+    Check    c;
+    Loops   *loops = &c.runners[FORM_THREADS].loops;
+    uint32_t over = 0;
+    EXPECT(check_open(&c, arena,
+                      STR("graph f(%x: f32[B,768], %w: f32[768], %d: f32[B,768]) {\n"
+                          "  %y = rms_norm %x, %w\n  %t = mul %y, %d\n"
+                          "  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+                          "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n")));
+    uint32_t first = loops->kernels.nodes_first[1], last = first + loops->nodes.size[first];
+    EXPECT_EQ(loops->kernels.table.count, 2);
+    for (uint32_t row = first; row < last; row++) /* start of columns; sums of a row; results */
+        over += loops->nodes.kind[row] == NODE_LOOP && (loops->nodes.bind[row] & BIND_VECTOR);
+    EXPECT_EQ(over, 3);
+    check_close(&c);
+}
+
 /* Sums of small tensors share launches, and what starts them is none of its own. */
 TEST(small_sums_share_launches) {
     Check  c;
