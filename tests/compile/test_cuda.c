@@ -148,7 +148,12 @@ TEST(long_rows_on_cuda) {
         "  return %y, %dx\n}\n",
         "graph f(%x: f32[B,C], %w: f32[C], %d: f32[B,C]) {\n  %y = rms_norm %x, %w\n"
         "  %t = mul %y, %d\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"
-        "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n"};
+        "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n",
+        "graph f(" NORM_AND_LARGEST("f32", "50257"), "graph f(" NORM_AND_LARGEST("f32", "40960"),
+        "graph f(%x: f32[B,20003], %w: f32[20003], %b: f32[20003], %d: f32[B,20003]) {\n"
+        "  %y = layer_norm %x, %w, %b\n  %t = mul %y, %d\n"
+        "  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+        "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  return %dx, %dw, %db\n}\n"};
     CheckSize sizes[] = {{"B", 40}, {"C", 66001}, {NULL, 0}};
     if (!cuda_open()->runs) SKIP("there is no GPU");
     for (size_t i = 0; i < LENGTH(programs); i++) {
