@@ -19,6 +19,7 @@
 #define TRANSFORMS(T)                                                                              \
     T(FUSE, "fuse", 1, "outer loop")                                                               \
     T(SPLIT, "split", 3, "loop, factor, ways")                                                     \
+    T(DEAL, "deal", 3, "loop, least iterations of a group, groups")                                \
     T(REORDER, "reorder", 2, "outer loop, inner loop")                                             \
     T(MERGE, "merge", 1, "first of two neighbours")                                                \
     T(MOVE, "move", 2, "phase, phase that it is to follow")                                        \
@@ -90,6 +91,13 @@ static inline bool transform_fuse(Schedule *s, uint32_t at) {
  * so at most `ways` groups. The outer one keeps PARALLEL, the inner one the other bits. */
 static inline bool transform_split(Schedule *s, uint32_t at, uint32_t factor, uint32_t ways) {
     return transform_apply(s, TRANSFORM_SPLIT, TRANSFORM_NUMBERS_(at, factor, ways));
+}
+/* A loop over n becomes an outer one over at most `groups` groups, of no fewer than `least`
+ * iterations where there are several, and an inner one over those of a group: every groups-th, so
+ * that groups that run at once are beside each other. Legal where iterations meet in nothing but
+ * sums. */
+static inline bool transform_deal(Schedule *s, uint32_t at, uint32_t least, uint32_t groups) {
+    return transform_apply(s, TRANSFORM_DEAL, TRANSFORM_NUMBERS_(at, least, groups));
 }
 /* The loop at `from` goes to the place of that at `at`, which is around it. Between them must be
  * nothing but loops; iterations may only meet in reductions. */

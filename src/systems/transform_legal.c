@@ -1,5 +1,6 @@
 /* What may run in another order? Two iterations of a loop are apart when all places of an axis (or
- * the address) lie in a window of width w that moves by at least w with the loop's variable. */
+ * the address) lie in a window of width w that moves by at least w with the loop's variable, or when
+ * all are that variable plus a multiple of its extent. */
 #include "systems/transform_inner.h"
 
 /* --- regions ---------------------------------------------------------------------------------- */
@@ -244,6 +245,16 @@ static bool moves_on(Schedule *s, const Window *window) {
     if (dims_is_const(dims, width) && dims_const_value(dims, width) == 0) return true;
     return dims_provably_below(dims, width, step);
 }
+/* Whether a place is the loop's variable plus a multiple of its extent: iterations take turns. */
+static bool takes_turns(Schedule *s, DimId place, uint32_t loop) {
+    Dims *dims = &s->loops->dims;
+    DimId step, rest;
+    if (!dim_id_some(place) || transform_has_let(s, place) ||
+        !dims_linear_in(dims, place, s->loops->nodes.var[loop], &step, &rest) ||
+        step.row != dims_const(dims, 1).row)
+        return false;
+    return dims_mod(dims, rest, s->loops->nodes.extent[loop]).row == dims_const(dims, 0).row;
+}
 bool transform_pinned(Schedule *s, const Accesses *list, uint32_t loop, uint32_t other) {
     Loops   *loops = s->loops;
     Dims    *dims = &loops->dims;
@@ -251,17 +262,18 @@ bool transform_pinned(Schedule *s, const Accesses *list, uint32_t loop, uint32_t
     uint32_t rank = buffer_rank(loops, access_buffer(list->rows[0].access));
     for (uint32_t axis = 0; axis <= rank; axis++) { /* the address last */
         Window window = {{0}, {0}, {0}};
-        bool   good = true;
-        for (uint32_t i = 0; i < list->count && good; i++) {
+        bool   good = true, turns = true;
+        for (uint32_t i = 0; i < list->count && (good || turns); i++) {
             const Access *access = &list->rows[i];
             ListId        index = access_index(access->access);
             DimId         place =
                 axis == rank ? loops_address(loops, access->access) : list_dim(loops, index, axis);
             bool elsewhere = other != 0 && transform_holds(s, other, access->row);
             if (elsewhere) place = dims_substitute(dims, place, &loops->nodes.var[other], &var, 1);
-            good = widen(s, &window, place, elsewhere ? other : loop, var);
+            good = good && widen(s, &window, place, elsewhere ? other : loop, var);
+            turns = turns && takes_turns(s, place, loop);
         }
-        if (good && list->count != 0 && moves_on(s, &window)) return true;
+        if (list->count != 0 && (turns || (good && moves_on(s, &window)))) return true;
     }
     return false;
 }

@@ -46,6 +46,10 @@ static void draw_numbers(Drawing *d, Schedule *s, Transform transform, int64_t *
         n[1] = factors[draw_from(d, LENGTH(factors))];
         n[2] = ways[draw_from(d, LENGTH(ways))];
         break;
+    case TRANSFORM_DEAL:
+        n[1] = factors[draw_from(d, LENGTH(factors))];
+        n[2] = factors[draw_from(d, LENGTH(factors))];
+        break;
     case TRANSFORM_REORDER:
     case TRANSFORM_FACTORIZE: n[1] = loop + 1 + draw_from(d, 2); break;
     case TRANSFORM_MOVE:
