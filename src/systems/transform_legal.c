@@ -1,6 +1,6 @@
 /* What may run in another order? Two iterations of a loop are apart when all places of an axis (or
- * the address) lie in a window of width w that moves by at least w with the loop's variable, or when
- * all are that variable plus a multiple of its extent. */
+ * the address) lie in a window of width w that moves by at least w with the loop's variable, or in
+ * copies of that window, whole runs of the loop apart. */
 #include "systems/transform_inner.h"
 
 /* --- regions ---------------------------------------------------------------------------------- */
@@ -217,12 +217,32 @@ bool transform_begins_anew(Schedule *s, const Accesses *list, uint32_t node) {
 typedef struct Window {
     DimId step, low, high;
 } Window;
+/* Loops inside that move by whole runs of this one (axes stored outside of its own) are left out:
+ * within its run the window is never elsewhere, and runs do not meet. */
+static DimId within_run(Schedule *s, DimId rest, DimId step, uint32_t loop) {
+    Dims            *dims = &s->loops->dims;
+    const LoopNodes *nodes = &s->loops->nodes;
+    DimId            run = dims_mul(dims, step, nodes->extent[loop]), far, other;
+    DimRange         range = dim_id_some(run) ? dims_range(dims, run) : (DimRange){0};
+    if (range.lo < 0 || range.hi <= 0) return rest;
+    for (uint32_t row = loop + 1; row < transform_end(s, loop); row++) {
+        if (nodes->kind[row] != NODE_LOOP || !dims_contains(dims, rest, nodes->var[row]) ||
+            !dims_linear_in(dims, rest, nodes->var[row], &far, &other))
+            continue;
+        DimId over = dims_mod(dims, far, run);
+        if (dim_id_some(over) && dims_is_const(dims, over) && dims_const_value(dims, over) == 0)
+            rest = other;
+    }
+    return rest;
+}
 static bool widen(Schedule *s, Window *window, DimId place, uint32_t loop, DimId var) {
     Dims *dims = &s->loops->dims;
     DimId step, rest, low, high;
     if (!dim_id_some(place) || transform_has_let(s, place) ||
-        !dims_linear_in(dims, place, var, &step, &rest) ||
-        !transform_bounds(s, rest, loop, &low, &high) || dims_contains(dims, low, var) ||
+        !dims_linear_in(dims, place, var, &step, &rest))
+        return false;
+    rest = within_run(s, rest, step, loop);
+    if (!transform_bounds(s, rest, loop, &low, &high) || dims_contains(dims, low, var) ||
         dims_contains(dims, low, s->loops->nodes.var[loop]))
         return false;
     if (!dim_id_some(window->step)) {
@@ -245,16 +265,6 @@ static bool moves_on(Schedule *s, const Window *window) {
     if (dims_is_const(dims, width) && dims_const_value(dims, width) == 0) return true;
     return dims_provably_below(dims, width, step);
 }
-/* Whether a place is the loop's variable plus a multiple of its extent: iterations take turns. */
-static bool takes_turns(Schedule *s, DimId place, uint32_t loop) {
-    Dims *dims = &s->loops->dims;
-    DimId step, rest;
-    if (!dim_id_some(place) || transform_has_let(s, place) ||
-        !dims_linear_in(dims, place, s->loops->nodes.var[loop], &step, &rest) ||
-        step.row != dims_const(dims, 1).row)
-        return false;
-    return dims_mod(dims, rest, s->loops->nodes.extent[loop]).row == dims_const(dims, 0).row;
-}
 bool transform_pinned(Schedule *s, const Accesses *list, uint32_t loop, uint32_t other) {
     Loops   *loops = s->loops;
     Dims    *dims = &loops->dims;
@@ -262,18 +272,17 @@ bool transform_pinned(Schedule *s, const Accesses *list, uint32_t loop, uint32_t
     uint32_t rank = buffer_rank(loops, access_buffer(list->rows[0].access));
     for (uint32_t axis = 0; axis <= rank; axis++) { /* the address last */
         Window window = {{0}, {0}, {0}};
-        bool   good = true, turns = true;
-        for (uint32_t i = 0; i < list->count && (good || turns); i++) {
+        bool   good = true;
+        for (uint32_t i = 0; i < list->count && good; i++) {
             const Access *access = &list->rows[i];
             ListId        index = access_index(access->access);
             DimId         place =
                 axis == rank ? loops_address(loops, access->access) : list_dim(loops, index, axis);
             bool elsewhere = other != 0 && transform_holds(s, other, access->row);
             if (elsewhere) place = dims_substitute(dims, place, &loops->nodes.var[other], &var, 1);
-            good = good && widen(s, &window, place, elsewhere ? other : loop, var);
-            turns = turns && takes_turns(s, place, loop);
+            good = widen(s, &window, place, elsewhere ? other : loop, var);
         }
-        if (list->count != 0 && (turns || (good && moves_on(s, &window)))) return true;
+        if (good && list->count != 0 && moves_on(s, &window)) return true;
     }
     return false;
 }
