@@ -32,6 +32,7 @@ typedef enum GpuFamily {
     FAMILY_MATRIX,
     FAMILY_FACTOR, /* after MATRIX, like SUBSTITUTE */
     FAMILY_SUBSTITUTE,
+    FAMILY_COLUMNS,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -56,7 +57,7 @@ typedef struct RunAttention {
     GpuAttention         problem;
     bool                 backward;
     GpuAttentionPlan     plan; /* unless it is our own */
-    GpuOwnAttention      own;  /* workspace_bytes 0: cuDNN does it */
+    GpuOwnAttention      own;  /* module.handle NULL: cuDNN does it */
     struct RunAttention *next;
 } RunAttention;
 

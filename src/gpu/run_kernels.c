@@ -35,7 +35,8 @@ String run_args_of(const char *text) {
         {"narrow<", "ScatterArgs"},    {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
         {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
         {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},     {"cholesky<", "MatrixArgs"},
-        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
+        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},     {"small<", "DotArgs"},
+        {"columns<", "ColumnsArgs"},   {"total<", "TotalArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
