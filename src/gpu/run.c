@@ -38,6 +38,7 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_TRIANGULAR_SOLVE] = {run_bind_triangular_solve, VIEW_DENSE},
     [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
+    [OP_ATTENTION_GRAD_SUMS] = {run_bind_attention_grad, VIEW_ANY},
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
     [OP_PRINT] = {run_bind_print, VIEW_ANY},
     [OP_COMPACT] = {run_bind_compact, VIEW_DENSE},
@@ -93,7 +94,7 @@ void gpu_describe(Target *out_target, bool attention) {
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
     out_target->keep[OP_DOT_BIAS] = true;
     out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
-    out_target->places[OP_ATTENTION_GRAD] = 3;
+    out_target->places[OP_ATTENTION_GRAD] = out_target->places[OP_ATTENTION_GRAD_SUMS] = 3;
 }
 
 /* --- the kit ---------------------------------------------------------------------------------- */

@@ -35,6 +35,7 @@ typedef enum GpuFamily {
     FAMILY_SUBSTITUTE,
     FAMILY_PRINT,
     FAMILY_COMPACT,
+    FAMILY_COLUMNS,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -64,7 +65,7 @@ typedef struct RunAttention {
     GpuAttention         problem;
     bool                 backward;
     GpuAttentionPlan     plan; /* unless it is our own */
-    GpuOwnAttention      own;  /* workspace_bytes 0: cuDNN does it */
+    GpuOwnAttention      own;  /* module.handle NULL: cuDNN does it */
     struct RunAttention *next;
 } RunAttention;
 typedef struct RunConvolution {

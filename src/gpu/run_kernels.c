@@ -36,7 +36,8 @@ String run_args_of(const char *text) {
         {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},       {"stop<", "StopArgs"},
         {"print<", "PrintArgs"},       {"compact<", "CompactArgs"}, {"kept<", "KeptArgs"},
         {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},       {"cholesky<", "MatrixArgs"},
-        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},       {"small<", "DotArgs"}};
+        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},       {"small<", "DotArgs"},
+        {"columns<", "ColumnsArgs"},   {"total<", "TotalArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");

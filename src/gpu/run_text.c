@@ -710,8 +710,56 @@ static const char substitute[] =
     "            put(y + i * a.columns, sum); }\n"
     "        __syncthreads(); } }\n";
 
-const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_wide, scatter_narrow,
-                                 lines, window, product, convolution, stop,         flow,
-                                 small, matrix, factor,  substitute,  printing,     compaction};
+/* Sums of the columns of two tensors [batch, heads, rows, width]: a block those of a part of the
+ * rows of a head, 16 bytes at once. Then a block adds up the parts of eight columns; of the three
+ * results of a head, the second is 0 (own_attention.h). */
+static const char columns[] =
+    "struct ColumnsArgs { const void *x[2]; f32 *parts; i64 batch[2], head[2], row[2];\n"
+    "    i64 rows, all, width, chunk; };\n"
+    "template <class T> D void columns(const ColumnsArgs &a) {\n"
+    "    __shared__ f32 sums[256][9];\n"
+    "    const i32 lanes = (i32)a.width / 8, lane = threadIdx.x % lanes;\n"
+    "    const i32 first = threadIdx.x / lanes, step = 256 / lanes, z = blockIdx.z;\n"
+    "    const T *x = (const T *)a.x[z] + blockIdx.y * a.head[z] + lane * 8;\n"
+    "    i64 begin = blockIdx.x * a.chunk, end = begin + a.chunk;\n"
+    "    if (end > a.all) end = a.all;\n"
+    "    f32 sum[8] = {};\n"
+    "    if (first < step) {\n"
+    "#pragma unroll 4\n"
+    "        for (i64 r = begin + first; r < end; r += step) {\n"
+    "            i64 b = r, t = cut(b, a.rows);\n"
+    "            alignas(16) T v[8];\n"
+    "            *(w16 *)v = *(const w16 *)(x + b * a.batch[z] + t * a.row[z]);\n"
+    "            for (int k = 0; k < 8; k++) sum[k] += get(v[k]); } }\n"
+    "    for (int k = 0; k < 8; k++) sums[threadIdx.x][k] = sum[k];\n"
+    "    __syncthreads();\n"
+    "    for (i32 c = threadIdx.x; c < a.width; c += 256) {\n"
+    "        f32 total = 0;\n"
+    "        for (i32 i = 0; i < step; i++) total += sums[i * lanes + c / 8][c % 8];\n"
+    "        i64 part = ((i64)z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;\n"
+    "        a.parts[part * a.width + c] = total; } }\n"
+    "struct TotalArgs { void *y; const f32 *parts; i64 count, width; };\n"
+    "template <class T> D void total(const TotalArgs &a) {\n"
+    "    __shared__ f32 sums[8][8];\n"
+    "    const i32 lane = threadIdx.x % 8;\n"
+    "    const i64 at = blockIdx.x * 8 + lane;\n"
+    "    const u32 heads = gridDim.y / 3, which = blockIdx.y / heads;\n"
+    "    const u32 from = which == 2 ? blockIdx.y - heads : blockIdx.y;\n"
+    "    const f32 *parts = a.parts + from * a.count * a.width + at;\n"
+    "    f32 sum = 0;\n"
+    "#pragma unroll 8\n"
+    "    for (i64 i = threadIdx.x / 8; i < a.count && which != 1; i += 32)\n"
+    "        sum += parts[i * a.width];\n"
+    "    for (int k = 8; k < 32; k *= 2) sum += __shfl_xor_sync(~0u, sum, k);\n"
+    "    if (threadIdx.x % 32 < 8) sums[threadIdx.x / 32][lane] = sum;\n"
+    "    __syncthreads();\n"
+    "    if (threadIdx.x >= 8) return;\n"
+    "    for (int k = 1; k < 8; k++) sum += sums[k][lane];\n"
+    "    put((T *)a.y + blockIdx.y * a.width + at, sum); }\n";
+
+const char *const run_texts[] = {copy,           gather,   key,        scatter, scatter_wide,
+                                 scatter_narrow, lines,    window,     product, convolution,
+                                 stop,           flow,     small,      matrix,  factor,
+                                 substitute,     printing, compaction, columns};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");
