@@ -7,7 +7,7 @@ A line a case: of Stoa and of each peer ms a step (median), MB, seconds to the e
 step, kernels and the error: the largest relative difference of the loss, of the norm of the
 gradient, and of the gradient's product with a vector (relative to the norm). It is against a run
 in f64 of any system where there is one, else against the others' median. x: the fastest peer over
-Stoa; MISSES: an error above 1e-3 (f32) or 1e-9 (f64). Exits with 1 if there is such a case.
+Stoa; MISSES: an error above its limit (LIMITS). Exits with 1 if there is such a case.
 """
 import json
 import statistics
