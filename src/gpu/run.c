@@ -41,10 +41,12 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
 };
 
-/* What cuDNN's engines take, as far as it shows in the types; the rest is spelled out. */
+/* Products scaled by blocks, and what cuDNN's engines take, as far as it shows in the types; the
+ * rest is spelled out. */
 static bool keeps(const World *world, OpId op) {
     const Code *code = &world->code;
     Opcode      opcode = (Opcode)code->ops.opcode[op.row];
+    if (opcode == OP_DOT_BIAS) return op_attrs(world, code, op)[ATTR_DOT_BIAS_block] != 0;
     if (opcode != OP_ATTENTION && opcode != OP_ATTENTION_GRAD) return false;
     TypeId q = code->values.type[op_operand(code, op, 0).row];
     TypeId k = code->values.type[op_operand(code, op, 1).row];
@@ -71,7 +73,7 @@ void gpu_describe(Target *out_target, bool attention) {
                            .multiplies_f8 = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
-                           .keeps = attention ? keeps : NULL,
+                           .keeps = keeps,
                            .machine = {.lanes = 132, /* multiprocessors of an H100 */
                                        .vector_bytes = 512,
                                        .caches = 1,
@@ -85,6 +87,7 @@ void gpu_describe(Target *out_target, bool attention) {
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
+    out_target->keep[OP_DOT_BIAS] = true;
     out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
     out_target->places[OP_ATTENTION_GRAD] = 3;
 }

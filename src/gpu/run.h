@@ -16,7 +16,8 @@
 #include "tables/target.h"
 
 /* Fills the row of CUDA devices: which opcodes can be launched, which composites stay whole, view
- * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_attends) or is spelled out. */
+ * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_attends) or is spelled out.
+ * Products of 8-bit floats, also by blocks (keep[OP_DOT_BIAS]), are those of 9.0. */
 void gpu_describe(Target *out_target, bool attention);
 
 typedef struct GpuKit GpuKit;
