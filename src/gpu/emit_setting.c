@@ -329,6 +329,17 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
     if (phase->rows && s->held != 0) choose_joined(loops, phase, s);
 }
+/* Rows of so many tensors that no thread holds a group of each are held in narrower groups: else a
+ * team has the rows of a group for itself, and there are few groups. */
+static void choose_narrower(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params, EmitSetting *s) {
+    EmitSetting narrow = *s;
+    while (narrow.vector > 1 && narrow.held == 0) {
+        narrow.vector /= 2;
+        choose_team(loops, kernel, phase, params, &narrow);
+    }
+    if (narrow.held != 0) *s = narrow;
+}
 int64_t gpu_emit_stage_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                              const int64_t *params, uint32_t block) {
     int64_t row = gpu_emit_size(loops, kernel, phase->stage, params), bytes = 0;
@@ -397,6 +408,8 @@ EmitSetting gpu_emit_choose(const Loops *loops, KernelId kernel, const EmitPhase
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (s.tiled != 0) return s;
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
+    if (phase->rows && phase->held_bytes != 0 && s.held == 0 && !s.odd)
+        choose_narrower(loops, kernel, phase, params, &s);
     while (!phase->flat && s.team == 1 && s.join == 1 && s.block > 32 &&
            gpu_emit_rows(loops, kernel, phase, params) < (int64_t)s.block * EMIT_PROCESSORS)
         s.block /= 2; /* more multiprocessors for what is short */

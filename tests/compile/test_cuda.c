@@ -199,6 +199,23 @@ TEST(sums_wait_once) {
     check_close(&c);
 }
 
+/* So do teams where rows are of many tensors, as streams of derivatives are. */
+TEST(teams_share_rows_of_many_tensors) {
+    Check c;
+    Text  text = text_begin(arena);
+    text_add(&text, STR("graph f(%x: f32[B,128]"));
+    for (uint32_t i = 0; i < 20; i++) text_addf(&text, ", %%x%u: f32[B,128]", i);
+    text_add(&text, STR(") {\n  %y0 = mul %x, %x0\n"));
+    for (uint32_t i = 1; i < 20; i++) text_addf(&text, "  %%y%u = mul %%y%u, %%x%u\n", i, i - 1, i);
+    text_add(&text, STR("  %s = reduce %y19 {kind=sum, axes=[0]}\n  return %y19, %s\n}\n"));
+    EXPECT(check_open(&c, arena, text_done(&text)));
+    String emitted = gpu_emit_text(arena, &c.runners[FORM_THREADS].loops, (KernelId){1});
+    EXPECT(strstr(emitted.data, "#define V 2\n") != NULL);
+    EXPECT(strstr(emitted.data, "#define HELD 1\n") != NULL);
+    EXPECT(strstr(emitted.data, "#define JOIN 8\n") != NULL);
+    check_close(&c);
+}
+
 /* Sums of small tensors share launches, and what starts them is none of its own. */
 TEST(small_sums_share_launches) {
     Check  c;
