@@ -32,7 +32,7 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_DOT_BIAS] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU_GRAD] = {run_bind_dot, VIEW_ANY},
-    [OP_CONVOLUTION] = {run_bind_convolution, VIEW_DENSE},
+    [OP_CONVOLUTION] = {run_bind_convolution, VIEW_ANY},
     [OP_LU] = {run_bind_lu, VIEW_DENSE},
     [OP_CHOLESKY] = {run_bind_cholesky, VIEW_DENSE},
     [OP_TRIANGULAR_SOLVE] = {run_bind_triangular_solve, VIEW_DENSE},
@@ -114,11 +114,14 @@ void gpu_kit_close(GpuKit *kit) {
         gpu_attention_close(&a->plan);
         gpu_own_attention_close(&a->own);
     }
+    for (RunConvolution *c = kit->convolutions; c != NULL; c = c->next)
+        gpu_cudnn_plan_close(&c->plan);
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);
     gpu_arena_close(&kit->work);
     kit->attentions = NULL;
+    kit->convolutions = NULL;
     kit->modules = NULL;
 }
 

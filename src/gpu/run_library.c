@@ -1,16 +1,11 @@
 /* Binding of what libraries do: matrix products through cuBLASLt, attention through cuDNN; and of
- * products and convolutions that cuBLASLt does not do (integers, empty sums, windows) to tiles of
- * run_text.c.
+ * products that cuBLASLt does not do (integers, empty sums) to tiles of run_text.c.
  *
  * Equal problems share one plan in the kit, so a model's layers are planned and measured once. */
 #include "gpu/run_inner.h"
 
 /* --- tiles of our own ------------------------------------------------------------------------- */
 
-typedef struct Tiles {
-    CuPtr   c, parts;
-    int64_t m, n, k, splits, chunk, total;
-} Tiles;
 typedef struct FoldArgs {
     CuPtr   y, parts;
     int64_t count, splits;
@@ -20,17 +15,10 @@ typedef struct DotArgs {
     CuPtr x, y;
     RunNd batch, m, n, k; /* sides: x, y */
 } DotArgs;
-typedef struct ConvArgs {
-    Tiles   t;
-    CuPtr   x, w;
-    int64_t groups, channels, in_size, out_size, window_size;
-    int32_t axes, pad;
-    int64_t in[6], out[6], window[6], stride[6], low[6], xd[6], wd[6];
-} ConvArgs;
 enum { TILE = 64, BLOCKS_WANTED = 264, CHUNK_MIN = 256 };
 
 /* Sizes alone decide into how many parts a long sum is cut. */
-static int64_t tiles_blocks(Tiles *t, int64_t batches) {
+int64_t run_tiles_blocks(Tiles *t, int64_t batches) {
     int64_t blocks = batches * ((t->m + TILE - 1) / TILE) * ((t->n + TILE - 1) / TILE);
     int64_t most = t->k / CHUNK_MIN;
     t->total = batches * t->m * t->n;
@@ -40,9 +28,8 @@ static int64_t tiles_blocks(Tiles *t, int64_t batches) {
     t->chunk = (t->k + t->splits - 1) / t->splits;
     return blocks * t->splits;
 }
-/* Adds the step; the address of c and of the parts are members of Tiles, at the start of args. */
-static Status add_tiles(RunBinder *b, GpuFamily family, const char *name, const void *args,
-                        uint32_t bytes, const Tiles *t, int64_t blocks, RunKernel **out_kernel) {
+Status run_tiles(RunBinder *b, GpuFamily family, const char *name, const void *args, uint32_t bytes,
+                 const Tiles *t, int64_t blocks, RunKernel **out_kernel) {
     const LaunchArg *y = &b->outs[0];
     Dtype            dtype = (Dtype)y->dtype;
     uint32_t         sum = dtype == DTYPE_F64 || !dtype_is_float(dtype) ? 8 : 4;
@@ -68,43 +55,6 @@ static int64_t product_of(const int64_t *sizes, uint32_t count) {
     int64_t product = 1;
     for (uint32_t i = 0; i < count; i++) product *= sizes[i];
     return product;
-}
-
-Status run_bind_convolution(RunBinder *b) {
-    const LaunchArg *x = &b->args[0], *w = &b->args[1], *y = &b->outs[0];
-    int64_t          stride[LIST_MAX], low[LIST_MAX], xd[LIST_MAX], wd[LIST_MAX];
-    uint32_t         axes = x->rank - 2u;
-    ConvArgs         args = {.groups = (int64_t)b->attrs[ATTR_CONVOLUTION_groups]};
-    if (axes > LENGTH(args.in)) return STATUS_UNSUPPORTED;
-    (void)launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_strides, stride);
-    (void)launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_low, low);
-    bool gaps = launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_x_dilation, xd) > 0;
-    bool apart = launch_ints(b->plan, b->launch, ATTR_CONVOLUTION_w_dilation, wd) > 0;
-    args.axes = (int32_t)axes;
-    args.channels = w->dims[1];
-    for (uint32_t i = 0; i < axes; i++) {
-        args.in[i] = x->dims[i + 2];
-        args.out[i] = y->dims[i + 2];
-        args.window[i] = w->dims[i + 2];
-        args.stride[i] = stride[i];
-        args.low[i] = low[i];
-        args.xd[i] = gaps ? xd[i] : 1;
-        args.wd[i] = apart ? wd[i] : 1;
-    }
-    args.in_size = product_of(args.in, axes);
-    args.out_size = product_of(args.out, axes);
-    args.window_size = product_of(args.window, axes);
-    args.t = (Tiles){.m = w->dims[0] / args.groups,
-                     .n = x->dims[0] * args.out_size,
-                     .k = args.channels * args.window_size};
-    int64_t    blocks = tiles_blocks(&args.t, args.groups);
-    RunKernel *k;
-    Status     status =
-        add_tiles(b, FAMILY_CONVOLUTION, "conv", &args, sizeof args, &args.t, blocks, &k);
-    if (status != STATUS_OK) return status;
-    RUN_REF(k, ConvArgs, x, run_ref(x));
-    RUN_REF(k, ConvArgs, w, run_ref(w));
-    return STATUS_OK;
 }
 
 /* --- matrix products -------------------------------------------------------------------------- */
@@ -293,8 +243,8 @@ static void set_sizes(DotArgs *args) {
 
 static Status bind_own_dot(RunBinder *b, DotArgs *args, const LaunchArg *x, const LaunchArg *y) {
     RunKernel *k;
-    int64_t    blocks = tiles_blocks(&args->t, walk_count(&args->batch));
-    Status status = add_tiles(b, FAMILY_PRODUCT, "dot", args, sizeof *args, &args->t, blocks, &k);
+    int64_t    blocks = run_tiles_blocks(&args->t, walk_count(&args->batch));
+    Status status = run_tiles(b, FAMILY_PRODUCT, "dot", args, sizeof *args, &args->t, blocks, &k);
     if (status != STATUS_OK) return status;
     RUN_REF(k, DotArgs, x, run_ref(x));
     RUN_REF(k, DotArgs, y, run_ref(y));
