@@ -113,6 +113,9 @@ typedef struct Emit {
     /* the leaf that is being written */
     const EmitLeaf  *leaf;    /* NULL: none */
     bool             element; /* inside the loop over the elements of a group */
+    uint32_t         outside; /* variables up to this one were named before that loop */
+    uint32_t         hits[4]; /* those whose element has a loop of its own (emit_apart) */
+    uint32_t         hits_count;
     bool             tiled;   /* loads across rows are in shared memory */
     uint8_t         *stale;   /* by expression row; all 0 between uses */
     uint8_t         *varies;  /* by expression row: 0 unknown, 1 no, 2 yes */

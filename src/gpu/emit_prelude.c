@@ -232,6 +232,7 @@ static const char ints[] = TEXT(
     FN I     imax(I a, I b) { return a < b ? b : a; });
 
 static const char memory[] = TEXT(
+    struct Yes { static const bool is = true; }; struct No { static const bool is = false; };
     template <class S, int N> struct alignas(sizeof(S) * N < 16 ? sizeof(S) * N : 16)
         Pack { S v[N]; };
     template <class S, int N> struct alignas(sizeof(S) * N < 4    ? 4

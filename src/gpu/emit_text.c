@@ -276,6 +276,16 @@ static uint32_t run_end(Emit *e, uint32_t first, uint32_t last) {
     }
     return last;
 }
+/* What a sum adds where something is chosen, if it adds zero elsewhere: which. */
+static ExprId chosen_of(const Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    ExprId           value = nodes_of(e)->value[row];
+    bool select = exprs->kind[value.row] == EXPR_OP && exprs->opcode[value.row] == OP_SELECT;
+    if (nodes_of(e)->reduce[row] != REDUCE_SUM || !select) return (ExprId){0};
+    ExprId other = exprs->c[value.row];
+    bool   zero = exprs->kind[other.row] == EXPR_CONST && exprs->word[other.row] == 0;
+    return zero ? exprs->a[value.row] : (ExprId){0};
+}
 static void emit_element(Emit *e, uint32_t row) {
     const LoopNodes *nodes = nodes_of(e);
     LoopAccess       access = nodes->access[row];
@@ -285,11 +295,17 @@ static void emit_element(Emit *e, uint32_t row) {
     uint32_t mark = gpu_emit_scope_begin(e);
     if (guarded) put(e, "if (ALIVE(e)) {\n");
     if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
-    uint32_t x = gpu_emit_expr(e, adds ? nodes->value[row] : unrounded(e, row));
+    ExprId   chosen = adds && home_of(e, row) != 0 ? chosen_of(e, row) : (ExprId){0};
+    ExprId   term = expr_id_some(chosen) ? e->loops->exprs.b[nodes->value[row].row]
+                    : adds               ? nodes->value[row]
+                                         : unrounded(e, row);
+    uint32_t which = expr_id_some(chosen) ? gpu_emit_expr(e, chosen) : 0;
+    uint32_t x = gpu_emit_expr(e, term);
     (void)snprintf(value, sizeof value, "x%u", x);
     if (adds && home_of(e, row) != 0) {
-        text_addf(&e->text, "if (ALIVE(e)) a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row],
-                  row, x);
+        put(e, "if (ALIVE(e)");
+        if (which != 0) text_addf(&e->text, " && x%u", which);
+        text_addf(&e->text, ") a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row], row, x);
     } else if (in_groups(e, access, (ExprId){0}, row, &rest)) {
         EmitPack *pack = gpu_emit_pack_of(e, access);
         ASSERT(pack != NULL);
@@ -348,6 +364,20 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
         text_addf(&e->text, " + c0), p%u, live, dead);\n%s", number, staged ? "#endif\n" : "");
     }
 }
+/* The loop over elements since `begin`, twice: one element of a row is asked for (the label of a
+ * loss), and groups without it need not compare. */
+static void emit_apart(Emit *e, size_t begin) {
+    String loop = str_copy(e->scratch, (String){e->text.data + begin, e->text.count - begin});
+    e->text.count = begin;
+    put(e, "if (");
+    for (uint32_t i = 0; i < e->hits_count; i++)
+        text_addf(&e->text, "%s(u32)((I)x%u - c0) < V", i == 0 ? "" : " || ", e->hits[i]);
+    put(e, ") {\nconst Yes hit;\n");
+    text_add(&e->text, loop);
+    put(e, "} else {\nconst No hit;\n");
+    text_add(&e->text, loop);
+    put(e, "}\n");
+}
 /* Statements [first, last) for each element of the group. */
 static void emit_run(Emit *e, uint32_t first, uint32_t last) {
     Loading  reads = {e, false, first}, writes = {e, true, first};
@@ -368,13 +398,17 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
                 text_addf(&e->text, "f32 q%u[V];\n", e->variables);
         }
     }
+    size_t begin = e->text.count;
     text_addf(&e->text, "#pragma unroll\nfor (int e = 0; e < V; e++) {\nconst I v%u = c0 + e;\n",
               e->leaf->var.row);
     e->element = true;
+    e->outside = e->variables;
+    e->hits_count = 0;
     for (uint32_t row = first; row < last; row++) emit_element(e, row);
     e->element = false;
     gpu_emit_scope_end(e, mark);
     put(e, "}\n");
+    if (e->hits_count != 0) emit_apart(e, begin);
     for (uint32_t i = 0; i < e->packs_count; i++)
         if (e->packs[i].stored && joins(e, e->packs[i].access))
             text_addf(&e->text, "join(p%u, q%u);\n", e->packs[i].number, e->packs[i].number);
