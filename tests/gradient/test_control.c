@@ -80,9 +80,9 @@ TEST(custom_gradient) {
     script_expect(&s, 2, 0, NUMBERS(8, 18)); /* of the graph itself */
     script_close(&s);
 }
-/* The square three times over, in every kind of loop: x^8. A claim that is true gives all orders; one
- * that is not is taken at its word, once a trip; forward mode asks the graph itself; a loop of no
- * trips asks nobody. */
+/* The square three times over, in every kind of loop: x^8. A claim that is true gives all orders;
+ * one that is not is taken at its word, once a trip; forward mode asks the graph itself; a loop of
+ * no trips asks nobody. */
 #define SQUARES                                                                                    \
     "graph square(%x: f64) { %y = mul %x, %x  return %y }"                                         \
     "graph true(%x: f64, %ct: f64) { %d = add %x, %x  %g = mul %d, %ct  return %g }"               \
