@@ -39,19 +39,20 @@ static bool fakes_open(OnDevice *d) {
     return EXPECT(setenv("STOA_CUDA_PATH", STOA_FAKES "/driver:" STOA_FAKES "/compiler", 1) == 0);
 }
 static const char pass_text[] = "graph pass(%x: f32[B]) {\n  return %x\n}\n";
-static bool       on_device_open(OnDevice *d, const char *text) {
-          StoaContextOptions context = STOA_CONTEXT_OPTIONS;
-          StoaCompileOptions options = STOA_COMPILE_OPTIONS;
-          memset(d, 0, sizeof *d);
-          context.lanes = 1;
-          context.log = keep;
-          context.user = d;
-          options.device = "cuda";
-          if (!fakes_open(d)) return false;
+
+static bool on_device_open(OnDevice *d, const char *text) {
+    StoaContextOptions context = STOA_CONTEXT_OPTIONS;
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    memset(d, 0, sizeof *d);
+    context.lanes = 1;
+    context.log = keep;
+    context.user = d;
+    options.device = "cuda";
+    if (!fakes_open(d)) return false;
     bool good = stoa_context_create(&context, &d->context) == STOA_OK &&
-                      stoa_program_parse(d->context, text, strlen(text), "t", &d->program) == STOA_OK &&
-                      stoa_compile(d->program, &options, &d->session) == STOA_OK;
-          if (!good) printf("\n%s\n", stoa_message(d->context));
+                stoa_program_parse(d->context, text, strlen(text), "t", &d->program) == STOA_OK &&
+                stoa_compile(d->program, &options, &d->session) == STOA_OK;
+    if (!good) printf("\n%s\n", stoa_message(d->context));
     return EXPECT(good);
 }
 static void run(OnDevice *d) {
