@@ -93,6 +93,32 @@ typedef struct Case {
     "graph f(" ODE_ARGS ") {\n" ODE_SCAN ODE_LOSS                                                  \
     "  %g, %d = gradient %l, %y0, %s28\n  return %l, %g, %d\n}\n"
 
+/* Eight beams over 256 words, a recurrent layer of 64; then the way back. */
+#define BEAM_ARGS "%w: f32[256,64], %e: f32[256,64], %u: f32[64,64], %h0: f32[8,64], %s0: f32[8]"
+#define BEAM_STEP                                                                                  \
+    "    %lg = dot_general %h, %w {x_contract=[1], y_contract=[1]}\n"                              \
+    "    %lp = log_softmax %lg {axis=1}\n"                                                         \
+    "    %sb = broadcast_in_dim %s {shape=[8,256], axes=[0]}\n    %sl = add %sb, %lp\n"            \
+    "    %flat = reshape %sl {shape=[2048]}\n"                                                     \
+    "    %sv, %si = sort %flat, %all {axis=0, descending=true}\n"                                  \
+    "    %best = slice %sv {starts=[0], limits=[8]}\n"                                             \
+    "    %at = slice %si {starts=[0], limits=[8]}\n"                                               \
+    "    %beam = div %at, %k256\n    %word = rem %at, %k256\n"                                     \
+    "    %hb = array_read %h, %beam\n    %ew = array_read %e, %word\n"                             \
+    "    %hu = dot_general %hb, %u {x_contract=[1], y_contract=[0]}\n"                             \
+    "    %hs = add %hu, %ew\n    %h2 = tanh %hs\n"
+#define BEAM_SEARCH                                                                                \
+    "  %all = iota {dtype=i64, shape=[2048], axis=0}\n  %k = constant {value=i64 256}\n"           \
+    "  %k256 = broadcast_in_dim %k {shape=[8], axes=[]}\n"                                         \
+    "  %se, %he, %from, %words = scan %s0, %h0 {carries=2, length=@N}\n"                           \
+    "      : f32[8], f32[8,64], i64[@N,8], i64[@N,8] (%t: i64, %s: f32[8], %h: "                   \
+    "f32[8,64]) {\n" BEAM_STEP "    return %best, %h2, %beam, %word\n  }\n"                        \
+    "  %ends = iota {dtype=i64, shape=[8], axis=0}\n"                                              \
+    "  %first, %path = scan %ends, %from, %words {carries=1, reverse=true}\n"                      \
+    "      : i64[8], i64[@N,8] (%t: i64, %c: i64[8], %f: i64[8], %v: i64[8]) {\n"                  \
+    "    %p = array_read %v, %c\n    %b = array_read %f, %c\n    return %b, %p\n  }\n"             \
+    "  return %se, %path\n"
+
 /* Programs of one sample x, then those of N samples X. */
 #define NETWORK                                                                                    \
     "  %h = dot_general %w, %x {x_contract=[1], y_contract=[0]}\n  %t = tanh %h\n"                 \
@@ -147,6 +173,7 @@ static const Case cases[] = {
      "        %p = mul %c3, %b\n        %q = add %p, %a\n        return %q\n      }\n"
      "      return %e\n    }\n    return %d\n  }\n  return %y\n}\n",
      40, 0},
+    {"beam_search", 1000, 10, "graph f(" BEAM_ARGS ") {\n" BEAM_SEARCH "}\n", 0, 0},
     {"batch_gradients", 1024, 10,
      "graph f(%w: f32[64,32], %v: f32[10,64], %x: f32[32], %X: f32[@N,32]) {\n" NETWORK
      "  %g, %k = gradient %l, %w, %v\n  %n = global_norm %g, %k\n  %y = vmap %n, %x, %X\n"

@@ -119,9 +119,9 @@ void gpu_kit_close(GpuKit *kit) {
         gpu_attention_close(&a->plan);
         gpu_own_attention_close(&a->own);
     }
+    for (RunLog *log = kit->logs; log != NULL; log = log->next) run_log_close(kit, log);
     for (RunConvolution *c = kit->convolutions; c != NULL; c = c->next)
         gpu_cudnn_plan_close(&c->plan);
-    for (RunLog *log = kit->logs; log != NULL; log = log->next) run_log_close(kit, log);
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);

@@ -110,7 +110,7 @@ static Status kernel_run(const void *params, const RunCtx *ctx) {
     return status;
 }
 
-/* Kernels that go over elements by EACH work in any grid, prints in one block. */
+/* Kernels that go over elements by EACH work in any grid. */
 static void kernel_text(RunBlock *block, const void *params) {
     const RunKernel *k = params;
     run_block_call(block, k->function->family, k->function->text, k->args, k->args_bytes, k->refs,
@@ -128,7 +128,7 @@ RunKernel *run_kernel(RunBinder *b, GpuFamily family, String text, const void *a
                      .args_bytes = args_bytes};
     k->step = b->steps_count;
     RunStep *step = run_step(b, kernel_run, k, 1);
-    bool     each = family == FAMILY_COPY || family == FAMILY_GATHER || family == FAMILY_PRINT;
+    bool     each = family == FAMILY_COPY || family == FAMILY_GATHER;
     if (each && !str_starts(text, STR("turn<"))) step->text = kernel_text;
     return k;
 }

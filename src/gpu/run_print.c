@@ -2,11 +2,12 @@
  *
  * The log of a plan is page-locked memory that kernels write to. A row is one kernel a value, the
  * first of which takes a place for the whole line or counts it as lost; kernels of a plan run one
- * after another, also in bodies of loops and in the one kernel of a small loop, so lines stand in
- * the order of the program. The host empties the log when it waits for the plan anyway; until then
- * lines of several runs follow each other. Nothing is allocated in a run: the log holds what a pass
- * without loops prints and LOG_BYTES more, and whoever prints more is told how many lines are gone.
- * A line takes about two turns over the bus: it is meant for a look, not for data. */
+ * after another, also in bodies of loops, so lines stand in the order of the program (a loop that
+ * prints is never one kernel: the address of its log would be in the text). The host empties the
+ * log when it waits for the plan anyway; until then lines of several runs follow each other.
+ * Nothing is allocated in a run: the log holds what a pass without loops prints and LOG_BYTES more,
+ * and whoever prints more is told how many lines are gone. A line takes about two turns over the
+ * bus: it is meant for a look, not for data. */
 #include "gpu/run_inner.h"
 
 #include "tables/tensor.h"
