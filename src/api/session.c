@@ -218,9 +218,18 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
         api_misuse(context, "stoa_compile", "the interpreter plans no memory: no budget holds");
         return STATUS_INVALID;
     }
+    if (options->offload_budget != 0 && (session->gpu == NULL || options->memory_budget == 0)) {
+        api_misuse(context, "stoa_compile",
+                   session->gpu == NULL
+                       ? "offload_budget: the intermediates of the CPU are on the host already; "
+                         "set a memory_budget alone"
+                       : "offload_budget helps to keep a memory_budget: set both");
+        return STATUS_INVALID;
+    }
     session->runner.ctx.narrow = (Dtype)options->compute;
     session->runner.ctx.narrow8 = (Narrow8){options->f8_products, options->f8_history};
     session->runner.ctx.budget = options->memory_budget;
+    session->runner.ctx.offload = options->offload_budget;
     session->runner.ctx.keeps = !options->interpreter;
     if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;

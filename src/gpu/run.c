@@ -39,6 +39,9 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
+    [OP_COPY_OUT] = {run_bind_copy_out, VIEW_ANY},
+    [OP_COPY_BACK] = {run_bind_copy_back, VIEW_ANY},
+    [OP_AWAIT] = {run_bind_await, VIEW_ANY},
 };
 
 /* What cuDNN's engines take, as far as it shows in the types; the rest is spelled out. */
@@ -79,7 +82,8 @@ void gpu_describe(Target *out_target, bool attention) {
                                        .gb_s = {5500, 3000},
                                        .ghz = 1.7,
                                        .gflop_s = 3e5, /* between f32 and bf16 products */
-                                       .launch_us = 2}};
+                                       .launch_us = 2,
+                                       .link_gb_s = 55}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
@@ -114,6 +118,7 @@ void gpu_kit_close(GpuKit *kit) {
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);
+    run_close_host(kit);
     gpu_arena_close(&kit->work);
     kit->attentions = NULL;
     kit->modules = NULL;
@@ -272,47 +277,61 @@ struct GpuPlan {
     Arena       *arena;
     RunProgram   program;
     uint32_t     steps_count;
+    RunCopy     *copies;
     CuPtr       *slots; /* of the last run, and of the graph */
     GpuGraph     graph;
     bool         ran, recorded; /* recorded: there is a graph */
     GpuPlanStats stats;
 };
 
-Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
-                GpuPlan **out_gpu) {
-    ASSERT(arena && plan && kit && diags);
-    uint32_t  rows = plan->launches.table.count;
-    RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
-    uint32_t *firsts = ARENA_ARRAY_ZERO(arena, uint32_t, rows + 1);
-    Status    status = STATUS_OK;
-    *out_gpu = NULL;
-    b.steps_max = rows + 16;
-    b.steps = ARENA_ARRAY(arena, RunStep, b.steps_max);
+static Status bind_launches(RunBinder *b, uint32_t *firsts) {
+    uint32_t rows = b->plan->launches.table.count;
+    Status   status = STATUS_OK;
+    b->steps_max = rows + 16;
+    b->steps = ARENA_ARRAY(b->arena, RunStep, b->steps_max);
     for (uint32_t row = 1; row < rows; row++) {
-        firsts[row] = b.steps_count;
-        Status one = bind_launch(&b, row);
+        firsts[row] = b->steps_count;
+        Status one = bind_launch(b, row);
         if (one != STATUS_OK && one != STATUS_UNSUPPORTED) return one;
         if (one != STATUS_OK) status = one;
     }
-    firsts[rows] = b.steps_count;
+    firsts[rows] = b->steps_count;
+    return status;
+}
+static Status bind_program(RunBinder *b, GpuPlan *gpu) {
+    Status    status;
+    uint32_t *firsts = ARENA_ARRAY_ZERO(b->arena, uint32_t, b->plan->launches.table.count + 1);
+    *gpu = (GpuPlan){.kit = b->kit, .arena = b->arena};
+    status = bind_launches(b, firsts);
+    if (status == STATUS_OK) status = run_flow_bind(b, firsts, &gpu->program);
     if (status != STATUS_OK) return status;
-    GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
-    *gpu = (GpuPlan){.kit = kit, .arena = arena, .steps_count = b.steps_count, .stats = b.stats};
-    status = run_flow_bind(&b, firsts, &gpu->program);
-    if (status != STATUS_OK) return status;
-    gpu->steps_count = b.steps_count;
-    gpu->stats.blocks = b.stats.blocks;
-    gpu->slots = ARENA_ARRAY_ZERO(arena, CuPtr, gpu->program.slots_count);
+    gpu->steps_count = b->steps_count;
+    gpu->stats = b->stats;
+    gpu->slots = ARENA_ARRAY_ZERO(b->arena, CuPtr, gpu->program.slots_count);
     gpu->stats.workspace_bytes = gpu->program.work_bytes + gpu->program.loops_bytes;
-    status = run_compile(kit, diags);
+    gpu->stats.host_bytes = plan_host_bytes(b->plan);
+    gpu->copies = b->copies;
+    status = run_compile(b->kit, b->diags);
     if (status == STATUS_OK)
-        status = gpu_arena_grow(&kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, diags);
-    if (status == STATUS_OK) *out_gpu = gpu;
+        status = gpu_arena_grow(&b->kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, b->diags);
+    if (status == STATUS_OK) status = run_need_host(b->kit, gpu->stats.host_bytes, b->diags);
+    return status;
+}
+Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
+                GpuPlan **out_gpu) {
+    ASSERT(arena && plan && kit && diags);
+    RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
+    GpuPlan  *gpu = ARENA_NEW(arena, GpuPlan);
+    Status    status = bind_program(&b, gpu);
+    if (status != STATUS_OK) run_close_copies(b.copies);
+    *out_gpu = status == STATUS_OK ? gpu : NULL;
     return status;
 }
 
 void gpu_plan_close(GpuPlan *gpu) {
-    if (gpu != NULL) gpu_graph_close(&gpu->graph);
+    if (gpu == NULL) return;
+    gpu_graph_close(&gpu->graph);
+    run_close_copies(gpu->copies);
 }
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu) { return gpu->stats; }
 
@@ -475,6 +494,7 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
                     .slots = slots,
                     .stream = stream,
                     .diags = diags,
+                    .alone = true,
                     .scratch = scratch.arena};
     double  *times = ARENA_ARRAY(scratch.arena, double, rounds);
     CuPtr   *own = ARENA_ARRAY(scratch.arena, CuPtr, gpu->program.slots_count);

@@ -25,6 +25,8 @@ typedef struct TargetMachine {
     double   ghz;
     double   gflop_s;   /* of matrix products, all lanes */
     double   launch_us; /* beginning a launch */
+    double   link_gb_s; /* copies to page-locked memory of the host, and as much back at the same
+                           time, beside launches; 0: there is no such memory */
 } TargetMachine;
 
 typedef struct Target {
