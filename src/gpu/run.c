@@ -81,7 +81,8 @@ void gpu_describe(Target *out_target, bool attention) {
                                        .cache_bytes = {50 << 20},
                                        .gb_s = {5500, 3000},
                                        .ghz = 1.7,
-                                       .gflop_s = 3e5, /* between f32 and bf16 products */
+                                       .gflop_s = 3e5, /* tf32 */
+                                       .narrow_gflop_s = 7e5,
                                        .launch_us = 2,
                                        .link_gb_s = 55}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {

@@ -2,14 +2,11 @@
  *
  * Liveness of a buffer runs from the launch that writes it to the last launch that reads it or a
  * view of it. One sweep in launch order gives space to results and takes it back after last uses,
- * best fit over free ranges that merge with their neighbours (ranges.h). Two kinds of reuse happen
- * first:
+ * best fit over free ranges that merge with their neighbours (ranges.h). Reuse that happens first:
  *   in place   an elementwise result takes the memory of a dense operand of its size that dies
- * there;
- *              results of INPLACE operators take the operand with their name
+ *              there; results of INPLACE operators take the operand with their name
  *   assign     a value assigned to a parameter is computed into the parameter when nothing reads
- * the
- *              old value afterwards; the copying launch is then dropped
+ *              the old value afterwards; the copying launch is then dropped
  *   passes     what a block returns is computed where it goes on (memory_flow.c)
  * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller. Copies on
  * the host have ranges of their own; what their launches hold on the device is in lifetimes.

@@ -1,20 +1,17 @@
 /* recompute: which values are computed again, or copied to the host and back, instead of kept, so
  * that a graph fits a budget?
  *
- * Each round of the search looks at the launch with the most alive and asks of every launch whose
- * results lie idle there (read before, and read again later): what would splitting it free
- * (recompute_inner.h), and what would the second run cost? What that reads must be alive then: it
- * is kept for it, or split as well, whichever is cheaper a byte. The cheapest are split until a
- * share of the peak is gone; where nothing is left to split, a chain of second runs is cut. A copy to
- * the host costs the bandwidth of memory that it takes from kernels, while the link has time for it
- * (recompute_link.c): it is for what would be dearest to compute again. Rounds
- * do not depend on the budget, only where they end does: the least that they reach is a fact of the
- * program, and a budget of that much can be met.
+ * Each round looks at the launch with the most alive and asks of all whose results lie idle
+ * there: what would splitting it free (recompute_inner.h), and what would the second run cost? What
+ * that reads must be alive then: it is kept, or split as well. A copy costs the bandwidth of memory
+ * that it takes from kernels, while the link has time (recompute_link.c). The cheapest a byte are
+ * split until a share of the peak is gone; where nothing is left, a chain of second runs is cut.
+ * Rounds do not depend on the budget, only where they end does: the least is a fact of the program.
  *
  * Rounds are judged by what is alive, a budget by placing every buffer as planning will. Second
- * runs are the same kernels on the same operands: the same bits, random ones too. Effects, state,
- * what is assigned and graphs with late sizes run once. Needs launches at typical sizes; writes
- * code, views and kernels anew. Linear in launch arguments a round; note 0013. */
+ * runs are the same kernels on the same operands: the same bits. Effects, state, what is assigned
+ * and graphs with late sizes run once. Needs launches at typical sizes; writes code, views and
+ * kernels anew. Linear in launch arguments a round; note 0013. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -240,7 +237,7 @@ static Candidate weigh(Search *s, uint32_t launch, Way way) {
     }
     return c;
 }
-/* What kernels lose of the bandwidth of memory to a copy there and back: the same for every byte. */
+/* What kernels lose of the bandwidth of memory to a copy there and back: the same a byte. */
 static Candidate weigh_copy(const Search *s, uint32_t launch, double instead) {
     const TargetMachine *machine = &s->r.ctx->target->machine;
     Candidate c = {.launch = launch, .way = WAY_HOST, .bytes = (double)freed_by(s, launch)};

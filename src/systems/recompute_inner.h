@@ -39,6 +39,10 @@ static inline bool recompute_late(const Recompute *r, uint32_t at, uint32_t buff
     return maker != 0 && r->split[maker] != 0 && at > r->split[maker];
 }
 
+/* What bytes take on the link, each way. */
+static inline double recompute_link_us(const Recompute *r, uint64_t bytes) {
+    return r->ctx->target->machine.launch_us + (double)bytes * r->link_us;
+}
 static inline bool recompute_copies(const Recompute *r, uint32_t launch) {
     return r->split[launch] != 0 && r->copied[launch];
 }
@@ -89,7 +93,7 @@ void recompute_write_tape(const Recompute *r, Tape *tape);
 /* The planned arena of a tape, exactly as the memory system will find it. */
 uint64_t recompute_place(const Recompute *r, const Tape *tape, Plan **out_plan);
 
-/* recompute_link.c: the copies of results that go to the host, between launches, and their times. */
+/* recompute_link.c: the copies of results that go to the host, and when. */
 typedef struct LinkCopy {
     uint32_t buffer, made, need; /* positions: what makes it, what first reads what came back */
     uint32_t out_end, back; /* what the end of the first copy, and the second one, stand before */
@@ -105,6 +109,8 @@ typedef struct Link {
     LinkRow *rows;    /* in the order of launches */
     LinkRow *by_need; /* the same, those that are needed last first */
     double  *begins;  /* by launch: when it starts on the tape; one more at the end */
+    double  *fences;  /* pairs: when an effect begins, when it is over */
+    uint32_t fences_count;
     uint32_t count;
     uint64_t bytes;
 } Link;

@@ -13,9 +13,10 @@
 #include "systems/recompute_inner.h"
 
 /* --- on a tape -------------------------------------------------------------------------------- */
-static bool is_fence(const Recompute *r, const Tape *tape, uint32_t position) {
-    uint32_t opcode = r->plan->launches.opcode[tape->launch[position]];
-    return (op_infos[opcode].flags & OP_EFFECT) != 0;
+/* Assignments come last: there are no copies any more. */
+static bool is_fence(const Recompute *r, uint32_t launch) {
+    uint32_t opcode = r->plan->launches.opcode[launch];
+    return (op_infos[opcode].flags & OP_EFFECT) != 0 && opcode != OP_ASSIGN;
 }
 /* Rows of copies in the order of makers, and the times of positions. */
 static uint32_t list_copies(const Recompute *r, Tape *tape) {
@@ -53,8 +54,8 @@ static void time_out(const Recompute *r, Tape *tape, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         LinkCopy *copy = &tape->copies[i];
         uint32_t  p = copy->made + 1;
-        free = fmax(free, tape->start[p]) + (double)r->bytes[copy->buffer] * r->link_us;
-        while (p < copy->need && tape->start[p] < free && !is_fence(r, tape, p)) p++;
+        free = fmax(free, tape->start[p]) + recompute_link_us(r, r->bytes[copy->buffer]);
+        while (p < copy->need && tape->start[p] < free && !is_fence(r, tape->launch[p])) p++;
         copy->out_end = p;
     }
 }
@@ -69,8 +70,9 @@ static void time_back(const Recompute *r, Tape *tape, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         LinkCopy *copy = &tape->copies[i];
         uint32_t  p = copy->need;
-        limit = fmin(limit, tape->start[p]) - (double)r->bytes[copy->buffer] * r->link_us;
-        while (p > copy->out_end && tape->start[p] > limit && !is_fence(r, tape, p - 1)) p--;
+        limit = fmin(limit, tape->start[p]) - recompute_link_us(r, r->bytes[copy->buffer]);
+        while (p > copy->out_end && tape->start[p] > limit && !is_fence(r, tape->launch[p - 1]))
+            p--;
         copy->back = p;
     }
 }
@@ -134,7 +136,8 @@ void recompute_add_copies(const Recompute *r, Tape *tape) {
 Link recompute_link(const Recompute *r, Arena *out) {
     return (Link){.rows = ARENA_ARRAY(out, LinkRow, r->launches + 1),
                   .by_need = ARENA_ARRAY(out, LinkRow, r->launches + 1),
-                  .begins = ARENA_ARRAY(out, double, r->launches + 1)};
+                  .begins = ARENA_ARRAY(out, double, r->launches + 1),
+                  .fences = ARENA_ARRAY(out, double, 2 * r->launches)};
 }
 static int later_need_first(const void *a, const void *b) {
     const LinkRow *x = a, *y = b;
@@ -146,13 +149,19 @@ LinkRow recompute_link_row(const Recompute *r, const Tape *tape, const Link *lin
     uint32_t after = r->split[launch] != 0 ? r->split[launch] : tape->at[tape->peak];
     uint32_t made =
         tape->first[2 * launch_buffers(r->plan, launch)[r->plan->launches.operands[launch]]];
-    return (LinkRow){.launch = launch,
-                     .us = (double)bytes * r->link_us,
-                     .made = tape->start[made + 1],
-                     .out_by = link->begins[after],
-                     .back_from = link->begins[after + 1],
-                     .need = tape->start[need],
-                     .bytes = bytes};
+    LinkRow row = {.launch = launch,
+                   .us = recompute_link_us(r, bytes),
+                   .made = tape->start[made + 1],
+                   .out_by = link->begins[after],
+                   .back_from = link->begins[after + 1],
+                   .need = tape->start[need],
+                   .bytes = bytes};
+    for (uint32_t i = 0; i < link->fences_count; i++) {
+        const double *fence = &link->fences[2 * i];
+        if (fence[0] >= row.made) row.out_by = fmin(row.out_by, fence[0]);
+        if (fence[1] <= row.need) row.back_from = fmax(row.back_from, fence[1]);
+    }
+    return row;
 }
 /* What is on the link stays, even if it is late by now. */
 static void allow_late(Link *link) {
@@ -173,10 +182,15 @@ static void allow_late(Link *link) {
 }
 void recompute_read_link(const Recompute *r, const Tape *tape, Link *link) {
     uint32_t at = 0;
-    link->count = 0;
+    link->count = link->fences_count = 0;
     link->bytes = 0;
-    for (uint32_t p = 1; p < tape->count; p++)
+    for (uint32_t p = 1; p < tape->count; p++) {
         while (at <= tape->at[p]) link->begins[at++] = tape->start[p];
+        if (tape->kind[p] != TAPE_RUN || !is_fence(r, tape->launch[p])) continue;
+        double *fence = &link->fences[2 * link->fences_count++];
+        fence[0] = tape->start[p];
+        fence[1] = tape->start[p + 1];
+    }
     while (at <= r->launches) link->begins[at++] = tape->start[tape->count];
     uint32_t *need = tape->stack; /* by launch: position of the first that needs it */
     memset(need, 0, r->launches * sizeof *need);

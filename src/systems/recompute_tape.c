@@ -220,24 +220,26 @@ static uint32_t versions_at(const Recompute *r, const Tape *tape, uint32_t p, ui
     *out_operands = 2;
     return 2;
 }
+
 static const uint16_t copy_opcodes[] = {[TAPE_OUT] = OP_COPY_OUT,
                                         [TAPE_OUT_END] = OP_AWAIT,
                                         [TAPE_BACK] = OP_COPY_BACK,
                                         [TAPE_BACK_END] = OP_AWAIT};
-static void           add_launch(const Recompute *r, const Tape *tape, uint32_t p, Plan *plan) {
-              const Launches *from = &r->plan->launches;
-              uint32_t        launch = tape->launch[p], row = plan_add_launch(plan), operands;
-              bool            runs = tape->kind[p] <= TAPE_AGAIN;
-              uint32_t       *versions = plan->args.buffer + plan->args.table.count;
-              uint32_t        count = versions_at(r, tape, p, versions, &operands);
-              uint32_t        first = table_add_many(&plan->args.table, count);
-              plan->launches.opcode[row] = runs ? from->opcode[launch] : copy_opcodes[tape->kind[p]];
-              plan->launches.operands[row] = (uint16_t)operands;
-              plan->launches.args_first[row] = first;
-              plan->launches.args_count[row] = count;
-              plan->launches.attrs[row] = from->attrs[launch];
-              plan->launches.op[row] = from->op[launch];
-              for (uint32_t i = 0; i < count; i++) { /* of copies only the slot is looked at */
+
+static void add_launch(const Recompute *r, const Tape *tape, uint32_t p, Plan *plan) {
+    const Launches *from = &r->plan->launches;
+    uint32_t        launch = tape->launch[p], row = plan_add_launch(plan), operands;
+    bool            runs = tape->kind[p] <= TAPE_AGAIN;
+    uint32_t       *versions = plan->args.buffer + plan->args.table.count;
+    uint32_t        count = versions_at(r, tape, p, versions, &operands);
+    uint32_t        first = table_add_many(&plan->args.table, count);
+    plan->launches.opcode[row] = runs ? from->opcode[launch] : copy_opcodes[tape->kind[p]];
+    plan->launches.operands[row] = (uint16_t)operands;
+    plan->launches.args_first[row] = first;
+    plan->launches.args_count[row] = count;
+    plan->launches.attrs[row] = from->attrs[launch];
+    plan->launches.op[row] = from->op[launch];
+    for (uint32_t i = 0; i < count; i++) { /* of copies only the slot is looked at */
         plan->args.arg[first + i] = launch_args(r->plan, launch)[runs ? i : 0];
         if (!runs || (i >= operands && tape->kind[p] == TAPE_AGAIN))
             plan->args.arg[first + i].slot = plan->buffers.slot[versions[i]];

@@ -86,7 +86,7 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
 #define BUFFERS_COLUMNS(C)                                                                         \
     C(ValueId, value, "owner")                                                                     \
     C(uint32_t, slot, "row of slots")                                                              \
-    C(uint64_t, offset, "in slot 0 and of the host; 0 elsewhere")                                               \
+    C(uint64_t, offset, "in slot 0 and of the host; 0 elsewhere")                                  \
     C(uint64_t, bytes, "size")                                                                     \
     C(uint32_t, first, "launch that writes it, UINT32_MAX if none")                                \
     C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")         \

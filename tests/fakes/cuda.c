@@ -1,6 +1,6 @@
 /* A stand-in for the driver, so that the runtime can be tested without a GPU: device memory is host
- * memory with a limit, streams run at once or late (streams.h), graphs are kept and run node by node
- * (nodes.h, graphs.h).
+ * memory with a limit, streams run at once or late (streams.h), graphs are kept and run node by
+ * node (nodes.h, graphs.h).
  *
  * It proves that the runtime makes the right calls with the right data and gives everything back;
  * what a real device makes of them, the tests with the label `gpu` show. */
