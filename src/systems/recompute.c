@@ -237,11 +237,12 @@ static Candidate weigh(Search *s, uint32_t launch, Way way) {
     }
     return c;
 }
-/* What kernels lose of the bandwidth of memory to a copy there and back: the same a byte. */
+/* What kernels lose of the bandwidth of memory to a copy there and back, about half of them: the
+ * others are bound by arithmetic. The same for every byte. */
 static Candidate weigh_copy(const Search *s, uint32_t launch, double instead) {
     const TargetMachine *machine = &s->r.ctx->target->machine;
     Candidate c = {.launch = launch, .way = WAY_HOST, .bytes = (double)freed_by(s, launch)};
-    c.us = 2 * c.bytes / (machine->gb_s[machine->caches] * 1e3);
+    c.us = c.bytes / (machine->gb_s[machine->caches] * 1e3);
     c.instead = instead;
     return c;
 }
