@@ -408,15 +408,18 @@ static const ShapeProgram *graph_program(StoaSession *session, GraphId graph) {
             fit_shapes(session->arena, &session->runner, graph, &session->context->diags);
     return session->programs[graph.row];
 }
-/* Whether the plan keeps the promise of StoaCompileOptions.memory_budget. */
+/* Whether the plan keeps the promises of memory_budget and offload_budget. */
 static bool within_budget(StoaSession *session, const Plan *plan) {
-    uint64_t budget = session->runner.ctx.budget;
-    Diags   *diags = &session->context->diags;
-    if (budget == 0 || plan->arena_bytes <= budget) return true;
+    const SystemCtx *ctx = &session->runner.ctx;
+    Diags           *diags = &session->context->diags;
+    bool             host = plan->arena_bytes <= ctx->budget;
+    uint64_t         bytes = host ? plan_host_bytes(plan) : plan->arena_bytes;
+    uint64_t         budget = host ? ctx->offload : ctx->budget;
+    if (ctx->budget == 0 || bytes <= budget) return true;
     StrId name = session->world->code.graphs.name[plan->graph.row];
-    (void)diags_add(diags, DIAG_BUDGET_SIZES, 0,
-                    diags_str(diags, strings_get(&session->world->strings, name)),
-                    plan->arena_bytes, budget, 0);
+    (void)diags_add(
+        diags, DIAG_BUDGET_SIZES, 0, diags_str(diags, strings_get(&session->world->strings, name)),
+        bytes, diags_str(diags, host ? STR("copies on the host") : STR("intermediates")), budget);
     return false;
 }
 

@@ -84,7 +84,8 @@ void gpu_describe(Target *out_target, bool attention) {
                                        .gflop_s = 3e5, /* tf32 */
                                        .narrow_gflop_s = 7e5,
                                        .launch_us = 2,
-                                       .link_gb_s = 40}}; /* 55 alone */
+                                       .link_gb_s = 40, /* 55 alone */
+                                       .link_us = 50}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;

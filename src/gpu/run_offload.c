@@ -96,7 +96,8 @@ Status run_bind_copy_back(RunBinder *b) { return bind_copy(b, true); }
 Status run_bind_await(RunBinder *b) {
     const RunCopy *copy = b->copies;
     while (copy != NULL && copy->buffer != launch_buffers(b->plan, b->launch)[0]) copy = copy->next;
-    if (copy == NULL) return STATUS_UNSUPPORTED;
+    bool none = b->plan->buffers.bytes[launch_buffers(b->plan, b->launch)[0]] == 0;
+    if (copy == NULL) return none ? STATUS_OK : STATUS_UNSUPPORTED;
     (void)run_step(b, await_run, copy, 0);
     return STATUS_OK;
 }

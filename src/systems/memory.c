@@ -129,10 +129,10 @@ static uint64_t aligned(const Placing *p, uint64_t bytes) {
     return (bytes + p->align - 1) / p->align * p->align;
 }
 static void place_on_host(Placing *p, uint32_t buffer) {
+    uint64_t bytes = aligned(p, p->plan->buffers.bytes[buffer]);
     p->owner[buffer] = buffer;
     p->users[buffer] = 1;
-    p->plan->buffers.offset[buffer] =
-        ranges_take(&p->host, aligned(p, p->plan->buffers.bytes[buffer]));
+    p->plan->buffers.offset[buffer] = bytes ? ranges_take(&p->host, bytes) : 0;
 }
 static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     Plan    *plan = p->plan;

@@ -41,7 +41,7 @@ typedef struct Candidate {
     uint32_t launch;
     Way      way;
     double   us, bytes;
-    double   instead; /* of copies: microseconds a byte if it ran again, infinite if it cannot */
+    double gain; /* of copies: microseconds a byte less than running again, infinite if it cannot */
 } Candidate;
 typedef struct Search {
     Recompute  r;
@@ -55,7 +55,8 @@ typedef struct Search {
     uint32_t  *need;  /* by buffer: the first position after it that reads it; 0: none */
     uint32_t  *stamp; /* by launch and, beyond, by buffer: seen in this candidate */
     uint32_t   stamps;
-    Candidate *candidates;
+    Candidate *runs, *copies; /* at the peak */
+    uint32_t   runs_count, copies_count;
     uint32_t  *chain; /* launches of a candidate */
     uint32_t   chain_count;
 } Search;
@@ -120,6 +121,8 @@ static uint64_t open_search(Search *s, SystemCtx *ctx) {
     double      link_gb_s = ctx->target != NULL ? ctx->target->machine.link_gb_s : 0;
     *r = (Recompute){.ctx = ctx, .plan = plan, .launches = launches, .buffers = buffers};
     if (ctx->offload != 0 && link_gb_s > 0) r->link_us = 1e-3 / link_gb_s;
+    double least_us = r->link_us != 0 ? ctx->target->machine.link_us : 0;
+    r->small = ARENA_ARRAY_ZERO(scratch, bool, buffers);
     r->maker = ARENA_ARRAY_ZERO(scratch, uint32_t, buffers);
     r->over = ARENA_ARRAY_ZERO(scratch, uint32_t, buffers);
     r->bytes = ARENA_ARRAY_ZERO(scratch, uint64_t, buffers);
@@ -133,6 +136,7 @@ static uint64_t open_search(Search *s, SystemCtx *ctx) {
     uint64_t bytes = recompute_place(r, &s->tape, &placed);
     for (uint32_t row = 1; row < buffers; row++) {
         r->bytes[row] = (plan->buffers.bytes[row] + align - 1) / align * align;
+        r->small[row] = (double)plan->buffers.bytes[row] * r->link_us < least_us;
         r->over[row] = placed->buffers.over[2 * row] / 2;
         if (placed->buffers.slot[2 * row] == 0 && plan->buffers.first[row] != UINT32_MAX)
             r->maker[row] = plan->buffers.first[row];
@@ -150,7 +154,8 @@ static void open_rounds(Search *s) {
     s->link = recompute_link(&s->r, scratch);
     s->stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, both);
     s->chain = ARENA_ARRAY(scratch, uint32_t, s->r.launches);
-    s->candidates = ARENA_ARRAY(scratch, Candidate, 2 * s->r.launches);
+    s->runs = ARENA_ARRAY(scratch, Candidate, s->r.launches);
+    s->copies = ARENA_ARRAY(scratch, Candidate, s->r.launches);
 }
 
 /* --- candidates ------------------------------------------------------------------------------- */
@@ -172,7 +177,7 @@ static void find_reads(Search *s) {
     }
 }
 /* Bytes that no longer stand idle at the peak when a launch is split there. */
-static uint64_t freed_by(const Search *s, uint32_t launch) {
+static uint64_t freed_by(const Search *s, uint32_t launch, bool copied) {
     const Recompute *r = &s->r;
     const Tape      *tape = &s->tape;
     const uint32_t  *used = launch_buffers(r->plan, launch);
@@ -181,7 +186,7 @@ static uint64_t freed_by(const Search *s, uint32_t launch) {
          i++) {
         bool idle = r->maker[used[i]] != 0 && tape->first[2 * used[i]] < tape->peak &&
                     s->read[used[i]] < tape->peak && tape->last[2 * used[i]] > tape->peak;
-        if (idle) bytes += r->bytes[used[i]];
+        if (idle && !(copied && r->small[used[i]])) bytes += r->bytes[used[i]];
     }
     return bytes;
 }
@@ -221,7 +226,7 @@ static Candidate weigh(Search *s, uint32_t launch, Way way) {
     for (uint32_t k = 0; k < s->chain_count; k++) {
         const uint32_t *used = launch_buffers(r->plan, s->chain[k]);
         c.us += only_moves(s, s->chain[k]) ? 0 : r->us[s->chain[k]];
-        c.bytes += (double)freed_by(s, s->chain[k]);
+        c.bytes += (double)freed_by(s, s->chain[k], false);
         for (uint32_t i = 0; i < r->plan->launches.operands[s->chain[k]]; i++) {
             uint64_t keep = kept_for(s, used[i]);
             uint32_t maker = r->maker[used[i]];
@@ -237,22 +242,23 @@ static Candidate weigh(Search *s, uint32_t launch, Way way) {
     }
     return c;
 }
-/* What kernels lose of the bandwidth of memory to a copy there and back, about half of them: the
- * others are bound by arithmetic. The same for every byte. */
-static Candidate weigh_copy(const Search *s, uint32_t launch, double instead) {
+/* What kernels lose to a copy there and back: of the bandwidth of memory about one way, as half of
+ * them are bound by arithmetic, and where its ends stand between them. */
+static Candidate weigh_copy(const Search *s, uint32_t launch) {
     const TargetMachine *machine = &s->r.ctx->target->machine;
-    Candidate c = {.launch = launch, .way = WAY_HOST, .bytes = (double)freed_by(s, launch)};
-    c.us = c.bytes / (machine->gb_s[machine->caches] * 1e3);
-    c.instead = instead;
+    Candidate c = {.launch = launch, .way = WAY_HOST, .bytes = (double)freed_by(s, launch, true)};
+    c.us = machine->link_us + c.bytes / (machine->gb_s[machine->caches] * 1e3);
     return c;
 }
-/* A byte; of copies, which all cost the same, what would be dearer to do instead; then earlier. */
-static int cheaper_first(const void *a, const void *b) {
+static int cheaper_first(const void *a, const void *b) { /* a byte, then earlier */
     const Candidate *x = a, *y = b;
     double           mine = x->us * y->bytes, theirs = y->us * x->bytes;
-    bool             copies = x->way == WAY_HOST && y->way == WAY_HOST;
-    if (copies && x->instead != y->instead) return x->instead > y->instead ? -1 : 1;
-    if (!copies && mine != theirs) return mine < theirs ? -1 : 1;
+    if (mine != theirs) return mine < theirs ? -1 : 1;
+    return x->launch < y->launch ? -1 : x->launch > y->launch;
+}
+static int gains_first(const void *a, const void *b) { /* what the link is best for */
+    const Candidate *x = a, *y = b;
+    if (x->gain != y->gain) return x->gain > y->gain ? -1 : 1;
     return x->launch < y->launch ? -1 : x->launch > y->launch;
 }
 /* The cheaper of running it alone and with its chain; bytes 0: neither frees anything. */
@@ -262,22 +268,23 @@ static Candidate weigh_runs(Search *s, uint32_t launch) {
     bool      first = alone.bytes > 0 && (chain.bytes <= 0 || cheaper_first(&alone, &chain) <= 0);
     return first ? alone : chain;
 }
-static uint32_t find_candidates(Search *s) {
+static void find_candidates(Search *s) {
     const Recompute *r = &s->r;
-    uint32_t         last = s->tape.at[s->tape.peak], count = 0;
+    uint32_t         last = s->tape.at[s->tape.peak];
     find_reads(s);
+    s->runs_count = s->copies_count = 0;
     for (uint32_t launch = 1; launch < last; launch++) {
         if ((!r->can[launch] && !r->can_copy[launch]) || r->split[launch] != 0) continue;
-        double bytes = (double)freed_by(s, launch);
-        if (bytes == 0) continue;
-        Candidate runs = weigh_runs(s, launch);
-        if (runs.bytes > 0) s->candidates[count++] = runs;
-        if (r->can_copy[launch] && bytes * r->link_us >= r->ctx->target->machine.launch_us)
-            s->candidates[count++] =
-                weigh_copy(s, launch, runs.bytes > 0 ? runs.us / runs.bytes : (double)INFINITY);
+        if (freed_by(s, launch, false) == 0) continue;
+        Candidate run = weigh_runs(s, launch);
+        if (run.bytes > 0) s->runs[s->runs_count++] = run;
+        if (!r->can_copy[launch]) continue;
+        Candidate copy = weigh_copy(s, launch);
+        copy.gain = (run.bytes > 0 ? run.us / run.bytes : (double)INFINITY) - copy.us / copy.bytes;
+        if (copy.bytes > 0 && copy.gain > 0) s->copies[s->copies_count++] = copy;
     }
-    if (count != 0) qsort(s->candidates, count, sizeof *s->candidates, cheaper_first);
-    return count;
+    if (s->runs_count != 0) qsort(s->runs, s->runs_count, sizeof *s->runs, cheaper_first);
+    if (s->copies_count != 0) qsort(s->copies, s->copies_count, sizeof *s->copies, gains_first);
 }
 
 /* Splits the launches in s->chain at the peak. */
@@ -293,11 +300,12 @@ static void split_chain(Search *s, bool copied) {
 static uint64_t take_copy(Search *s, uint32_t launch) {
     const Recompute *r = &s->r;
     const uint32_t  *used = launch_buffers(r->plan, launch);
-    uint64_t         bytes = freed_by(s, launch);
+    uint64_t         bytes = freed_by(s, launch, true);
     uint32_t         need = UINT32_MAX;
     for (uint32_t i = r->plan->launches.operands[launch]; i < r->plan->launches.args_count[launch];
          i++)
-        if (s->need[used[i]] != 0 && s->need[used[i]] < need) need = s->need[used[i]];
+        if (!r->small[used[i]] && s->need[used[i]] != 0 && s->need[used[i]] < need)
+            need = s->need[used[i]];
     if (bytes == 0 || need == UINT32_MAX || s->link.bytes + bytes > r->ctx->offload) return 0;
     LinkRow row = recompute_link_row(r, &s->tape, &s->link, launch, need, bytes);
     if (!recompute_link_takes(&s->link, row)) return 0;
@@ -397,12 +405,14 @@ static bool cut_chain(Search *s) {
 static bool next_round(Search *s) {
     double   share = ROUND_SHARE * fmin(1, (double)s->r.launches / ROUND_LAUNCHES);
     double   wanted = share * (double)s->tape.live[s->tape.peak], done = 0;
-    uint32_t before = s->splits_count;
-    uint32_t count = find_candidates(s);
-    uint32_t room = SPLITS_EACH * s->r.launches;
+    uint32_t before = s->splits_count, room = SPLITS_EACH * s->r.launches, i = 0, k = 0;
+    find_candidates(s);
     if (s->r.link_us != 0) recompute_read_link(&s->r, &s->tape, &s->link);
-    for (uint32_t i = 0; i < count && done < wanted && s->splits_count < room; i++)
-        done += take(s, &s->candidates[i]);
+    while (done < wanted && s->splits_count < room && (i < s->runs_count || k < s->copies_count)) {
+        bool copy = k < s->copies_count &&
+                    (i == s->runs_count || cheaper_first(&s->copies[k], &s->runs[i]) <= 0);
+        done += take(s, copy ? &s->copies[k++] : &s->runs[i++]);
+    }
     if (s->splits_count == before) return false;
     recompute_write_tape(&s->r, &s->tape);
     s->rounds[s->rounds_count++] = (Round){s->splits_count, s->tape.live[s->tape.peak]};

@@ -30,13 +30,15 @@ typedef struct Recompute {
     double     *us;                /* by launch: what a run takes (recompute_cost.c) */
     uint32_t   *split;             /* by launch: see above; 0: kept */
     bool       *copied;            /* by launch, where it is split: by way of the host */
+    bool       *small;             /* by buffer: not worth a copy; it stays */
     double      link_us;           /* that a byte takes on the link, each way; 0: none goes there */
 } Recompute;
 
 /* Whether a launch that stands at (or for a second run: before) `at` reads the copy of a buffer. */
 static inline bool recompute_late(const Recompute *r, uint32_t at, uint32_t buffer) {
     uint32_t maker = r->maker[buffer];
-    return maker != 0 && r->split[maker] != 0 && at > r->split[maker];
+    return maker != 0 && r->split[maker] != 0 && at > r->split[maker] &&
+           !(r->copied[maker] && r->small[buffer]);
 }
 
 /* What bytes take on the link, each way. */

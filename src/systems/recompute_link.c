@@ -36,7 +36,7 @@ static uint32_t list_copies(const Recompute *r, Tape *tape) {
         }
         if (tape->kind[p] != TAPE_RUN || !recompute_copies(r, launch)) continue;
         for (uint32_t i = operands; i < r->plan->launches.args_count[launch]; i++) {
-            if (r->maker[used[i]] != launch || r->bytes[used[i]] == 0) continue;
+            if (r->maker[used[i]] != launch || r->small[used[i]]) continue;
             tape->copies[count] = (LinkCopy){.buffer = used[i], .made = p};
             tape->copy_of[used[i]] = ++count;
         }

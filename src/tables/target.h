@@ -28,6 +28,7 @@ typedef struct TargetMachine {
     double   launch_us;      /* beginning a launch */
     double   link_gb_s; /* copies to page-locked memory of the host, and as much back at the same
                            time, beside launches; 0: there is no such memory */
+    double   link_us;   /* what a copy there and back costs launches, beside bandwidth */
 } TargetMachine;
 
 typedef struct Target {

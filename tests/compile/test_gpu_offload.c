@@ -65,6 +65,7 @@ static bool compile(Check *c, const Wish *wish, Outcome *ran) {
         return check_diags(c, "parsing:", FORM_THREADS);
     gpu_describe(&c->threads, false);
     c->threads.machine.link_gb_s = wish->link_gb_s;
+    c->threads.machine.link_us = 0.1;
     runner_open(runner, world, &c->threads);
     c->opened[FORM_THREADS] = true;
     runner->ctx.budget = wish->budget;
@@ -140,7 +141,7 @@ static bool try(Arena *arena, String text, const CheckSize *sizes, const Wish *w
 static const CheckSize no_sizes[] = {{NULL, 0}};
 
 TEST(offload_keeps_the_bits) {
-    enum { PROGRAMS = 40 };
+    enum { PROGRAMS = 24 };
     static const uint32_t percents[] = {85, 70, 55};
     uint32_t              copies = 0, again = 0, runs = 0;
     for (uint64_t seed = 1; seed <= PROGRAMS; seed++) {
@@ -205,4 +206,40 @@ TEST(offload_without_host_memory_is_refused) {
     EXPECT(ran.host > 0);
     wish.no_memory = 1;
     EXPECT(!try(arena, text, no_sizes, &wish, &ran));
+}
+
+// Each call of the driver fails once, from binding to the replay: nothing stays open.
+TEST(offload_gives_everything_back_when_calls_fail) {
+    Check   c;
+    Fake    f;
+    Outcome free, ran = {0};
+    String  text = draw_program(arena, 3);
+    REQUIRE(try(arena, text, no_sizes, &(Wish){0}, &free));
+    Wish wish = {free.planned * 7 / 10, 1 << 20, .link_gb_s = VALUE_BYTES * 1e-3 / 2};
+    check_begin(&c, arena, text);
+    REQUIRE(fake_open(&f, 13000, false) && check_compile(&c, FORM_PLAIN) &&
+            check_inputs(&c, no_sizes) && compile(&c, &wish, &ran));
+    Bound b = {
+        .f = &f, .c = &c, .runner = &c.runners[FORM_THREADS], .world = c.worlds[FORM_THREADS]};
+    unsigned live = 0, nth = 0;
+    bool     failed = false, good = bind(&b, &(GpuKitOptions){0}) && run(&b, &ran);
+    REQUIRE(good);
+    do {
+        unbind(&b);
+        b.module = NULL, b.plan = NULL, b.gpu = NULL, b.kit = NULL;
+        gpu_release(&f.memory, 0);
+        diags_clear(&b.world->diags);
+        c.problem = NULL;
+        if (nth == 0) live = f.fake->live();
+        if (!EXPECT_EQ(f.fake->live(), live)) printf(" after call %u", nth);
+        f.fake->fail_any(++nth, 999);
+        good = bind(&b, &(GpuKitOptions){0}) && run(&b, &ran);
+        failed = f.fake->failed() != 0;
+        if (!EXPECT(good != failed)) printf(" at call %u", nth);
+    } while (failed);
+    printf(" (%u calls)", nth);
+    EXPECT(good && nth > 50);
+    unbind(&b);
+    fake_close(&f);
+    check_close(&c);
 }

@@ -120,16 +120,18 @@ CuResult cuStreamBeginCapture_v2(CuStream stream, CuCaptureMode mode) {
     live++;
     return 0;
 }
+/* However it ends, it is over. */
 CuResult cuStreamEndCapture(CuStream stream, CuGraph *graph) {
-    ENTER();
+    CuResult error = enter(__func__);
     *graph = NULL;
     if (capture.graph == NULL || captures != stream) return ABI_CUDA_ERROR_INVALID_VALUE;
-    if (has_joined(capture.graph, &stream->marks))
+    if (error == 0 && !has_joined(capture.graph, &stream->marks)) error = UNJOINED;
+    if (error == 0)
         *graph = capture.graph;
     else
         (void)cuGraphDestroy(capture.graph);
     capture.graph = NULL;
-    return *graph != NULL ? 0 : UNJOINED;
+    return error;
 }
 CuResult cuEventCreate(CuEvent *event, unsigned flags) {
     (void)flags;
