@@ -53,7 +53,7 @@ static void help(FILE *to) {
                 "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
                 "             [--peak] [--memory-budget BYTES] [--offload-budget BYTES]\n"
                 "             [--compute bf16|f16|fp8]\n"
-                "             [--fp8-products BITS] [--fp8-history STEPS]\n"
+                "             [--fp8-products BITS] [--fp8-history STEPS] [--fp8-block 0|128]\n"
                 "             [--kernels] [--source] [--steps] [--explain] [--streams]\n"
                 "             [--schedule FILE] [--search FILE] [--measure] [--asm] [--llvm]\n"
                 "             [--fuel N] [--bisect] [--expect TEXT]\n"
@@ -124,7 +124,8 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
                                         "--memory-budget",
                                         "--offload-budget",
                                         "--fp8-products",
-                                        "--fp8-history"};
+                                        "--fp8-history",
+                                        "--fp8-block"};
     int64_t                  number = 0;
     bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
@@ -152,6 +153,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         *out_good = value != NULL && str_to_i64(str_of(value), &number) && number >= 0;
         uint32_t *into = str_same(name, STR("--fuel"))           ? &o->fuel
                          : str_same(name, STR("--fp8-products")) ? &o->narrow8.products
+                         : str_same(name, STR("--fp8-block"))    ? &o->narrow8.block
                                                                  : &o->narrow8.history;
         *into = (uint32_t)number;
     }
