@@ -277,12 +277,16 @@ static void add_gap(SessionGpu *g, const GpuWork *work) {
     g->kernels_ns += work->end_ns - work->start_ns;
     if (work->end_ns > g->last_end_ns) g->last_end_ns = work->end_ns;
 }
+static bool runs_beside(const Plan *plan, uint32_t launch) {
+    uint32_t opcode = plan->launches.opcode[launch];
+    return opcode == OP_COPY_OUT || opcode == OP_COPY_BACK;
+}
 static void add_work(StoaSession *session, const GpuWork *work) {
     uint32_t   launch = 0;
     PlanEntry *entry = find_entry(session, work->tag, &launch);
     if (session->work != NULL) session->work(session->span_context, entry, launch, work);
     if (!work->graph || work->kind == GPU_WORK_CALL) return;
-    add_gap(session->gpu, work);
+    if (entry == NULL || !runs_beside(entry->plan, launch)) add_gap(session->gpu, work);
     if (entry == NULL) return;
     entry->timed_runs += entry->correlation != work->correlation;
     entry->correlation = work->correlation;
