@@ -97,6 +97,11 @@ typedef struct Case {
     "  %h = dot_general %w, %x {x_contract=[1], y_contract=[0]}\n  %t = tanh %h\n"                 \
     "  %o = dot_general %v, %t {x_contract=[1], y_contract=[0]}\n  %q = mul %o, %o\n"              \
     "  %l = reduce %q {kind=sum, axes=[0]}\n"
+#define SYSTEM /* (a + 8 I) z = b */                                                               \
+    "  %e8 = constant {value=f64 8}\n  %i0 = iota {dtype=i64, shape=[16,16], axis=0}\n"            \
+    "  %i1 = iota {dtype=i64, shape=[16,16], axis=1}\n  %on = compare %i0, %i1 {direction=eq}\n"   \
+    "  %of = convert %on {dtype=f64}\n  %d8 = broadcast_in_dim %e8 {shape=[16,16], axes=[]}\n"     \
+    "  %d = mul %of, %d8\n  %s = add %a, %d\n  %z = solve %s, %b\n"
 static const Case cases[] = {
     {"scalar_while", 1000000, 1000,
      "graph f(%a: f64, %b: f64) {\n" SCALARS
@@ -149,6 +154,19 @@ static const Case cases[] = {
     {"batch_hessians", 1024, 10,
      "graph f(%w: f32[64,8], %v: f32[1,64], %x: f32[8], %X: f32[@N,8]) {\n" NETWORK
      "  %g = gradient %l, %x\n  %k = jacobian %g, %x\n  %y = vmap %k, %x, %X\n  return %y\n}\n",
+     0, 0},
+    {"batch_jacobians", 1024, 10,
+     "graph f(%w: f32[64,32], %v: f32[10,64], %x: f32[32], %X: f32[@N,32]) {\n" NETWORK
+     "  %k = jacobian %o, %x\n  %y = vmap %k, %x, %X\n  return %y\n}\n",
+     0, 0},
+    {"batch_solves", 1024, 10,
+     "graph f(%a: f64[16,16], %b: f64[16,1], %A: f64[@N,16,16]) {\n" SYSTEM
+     "  %y = vmap %z, %a, %A\n  return %y\n}\n",
+     0, 0},
+    {"batch_solve_gradients", 1024, 10,
+     "graph f(%a: f64[16,16], %b: f64[16,1], %A: f64[@N,16,16]) {\n" SYSTEM
+     "  %q = square %z\n  %l = reduce %q {kind=sum, axes=[0,1]}\n  %g = gradient %l, %a\n"
+     "  %y = vmap %g, %a, %A\n  return %y\n}\n",
      0, 0},
     {"batch_ode", 1024, 10,
      "graph f(" ODE_ARGS
@@ -253,6 +271,18 @@ static void unload(Loaded *l) {
     for (uint32_t i = 0; i < l->outputs_count; i++) free(l->outputs[i].data);
 }
 
+/* What peers compare: the sum of the first result's elements, each times 1 to 7 by its place. */
+static double told(const StoaTensor *x) {
+    double sum = 0;
+    size_t count = 1;
+    for (uint32_t k = 0; k < x->rank; k++) count *= (size_t)x->shape[k];
+    for (size_t i = 0; i < count; i++) {
+        double weight = (double)(i % 7 + 1);
+        sum += weight * (x->dtype == STOA_F64 ? ((const double *)x->data)[i]
+                                              : (double)((const float *)x->data)[i]);
+    }
+    return sum;
+}
 static void bench_case(Suite *s, const Case *c) {
     int64_t iterations = s->bench.smoke ? c->smoke : c->iterations;
     if (s->bench.size != 0) iterations = (int64_t)s->bench.size;
@@ -282,7 +312,8 @@ static void bench_case(Suite *s, const Case *c) {
                                          .goal = s->bench.smoke || s->device ? 0 : c->goal,
                                          .waits = s->device != NULL,
                                          .extras = {{"bytes", bytes / (double)iterations},
-                                                    {"setup_ms", (double)first * 1e-6}}});
+                                                    {"setup_ms", (double)first * 1e-6},
+                                                    {"told", told(&l.outputs[0])}}});
     unload(&l);
 }
 

@@ -91,6 +91,8 @@ bool trainee_compile(Trainee *t) {
     options.memory_budget = t->memory_budget;
     options.device = t->device;
     options.compute = t->compute;
+    options.f8_products = t->f8_products;
+    options.f8_block = t->f8_block;
     return good(t, stoa_compile(t->program, &options, &t->session));
 }
 void trainee_close(Trainee *t) {

@@ -28,6 +28,7 @@ typedef struct Trainee {
     uint64_t     memory_budget;          /* in, before compiling; 0: none */
     const char  *device;                 /* likewise; NULL: the CPU */
     StoaDtype    compute;                /* likewise; STOA_NONE: as the model is written */
+    uint32_t     f8_products, f8_block;  /* likewise: as of StoaCompileOptions */
 } Trainee;
 
 /* The parts of getting ready, in this order, so that each can be timed. False with a message on

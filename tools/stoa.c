@@ -30,10 +30,12 @@ static const CliCommand commands[] = {
      "  stoa train pinn --case burgers --refine 10000\n"},
     {"sample", "[--run RUN] [options]", "Lets a trained language model write.", sample_command,
      sample_options, "  stoa sample --run runs/gpt --prompt 'Sea \\Sea\\, n.' --tokens 300\n"},
-    {"inspect", "FILE...",
+    {"inspect", "FILE... [options]",
      "Says what a file is and what it holds: a program, weights, a checkpoint "
      "folder, a tokenizer, tokens, images.",
-     inspect_command, NULL, "  stoa inspect runs/gpt/checkpoints/step-00000700\n"},
+     inspect_command, inspect_options,
+     "  stoa inspect runs/gpt/checkpoints/step-00000700\n"
+     "  stoa inspect runs/gpt/program.stoa --compute fp8 --fp8-scaling block\n"},
     {"trace", "RUN", "Summarises where the time of a traced run went (stoa train --trace).",
      trace_command, trace_options, NULL},
     {"bench", "SUITE [options]", "Measures this build; the options are those of the suite.",

@@ -44,8 +44,8 @@ struct Cli {
     bool              mute;    /* what is done now will be done, and warned about, again */
 };
 
-extern const CliOption train_options[], pinn_options[], sample_options[], trace_options[],
-    bench_options[], doctor_options[];
+extern const CliOption train_options[], pinn_options[], sample_options[], inspect_options[],
+    trace_options[], bench_options[], doctor_options[];
 CliRun train_command, pinn_command, sample_command, inspect_command, trace_command, bench_command,
     doctor_command;
 

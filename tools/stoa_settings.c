@@ -127,15 +127,24 @@ static void read_compute(Cli *cli, Settings *settings) {
     StoaConfig              *config = cli->config;
     settings->device = stoa_config_text(config, "device", "cpu");
     settings->compute = dtypes[stoa_config_choice(config, "compute", computes, 0)];
+    settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(
+        config, "loss_scale", 0, 1 << 24, settings->compute == STOA_F16 ? 1 << 16 : 0);
+    settings_read_f8(cli, &settings->f8_products, &settings->f8_history, &settings->f8_block);
+}
+void settings_read_f8(Cli *cli, uint32_t *out_products, uint32_t *out_history,
+                      uint32_t *out_block) {
+    StoaConfig              *config = cli->config;
     static const char *const products[] = {"auto", "forward", "gradients", "all", NULL};
     static const uint32_t    bits[] = {0, STOA_F8_FORWARD, STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT,
                                        STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT |
                                            STOA_F8_WEIGHT_GRADIENT};
-    settings->f8_products = bits[stoa_config_choice(config, "fp8_products", products, 0)];
-    if (stoa_config_bool(config, "fp8_last", false)) settings->f8_products |= STOA_F8_LAST_LAYER;
-    settings->f8_history = whole(cli, "fp8_history", 0, 1024, 16);
-    settings->gpt.optimizer.loss_scale = settings->lenet.optimizer.loss_scale = stoa_config_float(
-        config, "loss_scale", 0, 1 << 24, settings->compute == STOA_F16 ? 1 << 16 : 0);
+    static const char *const scalings[] = {"delayed", "current", "block", NULL};
+    *out_products = bits[stoa_config_choice(config, "fp8_products", products, 0)];
+    if (stoa_config_bool(config, "fp8_last", false)) *out_products |= STOA_F8_LAST_LAYER;
+    int scaling = stoa_config_choice(config, "fp8_scaling", scalings, 0);
+    *out_history = whole(cli, "fp8_history", 0, 1024, 16);
+    if (scaling != 0) *out_history = 0;
+    *out_block = scaling == 2 ? 128 : 0;
 }
 
 static bool is_device(const char *device) {

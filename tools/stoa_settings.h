@@ -20,7 +20,7 @@ typedef struct Settings {
     uint32_t         lanes;
     const char      *device; /* as in StoaCompileOptions, like compute */
     StoaDtype        compute;
-    uint32_t         f8_products, f8_history;
+    uint32_t         f8_products, f8_history, f8_block;
     uint64_t         memory_budget;
     bool             resume, overwrite, json, quiet, profile;
     const char      *out;     /* NULL: not given */
@@ -29,6 +29,8 @@ typedef struct Settings {
 
 /* Reads all keys and finishes the config. CLI_OK, or an exit code after a message. */
 int settings_read(Cli *cli, Settings *settings);
+/* The keys about 8-bit floats, as words of StoaCompileOptions. */
+void settings_read_f8(Cli *cli, uint32_t *out_products, uint32_t *out_history, uint32_t *out_block);
 /* The settings in force as text to keep: without what belongs to one call (resume, out, ...). The
  * caller frees it; NULL without memory. */
 char *settings_text(Cli *cli);

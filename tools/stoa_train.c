@@ -77,8 +77,10 @@ const CliOption train_options[] = {
      "which products of a layer are in 8 bits: those that save time; y; y and the gradient of x; "
      "that of the weight as well"},
     {"fp8-last", NULL, NULL, "the last linear layer as well"},
-    {"fp8-history", "N", "16",
-     "steps whose largest magnitudes scale 8-bit floats; 0: those of the tensor itself"},
+    {"fp8-scaling", "delayed|current|block", "delayed",
+     "8-bit floats are scaled by the largest magnitude of earlier steps, of the tensor itself, or "
+     "of each block of 128"},
+    {"fp8-history", "N", "16", "of delayed: how many steps; 0 is current"},
     {"loss-scale", "X", "f16 65536, else 0", "first factor of the loss, which adapts; 0: none"},
     {"memory-budget", "BYTES", "0: any", "most that intermediates may take: 96MiB, 1.5GiB"},
     {"lanes", "N", "0: one per core", "worker threads"},
@@ -273,6 +275,7 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     options.compute = settings->compute;
     options.f8_products = settings->f8_products;
     options.f8_history = settings->f8_history;
+    options.f8_block = settings->f8_block;
     options.memory_budget = settings->memory_budget;
     StoaStatus status = stoa_program_create(cli->context, &program);
     if (status == STOA_OK) status = settings_build(settings, program);

@@ -52,7 +52,7 @@ static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
                 "             [--peak] [--memory-budget BYTES] [--compute bf16|f16|fp8]\n"
-                "             [--fp8-products BITS] [--fp8-history STEPS]\n"
+                "             [--fp8-products BITS] [--fp8-history STEPS] [--fp8-block 0|128]\n"
                 "             [--kernels] [--source] [--steps] [--explain] [--streams]\n"
                 "             [--schedule FILE] [--search FILE] [--measure] [--asm] [--llvm]\n"
                 "             [--fuel N] [--bisect] [--expect TEXT]\n"
@@ -112,11 +112,20 @@ static bool read_target(Options *o, String name) {
 }
 /* An option with a value; false if there is none of this name. */
 static bool read_option(Options *o, String name, const char *value, bool *out_good) {
-    static const char *const names[] = {
-        "-o",       "-r",        "--expect",        "--target",       "--fuel",       "--schedule",
-        "--search", "--compute", "--memory-budget", "--fp8-products", "--fp8-history"};
-    int64_t number = 0;
-    bool    known = false;
+    static const char *const names[] = {"-o",
+                                        "-r",
+                                        "--expect",
+                                        "--target",
+                                        "--fuel",
+                                        "--schedule",
+                                        "--search",
+                                        "--compute",
+                                        "--memory-budget",
+                                        "--fp8-products",
+                                        "--fp8-history",
+                                        "--fp8-block"};
+    int64_t                  number = 0;
+    bool                     known = false;
     for (size_t i = 0; i < LENGTH(names); i++) known |= str_same(name, str_of(names[i]));
     if (!known) return false;
     *out_good = value != NULL;
@@ -140,6 +149,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         *out_good = value != NULL && str_to_i64(str_of(value), &number) && number >= 0;
         uint32_t *into = str_same(name, STR("--fuel"))           ? &o->fuel
                          : str_same(name, STR("--fp8-products")) ? &o->narrow8.products
+                         : str_same(name, STR("--fp8-block"))    ? &o->narrow8.block
                                                                  : &o->narrow8.history;
         *into = (uint32_t)number;
     }

@@ -199,6 +199,7 @@ static void read_directive(Case *c, String line) {
     if (str_same(word, STR("compute"))) c->narrow = narrow_find(trim(line));
     if (str_same(word, STR("fp8-products"))) c->narrow8.products = read_number(c, trim(line));
     if (str_same(word, STR("fp8-history"))) c->narrow8.history = read_number(c, trim(line));
+    if (str_same(word, STR("fp8-block"))) c->narrow8.block = read_number(c, trim(line));
     if (str_same(word, STR("keep"))) c->keeps = str_same(trim(line), STR("copies"));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
         fail_with(c, "not a number of bytes: ", line);

@@ -4,7 +4,8 @@
 For each seed, the same weights and batches of a text train in f32 (no tf32) and in bf16 in both;
 PyTorch's bf16 is autocast. Prints, for each narrow run, the mean and the largest distance of its
 losses from PyTorch's f32 curve, and fails where Stoa's mean distance exceeds twice PyTorch's own.
-Usage: curve.py PEER_STOA TEXT [--model nano] [--steps 200] [--seeds 3] [--computes bf16,f16,fp8]
+fp8-block: every product that can be, scaled by blocks; fp8: those that pay, by earlier steps.
+Usage: curve.py PEER_STOA TEXT [--model nano] [--steps 200] [--seeds 3] [--computes bf16,fp8]
 """
 import argparse
 import importlib.util
@@ -89,7 +90,7 @@ def main():
     parser.add_argument("--model", default="nano")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--computes", default="bf16,f16,fp8")
+    parser.add_argument("--computes", default="bf16,f16,fp8,fp8-block")
     options = parser.parse_args()
     config = json.loads(subprocess.run([options.peer, options.model, "--describe"], check=True,
                                        capture_output=True, text=True).stdout)

@@ -15,7 +15,9 @@ with the same --lock compile side by side and take turns once all have.
 import argparse
 import ast
 import contextlib
+import ctypes
 import fcntl
+import gc
 import itertools
 import json
 import math
@@ -32,6 +34,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FIELDS = ("name", "axes", "points", "border", "net", "width", "layers", "outputs", "activation",
           "coefficients", "inside", "around")
 DIRECTIONS, DETERMINANTS = 16, 16
+VIEWS = {"as_strided", "detach", "detach_", "empty", "empty_like", "empty_strided", "expand",
+         "lift_fresh", "numpy_T", "permute", "resolve_conj", "resolve_neg", "select", "slice", "t",
+         "transpose", "unsqueeze", "view", "_unsafe_view", "_reshape_alias", "set_", "alias"}
 STARTED = time.perf_counter()
 
 
@@ -515,7 +520,39 @@ def run_torch(system, case, t, options):
         torch.cuda.reset_peak_memory_stats()
         once()
         told["bytes"] = torch.cuda.max_memory_allocated()
+    else:
+        told["bytes"] = peak_of(once) + sum(a.nbytes for a in tensors)
+    told["launches"] = kernels_of(once, device)
+    if system == "torch-compiled" and device == "cpu":
+        from torch._inductor import metrics
+        told["launches"] += metrics.generated_kernel_count
     return once, told, found
+
+
+def peak_of(once):
+    """How far the memory of the process rises in a step."""
+    def now(field):
+        with open("/proc/self/status", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(field))
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # the peak begins anew
+    before = now("VmRSS")
+    once()
+    return now("VmHWM") - before
+
+
+def kernels_of(once, device):
+    """Kernels of a step; on a CPU, operators that compute (not those of compiled graphs)."""
+    from torch.profiler import ProfilerActivity, profile
+    with profile(activities=[ProfilerActivity.CUDA if device == "cuda" else ProfilerActivity.CPU],
+                 acc_events=True) as told:
+        once()
+    if device == "cuda":
+        return sum(e.count for e in told.key_averages() if "CUDA" in str(e.device_type))
+    return sum(1 for e in told.events() if not e.cpu_children and e.name.startswith("aten::")
+               and e.name[6:] not in VIEWS)
 
 
 # --- running --------------------------------------------------------------------------------------

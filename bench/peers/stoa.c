@@ -5,7 +5,7 @@
  * obeys lines on standard input: `steps N` runs N steps and prints their time and losses; the end
  * of the input ends it. DATA holds batches of words: the inputs of a step, then its targets; they
  * are taken in turn. WEIGHTS is a safetensors file of parameters; DEVICE is cpu or cuda, COMPUTE
- * f32, bf16, f16 or fp8. bench_peers.py or curve.py is at the other end. */
+ * f32, bf16, f16, fp8 or fp8-block. bench_peers.py or curve.py is at the other end. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,17 +68,25 @@ static bool step(Peer *peer) {
     return trainee_step(t, t->model.batch, t->model.length);
 }
 
-static bool compute_of(const char *name, StoaDtype *out) {
+static bool set_compute(Trainee *t, const char *name) {
     static const struct {
         const char *name;
         StoaDtype   dtype;
-    } known[] = {{"f32", STOA_NONE}, {"bf16", STOA_BF16}, {"f16", STOA_F16}, {"fp8", STOA_F8E4M3}};
+        uint32_t    f8_block;
+    } known[] = {{"f32", STOA_NONE, 0},
+                 {"bf16", STOA_BF16, 0},
+                 {"f16", STOA_F16, 0},
+                 {"fp8", STOA_F8E4M3, 0},
+                 {"fp8-block", STOA_F8E4M3, 128}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (strcmp(known[i].name, name) != 0) continue;
-        *out = known[i].dtype;
+        t->compute = known[i].dtype;
+        t->f8_block = known[i].f8_block;
+        t->f8_products = t->f8_block != 0 ? STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT : 0;
         return true;
     }
-    (void)fprintf(stderr, "peer_stoa: COMPUTE is %s: f32, bf16, f16 and fp8 are known\n", name);
+    (void)fprintf(stderr, "peer_stoa: COMPUTE is %s: f32, bf16, f16, fp8 and fp8-block are known\n",
+                  name);
     return false;
 }
 
@@ -91,7 +99,7 @@ static bool prepare(Peer *peer, const TraineeModel *model, uint32_t lanes, const
     if (!trainee_open(t, model, &(TraineeOptions){.lanes = lanes, .rows_max = model->batch}))
         return false;
     t->device = weights != NULL ? rest[1] : NULL;
-    if (t->device != NULL && !compute_of(rest[2], &t->compute)) return false;
+    if (t->device != NULL && !set_compute(t, rest[2])) return false;
     if (!trainee_build(t) || !trainee_compile(t)) return false;
     double prepared = seconds(CLOCK_MONOTONIC) - begin;
     cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;

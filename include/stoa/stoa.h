@@ -327,9 +327,14 @@ typedef struct StoaCompileOptions {
     uint32_t f8_history;  /* likewise: steps whose largest magnitudes scale the tensors of this one,
                              in graphs that assign (state fp8.<graph>.most); 0: each tensor is
                              scaled by its own, which takes a pass over it more */
+    uint32_t f8_block;    /* likewise: 128: each 128 elements along a sum are scaled by their own
+                             largest magnitude (those of a row; of weights squares), by powers of
+                             two, all in e4m3; there is no history, outliers spoil their block
+                             only, products gain less. Weight gradients stay in bf16, and layers
+                             whose sizes are no multiples of 128. 0: a tensor has one scale */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16 }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16, 0 }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,
@@ -623,6 +628,12 @@ STOA_API const char *stoa_config_print(StoaConfig *config);
  * context until the next report. */
 STOA_API STOA_MUST_USE StoaStatus stoa_inspect(StoaContext *context, const char *path,
                                                const char **out_text);
+/* Which products of the linear layers of a saved program would multiply 8-bit floats, compiled with
+ * these options (and compute STOA_F8E4M3), and why the others would not: a table of weights, sizes
+ * and products (y, the gradient of x, that of the weight). */
+STOA_API STOA_MUST_USE StoaStatus stoa_inspect_layers(StoaContext *context, const char *path,
+                                                      const StoaCompileOptions *options,
+                                                      const char              **out_text);
 /* Hardware, libraries and limits that were found. */
 STOA_API STOA_MUST_USE StoaStatus stoa_doctor(StoaContext *context, bool json,
                                               const char **out_text);

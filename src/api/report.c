@@ -1,5 +1,5 @@
-/* Reports: what a file holds (inspect), what a graph will keep in memory (peak), and what was found
- * on this machine (doctor). A file is
+/* Reports: what a file holds (inspect), which layers of a program multiply 8-bit floats, what a
+ * graph will keep in memory (peak), and what was found on this machine (doctor). A file is
  * recognised by its first bytes and read by the same checked readers as everywhere else, so
  * inspecting a hostile file is as safe as loading it. */
 #include "api/session.h"
@@ -14,6 +14,7 @@
 #include "formats/safetensors.h"
 #include "gpu/doctor.h"
 #include "systems/fit.h"
+#include "systems/narrow8.h"
 #include "text/binary.h"
 #include "text/peak.h"
 #include "text/print.h"
@@ -209,6 +210,106 @@ StoaStatus stoa_inspect(StoaContext *context, const char *path, const char **out
     arena_release(context->reports, (ArenaMark){0});
     Text   text = text_begin(context->reports);
     Status status = inspect(context, path, &text);
+    if (status == STATUS_OK) *out_text = text_done(&text).data;
+    arena_guard_end(&guard);
+    return status == STATUS_OK ? STOA_OK : api_fail(context, NULL, status);
+}
+
+/* --- layers of a program ---------------------------------------------------------------------- */
+static void add_layer(Text *text, const World *world, OpId op, Narrow8Layer layer, uint32_t block) {
+    static const char *const bars[] = {[NARROW8_BAR_DTYPE] = "an operand is not f32",
+                                       [NARROW8_BAR_ARGUMENT] = "it takes an input of the graph",
+                                       [NARROW8_BAR_UNKNOWN] = "its sizes are symbols",
+                                       [NARROW8_BAR_LAST] = "it is the last layer",
+                                       [NARROW8_BAR_COST] =
+                                           "no product saves what conversions cost"};
+    const Code              *code = &world->code;
+    ValueId                  weight = op_operand(code, op, 1);
+    OpId                     made = value_is_arg(code, weight) ? (OpId){0} : value_op(code, weight);
+    String                   name = strings_get(&world->strings, code->values.name[weight.row]);
+    if (code->ops.opcode[made.row] == OP_PARAMETER)
+        name = strings_get(&world->strings,
+                           (StrId){(uint32_t)op_attrs(world, code, made)[ATTR_PARAMETER_name]});
+    const DimId *dims = type_dims(&world->types, value_type(world, weight));
+    text_addf(text, "  %-32.*s", STR_ARGS(name));
+    for (uint32_t i = 0; i < 2; i++)
+        if (dims_is_const(&world->dims, dims[1 - i]))
+            text_addf(text, "%s%6lld", i ? " -> " : " ",
+                      (long long)dims_const_value(&world->dims, dims[1 - i]));
+        else
+            text_addf(text, "%s%6s", i ? " -> " : " ", "symbol");
+    for (uint32_t i = 0; i < 3; i++)
+        text_addf(text, "  %-7s", layer.wide >> i & 1 ? "bf16" : "8 bits");
+    if (layer.bar == NARROW8_BAR_SIZES)
+        text_addf(text, "sizes are no multiples of %u", block != 0 ? block : 16);
+    else if (layer.bar != NARROW8_BAR_NONE)
+        text_add(text, str_of(bars[layer.bar]));
+    text_add(text, STR("\n"));
+}
+static void add_layers(Text *text, World *world, const StoaCompileOptions *options) {
+    Scratch     scratch = scratch_begin(&text->arena, 1);
+    SystemCtx   ctx = {.world = world, .scratch = scratch.arena};
+    uint32_t    all = 0, some = 0, block = 0;
+    const Code *code = &world->code;
+    ctx.narrow8 = (Narrow8){options->f8_products, options->f8_history, options->f8_block};
+    const Narrow8Layer *layers = narrow8_choose(&ctx);
+    for (uint32_t row = 1; row < code->ops.table.count; row++) {
+        if (code->ops.opcode[row] != OP_LINEAR) continue;
+        if (code->ops.block[row].row != block) {
+            block = code->ops.block[row].row;
+            for (uint32_t graph = 1; graph < code->graphs.table.count; graph++)
+                if (code->graphs.block[graph].row == block)
+                    text_addf(text, "graph %.*s\n",
+                              STR_ARGS(strings_get(&world->strings, code->graphs.name[graph])));
+            text_addf(text, "  %-32s %6s    %6s  %-7s  %-7s  dw\n", "weight", "in", "out", "y",
+                      "dx");
+        }
+        all++;
+        some += layers[row].wide != NARROW8_NOTHING;
+        add_layer(text, world, (OpId){row}, layers[row], options->f8_block);
+    }
+    text_addf(text, "%u of %u linear layers multiply 8-bit floats, scaled by ", some, all);
+    if (options->f8_block != 0)
+        text_addf(text, "blocks of %u\n", options->f8_block);
+    else if (options->f8_history != 0)
+        text_addf(text, "the largest magnitudes of %u steps\n", options->f8_history);
+    else
+        text_add(text, STR("their own largest magnitudes\n"));
+    scratch_end(scratch);
+}
+static Status inspect_layers(StoaContext *context, const char *path,
+                             const StoaCompileOptions *options, Text *text) {
+    static const SystemKind steps[] = {SYSTEM_verify, SYSTEM_infer, SYSTEM_inline};
+    World                  *world = world_open(0, 0);
+    if (world == NULL) api_unwind_on(arena_guard_failure());
+    Runner     runner;
+    ArenaGuard guard;
+    runner_open(&runner, world, NULL);
+    if (!ARENA_GUARD(&guard)) {
+        ArenaFailure failure = arena_guard_failure();
+        runner_close(&runner);
+        world_close(world);
+        api_unwind_on(failure);
+    }
+    Status status = binary_load(world, path, &context->diags);
+    for (uint32_t i = 0; i < LENGTH(steps) && status == STATUS_OK; i++)
+        if (!runner_run(&runner, steps[i])) status = STATUS_INVALID;
+    if (status == STATUS_OK) {
+        text_addf(text, "%s: linear layers\n", path);
+        add_layers(text, world, options);
+    }
+    arena_guard_end(&guard);
+    runner_close(&runner);
+    world_close(world);
+    return status;
+}
+StoaStatus stoa_inspect_layers(StoaContext *context, const char *path,
+                               const StoaCompileOptions *options, const char **out_text) {
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) return api_unwound(context, NULL);
+    arena_release(context->reports, (ArenaMark){0});
+    Text   text = text_begin(context->reports);
+    Status status = inspect_layers(context, path, options, &text);
     if (status == STATUS_OK) *out_text = text_done(&text).data;
     arena_guard_end(&guard);
     return status == STATUS_OK ? STOA_OK : api_fail(context, NULL, status);

@@ -214,12 +214,17 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
                    "compute must be STOA_NONE, STOA_BF16, STOA_F16 or STOA_F8E4M3");
         return STATUS_INVALID;
     }
+    if (options->f8_block != 0 && options->f8_block != NARROW_BLOCK) {
+        api_misuse(context, "stoa_compile", "f8_block must be 0 or 128");
+        return STATUS_INVALID;
+    }
     if (options->memory_budget != 0 && options->interpreter) {
         api_misuse(context, "stoa_compile", "the interpreter plans no memory: no budget holds");
         return STATUS_INVALID;
     }
     session->runner.ctx.narrow = (Dtype)options->compute;
-    session->runner.ctx.narrow8 = (Narrow8){options->f8_products, options->f8_history};
+    session->runner.ctx.narrow8 =
+        (Narrow8){options->f8_products, options->f8_history, options->f8_block};
     session->runner.ctx.budget = options->memory_budget;
     session->runner.ctx.keeps = !options->interpreter;
     if (session->fuses) use_schedules(session);

@@ -8,7 +8,7 @@
 
 #include "arena/hash.h"
 
-enum { CANDIDATES_MAX = 16, ROUNDS = 5, RUNS = 4 };
+enum { CANDIDATES_MAX = 16, ROUNDS = 5, RUNS = 4, SCALES_VERSION = 120900 };
 
 typedef struct EpilogueRow {
     uint32_t ours;
@@ -37,6 +37,13 @@ enum {
     HAS_AUX = GPU_EPILOGUE_AUX | GPU_EPILOGUE_DRELU | GPU_EPILOGUE_DGELU,
     HAS_BIAS = GPU_EPILOGUE_BIAS | GPU_EPILOGUE_DBIAS | GPU_EPILOGUE_SUM_A | GPU_EPILOGUE_SUM_B
 };
+
+static const struct {
+    const char *name;
+    int         mode;
+} scales[] = {[GPU_SCALES_ONE] = {"one", ABI_CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F},
+              [GPU_SCALES_ROWS] = {"rows", ABI_CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F},
+              [GPU_SCALES_SQUARES] = {"squares", ABI_CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F}};
 
 static int cuda_type(Dtype dtype) {
     static const int8_t types[DTYPE_COUNT] = {[DTYPE_F16] = ABI_CUDA_R_16F,
@@ -91,6 +98,8 @@ String gpu_matmul_text(Arena *out, const GpuMatmul *problem) {
     if (p.tf32) text_add(&text, STR(" tf32"));
     if (p.fast) text_add(&text, STR(" fast"));
     if (p.amax) text_add(&text, STR(" amax"));
+    if (p.a_scales != 0 || p.b_scales != 0)
+        text_addf(&text, " scaled by %s x %s", scales[p.a_scales].name, scales[p.b_scales].name);
     return text_done(&text);
 }
 
@@ -194,6 +203,10 @@ static Descs open_descs(const GpuBlas *blas, const GpuMatmul *p, const GpuMatmul
     set_epilogue(&s, p, args);
     set_pointer(&s, ABI_CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, args->b_scale);
     set_pointer(&s, ABI_CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, args->a_scale);
+    if (p->a_scales != 0 || p->b_scales != 0) { /* older versions do not know the attribute */
+        set_int(&s, ABI_CUBLASLT_MATMUL_DESC_A_SCALE_MODE, scales[p->b_scales].mode);
+        set_int(&s, ABI_CUBLASLT_MATMUL_DESC_B_SCALE_MODE, scales[p->a_scales].mode);
+    }
     set_pointer(&s, ABI_CUBLASLT_MATMUL_DESC_D_SCALE_POINTER, args->d_scale);
     set_pointer(&s, ABI_CUBLASLT_MATMUL_DESC_AMAX_D_POINTER, args->amax);
     if (p->fast) set(&s, ABI_CUBLASLT_MATMUL_DESC_FAST_ACCUM, &fast, sizeof fast);
@@ -312,6 +325,11 @@ Status gpu_matmul_plan(const GpuBlas *blas, const GpuMatmul *problem, Diags *dia
     if (!has_type(p.a) || !has_type(p.b) || !has_type(p.d) || !has_type(p.bias))
         return refuse(&p, "it multiplies floating-point numbers only", diags);
     if (p.m == 0 || p.n == 0 || p.k == 0) return refuse(&p, "a size is 0", diags);
+    bool blocks = p.a_scales != GPU_SCALES_ONE || p.b_scales != GPU_SCALES_ONE;
+    if (blocks && blas->gpu->libs->bindings[GPU_LIBRARY_BLASLT].version < SCALES_VERSION)
+        return refuse(&p, "scales of blocks came with cuBLASLt 12.9: take that or newer", diags);
+    if (blocks && (p.m % 4 != 0 || p.n % 4 != 0))
+        return refuse(&p, "products scaled by blocks have fours of rows and columns", diags);
     uint64_t begin_ns = os_clock_ns();
     Descs    s = open_descs(blas, &p, &args, diags);
     if (s.status == STATUS_OK && !find_kept(blas, &p, &s, out_plan)) {

@@ -31,6 +31,14 @@ typedef enum GpuEpilogue {
     GPU_EPILOGUE_SUM_B = 256
 } GpuEpilogue;
 
+/* How an 8-bit operand is scaled: what its elements are multiplied by, in f32. */
+typedef enum GpuScales {
+    GPU_SCALES_ONE,    /* one number */
+    GPU_SCALES_ROWS,   /* one for 128 elements along the sum: [k / 128, m], of b [k / 128, n] */
+    GPU_SCALES_SQUARES /* one for 128 x 128 elements: [m / 128, k / 128], of b [n / 128, k / 128],
+                          with rows of k / 128 rounded up to fours */
+} GpuScales;
+
 typedef struct GpuMatmul {
     uint64_t m, n, k, batch;                   /* batch 0 counts as 1 */
     bool     a_across, b_across;               /* a is stored [k,m], b is stored [n,k] */
@@ -39,6 +47,8 @@ typedef struct GpuMatmul {
     bool     fast;                             /* fp8: adds partial sums less exactly, and faster */
     bool     amax;                             /* fp8: the largest |d| goes to amax */
     uint8_t  a, b, d, bias;                    /* Dtype of the operands; bias: NIL for that of d */
+    uint8_t  a_scales, b_scales;               /* GpuScales; squares on one side at most; of blocks
+                                                  m and n are fours, cuBLASLt 12.9 or newer */
     uint32_t epilogue;                         /* GpuEpilogue bits */
     uint32_t align;                            /* of all operands, bytes; 0: 256 */
     uint64_t lda, ldb, ldd, ldaux;             /* elements from row to row; 0: dense */
@@ -47,7 +57,8 @@ typedef struct GpuMatmul {
 } GpuMatmul;
 typedef struct GpuMatmulArgs {
     CuPtr    a, b, d, bias, aux;
-    CuPtr    a_scale, b_scale, d_scale, amax; /* fp8: f32 factors on the device; 0: one */
+    CuPtr    a_scale, b_scale, d_scale, amax; /* fp8: f32 factors on the device, at multiples of
+                                                 16 bytes; 0: one */
     bool     adds; /* as `accumulate`, for this run alone (tuning would add many times) */
     CuPtr    workspace;
     uint64_t workspace_bytes;

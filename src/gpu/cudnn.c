@@ -6,18 +6,18 @@
 #include "gpu/cudnn.h"
 
 enum {
-    ENGINES_MAX = 16,
-    DESCRIPTORS_MAX = CUDNN_TENSORS_MAX + 2 * CUDNN_OPS_MAX + 3 * ENGINES_MAX
+    ENGINES_MAX = 48,
+    DESCRIPTORS_MAX = CUDNN_TENSORS_MAX + 2 * CUDNN_OPS_MAX + 4 * ENGINES_MAX
 };
 
-uint32_t gpu_cudnn_tensor(CudnnGraph *graph, CudnnPlace place, int type, const int64_t *dims,
-                          const int64_t *strides) {
+uint32_t gpu_cudnn_tensor(CudnnGraph *graph, CudnnPlace place, int type, uint32_t rank,
+                          const int64_t *dims, const int64_t *strides) {
     uint32_t     row = ++graph->tensors_count;
     CudnnTensor *tensor = &graph->tensors[row];
-    ASSERT(row < CUDNN_TENSORS_MAX);
-    *tensor = (CudnnTensor){.type = type, .place = place};
-    memcpy(tensor->dims, dims, sizeof tensor->dims);
-    memcpy(tensor->strides, strides, sizeof tensor->strides);
+    ASSERT(row < CUDNN_TENSORS_MAX && rank <= CUDNN_RANK_MAX);
+    *tensor = (CudnnTensor){.type = type, .place = place, .rank = rank};
+    memcpy(tensor->dims, dims, sizeof *dims * rank);
+    memcpy(tensor->strides, strides, sizeof *strides * rank);
     return row;
 }
 
@@ -44,8 +44,15 @@ uint32_t gpu_cudnn_reshape(CudnnGraph *graph, uint32_t x, uint32_t y) {
     return add_op(graph, (CudnnOp){CUDNN_RESHAPE, 0, 0, -1, x, 0, 0, y, 0, 0, 0})->y;
 }
 
+void gpu_cudnn_convolve(CudnnGraph *graph, CudnnOpKind kind, uint32_t x, uint32_t w, uint32_t y) {
+    int type = graph->tensors[x].type;
+    int math = type == ABI_CUDNN_DATA_DOUBLE ? type : ABI_CUDNN_DATA_FLOAT;
+    (void)add_op(graph, (CudnnOp){kind, 0, math, -1, x, w, 0, y, 0, 0, 0});
+}
+
 int gpu_cudnn_type(Dtype dtype) {
     if (dtype == DTYPE_F32) return ABI_CUDNN_DATA_FLOAT;
+    if (dtype == DTYPE_F64) return ABI_CUDNN_DATA_DOUBLE;
     if (dtype == DTYPE_F16) return ABI_CUDNN_DATA_HALF;
     return dtype == DTYPE_BF16 ? ABI_CUDNN_DATA_BFLOAT16 : -1;
 }
@@ -99,8 +106,8 @@ static CudnnDescriptor build_tensor(Build *b, const CudnnTensor *tensor, uint32_
     CudnnDescriptor d = create(b, ABI_CUDNN_BACKEND_TENSOR_DESCRIPTOR);
     bool            yes = true;
     set_number(b, d, ABI_CUDNN_ATTR_TENSOR_DATA_TYPE, ABI_CUDNN_TYPE_DATA_TYPE, tensor->type);
-    set(b, d, ABI_CUDNN_ATTR_TENSOR_DIMENSIONS, ABI_CUDNN_TYPE_INT64, CUDNN_RANK, tensor->dims);
-    set(b, d, ABI_CUDNN_ATTR_TENSOR_STRIDES, ABI_CUDNN_TYPE_INT64, CUDNN_RANK, tensor->strides);
+    set(b, d, ABI_CUDNN_ATTR_TENSOR_DIMENSIONS, ABI_CUDNN_TYPE_INT64, tensor->rank, tensor->dims);
+    set(b, d, ABI_CUDNN_ATTR_TENSOR_STRIDES, ABI_CUDNN_TYPE_INT64, tensor->rank, tensor->strides);
     set_int64(b, d, ABI_CUDNN_ATTR_TENSOR_UNIQUE_ID, row);
     set_int64(b, d, ABI_CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, 16);
     if (tensor->place == CUDNN_HIDDEN)
@@ -161,13 +168,66 @@ static CudnnDescriptor build_reshape(Build *b, const CudnnOp *op) {
     return d;
 }
 
-static CudnnDescriptor build_op(Build *b, const CudnnOp *op) {
+static CudnnDescriptor build_convolve(Build *b, const CudnnOp *op, const CudnnWindow *w) {
+    static const struct {
+        int op, how, x, w, y, alpha, beta;
+    } names[] = {{ABI_CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA},
+                 {ABI_CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA},
+                 {ABI_CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                  ABI_CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA}};
+    uint32_t        k = op->kind - CUDNN_CONVOLVE;
+    const bool      wide = op->math == ABI_CUDNN_DATA_DOUBLE;
+    const double    one = 1, none = 0;
+    const float     one_f = 1, none_f = 0;
+    int             factor = wide ? ABI_CUDNN_TYPE_DOUBLE : ABI_CUDNN_TYPE_FLOAT;
+    CudnnDescriptor how = create(b, ABI_CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    set_number(b, how, ABI_CUDNN_ATTR_CONVOLUTION_COMP_TYPE, ABI_CUDNN_TYPE_DATA_TYPE, op->math);
+    set_number(b, how, ABI_CUDNN_ATTR_CONVOLUTION_CONV_MODE, ABI_CUDNN_TYPE_CONVOLUTION_MODE,
+               ABI_CUDNN_CROSS_CORRELATION);
+    set_int64(b, how, ABI_CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, w->axes);
+    set(b, how, ABI_CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, ABI_CUDNN_TYPE_INT64, w->axes, w->before);
+    set(b, how, ABI_CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, ABI_CUDNN_TYPE_INT64, w->axes, w->after);
+    set(b, how, ABI_CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, ABI_CUDNN_TYPE_INT64, w->axes,
+        w->strides);
+    set(b, how, ABI_CUDNN_ATTR_CONVOLUTION_DILATIONS, ABI_CUDNN_TYPE_INT64, w->axes, w->dilations);
+    finalize(b, how);
+    CudnnDescriptor d = create(b, names[k].op);
+    set_descriptor(b, d, names[k].how, how);
+    set_tensor(b, d, names[k].x, op->x);
+    set_tensor(b, d, names[k].w, op->b);
+    set_tensor(b, d, names[k].y, op->y);
+    set(b, d, names[k].alpha, factor, 1, wide ? (const void *)&one : &one_f);
+    set(b, d, names[k].beta, factor, 1, wide ? (const void *)&none : &none_f);
+    return d;
+}
+
+static CudnnDescriptor build_op(Build *b, const CudnnOp *op, const CudnnWindow *window) {
     CudnnDescriptor d = NULL;
     switch (op->kind) {
     case CUDNN_MATMUL: d = build_matmul(b, op); break;
     case CUDNN_POINTWISE: d = build_pointwise(b, op); break;
     case CUDNN_REDUCE: d = build_reduce(b, op); break;
     case CUDNN_RESHAPE: d = build_reshape(b, op); break;
+    case CUDNN_CONVOLVE:
+    case CUDNN_CONVOLVE_X:
+    case CUDNN_CONVOLVE_W: d = build_convolve(b, op, window); break;
     }
     finalize(b, d);
     return d;
@@ -179,7 +239,8 @@ static CudnnDescriptor build_graph(Build *b, const CudnnGraph *graph) {
     const GpuCudnn *cudnn = b->plan->cudnn;
     for (uint32_t i = 1; i <= graph->tensors_count; i++)
         b->tensors[i] = build_tensor(b, &graph->tensors[i], i);
-    for (uint32_t i = 0; i < graph->ops_count; i++) b->ops[i] = build_op(b, &graph->ops[i]);
+    for (uint32_t i = 0; i < graph->ops_count; i++)
+        b->ops[i] = build_op(b, &graph->ops[i], &graph->window);
     CudnnDescriptor d = create(b, ABI_CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set(b, d, ABI_CUDNN_ATTR_OPERATIONGRAPH_OPS, ABI_CUDNN_TYPE_BACKEND_DESCRIPTOR,
         graph->ops_count, b->ops);
@@ -222,6 +283,25 @@ static CudnnDescriptor create_plan(Build *b) {
     return d;
 }
 
+/* Whether an engine has a note that the graph refuses. */
+static bool refused(Build *b, CudnnDescriptor config, uint32_t refuses) {
+    enum { NOTES_MAX = 16 };
+    int64_t       found = 0;
+    int           notes[NOTES_MAX] = {0};
+    const GpuFns *fns = &b->libs->fns;
+    if (refuses == 0) return false;
+    CudnnDescriptor engine = create(b, ABI_CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    if (b->status != STATUS_OK) return true;
+    if (fns->cudnnBackendGetAttribute(config, ABI_CUDNN_ATTR_ENGINECFG_ENGINE,
+                                      ABI_CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &found, &engine) != 0 ||
+        fns->cudnnBackendGetAttribute(engine, ABI_CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
+                                      ABI_CUDNN_TYPE_NUMERICAL_NOTE, NOTES_MAX, &found, notes) != 0)
+        return true; /* unknown */
+    for (int64_t i = 0; i < found && i < NOTES_MAX; i++)
+        if (notes[i] >= 0 && notes[i] < 32 && refuses >> notes[i] & 1) return true;
+    return false;
+}
+
 /* A plan of one engine, or NULL with cuDNN's words in why. */
 static CudnnDescriptor try_engine(Build *b, CudnnDescriptor engine, char why[512]) {
     CudnnDescriptor d = create_plan(b);
@@ -240,7 +320,10 @@ static void make_plan(Build *b, const CudnnGraph *graph, uint32_t rank) {
     CudnnDescriptor operations = build_graph(b, graph);
     ask_heuristics(b, operations, ABI_CUDNN_HEUR_MODE_A, engines, &count);
     ask_heuristics(b, operations, ABI_CUDNN_HEUR_MODE_FALLBACK, engines, &count);
-    plan->engines = count;
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (!refused(b, engines[i], graph->refuses)) engines[taken++] = engines[i];
+    plan->engines = count = taken;
     for (uint32_t i = rank; i < count && b->status == STATUS_OK && plan->plan == NULL; i++) {
         plan->plan = try_engine(b, engines[i], why);
         plan->rank = i;
@@ -256,7 +339,7 @@ static void make_plan(Build *b, const CudnnGraph *graph, uint32_t rank) {
 
 static GpuKey key_of(const GpuCudnn *cudnn, const CudnnGraph *graph, uint32_t rank) {
     int    numbers[] = {cudnn->libs->bindings[GPU_LIBRARY_CUDNN].version, (int)rank};
-    String parts[] = {STR("cudnn plan 1"),
+    String parts[] = {STR("cudnn plan 2"),
                       {(const char *)graph, sizeof *graph},
                       {(const char *)numbers, sizeof numbers},
                       cudnn->device_text};

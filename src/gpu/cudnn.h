@@ -10,7 +10,7 @@
 #include "gpu/gpu.h"
 #include "tables/dtypes.h"
 
-enum { CUDNN_TENSORS_MAX = 56, CUDNN_OPS_MAX = 40, CUDNN_RANK = 4 };
+enum { CUDNN_TENSORS_MAX = 56, CUDNN_OPS_MAX = 40, CUDNN_RANK_MAX = 5, CUDNN_SPATIAL_MAX = 3 };
 
 typedef enum CudnnPlace {
     CUDNN_MEMORY, /* has an address when the graph runs */
@@ -18,16 +18,26 @@ typedef enum CudnnPlace {
     CUDNN_NUMBER  /* one number, read from the host when the graph runs */
 } CudnnPlace;
 typedef struct CudnnTensor {
-    int64_t    dims[CUDNN_RANK], strides[CUDNN_RANK]; /* strides in elements */
-    int        type;                                  /* ABI_CUDNN_DATA_* */
+    int64_t    dims[CUDNN_RANK_MAX], strides[CUDNN_RANK_MAX]; /* strides in elements */
+    int        type;                                          /* ABI_CUDNN_DATA_* */
     CudnnPlace place;
+    uint32_t   rank;
 } CudnnTensor;
 typedef enum CudnnOpKind {
-    CUDNN_MATMUL,    /* y = x b */
-    CUDNN_POINTWISE, /* y = mode(x, b, t) */
-    CUDNN_REDUCE,    /* y = sums or maxima of x over the axes where y has size 1 */
-    CUDNN_RESHAPE    /* y has the elements of x in another order of axes */
+    CUDNN_MATMUL,     /* y = x b */
+    CUDNN_POINTWISE,  /* y = mode(x, b, t) */
+    CUDNN_REDUCE,     /* y = sums or maxima of x over the axes where y has size 1 */
+    CUDNN_RESHAPE,    /* y has the elements of x in another order of axes */
+    CUDNN_CONVOLVE,   /* y[N, O, ..] = cross-correlation of x[N, C, ..] with b[O, C / groups, ..] */
+    CUDNN_CONVOLVE_X, /* x from y and b: what the gradient of x is; x is written */
+    CUDNN_CONVOLVE_W  /* b from x and y */
 } CudnnOpKind;
+/* Of a convolution, by spatial axis: zeros before and after x, steps of windows, of their taps. */
+typedef struct CudnnWindow {
+    int64_t  before[CUDNN_SPATIAL_MAX], after[CUDNN_SPATIAL_MAX];
+    int64_t  strides[CUDNN_SPATIAL_MAX], dilations[CUDNN_SPATIAL_MAX];
+    uint32_t axes;
+} CudnnWindow;
 typedef struct CudnnOp {
     CudnnOpKind kind;
     int         mode, math, axis; /* ABI_CUDNN_POINTWISE_* or _REDUCE_*; type computed in */
@@ -38,15 +48,19 @@ typedef struct CudnnGraph {
     CudnnTensor tensors[CUDNN_TENSORS_MAX]; /* row 0 is nil */
     CudnnOp     ops[CUDNN_OPS_MAX];
     uint32_t    tensors_count, ops_count;
+    CudnnWindow window;  /* of the convolutions */
+    uint32_t    refuses; /* bit n: no engine with ABI_CUDNN_NUMERICAL_NOTE n */
 } CudnnGraph;
 
-uint32_t gpu_cudnn_tensor(CudnnGraph *graph, CudnnPlace place, int type, const int64_t *dims,
-                          const int64_t *strides);
+uint32_t gpu_cudnn_tensor(CudnnGraph *graph, CudnnPlace place, int type, uint32_t rank,
+                          const int64_t *dims, const int64_t *strides);
 /* Each appends an operation and returns y. */
 uint32_t gpu_cudnn_matmul(CudnnGraph *graph, uint32_t x, uint32_t b, uint32_t y);
 uint32_t gpu_cudnn_pointwise(CudnnGraph *graph, int mode, uint32_t x, uint32_t b, uint32_t y);
 uint32_t gpu_cudnn_reduce(CudnnGraph *graph, int mode, uint32_t x, uint32_t y);
 uint32_t gpu_cudnn_reshape(CudnnGraph *graph, uint32_t x, uint32_t y);
+/* kind: one of the three; sums in f64 for tensors of doubles, else in f32. */
+void gpu_cudnn_convolve(CudnnGraph *graph, CudnnOpKind kind, uint32_t x, uint32_t w, uint32_t y);
 
 typedef struct GpuCudnn {
     GpuLibs        *libs;

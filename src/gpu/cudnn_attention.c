@@ -49,14 +49,15 @@ static uint32_t heads_tensor(Sketch *s, Role role, int64_t heads, int64_t rows, 
         dims[2] = p->width, dims[3] = rows;
         steps[2] = 1, steps[3] = strides.row;
     }
-    uint32_t tensor = gpu_cudnn_tensor(s->graph, CUDNN_MEMORY, s->type, dims, steps);
+    uint32_t tensor = gpu_cudnn_tensor(s->graph, CUDNN_MEMORY, s->type, 4, dims, steps);
     s->plan->tensors[role] = tensor;
     return tensor;
 }
 static uint32_t lengths_tensor(Sketch *s, Role role) {
     const int64_t dims[] = {s->p->batch, 1, 1, 1}, steps[] = {1, 1, 1, 1};
     if (!s->p->lengths) return 0;
-    uint32_t tensor = gpu_cudnn_tensor(s->graph, CUDNN_MEMORY, ABI_CUDNN_DATA_INT32, dims, steps);
+    uint32_t tensor =
+        gpu_cudnn_tensor(s->graph, CUDNN_MEMORY, ABI_CUDNN_DATA_INT32, 4, dims, steps);
     s->plan->tensors[role] = tensor;
     return tensor;
 }
@@ -65,7 +66,7 @@ static uint32_t row_tensor(Sketch *s, CudnnPlace place) {
     const GpuAttention *p = s->p;
     const int64_t       dims[] = {p->batch, p->heads, p->queries, 1};
     const int64_t       steps[] = {p->heads * p->queries, p->queries, 1, 1};
-    return gpu_cudnn_tensor(s->graph, place, ABI_CUDNN_DATA_FLOAT, dims, steps);
+    return gpu_cudnn_tensor(s->graph, place, ABI_CUDNN_DATA_FLOAT, 4, dims, steps);
 }
 /* One element a score. */
 static uint32_t score_tensor(Sketch *s, int type) {
@@ -73,7 +74,7 @@ static uint32_t score_tensor(Sketch *s, int type) {
     const int64_t       dims[] = {p->batch, p->heads, p->queries, p->keys};
     int64_t             plane = p->queries * p->keys;
     const int64_t       steps[] = {p->heads * plane, plane, p->keys, 1};
-    return gpu_cudnn_tensor(s->graph, CUDNN_HIDDEN, type, dims, steps);
+    return gpu_cudnn_tensor(s->graph, CUDNN_HIDDEN, type, 4, dims, steps);
 }
 /* Scores with rows and columns exchanged. */
 static uint32_t across_tensor(Sketch *s) {
@@ -81,13 +82,13 @@ static uint32_t across_tensor(Sketch *s) {
     const int64_t       dims[] = {p->batch, p->heads, p->keys, p->queries};
     int64_t             plane = p->queries * p->keys;
     const int64_t       steps[] = {p->heads * plane, plane, 1, p->keys};
-    return gpu_cudnn_tensor(s->graph, CUDNN_HIDDEN, s->type, dims, steps);
+    return gpu_cudnn_tensor(s->graph, CUDNN_HIDDEN, s->type, 4, dims, steps);
 }
 static uint32_t number(Sketch *s, float value) {
     const int64_t ones[] = {1, 1, 1, 1};
     uint32_t      n = s->numbers_count++;
     ASSERT(n < ATTENTION_NUMBERS);
-    uint32_t tensor = gpu_cudnn_tensor(s->graph, CUDNN_NUMBER, ABI_CUDNN_DATA_FLOAT, ones, ones);
+    uint32_t tensor = gpu_cudnn_tensor(s->graph, CUDNN_NUMBER, ABI_CUDNN_DATA_FLOAT, 4, ones, ones);
     s->plan->numbers[n] = tensor;
     s->plan->values[n] = value;
     return tensor;
@@ -186,7 +187,7 @@ static void sketch_shared(Sketch *s, uint32_t across, uint32_t rows, uint32_t in
     const int64_t       steps[] = {p->heads * plane, plane, p->width, 1};
     uint32_t            each = into;
     if (p->heads != p->heads_kv)
-        each = gpu_cudnn_tensor(s->graph, CUDNN_HIDDEN, s->type, dims, steps);
+        each = gpu_cudnn_tensor(s->graph, CUDNN_HIDDEN, s->type, 4, dims, steps);
     (void)cut_matmul(s, across, rows, each, lengths_kv, 0, lengths_q);
     if (each != into) (void)gpu_cudnn_reduce(s->graph, ABI_CUDNN_REDUCE_TENSOR_ADD, each, into);
 }
@@ -198,7 +199,7 @@ static uint32_t sketch_sums(Sketch *s, uint32_t d_o, uint32_t o) {
     const int64_t       steps[] = {p->heads * p->queries * p->width, p->queries * p->width,
                                    p->heads * p->width, 1}; /* hidden: only their order matters */
     CudnnGraph         *g = s->graph;
-    uint32_t products = gpu_cudnn_tensor(g, CUDNN_HIDDEN, ABI_CUDNN_DATA_FLOAT, dims, steps);
+    uint32_t products = gpu_cudnn_tensor(g, CUDNN_HIDDEN, ABI_CUDNN_DATA_FLOAT, 4, dims, steps);
     (void)gpu_cudnn_pointwise(g, ABI_CUDNN_POINTWISE_MUL, d_o, o, products);
     uint32_t sums =
         gpu_cudnn_reduce(g, ABI_CUDNN_REDUCE_TENSOR_ADD, products, row_tensor(s, CUDNN_HIDDEN));
@@ -218,13 +219,13 @@ static void sketch_dq(Sketch *s, uint32_t d_scores, uint32_t k, uint32_t dq, uin
     const int64_t       dims[] = {p->batch, p->heads, p->queries, p->width};
     int64_t             plane = p->queries * p->width;
     const int64_t       steps[] = {p->heads * plane, plane, p->width, 1};
-    uint32_t k_rows = gpu_cudnn_tensor(g, CUDNN_HIDDEN, ABI_CUDNN_DATA_FLOAT, k_dims, k_steps);
+    uint32_t k_rows = gpu_cudnn_tensor(g, CUDNN_HIDDEN, ABI_CUDNN_DATA_FLOAT, 4, k_dims, k_steps);
     (void)gpu_cudnn_reshape(g, k, k_rows);
     if (p->deterministic) {
         (void)cut_matmul(s, d_scores, k_rows, dq, lengths_q, 0, lengths_kv);
         return;
     }
-    uint32_t sums = gpu_cudnn_tensor(g, CUDNN_MEMORY, ABI_CUDNN_DATA_FLOAT, dims, steps);
+    uint32_t sums = gpu_cudnn_tensor(g, CUDNN_MEMORY, ABI_CUDNN_DATA_FLOAT, 4, dims, steps);
     s->plan->tensors[ROLE_DQ_SUMS] = sums;
     (void)cut_matmul(s, d_scores, k_rows, sums, lengths_q, 0, lengths_kv);
     (void)gpu_cudnn_pointwise(g, ABI_CUDNN_POINTWISE_IDENTITY, sums, 0, dq);

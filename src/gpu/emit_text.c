@@ -181,8 +181,8 @@ static void add_pack(Emit *e, LoopAccess access, bool stored) {
     ASSERT(e->packs_count < e->packs_max);
     e->packs[e->packs_count++] = (EmitPack){access, ++e->variables, stored};
 }
-static bool promoted(const Emit *e, LoopAccess access) {
-    return e->phase->promoted[gpu_emit_position(e, access_buffer(access))] != 0;
+static bool promoted(const Emit *e, LoopAccess access) { /* tiles hold no rows */
+    return !e->tiled && e->phase->promoted[gpu_emit_position(e, access_buffer(access))] != 0;
 }
 static const EmitHeld *held_for(const Emit *e, LoopAccess access, DimId rest) {
     uint32_t scope = gpu_emit_scope(e->loops, e->phase, e->leaf->parent, rest);

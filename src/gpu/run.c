@@ -32,7 +32,7 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_DOT_BIAS] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU] = {run_bind_dot, VIEW_ANY},
     [OP_DOT_GELU_GRAD] = {run_bind_dot, VIEW_ANY},
-    [OP_CONVOLUTION] = {run_bind_convolution, VIEW_DENSE},
+    [OP_CONVOLUTION] = {run_bind_convolution, VIEW_ANY},
     [OP_LU] = {run_bind_lu, VIEW_DENSE},
     [OP_CHOLESKY] = {run_bind_cholesky, VIEW_DENSE},
     [OP_TRIANGULAR_SOLVE] = {run_bind_triangular_solve, VIEW_DENSE},
@@ -41,10 +41,12 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
 };
 
-/* What cuDNN's engines take, as far as it shows in the types; the rest is spelled out. */
+/* Products scaled by blocks, and what cuDNN's engines take, as far as it shows in the types; the
+ * rest is spelled out. */
 static bool keeps(const World *world, OpId op) {
     const Code *code = &world->code;
     Opcode      opcode = (Opcode)code->ops.opcode[op.row];
+    if (opcode == OP_DOT_BIAS) return op_attrs(world, code, op)[ATTR_DOT_BIAS_block] != 0;
     if (opcode != OP_ATTENTION && opcode != OP_ATTENTION_GRAD) return false;
     TypeId q = code->values.type[op_operand(code, op, 0).row];
     TypeId k = code->values.type[op_operand(code, op, 1).row];
@@ -71,7 +73,7 @@ void gpu_describe(Target *out_target, bool attention) {
                            .multiplies_f8 = true,
                            .threads = true,
                            .compiles_op = gpu_emit_supports,
-                           .keeps = attention ? keeps : NULL,
+                           .keeps = keeps,
                            .machine = {.lanes = 132, /* multiprocessors of an H100 */
                                        .vector_bytes = 512,
                                        .caches = 1,
@@ -85,6 +87,7 @@ void gpu_describe(Target *out_target, bool attention) {
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
     }
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
+    out_target->keep[OP_DOT_BIAS] = true;
     out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
     out_target->places[OP_ATTENTION_GRAD] = 3;
 }
@@ -111,11 +114,14 @@ void gpu_kit_close(GpuKit *kit) {
         gpu_attention_close(&a->plan);
         gpu_own_attention_close(&a->own);
     }
+    for (RunConvolution *c = kit->convolutions; c != NULL; c = c->next)
+        gpu_cudnn_plan_close(&c->plan);
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);
     gpu_arena_close(&kit->work);
     kit->attentions = NULL;
+    kit->convolutions = NULL;
     kit->modules = NULL;
 }
 

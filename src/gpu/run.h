@@ -16,7 +16,8 @@
 #include "tables/target.h"
 
 /* Fills the row of CUDA devices: which opcodes can be launched, which composites stay whole, view
- * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_attends) or is spelled out. */
+ * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_attends) or is spelled out.
+ * Products of 8-bit floats, also by blocks (keep[OP_DOT_BIAS]), are those of 9.0. */
 void gpu_describe(Target *out_target, bool attention);
 
 typedef struct GpuKit GpuKit;
@@ -72,12 +73,13 @@ MUST_USE Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uin
 
 /* For reports. */
 typedef struct GpuPlanStats {
-    uint32_t launches, products, attentions; /* of the plan: all, through cuBLASLt, through cuDNN */
-    uint32_t nodes;                          /* kernels and copies that one run launches */
-    uint32_t graphs;                         /* made so far */
-    uint32_t conditions, loops;              /* nodes of the last graph with one; WHILE nodes */
-    uint32_t blocks;                         /* loops that are one kernel */
-    uint64_t workspace_bytes;                /* that this plan needs */
+    uint32_t launches, products;       /* of the plan: all, through cuBLASLt */
+    uint32_t attentions, convolutions; /* through cuDNN, or attention of our own */
+    uint32_t nodes;                    /* kernels and copies that one run launches */
+    uint32_t graphs;                   /* made so far */
+    uint32_t conditions, loops;        /* nodes of the last graph with one; WHILE nodes */
+    uint32_t blocks;                   /* loops that are one kernel */
+    uint64_t workspace_bytes;          /* that this plan needs */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);
 /* The tag of a launch of a plan: no other plan of the kit has it, and it is not 0. */

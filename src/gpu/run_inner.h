@@ -8,6 +8,7 @@
 #define STOA_GPU_RUN_INNER_H
 
 #include "gpu/blaslt.h"
+#include "gpu/cudnn_convolution.h"
 #include "gpu/own_attention.h"
 #include "gpu/run.h"
 #include "gpu/run_args.h"
@@ -59,20 +60,27 @@ typedef struct RunAttention {
     GpuOwnAttention      own;  /* workspace_bytes 0: cuDNN does it */
     struct RunAttention *next;
 } RunAttention;
+typedef struct RunConvolution {
+    GpuConvolution         problem;
+    CudnnPlan              plan;
+    bool                   can; /* cuDNN has an engine for it */
+    struct RunConvolution *next;
+} RunConvolution;
 
 struct GpuKit {
-    Arena        *arena; /* of its rows; unwinds to the caller's guard */
-    Gpu          *gpu;
-    GpuKitOptions options;
-    GpuBlas       blas;      /* handle NULL: not opened yet */
-    GpuCudnn      cudnn;     /* likewise */
-    GpuArena      work;      /* the flag of asserts, then what the running step needs */
-    RunFunction  *functions; /* newest first, like those below */
-    RunModule    *modules;
-    RunProduct   *products;
-    RunAttention *attentions;
-    GpuProfile   *profile;        /* NULL: none is open */
-    uint32_t      watches, plans; /* calls of gpu_kit_watch; plans bound so far */
+    Arena          *arena; /* of its rows; unwinds to the caller's guard */
+    Gpu            *gpu;
+    GpuKitOptions   options;
+    GpuBlas         blas;      /* handle NULL: not opened yet */
+    GpuCudnn        cudnn;     /* likewise */
+    GpuArena        work;      /* the flag of asserts, then what the running step needs */
+    RunFunction    *functions; /* newest first, like those below */
+    RunModule      *modules;
+    RunProduct     *products;
+    RunAttention   *attentions;
+    RunConvolution *convolutions;
+    GpuProfile     *profile;        /* NULL: none is open */
+    uint32_t        watches, plans; /* calls of gpu_kit_watch; plans bound so far */
 };
 /* Before the workspace of steps: the flag of asserts, the ticket of `rows`. */
 enum { RUN_WORK_AT = 256, RUN_TICKET_AT = 128 };
@@ -289,6 +297,16 @@ RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve;
 void run_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x);
 /* Dense memory of this launch that holds an operand. */
 LaunchArg run_dense(RunBinder *b, const LaunchArg *arg);
+/* Products by tiles of 64 x 64: c[batch, m, n], sums over k cut into parts where there are few
+ * tiles. How many blocks; sizes alone decide into how many parts a long sum is cut. */
+typedef struct Tiles {
+    CuPtr   c, parts;
+    int64_t m, n, k, splits, chunk, total;
+} Tiles;
+int64_t run_tiles_blocks(Tiles *t, int64_t batches);
+/* Adds the step; the address of c and of the parts are members of Tiles, at the start of args. */
+MUST_USE Status run_tiles(RunBinder *b, GpuFamily family, const char *name, const void *args,
+                          uint32_t bytes, const Tiles *t, int64_t blocks, RunKernel **out_kernel);
 /* Compiles what functions have no kernel yet. */
 MUST_USE Status run_compile(GpuKit *kit, Diags *diags);
 

@@ -385,7 +385,7 @@ static const char window[] =
     "            S now = (S)get(((const T *)a.x)[plane * a.in_plane + offset]);\n"
     "            if (!arg) sum = join<arg ? MAX : kind>(sum, now);\n"
     "            if (arg && (best < 0 || beats<most>(now, sum))) { sum = now; best = offset; } }\n"
-    "        if (arg) ((i64 *)a.y)[i] = best < 0 ? 0 : best;\n"
+    "        if (arg) ((i64 *)a.y)[i] = best;\n"
     "        else put((T *)a.y + i, (typename Sum<T>::type)sum); } }\n";
 
 /* c[batch, m, n] = sum over k of a b, where P says where elements lie; a block is a tile of 64 x 64

@@ -44,8 +44,9 @@ static bool is_narrow(const World *world, BlockId body, OpId op) {
     const Code *code = &world->code;
     if (code->ops.opcode[op.row] != OP_NARROW_DOT || code->ops.block[op.row].row != body.row)
         return false;
-    return (op_attrs(world, code, op)[ATTR_NARROW_DOT_wide] & NARROW_WIDE_Z) == 0 &&
-           code->ops.operands_count[op.row] == 2;
+    const uint64_t *attrs = op_attrs(world, code, op);
+    return (attrs[ATTR_NARROW_DOT_wide] & NARROW_WIDE_Z) == 0 &&
+           attrs[ATTR_NARROW_DOT_block] == 0 && code->ops.operands_count[op.row] == 2;
 }
 static Dtype dtype_of(const World *world, OpId op, uint32_t operand) {
     uint32_t at = operand == 0 ? ATTR_NARROW_DOT_x_dtype : ATTR_NARROW_DOT_y_dtype;

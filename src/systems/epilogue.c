@@ -7,7 +7,8 @@
  * Where the operands are 8-bit floats, z stands for the product times their scales, which is a
  * dot_bias without b if nothing else is; of the last, cuBLASLt's take four times as long as the
  * product (note 0019). A gelu that is rounded to 8 bits is left to the kernel that does so, unless
- * something needs it wide.
+ * something needs it wide. Products by blocks are a dot_bias already, to which b is added; there
+ * are none that give gelu and its argument.
  * Which of them a value is, is found by computing it: at a few points, from the rows that make it,
  * so that a formula is known however it is written; rounding on the way is not looked at. A product
  * is replaced where nothing else needs it. For targets that have these operators, 16-bit floats,
@@ -189,10 +190,17 @@ static bool is_wide(const Epilogue *e, DimId dim) {
            dims_const_value(&e->ctx->world->dims, dim) > 0 &&
            dims_const_value(&e->ctx->world->dims, dim) % WIDTH_MULTIPLE == 0;
 }
+/* A product of 8-bit floats that is given scales of blocks, and no bias yet. */
+static bool is_of_blocks(const Epilogue *e, ValueId z) {
+    OpId op = value_op(e->code, z);
+    return op_id_some(op) && e->code->ops.opcode[op.row] == OP_DOT_BIAS &&
+           attrs_of(e, op)[ATTR_DOT_BIAS_block] != 0 && e->code->ops.operands_count[op.row] == 4;
+}
 /* x[..., K] y, y a matrix, in a 16-bit float. */
 static bool is_product(const Epilogue *e, ValueId z) {
     OpId         op = value_op(e->code, z);
     const Attrs *lists = &e->ctx->world->attrs;
+    if (is_of_blocks(e, z)) return rank_of(e, z) > 1;
     if (!op_id_some(op) || e->code->ops.opcode[op.row] != OP_DOT_GENERAL) return false;
     if (dtype_bytes(dtype_of(e, z)) != 2) return false;
     const uint64_t *attrs = attrs_of(e, op);
@@ -205,8 +213,10 @@ static bool is_product(const Epilogue *e, ValueId z) {
            rank_of(e, y) == 2 && list_numbers(lists, sums)[0] + 1 == rank && is_wide(e, sizes[0]) &&
            is_wide(e, sizes[1]);
 }
+/* Whether it is a sum of products of 8-bit floats, to be multiplied by scales. */
 static bool is_narrow(const Epilogue *e, ValueId z) {
-    return dtype_is_f8(dtype_of(e, op_operand(e->code, value_op(e->code, z), 0)));
+    return dtype_is_f8(dtype_of(e, op_operand(e->code, value_op(e->code, z), 0))) &&
+           !is_of_blocks(e, z);
 }
 /* The product of two scales, to be taken apart again. */
 static bool is_scale(const Epilogue *e, ValueId scale) {
@@ -259,7 +269,8 @@ static bool match_slope(Epilogue *e, ValueId value, const Rest *rest, ValueId z,
     ValueId        first = value_id_some(from->sum) ? from->sum : from->gelu;
     const Match   *inner = &e->matches[first.row];
     Match          m = {OP_DOT_GELU_GRAD, z, {0}, rest->full, rest->vectors != 0};
-    if (rest->fulls != 1 || !same_type(e, rest->full, value) || is_narrow(e, z)) return false;
+    if (rest->fulls != 1 || !same_type(e, rest->full, value)) return false;
+    if (is_narrow(e, z) || is_of_blocks(e, z)) return false;
     bool summed = m.from_sum || rest->scalars != 0;
     if (is_given(from)
             ? inner->other.row != rest->vector.row || inner->scale.row != rest->scalar.row
@@ -291,7 +302,8 @@ static void match(Epilogue *e, ValueId value) {
             Match    m = {kinds[k], z, rest.scalar, rest.vector, false};
             bool     same = k == 0 && rest.vectors + rest.scalars == 0;
             bool     leaves_it =
-                kinds[k] == OP_DOT_GELU && e->rounded[value.row] && !e->whole[value.row];
+                kinds[k] == OP_DOT_GELU &&
+                (is_of_blocks(e, z) || (e->rounded[value.row] && !e->whole[value.row]));
             if (same || leaves_it || value_id_some(*first) ||
                 !is(e, value, &m, (Sum){z, rest.scalar, rest.vector}))
                 continue;
@@ -371,21 +383,24 @@ static uint32_t settle(Epilogue *e) {
  * argument it takes is not there. */
 static bool write_match(Epilogue *e, Rewrite *rw, ValueId y, const Match *m) {
     OpId           op = value_op(e->code, m->z);
-    ListId         sums = {(uint32_t)attrs_of(e, op)[ATTR_DOT_GENERAL_y_contract]};
     Product       *p = &e->products[m->z.row];
     const Product *from = &e->products[m->other.row];
     bool           slope = m->into == OP_DOT_GELU_GRAD, given = slope && is_given(from);
+    bool           blocks = is_of_blocks(e, m->z), scaled = blocks || value_id_some(m->scale);
     Opcode         into = slope ? m->into : value_id_some(p->gelu) ? OP_DOT_GELU : OP_DOT_BIAS;
-    uint64_t       words[2] = {list_numbers(&rw->world->attrs, sums)[0] == 1, 0};
-    ValueId        operands[5] = {rw->map[op_operand(e->code, op, 0).row],
-                                  rw->map[op_operand(e->code, op, 1).row],
+    uint64_t       words[3] = {0, scaled, blocks ? NARROW_BLOCK : 0};
+    ListId         sums = {(uint32_t)attrs_of(e, op)[blocks ? 0 : ATTR_DOT_GENERAL_y_contract]};
+    words[0] = blocks ? sums.row : list_numbers(&rw->world->attrs, sums)[0] == 1;
+    ValueId  operands[5] = {rw->map[op_operand(e->code, op, 0).row],
+                            rw->map[op_operand(e->code, op, 1).row],
                            given ? from->made : rw->map[m->other.row]};
-    uint32_t       count = value_id_some(m->other) ? 3 : 2;
+    uint32_t count = value_id_some(m->other) ? 3 : 2;
     if (count == 3 && !value_id_some(operands[2])) return false;
     if (count == 3) operands[2] = build_convert(&rw->build, operands[2], dtype_of(e, m->z));
-    for (uint32_t i = 0; i < 2 && value_id_some(m->scale); i++) {
-        operands[count++] = rw->map[op_operand(e->code, value_op(e->code, m->scale), i).row];
-        words[ATTR_DOT_BIAS_scaled] = 1;
+    for (uint32_t i = 0; i < 2 && scaled; i++) {
+        ValueId scale = blocks ? op_operand(e->code, op, i + 2)
+                               : op_operand(e->code, value_op(e->code, m->scale), i);
+        operands[count++] = rw->map[scale.row];
     }
     OpId row = build_row(&rw->build, into, operands, count, words, 0);
     rewrite_map(rw, y, op_result(rw->build.code, row, 0));

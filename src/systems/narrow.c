@@ -41,10 +41,10 @@ Ran sys_narrow(SystemCtx *ctx) {
     for (uint32_t row = 1; row < old->ops.table.count; row++)
         pending += narrows(world, (OpId){row});
     if (pending == 0) return ran;
-    uint8_t        *wanted = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->ops.table.count);
-    uint8_t        *f32 = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
-    Dtype           narrow = dtype_is_f8(ctx->narrow) ? DTYPE_BF16 : ctx->narrow;
-    const uint32_t *wide = dtype_is_f8(ctx->narrow) ? narrow8_choose(ctx) : NULL;
+    uint8_t            *wanted = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->ops.table.count);
+    uint8_t            *f32 = ARENA_ARRAY_ZERO(ctx->scratch, uint8_t, old->values.table.count);
+    Dtype               narrow = dtype_is_f8(ctx->narrow) ? DTYPE_BF16 : ctx->narrow;
+    const Narrow8Layer *layers = dtype_is_f8(ctx->narrow) ? narrow8_choose(ctx) : NULL;
     for (uint32_t row = 1; row < old->ops.table.count; row++)
         wanted[row] = narrows(world, (OpId){row});
     for (uint32_t row = 1; row < old->values.table.count; row++)
@@ -58,8 +58,9 @@ Ran sys_narrow(SystemCtx *ctx) {
             continue;
         }
         ran.changed++;
-        if (wide != NULL && wide[row] != NARROW8_NOTHING) {
-            rewrite_map(&rw, op_result(rw.old, op, 0), narrow8_linear(&rw, op, wide[row]));
+        if (layers != NULL && layers[row].wide != NARROW8_NOTHING) {
+            ValueId y = narrow8_linear(&rw, op, layers[row].wide, ctx->narrow8.block);
+            rewrite_map(&rw, op_result(rw.old, op, 0), y);
             continue;
         }
         ValueId  operands[LIST_MAX];

@@ -7,20 +7,27 @@
  * for each element that is converted: the other width of the layer. An operand that a kernel makes
  * costs a byte more to write; one that a product makes must be read again.
  *
+ * Scaled by blocks, products save less, and gradients of weights stay wide: blocks along tokens
+ * would be a second conversion of both operands, and such a product takes 0.9 of the time of bf16.
+ *
  * The last layer of a graph and those that take its arguments, where errors weigh most, stay
  * wide. */
 #include "systems/narrow8.h"
 
-/* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
- * element and unit of width, and a byte takes 0.37 ps. */
 enum {
-    FROM_KERNEL = 384,   /* converted as it is made */
-    FROM_PRODUCT = 1024, /* read, converted and written */
-    TURNED = 1280,       /* both operands turned: harmonic mean of the widths, halved */
-    CONVERTED = 512,     /* likewise, if both are converted for the other two products */
-    MULTIPLE = 16,       /* tensor cores want rows of 16 bytes */
+    MULTIPLE = 16, /* tensor cores want rows of 16 bytes */
     CHAIN_MAX = 8
 };
+/* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
+ * element and unit of width, by blocks 0.64e-3, and a byte takes 0.37 ps. */
+typedef struct Least {
+    int64_t from_kernel;  /* converted as it is made */
+    int64_t from_product; /* read, converted and written */
+    int64_t turned;       /* both operands turned: harmonic mean of the widths, halved */
+    int64_t converted;    /* likewise, if both are converted for the other two products */
+} Least;
+static const Least by_tensor = {384, 1024, 1280, 512};
+static const Least by_block = {640, 1792, INT64_MAX, INT64_MAX};
 
 double narrow8_largest(Dtype dtype) {
     return (double)dtype_f32_of_f8(dtype, dtype == DTYPE_F8E4M3 ? 0x7E : 0x7B);
@@ -39,22 +46,21 @@ static uint32_t *last_layers(const Code *code, Arena *scratch) {
         if (code->ops.opcode[row] == OP_LINEAR) last[body_of(code, (OpId){row}).row] = row;
     return last;
 }
-/* N and K of a layer; false if 8-bit floats are not for it. */
-static bool find_widths(const World *world, OpId op, int64_t widths[2]) {
+/* N and K of a linear layer, unless 8-bit floats are not for it. */
+static Narrow8Bar find_widths(const World *world, OpId op, uint32_t multiple, int64_t widths[2]) {
     const Code *code = &world->code;
-    if (code->ops.opcode[op.row] != OP_LINEAR) return false;
     for (uint32_t i = 0; i < code->ops.operands_count[op.row]; i++)
         if (type_dtype(&world->types, value_type(world, op_operand(code, op, i))) != DTYPE_F32)
-            return false;
-    if (value_is_arg(code, op_operand(code, op, 0))) return false;
+            return NARROW8_BAR_DTYPE;
+    if (value_is_arg(code, op_operand(code, op, 0))) return NARROW8_BAR_ARGUMENT;
     TypeId weight = value_type(world, op_operand(code, op, 1));
     for (uint32_t i = 0; i < 2; i++) {
         DimId dim = type_dims(&world->types, weight)[i];
-        if (!dims_is_const(&world->dims, dim)) return false;
+        if (!dims_is_const(&world->dims, dim)) return NARROW8_BAR_UNKNOWN;
         widths[i] = dims_const_value(&world->dims, dim);
-        if (widths[i] % MULTIPLE != 0) return false;
+        if (widths[i] % multiple != 0) return NARROW8_BAR_SIZES;
     }
-    return true;
+    return NARROW8_BAR_NONE;
 }
 /* Whether a product makes a value, and no kernel what it becomes on the way. */
 static bool from_product(const Code *code, ValueId value) {
@@ -69,44 +75,53 @@ static bool from_product(const Code *code, ValueId value) {
     return false;
 }
 static uint32_t choose(const SystemCtx *ctx, OpId op, const int64_t widths[2]) {
-    const Code *code = &ctx->world->code;
-    uint32_t    products = ctx->narrow8.products & NARROW8_ALL;
-    int64_t     out = widths[0], in = widths[1];
-    bool        read = from_product(code, op_operand(code, op, 0));
+    const Code  *code = &ctx->world->code;
+    const Least *least = ctx->narrow8.block != 0 ? &by_block : &by_tensor;
+    uint32_t     products = ctx->narrow8.products & NARROW8_ALL;
+    int64_t      out = widths[0], in = widths[1];
+    bool         read = from_product(code, op_operand(code, op, 0));
     if (products == 0) {
-        products |= out >= (read ? FROM_PRODUCT : FROM_KERNEL) ? NARROW8_Z : 0u;
-        products |= in >= FROM_KERNEL ? NARROW8_DX : 0u;
+        products |= out >= (read ? least->from_product : least->from_kernel) ? NARROW8_Z : 0u;
+        products |= in >= least->from_kernel ? NARROW8_DX : 0u;
         int64_t mean = in + out > 0 ? in * out / (in + out) : 0;
         bool    both = products == (NARROW8_Z | NARROW8_DX); /* then bf16 is not written any more */
-        products |= mean >= (both ? CONVERTED : TURNED) ? NARROW8_DW : 0u;
+        products |= mean >= (both ? least->converted : least->turned) ? NARROW8_DW : 0u;
     }
+    if (ctx->narrow8.block != 0) products &= ~(uint32_t)NARROW8_DW;
     return (products & NARROW8_Z ? 0u : NARROW_WIDE_Z) |
            (products & NARROW8_DX ? 0u : NARROW_WIDE_DX) |
            (products & NARROW8_DW ? 0u : NARROW_WIDE_DY);
 }
-const uint32_t *narrow8_choose(SystemCtx *ctx) {
+const Narrow8Layer *narrow8_choose(SystemCtx *ctx) {
     const Code     *code = &ctx->world->code;
     uint32_t        rows = code->ops.table.count;
-    uint32_t       *wide = ARENA_ARRAY(ctx->scratch, uint32_t, rows);
+    Narrow8Layer   *layers = ARENA_ARRAY(ctx->scratch, Narrow8Layer, rows);
     const uint32_t *last = last_layers(code, ctx->scratch);
+    uint32_t        multiple = ctx->narrow8.block != 0 ? ctx->narrow8.block : MULTIPLE;
     for (uint32_t row = 0; row < rows; row++) {
-        int64_t widths[2];
-        OpId    op = {row};
-        wide[row] = NARROW8_NOTHING;
-        if (!find_widths(ctx->world, op, widths)) continue;
-        if (last[body_of(code, op).row] == row && !(ctx->narrow8.products & NARROW8_LAST)) continue;
-        wide[row] = choose(ctx, op, widths);
+        int64_t       widths[2];
+        OpId          op = {row};
+        Narrow8Layer *layer = &layers[row];
+        *layer = (Narrow8Layer){NARROW8_NOTHING, NARROW8_BAR_NONE};
+        if (code->ops.opcode[row] != OP_LINEAR) continue;
+        layer->bar = find_widths(ctx->world, op, multiple, widths);
+        if (last[body_of(code, op).row] == row && !(ctx->narrow8.products & NARROW8_LAST))
+            layer->bar = NARROW8_BAR_LAST;
+        if (layer->bar != NARROW8_BAR_NONE) continue;
+        layer->wide = choose(ctx, op, widths);
+        if (layer->wide == NARROW8_NOTHING) layer->bar = NARROW8_BAR_COST;
     }
-    return wide;
+    return layers;
 }
 
-ValueId narrow8_linear(Rewrite *rw, OpId op, uint32_t wide) {
-    Build   *build = &rw->build;
-    ValueId  x = build_convert(build, rw->map[op_operand(rw->old, op, 0).row], DTYPE_BF16);
-    ValueId  weight = build_convert(build, rw->map[op_operand(rw->old, op, 1).row], DTYPE_BF16);
-    uint32_t last = build_rank(build, x) - 1;
-    DotAxes  axes = {.contract = 1, .x_contract = {last}, .y_contract = {1}};
-    ValueId  y = build_narrow_dot(build, x, weight, &axes, DTYPE_F8E4M3, DTYPE_F8E4M3, wide);
+ValueId narrow8_linear(Rewrite *rw, OpId op, uint32_t wide, uint32_t block) {
+    Build    *build = &rw->build;
+    ValueId   x = build_convert(build, rw->map[op_operand(rw->old, op, 0).row], DTYPE_BF16);
+    ValueId   weight = build_convert(build, rw->map[op_operand(rw->old, op, 1).row], DTYPE_BF16);
+    uint32_t  last = build_rank(build, x) - 1;
+    DotAxes   axes = {.contract = 1, .x_contract = {last}, .y_contract = {1}};
+    NarrowDot how = {DTYPE_F8E4M3, DTYPE_F8E4M3, wide, block};
+    ValueId   y = build_narrow_dot(build, x, weight, &axes, how);
     if (rw->old->ops.operands_count[op.row] > 2) {
         ValueId bias = build_convert(build, rw->map[op_operand(rw->old, op, 2).row], DTYPE_BF16);
         y = build_binary(build, OP_ADD, y, build_along(build, bias, y, last));

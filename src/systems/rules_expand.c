@@ -97,37 +97,6 @@ bool expand_GELU(Emit *e, ValueId *out) {
     out[0] = MUL(MUL(NUM(0.5), x), ADD(NUM(1), inner));
     return true;
 }
-static ValueId plain_dot(Emit *e) {
-    return (e->attrs[ATTR_DOT_BIAS_across] ? emit_linear_dot : emit_matmul_dot)(e, X(0), X(1));
-}
-/* x y, of 8-bit floats times their scales, and with a bias along its last axis. */
-static ValueId biased_dot(Emit *e) {
-    Build   *b = e->build;
-    ValueId  z = plain_dot(e);
-    uint32_t count = e->attrs[ATTR_DOT_BIAS_scaled] != 0 ? e->count - 2 : e->count;
-    if (count != e->count) z = emit_scaled(b, z, X(count), X(count + 1));
-    return count < 3 ? z : ADD(z, build_along(b, X(2), z, (int64_t)build_rank(b, z) - 1));
-}
-static_assert((int)ATTR_DOT_BIAS_scaled == (int)ATTR_DOT_GELU_scaled, "ORDER attrs");
-static OpId gelu_of(Emit *e, ValueId a) {
-    uint64_t tanh = 1;
-    return build_row(e->build, OP_GELU, &a, 1, &tanh, 1);
-}
-bool expand_DOT_BIAS(Emit *e, ValueId *out) {
-    out[0] = biased_dot(e);
-    return true;
-}
-bool expand_DOT_GELU(Emit *e, ValueId *out) {
-    out[1] = biased_dot(e);
-    out[0] = op_result(e->build->code, gelu_of(e, out[1]), 0);
-    return true;
-}
-bool expand_DOT_GELU_GRAD(Emit *e, ValueId *out) {
-    Emit    of_gelu = emit_at(e->build, gelu_of(e, X(2)));
-    ValueId z = plain_dot(e);
-    of_gelu.d = &z;
-    return emit_jvp(&of_gelu, out);
-}
 bool expand_DOT_ADD(Emit *e, ValueId *out) {
     Build  *b = e->build;
     Dtype   wide = dtype_compute(build_dtype(b, X(0)));

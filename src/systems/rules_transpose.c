@@ -213,7 +213,7 @@ ValueId transpose_CUMULATIVE(Emit *e) {
 /* --- contractions ----------------------------------------------------------------------------- */
 /* z[batch, x free, y free]. For x: contract CT with y over y's free axes, which gives
  * [batch, x free, contracted of y in y's axis order]; a transpose puts the axes back. */
-static ValueId contract(Emit *e, Dtype ct_dtype, Dtype other_dtype) {
+static ValueId contract(Emit *e, const NarrowDot *how) {
     bool     for_x = e->operand == 0;
     uint32_t other = for_x ? 1 : 0;
     IntSpan  mine_b = attr_list(e, for_x ? ATTR_DOT_GENERAL_x_batch : ATTR_DOT_GENERAL_y_batch);
@@ -249,20 +249,27 @@ static ValueId contract(Emit *e, Dtype ct_dtype, Dtype other_dtype) {
     for (uint32_t i = 0; i < other_rank; i++) /* contracted axes appear in the order of other */
         for (uint32_t k = 0; k < their_c.count; k++)
             if (their_c.at[k] == i) source[n++] = mine_c.at[k];
-    ValueId dot = build_narrow_dot(e->build, CT, X(other), &axes, ct_dtype, other_dtype, 0);
+    ValueId dot = how != NULL ? build_narrow_dot(e->build, CT, X(other), &axes, *how)
+                              : build_dot(e->build, CT, X(other), &axes);
     int64_t permutation[SHAPE_RANK_MAX];
     bool    identity = true;
     for (uint32_t i = 0; i < rank; i++) permutation[source[i]] = i;
     for (uint32_t i = 0; i < rank; i++) identity &= permutation[i] == i;
     return identity ? dot : build_transpose(e->build, dot, permutation, rank);
 }
-ValueId transpose_DOT_GENERAL(Emit *e) { return contract(e, DTYPE_NIL, DTYPE_NIL); }
-/* Cotangents need range more than digits; the other operand is as the product had it. */
+ValueId transpose_DOT_GENERAL(Emit *e) { return contract(e, NULL); }
+/* Cotangents need range more than digits, unless blocks have factors of their own; the other
+ * operand is as the product had it. Blocks lie along the sum: a cotangent of the matrix y, which
+ * sums over rows of x, would need others. */
 ValueId transpose_NARROW_DOT(Emit *e) {
     uint32_t wide = e->operand == 0 ? NARROW_WIDE_DX : NARROW_WIDE_DY;
-    if ((uint32_t)INT_ATTR(NARROW_DOT, wide) & wide) return contract(e, DTYPE_NIL, DTYPE_NIL);
     uint32_t other = e->operand == 0 ? ATTR_NARROW_DOT_y_dtype : ATTR_NARROW_DOT_x_dtype;
-    return contract(e, DTYPE_F8E5M2, (Dtype)e->attrs[other]);
+    uint32_t block = (uint32_t)INT_ATTR(NARROW_DOT, block);
+    if (((uint32_t)INT_ATTR(NARROW_DOT, wide) & wide) || (block != 0 && e->operand == 1))
+        return contract(e, NULL);
+    Dtype     of_x = (Dtype)INT_ATTR(NARROW_DOT, x_dtype);
+    NarrowDot how = {block != 0 ? of_x : DTYPE_F8E5M2, (Dtype)e->attrs[other], 0, block};
+    return contract(e, &how);
 }
 
 /* [G a, b, ...] -> [G b, a, ...] or, with groups outside, the regrouping that the transposes

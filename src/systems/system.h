@@ -25,6 +25,8 @@ typedef struct Narrow8 {
     uint32_t products; /* Narrow8Products bits; no product: those that pay by their sizes */
     uint32_t history;  /* steps whose largest magnitudes tell the scale of this one (delayed
                           scaling); 0: the tensor itself does (current scaling) */
+    uint32_t block;    /* NARROW_BLOCK: so many elements along a sum have a scale of their own
+                          (block scaling), and there is no history; 0: all of a tensor have one */
 } Narrow8;
 
 struct Schedule;

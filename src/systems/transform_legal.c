@@ -1,5 +1,6 @@
 /* What may run in another order? Two iterations of a loop are apart when all places of an axis (or
- * the address) lie in a window of width w that moves by at least w with the loop's variable. */
+ * the address) lie in a window of width w that moves by at least w with the loop's variable, or in
+ * copies of that window, whole runs of the loop apart. */
 #include "systems/transform_inner.h"
 
 /* --- regions ---------------------------------------------------------------------------------- */
@@ -216,12 +217,31 @@ bool transform_begins_anew(Schedule *s, const Accesses *list, uint32_t node) {
 typedef struct Window {
     DimId step, low, high;
 } Window;
+/* Loops inside that move by whole runs of this one (axes stored outside of its own) are left out:
+ * within its run the window is never elsewhere, and runs do not meet. */
+static DimId within_run(Schedule *s, DimId rest, DimId step, uint32_t loop) {
+    Dims            *dims = &s->loops->dims;
+    const LoopNodes *nodes = &s->loops->nodes;
+    DimId            run = dims_mul(dims, step, nodes->extent[loop]), far, other;
+    DimRange         range = dim_id_some(run) ? dims_range(dims, run) : (DimRange){0};
+    if (range.lo < 0 || range.hi <= 0) return rest;
+    for (uint32_t row = loop + 1; row < transform_end(s, loop); row++) {
+        if (nodes->kind[row] != NODE_LOOP || !dims_contains(dims, rest, nodes->var[row]) ||
+            !dims_linear_in(dims, rest, nodes->var[row], &far, &other))
+            continue;
+        DimId over = dims_mod(dims, far, run);
+        if (dim_id_some(over) && dims_is_const(dims, over) && dims_const_value(dims, over) == 0)
+            rest = other;
+    }
+    return rest;
+}
 static bool widen(Schedule *s, Window *window, DimId place, uint32_t loop, DimId var) {
     Dims *dims = &s->loops->dims;
     DimId step, rest, low, high;
-    if (!dim_id_some(place) || has_let(s, place) ||
-        !dims_linear_in(dims, place, var, &step, &rest) ||
-        !transform_bounds(s, rest, loop, &low, &high) || dims_contains(dims, low, var) ||
+    if (!dim_id_some(place) || has_let(s, place) || !dims_linear_in(dims, place, var, &step, &rest))
+        return false;
+    rest = within_run(s, rest, step, loop);
+    if (!transform_bounds(s, rest, loop, &low, &high) || dims_contains(dims, low, var) ||
         dims_contains(dims, low, s->loops->nodes.var[loop]))
         return false;
     if (!dim_id_some(window->step)) {

@@ -145,21 +145,24 @@ ValueId build_transpose(Build *build, ValueId x, const int64_t *permutation, uin
 
 /* narrow_dot has the attributes of dot_general first. */
 static_assert((int)ATTR_NARROW_DOT_y_contract == (int)ATTR_DOT_GENERAL_y_contract, "ORDER attrs");
-ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, Dtype x_dtype,
-                         Dtype y_dtype, uint32_t wide) {
+static ValueId build_product(Build *build, Opcode opcode, ValueId x, ValueId y, const DotAxes *axes,
+                             NarrowDot how) {
     ValueId  operands[2] = {x, y};
-    uint64_t words[7] = {build_ints(build, axes->x_batch, axes->batch),
-                         build_ints(build, axes->y_batch, axes->batch),
-                         build_ints(build, axes->x_contract, axes->contract),
-                         build_ints(build, axes->y_contract, axes->contract),
-                         x_dtype,
-                         y_dtype,
-                         wide};
-    bool     narrow = x_dtype != DTYPE_NIL;
-    return build_op(build, narrow ? OP_NARROW_DOT : OP_DOT_GENERAL, operands, 2, words);
+    uint64_t words[] = {build_ints(build, axes->x_batch, axes->batch),
+                        build_ints(build, axes->y_batch, axes->batch),
+                        build_ints(build, axes->x_contract, axes->contract),
+                        build_ints(build, axes->y_contract, axes->contract),
+                        how.x,
+                        how.y,
+                        how.wide,
+                        how.block};
+    return build_op(build, opcode, operands, 2, words);
+}
+ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, NarrowDot how) {
+    return build_product(build, OP_NARROW_DOT, x, y, axes, how);
 }
 ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes) {
-    return build_narrow_dot(build, x, y, axes, DTYPE_NIL, DTYPE_NIL, 0);
+    return build_product(build, OP_DOT_GENERAL, x, y, axes, (NarrowDot){.block = 0});
 }
 
 ValueId build_size(Build *build, DimId size) {

@@ -62,10 +62,15 @@ typedef struct DotAxes {
     uint32_t batch, contract;
 } DotAxes;
 ValueId build_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes);
-/* Operands in 8-bit floats of these dtypes; NIL: a plain product. wide: NarrowWide bits. */
+/* Operands in 8-bit floats; see narrow_dot. */
 typedef enum NarrowWide { NARROW_WIDE_Z = 1, NARROW_WIDE_DX = 2, NARROW_WIDE_DY = 4 } NarrowWide;
-ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, Dtype x_dtype,
-                         Dtype y_dtype, uint32_t wide);
+typedef struct NarrowDot {
+    Dtype    x, y;
+    uint32_t wide;  /* NarrowWide bits */
+    uint32_t block; /* 0 or NARROW_BLOCK */
+} NarrowDot;
+enum { NARROW_BLOCK = 128 }; /* elements along a sum that may share a scale */
+ValueId build_narrow_dot(Build *build, ValueId x, ValueId y, const DotAxes *axes, NarrowDot how);
 /* A size as an i64 scalar, without a tensor that has it: the last number of iota[size + 1]. */
 ValueId build_size(Build *build, DimId size);
 /* The number of elements along axes, as a scalar of a float dtype (symbolic sizes at run time). */

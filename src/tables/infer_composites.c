@@ -2,6 +2,7 @@
  *
  * They are stricter than their expansions would be, so that the message names the layer the user
  * wrote and not a row inside it. */
+#include "tables/build.h"
 #include "tables/infer.h"
 
 static bool vector_of(InferCtx *ctx, uint32_t operand, DimId size) {
@@ -117,14 +118,37 @@ void infer_matmul(InferCtx *ctx) {
     dims[rank - 1] = infer_dim(ctx, 1, y_rank - 1);
     infer_set(ctx, 0, infer_dtype(ctx, 0), dims, rank);
 }
-/* Scales of 8-bit floats, the last operands from this one on. */
+/* Scales of 8-bit floats, the last operands from this one on: scalars. */
 static bool scales_ok(InferCtx *ctx, uint32_t first) {
     if (first < 2) return infer_fail_rank(ctx, 0, "at least 1, of two operands and their scales");
     for (uint32_t i = first; i < ctx->operands_count; i++) {
-        if (infer_rank(ctx, i) != 0) return infer_fail_rank(ctx, i, "0, the scales being last");
         if (infer_dtype(ctx, i) != DTYPE_F32) return infer_fail_dtype(ctx, i, "f32");
+        if (ctx->attrs[ATTR_DOT_BIAS_block] == 0 && infer_rank(ctx, i) != 0)
+            return infer_fail_rank(ctx, i, "0, the scales being last");
     }
     return true;
+}
+/* Or [K/128, ...] of x and [N/128, K/128 in fours] of y[N,K]; x_dims with N as the last. */
+static bool block_scales_ok(InferCtx *ctx, uint32_t first, const DimId *dims, uint32_t rank) {
+    Dims *all = &ctx->world->dims;
+    DimId inner = infer_dim(ctx, 0, rank - 1), block = dims_const(all, NARROW_BLOCK);
+    DimId four = dims_const(all, 4), blocks = dims_floordiv(all, inner, block);
+    DimId fours = dims_mul(all, dims_ceildiv(all, blocks, four), four);
+    if (ctx->attrs[ATTR_DOT_BIAS_block] != NARROW_BLOCK)
+        return infer_fail_attr(ctx, ATTR_DOT_BIAS_block, "is neither 0 nor 128");
+    if (!infer_sizes_same(ctx, "the sum is not cut into whole blocks of 128",
+                          dims_mul(all, blocks, block), inner))
+        return false;
+    if (infer_rank(ctx, first) != rank) return infer_fail_rank(ctx, first, "that of x");
+    if (infer_rank(ctx, first + 1) != 2) return infer_fail_rank(ctx, first + 1, "2");
+    for (uint32_t i = 0; i < rank; i++)
+        if (!infer_sizes_same(ctx, "x_scale has not a scale for each block of x",
+                              infer_dim(ctx, first, i), i == 0 ? blocks : dims[i - 1]))
+            return false;
+    const char *what = "y_scale has not a scale for each block of y";
+    return infer_sizes_same(ctx, what, infer_dim(ctx, first + 1, 0),
+                            dims_ceildiv(all, dims[rank - 1], block)) &&
+           infer_sizes_same(ctx, what, infer_dim(ctx, first + 1, 1), fours);
 }
 /* x y and, third, what is done to each element of their product: a vector along its last axis, or
  * a value of its type. All results are of that type. */
@@ -151,6 +175,8 @@ void infer_dot_epilogue(InferCtx *ctx) {
     if (!infer_sizes_same(ctx, "inner sizes differ", dims[rank - 1], infer_dim(ctx, 1, across)))
         return;
     dims[rank - 1] = infer_dim(ctx, 1, !across);
+    if (scaled && ctx->attrs[ATTR_DOT_BIAS_block] != 0 && !block_scales_ok(ctx, count, dims, rank))
+        return;
     if (count > 3) {
         (void)infer_fail_rank(ctx, 3, "none: scales are for 8-bit floats");
         return;

@@ -2,6 +2,7 @@
  *
  * Window sizes are never below 0: a window that does not fit gives an empty result, not an error,
  * because symbols may take any size. */
+#include "tables/build.h"
 #include "tables/infer.h"
 
 void infer_dot_general(InferCtx *ctx) {
@@ -49,6 +50,29 @@ void infer_dot_general(InferCtx *ctx) {
     else
         infer_set(ctx, 0, narrow ? DTYPE_BF16 : x, dims, rank);
 }
+/* Whether a size is cut into whole blocks. */
+static bool is_cut(InferCtx *ctx, uint32_t operand, uint32_t axis) {
+    const Dims *dims = &ctx->world->dims;
+    DimId       size = infer_dim(ctx, operand, axis);
+    return dims_is_const(dims, size) && dims_const_value(dims, size) % NARROW_BLOCK == 0;
+}
+/* Blocks are cut from rows of x, along their sum with the rows or columns of a matrix. */
+static bool blocks_ok(InferCtx *ctx) {
+    IntList  x = infer_list(ctx, ATTR_DOT_GENERAL_x_contract);
+    uint32_t rank = infer_rank(ctx, 0);
+    if (ctx->attrs[ATTR_NARROW_DOT_block] != NARROW_BLOCK)
+        return infer_fail_attr(ctx, ATTR_NARROW_DOT_block, "is neither 0 nor 128");
+    if (infer_list(ctx, ATTR_DOT_GENERAL_x_batch).count != 0)
+        return infer_fail_attr(ctx, ATTR_NARROW_DOT_x_batch, "is not empty: blocks take no batch");
+    if (rank == 0 || rank == SHAPE_RANK_MAX || infer_rank(ctx, 1) != 2)
+        return infer_fail_rank(ctx, infer_rank(ctx, 1) != 2, "1 to 7, that of y 2");
+    if (x.count != 1 || x.at[0] + 1 != rank)
+        return infer_fail_attr(ctx, ATTR_NARROW_DOT_x_contract, "is not the last axis of x alone");
+    if (!is_cut(ctx, 0, rank - 1) || !is_cut(ctx, 1, 0) || !is_cut(ctx, 1, 1))
+        return infer_fail_attr(ctx, ATTR_NARROW_DOT_block,
+                               "does not divide the last size of x and both of y");
+    return ctx->operands_count == 2 || infer_fail_rank(ctx, 2, "none: blocks find their factors");
+}
 void infer_narrow_dot(InferCtx *ctx) { /* its first attributes are those of dot_general */
     static const uint32_t narrow[] = {ATTR_NARROW_DOT_x_dtype, ATTR_NARROW_DOT_y_dtype};
     for (uint32_t i = 0; i < 2; i++) {
@@ -62,6 +86,7 @@ void infer_narrow_dot(InferCtx *ctx) { /* its first attributes are those of dot_
             return;
         }
     }
+    if (ctx->attrs[ATTR_NARROW_DOT_block] != 0 && !blocks_ok(ctx)) return;
     for (uint32_t i = 2; i < ctx->operands_count; i++) {
         if (ctx->operands_count != 6 || infer_rank(ctx, i) != 0) {
             (void)infer_fail_rank(ctx, i, "0, for two factors and two scales");

@@ -190,6 +190,11 @@ class Training(Case):
                      "checkpoints/step-00000005/state.safetensors",
                      next(name for name in names if name.startswith("tokens-"))):
             self.assertGreater(len(self.stoa("inspect", "run/" + what).stdout), 40, what)
+        layers = self.stoa("inspect", "run/program.stoa", "--compute", "fp8", "--fp8-scaling",
+                           "block").stdout
+        self.assertIn("sizes are no multiples of 128", layers)
+        self.assertIn("it is the last layer", layers)
+        self.assertIn("scaled by blocks of 128", layers)
 
     def test_json_and_quiet(self):
         done = self.train("json", "--steps", "3", "--json")

@@ -63,6 +63,9 @@ static const Case cases[] = {
      "  %s = add %t, %y\n  %r = reverse %s {axes=[0]}\n"
      "  %p = pad %r, %f {low=[1,2], high=[3,0], interior=[0,2]}\n  %n = neg %p\n  return %n\n}\n",
      {"f32", "bf16", "i8", "i64", NULL}},
+    {"graph f(%x: $[C,B]) {\n  %t = transpose %x {permutation=[1,0]}\n  %a = tanh %t\n"
+     "  %q = mul %a, %a\n  return %a, %q\n}\n", /* read again as it is made, in tiles */
+     {"f32", "bf16", NULL}},
     {"graph f(%x: $[B,C], %y: $[B,7]) {\n  %c = concat %x, %y, %x {axis=1}\n"
      "  %d = add %c, %c\n  %s = slice %d {starts=[0, 2], limits=[B, C+5], strides=[1,2]}\n"
      "  %t = neg %s\n  return %d, %t\n}\n",

@@ -339,6 +339,36 @@ TEST(vectors_do_not_divide) {
     check_close(&c);
 }
 
+/* A sum over the outermost axis beside a result that has it: iterations of the axes inside, made
+ * one loop, write to places of each of its runs, and are apart all the same. */
+static const char *const beside_sums[] = {
+    "graph f(%x: f32[A,4,6,40], %y: f32[A,4,6,40]) {\n  %p = mul %x, %y\n"
+    "  %s = reduce %p {kind=sum, axes=[0]}\n  return %p, %s\n}\n",
+    "graph f(%x: f32[A,B,40], %y: f32[A,B,40]) {\n  %p = mul %x, %y\n"
+    "  %s = reduce %p {kind=sum, axes=[0]}\n  return %p, %s\n}\n"};
+TEST(sums_beside_results_run_apart) {
+    for (size_t i = 0; i < LENGTH(beside_sums); i++) {
+        Check c;
+        EXPECT(check_open(&c, arena, str_of(beside_sums[i])));
+        for (uint32_t form = FORM_SCHEDULED; form <= FORM_THREADS; form++) {
+            const Loops     *loops = &c.runners[form].loops;
+            const LoopNodes *nodes = &loops->nodes;
+            uint32_t first = loops->kernels.nodes_first[1], row = first, phases = 0, loose = 0;
+            EXPECT_EQ(loops->kernels.table.count, 2);
+            for (; row < first + loops->kernels.nodes_count[1]; row += nodes->size[row], phases++)
+                loose += !(nodes->bind[row + 1] & BIND_PARALLEL);
+            EXPECT(phases > 0 && loose == 0);
+        }
+        for (int64_t k = 0; k < 6; k++) {
+            ArenaMark mark = arena_mark(arena);
+            CheckSize sizes[] = {{"A", k % 4}, {"B", k * 7 % 5}, {NULL, 0}};
+            if (!EXPECT(check_run(&c, sizes))) check_print(&c, sizes);
+            arena_release(arena, mark);
+        }
+        check_close(&c);
+    }
+}
+
 /* --- measurements ----------------------------------------------------------------------------- */
 /* A made-up machine on which vectors of 16 elements are best, unrolled twice. */
 typedef struct Machine {

@@ -11,7 +11,7 @@ typedef struct Product {
     GpuMatmul     p;
     void         *a, *b, *before, *bias, *aux; /* on the host, before the run */
     double       *want, *want_bias, *want_aux;
-    double        a_scale, b_scale;
+    float        *scales[2]; /* of a, of b; NULL: one */
 } Product;
 
 static double gelu(double x) {
@@ -22,14 +22,37 @@ static double gelu_slope(double x) {
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * 0.7978845608028654 * (1 + 0.134145 * x * x);
 }
 
+/* Of a row or column and a place along the sum, as GpuScales lays them out. */
+static uint64_t scale_at(const GpuMatmul *p, uint32_t side, uint64_t i, uint64_t l) {
+    uint32_t mode = side == 0 ? p->a_scales : p->b_scales;
+    uint64_t blocks = (p->k + 127) / 128;
+    if (mode == GPU_SCALES_ONE) return 0;
+    if (mode == GPU_SCALES_ROWS) return l / 128 * (side == 0 ? p->m : p->n) + i;
+    return i / 128 * ((blocks + 3) / 4 * 4) + l / 128;
+}
+/* Numbers for an operand in 8-bit floats, and for what is added to rows of fours. */
+static CuPtr push_scales(Device *d, Product *t, uint32_t side) {
+    const GpuMatmul *p = &t->p;
+    uint64_t         last = scale_at(p, side, (side == 0 ? p->m : p->n) - 1, p->k - 1);
+    uint64_t         count = last / 4 * 4 + 4;
+    CuPtr            at = device_poisoned(d, count * 4);
+    t->scales[side] = arena_push(d->arena, count * 4, 16);
+    for (uint64_t i = 0; i < count; i++)
+        t->scales[side][i] = (side == 0 ? 0.5F : 4) * (1 + (float)(i * 37 % 11));
+    EXPECT(device_ok(d, gpu_copy_in(d->stream, at, t->scales[side], count * 4, &d->diags)));
+    return at;
+}
+
 static double element_of(const Product *t, bool of_a, uint64_t batch, uint64_t row,
                          uint64_t column) {
     const GpuMatmul *p = &t->p;
     uint64_t         rows = of_a ? p->m : p->k, columns = of_a ? p->k : p->n;
     uint64_t at = (of_a ? p->a_across : p->b_across) ? column * rows + row : row * columns + column;
-    return device_number((Dtype)(of_a ? p->a : p->b), of_a ? t->a : t->b,
-                         batch * rows * columns + at) *
-           (of_a ? t->a_scale : t->b_scale);
+    double   x =
+        device_number((Dtype)(of_a ? p->a : p->b), of_a ? t->a : t->b, batch * rows * columns + at);
+    if (t->scales[0] == NULL) return x;
+    return x * (double)(of_a ? t->scales[0][scale_at(p, 0, row, column)]
+                             : t->scales[1][scale_at(p, 1, column, row)]);
 }
 
 /* want, want_bias and want_aux by the definition in blaslt.h. */
@@ -79,7 +102,7 @@ static void check(Device *d, GpuBlas *blas, GpuMatmul p) {
     uint64_t  bias_count = bias_bytes / dtype_bytes((Dtype)p.bias);
     ArenaMark host = arena_mark(d->arena);
     String    name = gpu_matmul_text(d->arena, &p);
-    Product   t = {.d = d, .p = p, .a_scale = 1, .b_scale = 1};
+    Product   t = {.d = d, .p = p};
     bool      writes_aux = p.epilogue & GPU_EPILOGUE_AUX,
          writes_bias = !(p.epilogue & GPU_EPILOGUE_BIAS);
     t.args.a = device_numbers(d, (Dtype)p.a, batch * p.m * p.k, 1, &t.a);
@@ -88,12 +111,12 @@ static void check(Device *d, GpuBlas *blas, GpuMatmul p) {
     if (bias_bytes) t.args.bias = device_numbers(d, (Dtype)p.bias, bias_count, 1, &t.bias);
     if (aux_bytes) t.args.aux = device_numbers(d, DTYPE_BF16, aux_bytes / 2, 1, &t.aux);
     if (p.a == DTYPE_F8E4M3 || p.a == DTYPE_F8E5M2) {
-        float scales[2] = {0.5F, 4};
-        t.args.a_scale = device_poisoned(d, 512);
-        t.args.b_scale = t.args.a_scale + 16; /* as near as delay.c places them */
-        t.a_scale = 0.5, t.b_scale = 4;
-        EXPECT(device_ok(d, gpu_copy_in(d->stream, t.args.a_scale, &scales[0], 4, &d->diags)));
-        EXPECT(device_ok(d, gpu_copy_in(d->stream, t.args.b_scale, &scales[1], 4, &d->diags)));
+        t.args.a_scale = push_scales(d, &t, 0);
+        t.args.b_scale = push_scales(d, &t, 1);
+        if (p.a_scales == GPU_SCALES_ONE) { /* as near as delay.c places them */
+            t.args.b_scale = t.args.a_scale + 16;
+            EXPECT(device_ok(d, gpu_copy_in(d->stream, t.args.b_scale, t.scales[1], 4, &d->diags)));
+        }
     }
     t.args.workspace_bytes = blas->workspace_max;
     t.args.workspace = device_poisoned(d, t.args.workspace_bytes);
@@ -242,6 +265,25 @@ TEST(blaslt_fp8_with_factors) {
         p.fast = i >= 2;
         p.epilogue = i == 2 || i == 4 ? GPU_EPILOGUE_BIAS : 0;
         if (i == 4) p.epilogue |= GPU_EPILOGUE_GELU | GPU_EPILOGUE_AUX;
+        check(&d, &blas, p);
+    }
+    gpu_blas_close(&blas);
+    device_close(&d);
+}
+
+/* Rows that are no multiple of 128 and a number of blocks that is none of four. */
+TEST(blaslt_fp8_by_blocks) {
+    static const uint8_t modes[][2] = {{GPU_SCALES_ROWS, GPU_SCALES_SQUARES},
+                                       {GPU_SCALES_ROWS, GPU_SCALES_ROWS},
+                                       {GPU_SCALES_SQUARES, GPU_SCALES_ROWS}};
+    BLAS(d, blas);
+    if (d.gpu->info.major != 9) SKIP("scales of blocks in f32 are those of 9.0");
+    for (uint32_t i = 0; i < LENGTH(modes); i++) {
+        GpuMatmul p = problem(DTYPE_F8E4M3, 132, 256, 640);
+        p.b_across = true;
+        p.d = DTYPE_BF16;
+        p.a_scales = modes[i][0];
+        p.b_scales = modes[i][1];
         check(&d, &blas, p);
     }
     gpu_blas_close(&blas);

@@ -28,6 +28,7 @@ typedef struct Case {
     int64_t     integers; /* inputs of integers are below; 0: 8 */
     double      rel;      /* of the largest number of a tensor; 0: of the dtype */
     Dtype       narrow;   /* what products compute in; nil: as written */
+    uint32_t    block;    /* of 8-bit floats: elements that share a scale; 0: a tensor's */
     bool        stops;    /* an assert must fail */
 
     const FileProgram *file;          /* inputs from there */
@@ -133,6 +134,7 @@ static bool interpret(Subject *c) {
     runner_open(&runner, c->plain, NULL);
     runner.ctx.narrow = c->given->narrow;
     runner.ctx.narrow8.products = NARROW8_ALL;
+    runner.ctx.narrow8.block = c->given->block;
     for (size_t i = 0; i < LENGTH(steps) && good; i++) good = runner_run(&runner, steps[i]);
     runner_close(&runner);
     if (!good) return said(c, "expanding:", c->plain);
@@ -148,6 +150,7 @@ static bool compile(Subject *c, const Target *target, GpuCache *cache) {
     runner_open(&c->runner, c->world, target);
     c->runner.ctx.narrow = c->given->narrow;
     c->runner.ctx.narrow8.products = NARROW8_ALL;
+    c->runner.ctx.narrow8.block = c->given->block;
     if (!runner_compile(&c->runner)) return said(c, "compiling:", c->world);
     if (gpu_emit_compile(c->arena, c->d->libs, cache, c->d->gpu->info.arch, &c->runner.loops, 4,
                          diags, &c->module) != STATUS_OK)
@@ -615,6 +618,48 @@ TEST(gpu_linear_layers_of_8_bits) {
                "  %dx, %dw, %db, %dv = gradient %s, %x, %w, %b, %v\n"
                "  return %s, %dx, %dw, %db, %dv\n}\n",
                &(Case){.sizes = {{"B", 4}, {"T", 16}}, .narrow = DTYPE_F8E4M3, .rel = 0.1});
+}
+/* By blocks, whose factors are powers of two: whole numbers are exact in each block that has a
+ * large one. Rows of x times another power of two, so that scales differ. */
+TEST(gpu_linear_layers_by_blocks_exactly) {
+    static const int64_t rows[] = {16, 15, 1}; /* cuBLASLt takes fours of rows */
+    for (size_t i = 0; i < LENGTH(rows); i++)
+        check_text(arena,
+                   "graph f(%i: i32[B,T,256], %j: i32[384,256], %k: i32[128,384]) {\n"
+                   "  %c = constant {value=i32 7}\n  %ci = broadcast_in_dim %c {shape=[B,T,256]}\n"
+                   "  %cj = broadcast_in_dim %c {shape=[384,256]}\n"
+                   "  %ck = broadcast_in_dim %c {shape=[128,384]}\n"
+                   "  %si = sub %i, %ci\n  %sj = sub %j, %cj\n  %sk = sub %k, %ck\n"
+                   "  %p = iota {dtype=f32, shape=[256], axis=0}\n"
+                   "  %q = constant {value=f32 0.0078125}\n"
+                   "  %qs = broadcast_in_dim %q {shape=[256]}\n  %pq = mul %p, %qs\n"
+                   "  %n = floor %pq\n  %o = constant {value=f32 1}\n"
+                   "  %os = broadcast_in_dim %o {shape=[256]}\n  %m = add %n, %os\n"
+                   "  %ms = broadcast_in_dim %m {shape=[B,T,256], axes=[2]}\n"
+                   "  %xi = convert %si {dtype=f32}\n  %x = mul %xi, %ms\n"
+                   "  %w = convert %sj {dtype=f32}\n"
+                   "  %v = convert %sk {dtype=f32}\n  %h = linear %x, %w\n  %y = linear %h, %v\n"
+                   "  %z = slice %y {starts=[0, 0, 0], limits=[B, T, 1]}\n"
+                   "  %s = reduce %z {kind=sum, axes=[0,1,2]}\n  %dx, %dw = gradient %s, %x, %w\n"
+                   "  return %h, %dx, %dw\n}\n",
+                   &(Case){.sizes = {{"B", 3}, {"T", rows[i]}},
+                           .integers = 15,
+                           .narrow = DTYPE_F8E4M3,
+                           .block = 128,
+                           .rel = 1e-6});
+}
+TEST(gpu_linear_layers_by_blocks) {
+    check_text(
+        arena,
+        "graph f(%x: f32[B,T,128], %w: f32[384,128], %b: f32[384], %v: f32[128,384], "
+        "%u: f32[16,128]) {\n"
+        "  %t = tanh %x\n  %h = linear %t, %w, %b\n  %a = gelu %h {tanh=true}\n"
+        "  %z = linear %a, %v\n"
+        "  %y = linear %z, %u\n  %q = square %y\n"
+        "  %s = reduce %q {kind=sum, axes=[0,1,2]}\n"
+        "  %dx, %dw, %db, %dv = gradient %s, %x, %w, %b, %v\n"
+        "  return %s, %dx, %dw, %db, %dv\n}\n",
+        &(Case){.sizes = {{"B", 4}, {"T", 16}}, .narrow = DTYPE_F8E4M3, .block = 128, .rel = 0.1});
 }
 TEST(gpu_step_of_gpt_8_bits) {
     Case given = gpt_case;

@@ -145,9 +145,140 @@ TEST(narrow_products_agree_with_the_interpreter) {
     }
 }
 
+/* --- blocks ----------------------------------------------------------------------------------- */
+static const char blocks[] =
+    "graph f(%x: f32[B,256], %w: f32[384,256], %v: f32[16,384]) {\n"
+    "  %a = neg %x\n  %h = linear %a, %w\n  %y = linear %h, %v\n  %q = mul %y, %y\n"
+    "  %s = reduce %q {kind=sum, axes=[0,1]}\n  %da = gradient %s, %a\n  %dh = gradient %s, %h\n"
+    "  return %h, %da, %dh\n}\n";
+enum { OUT = 384, IN = 256, BLOCK = 128 };
+typedef struct Blocks {
+    float x[ROWS * IN], w[OUT * IN], v[16 * OUT];
+    float h[ROWS * OUT], da[ROWS * IN], dh[ROWS * OUT];
+} Blocks;
+static void fill_blocks(Blocks *p) {
+    uint32_t bits = 4711;
+    float   *all[] = {p->x, p->w, p->v};
+    int      sizes[] = {ROWS * IN, OUT * IN, 16 * OUT};
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < sizes[i]; k++) {
+            bits = bits * 1664525U + 1013904223U;
+            all[i][k] = ((float)(bits >> 8) / 8388608.0F - 1) * (i == 0 ? 1 : 0.1F);
+        }
+}
+static void run_blocks(Blocks *p, bool interpreter, uint32_t block) {
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    Narrow             n;
+    options.compute = STOA_F8E4M3;
+    options.f8_products = STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT | STOA_F8_WEIGHT_GRADIENT;
+    options.f8_block = block;
+    options.interpreter = interpreter;
+    REQUIRE(narrow_open(&n, blocks, options));
+    StoaTensor inputs[] = {{STOA_F32, 2, {ROWS, IN}, p->x},
+                           {STOA_F32, 2, {OUT, IN}, p->w},
+                           {STOA_F32, 2, {16, OUT}, p->v}};
+    StoaTensor outputs[] = {{.data = p->h}, {.data = p->da}, {.data = p->dh}};
+    EXPECT(stoa_run(n.session, "f", inputs, 3, outputs, 3, NULL) == STOA_OK);
+    narrow_close(&n);
+}
+/* rows x columns of a matrix in e4m3 by blocks of high x 128: a power of two that takes the largest
+ * magnitude to 448 at most, and to more than 224. */
+static void round_blocks(const float *from, double *into, int rows, int columns, int high) {
+    for (int i = 0; i < rows; i += high)
+        for (int k = 0; k < columns; k += BLOCK) {
+            float most = 0, factor = 1;
+            for (int r = i; r < i + high; r++)
+                for (int c = k; c < k + BLOCK; c++)
+                    most = fmaxf(
+                        most, fabsf(dtype_f32_of_bf16(dtype_bf16_of_f32(from[r * columns + c]))));
+            while (most * factor > 448) factor /= 2;
+            while (most > 0 && most * factor <= 224) factor *= 2;
+            for (int r = i; r < i + high; r++)
+                for (int c = k; c < k + BLOCK; c++) {
+                    float x = dtype_f32_of_bf16(dtype_bf16_of_f32(from[r * columns + c]));
+                    into[r * columns + c] =
+                        (double)dtype_f32_of_f8(DTYPE_F8E4M3,
+                                                dtype_f8_of_f32(DTYPE_F8E4M3, x * factor)) /
+                        (double)factor;
+                }
+        }
+}
+TEST(narrow_blocks_are_what_is_computed_by_hand) {
+    static Blocks p;
+    static double x[ROWS * IN], w[OUT * IN], dh[ROWS * OUT];
+    static float  minus[ROWS * IN];
+    for (int interpreter = 0; interpreter < 2; interpreter++) {
+        fill_blocks(&p);
+        p.x[2 * IN + 7] = 3e4F;                                 // spoils one block
+        for (int k = 0; k < BLOCK; k++) p.x[3 * IN + k] = 0;    // a block of zeros
+        for (int k = 0; k < IN; k++) p.x[4 * IN + k] *= 1e-20F; // no 8-bit float is as small
+        run_blocks(&p, interpreter != 0, 128);
+        for (int i = 0; i < ROWS * IN; i++) minus[i] = -p.x[i];
+        round_blocks(minus, x, ROWS, IN, 1);
+        round_blocks(p.w, w, OUT, IN, BLOCK);
+        round_blocks(p.dh, dh, ROWS, OUT, 1);
+        double worst = 0; // of what rounding to bf16 may change, and the order of sums
+        for (int i = 0; i < ROWS; i++) {
+            for (int j = 0; j < OUT; j++) {
+                double sum = 0, size = 0;
+                for (int k = 0; k < IN; k++) {
+                    sum += x[i * IN + k] * w[j * IN + k];
+                    size += fabs(x[i * IN + k] * w[j * IN + k]);
+                }
+                double may = fabs(sum) * 0x1p-8 + size * 0x1p-20;
+                worst = fmax(worst, fabs((double)p.h[i * OUT + j] - sum) / may);
+            }
+            for (int k = 0; k < IN; k++) {
+                double sum = 0, size = 0;
+                for (int j = 0; j < OUT; j++) {
+                    sum += dh[i * OUT + j] * w[j * IN + k];
+                    size += fabs(dh[i * OUT + j] * w[j * IN + k]);
+                }
+                double may = fabs(sum) * 0x1p-8 + size * 0x1p-20;
+                worst = fmax(worst, fabs((double)p.da[i * IN + k] - sum) / may);
+            }
+        }
+        printf("%.2f of what may differ ", worst);
+        EXPECT(worst < 1);
+    }
+}
+/* What is not a number stays in its row; a large number takes others of its block to zero, not of
+ * its tensor. */
+TEST(narrow_blocks_keep_what_is_odd_to_themselves) {
+    static Blocks good, odd, whole;
+    for (int interpreter = 0; interpreter < 2; interpreter++) {
+        fill_blocks(&good);
+        odd = good;
+        odd.x[5 * IN + 3] = INFINITY;
+        odd.x[6 * IN + 200] = NAN;
+        odd.x[7 * IN + 100] = 1e6F;
+        run_blocks(&good, interpreter != 0, 128);
+        run_blocks(&odd, interpreter != 0, 128);
+        for (int i = 0; i < ROWS; i++)
+            for (int j = 0; j < OUT; j++) {
+                EXPECT(isnan(odd.h[i * OUT + j]) == (i == 5 || i == 6));
+                if (i < 5 || i > 7) EXPECT(odd.h[i * OUT + j] == good.h[i * OUT + j]);
+            }
+    }
+    whole = odd;
+    for (int k = 0; k < IN; k++) whole.x[5 * IN + k] = whole.x[6 * IN + k] = 0;
+    run_blocks(&whole, true, 0); // one scale for all: the other rows are gone
+    EXPECT(whole.h[0] == 0 && whole.h[20 * OUT + 100] == 0 && whole.h[7 * OUT] != 0);
+}
+TEST(narrow_blocks_are_of_128) {
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    Narrow             n;
+    options.compute = STOA_F8E4M3;
+    options.f8_block = 64;
+    EXPECT(!narrow_open(&n, blocks, options));
+    EXPECT(strstr(stoa_message(n.context), "f8_block must be 0 or 128") != NULL);
+    narrow_close(&n);
+}
+
 /* Two hidden layers learn a smooth function of eight numbers; the mean loss of the last steps. */
-static double learn(StoaDtype compute, uint32_t history) {
-    enum { BATCH = 64, STEPS = 150, WIDTH = 64 };
+static double learn(StoaDtype compute, uint32_t history, uint32_t block) {
+    enum { BATCH = 64, STEPS = 150 };
+    int64_t              width = block != 0 ? block : 64;
     StoaContextOptions   context = STOA_CONTEXT_OPTIONS;
     StoaCompileOptions   options = STOA_COMPILE_OPTIONS;
     StoaOptimizerOptions optimizer = STOA_OPTIMIZER_OPTIONS;
@@ -161,6 +292,7 @@ static double learn(StoaDtype compute, uint32_t history) {
     options.compute = compute;
     options.f8_products = STOA_F8_FORWARD | STOA_F8_INPUT_GRADIENT | STOA_F8_WEIGHT_GRADIENT;
     options.f8_history = history;
+    options.f8_block = compute == STOA_F8E4M3 ? block : 0;
     EXPECT(stoa_context_create(&context, &n.context) == STOA_OK);
     EXPECT(stoa_program_create(n.context, &n.program) == STOA_OK);
     StoaProgram *p = n.program;
@@ -172,7 +304,7 @@ static double learn(StoaDtype compute, uint32_t history) {
     StoaValue rate = stoa_input(p, "rate", STOA_F32, NULL, 0);
     StoaValue step = stoa_input(p, "step", STOA_F32, NULL, 0);
     for (int i = 0; i < 4; i++) {
-        int64_t sizes[] = {i == 3 ? 1 : WIDTH, i == 0 ? 8 : WIDTH};
+        int64_t sizes[] = {i == 3 ? 1 : width, i == 0 ? 8 : width};
         char    name[16];
         snprintf(name, sizeof name, "w%d", i);
         StoaValue w = stoa_parameter(p, name, STOA_F32, sizes, 2, STOA_INIT_NORMAL,
@@ -203,19 +335,26 @@ static double learn(StoaDtype compute, uint32_t history) {
         EXPECT(stoa_run(n.session, "train", inputs, 4, &output, 1, NULL) == STOA_OK);
         if (s > STEPS - 20) sum += (double)told / 20;
     }
+    StoaTensor state = {.data = NULL};
+    StoaStatus found = stoa_state_get(n.session, "fp8.train.most", &state);
+    EXPECT_EQ(found,
+              compute == STOA_F8E4M3 && history != 0 && block == 0 ? STOA_OK : STOA_NOT_FOUND);
     narrow_close(&n);
     return sum;
 }
 
 TEST(narrow_networks_learn) {
-    double f32 = learn(STOA_NONE, 0), bf16 = learn(STOA_BF16, 0);
-    double f8 = learn(STOA_F8E4M3, 0), later = learn(STOA_F8E4M3, 16);
+    double f32 = learn(STOA_NONE, 0, 0), bf16 = learn(STOA_BF16, 0, 0);
+    double f8 = learn(STOA_F8E4M3, 0, 0), later = learn(STOA_F8E4M3, 16, 0);
     printf("losses: f32 %.4f, bf16 %.4f, 8 bits %.4f, by earlier steps %.4f ", f32, bf16, f8,
            later);
     EXPECT(f32 < 0.1);
     EXPECT(f8 < 1.5 * bf16);
     EXPECT(later < 1.5 * bf16);
     EXPECT(f8 != bf16 && later != bf16 && later != f8);
+    bf16 = learn(STOA_BF16, 0, 128), f8 = learn(STOA_F8E4M3, 16, 128);
+    printf("wider: bf16 %.4f, by blocks %.4f ", bf16, f8);
+    EXPECT(f8 < 1.5 * bf16 && f8 != bf16);
 }
 
 /* One number in a row of zeros, times a weight of a half everywhere: what it became in 8 bits. */

@@ -6,6 +6,7 @@
 #include "fake_gpu.h"
 #include "gpu/blaslt.h"
 #include "gpu/cudnn_attention.h"
+#include "gpu/cudnn_convolution.h"
 
 /* As cuDNN writes the properties of an H100 SXM. */
 static const char H100[] =
@@ -80,6 +81,52 @@ TEST(cudnn_plans_attention_for_a_device_that_is_not_here) {
         gpu_attention_close(&plan);
     }
     EXPECT_EQ(diags.errors, 0);
+    gpu_cudnn_close(&cudnn);
+    gpu_libs_close(libs);
+    diags_close(&diags);
+}
+
+/* [8, 64, 28, 28] with [128, 64, 3, 3] at every second place gives [8, 128, 14, 14]. */
+static GpuConvolution convolution(CudnnOpKind kind, Dtype dtype) {
+    static const int64_t dims[3][4] = {{8, 64, 28, 28}, {128, 64, 3, 3}, {8, 128, 14, 14}};
+    GpuConvolution       p;
+    memset(&p, 0, sizeof p);
+    for (uint32_t side = 0; side < 3; side++)
+        for (int64_t i = 3, size = 1; i >= 0; size *= dims[side][i--]) {
+            p.dims[side][i] = dims[side][i];
+            p.strides[side][i] = size;
+        }
+    p.window = (CudnnWindow){{1, 1}, {0, 0}, {2, 2}, {1, 1}, 2};
+    p.kind = kind;
+    p.dtype = (uint8_t)dtype;
+    return p;
+}
+
+TEST(cudnn_plans_convolutions_for_a_device_that_is_not_here) {
+    static const Dtype dtypes[] = {DTYPE_BF16, DTYPE_F16, DTYPE_F32, DTYPE_F64};
+    Diags              diags;
+    GpuCudnn           cudnn = {0};
+    CudnnPlan          plan;
+    diags_open(&diags, NULL);
+    void *driver = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    REQUIRE(driver != NULL);
+    GpuLibs *libs = gpu_libs_open(arena, STR(""));
+    if (gpu_libs_need(libs, GPU_LIBRARY_CUDNN, &diags) != STATUS_OK) SKIP("cuDNN is not here");
+    REQUIRE(gpu_cudnn_open_for(libs, str_of(H100), NULL, &diags, &cudnn) == STATUS_OK);
+    for (uint32_t k = 0; k < 3; k++)
+        for (uint32_t d = 0; d < LENGTH(dtypes); d++) {
+            GpuConvolution p = convolution(CUDNN_CONVOLVE + k, dtypes[d]);
+            Status         status = gpu_convolution_plan(&cudnn, arena, &p, 0, &diags, &plan);
+            EXPECT_EQ(status, STATUS_OK);
+            if (status != STATUS_OK) continue;
+            EXPECT(plan.engines > 0 && plan.plan != NULL);
+            gpu_cudnn_plan_close(&plan);
+        }
+    /* A result of another size is none of this convolution: an error in words. */
+    GpuConvolution p = convolution(CUDNN_CONVOLVE, DTYPE_F32);
+    p.dims[2][3] = 15;
+    EXPECT(gpu_convolution_plan(&cudnn, arena, &p, 0, &diags, &plan) != STATUS_OK);
+    EXPECT(diags_say(&diags, DIAG_GPU_CALL, "convolution"));
     gpu_cudnn_close(&cudnn);
     gpu_libs_close(libs);
     diags_close(&diags);

@@ -10,11 +10,32 @@ TEST(gpu_describes_what_it_launches) {
     Target target;
     gpu_describe(&target, false);
     EXPECT_STR(target.name, "cuda");
-    EXPECT(target.compiles && target.threads && target.keeps == NULL);
+    EXPECT(target.compiles && target.threads);
     EXPECT(target.has_kernel[OP_SCATTER] && !target.has_kernel[OP_FFT]);
     EXPECT(!target.keep[OP_ATTENTION] && !target.keep[OP_CROSS_ENTROPY]);
     gpu_describe(&target, true);
-    EXPECT(target.keep[OP_ATTENTION] && target.keep[OP_ATTENTION_GRAD] && target.keeps != NULL);
+    EXPECT(target.keep[OP_ATTENTION] && target.keep[OP_ATTENTION_GRAD]);
+}
+
+/* Products that are given a scale for each block; others are made of products and sums later. */
+TEST(gpu_keeps_products_scaled_by_blocks) {
+    Target target;
+    gpu_describe(&target, false);
+    EXPECT(target.keep[OP_DOT_BIAS]);
+    for (uint64_t block = 0; block < 256; block += 128) {
+        Graph    g = graph_open(arena);
+        uint64_t words[] = {true, true, block};
+        (void)graph_input(&g, DTYPE_F8E4M3, SHAPE(8, 256), NUMBERS(0));
+        (void)graph_input(&g, DTYPE_F8E4M3, SHAPE(384, 256), NUMBERS(0));
+        (void)(block ? graph_input(&g, DTYPE_F32, SHAPE(2, 8), NUMBERS(0))
+                     : graph_input(&g, DTYPE_F32, SCALAR, NUMBERS(0)));
+        (void)(block ? graph_input(&g, DTYPE_F32, SHAPE(3, 4), NUMBERS(0))
+                     : graph_input(&g, DTYPE_F32, SCALAR, NUMBERS(0)));
+        graph_begin(&g);
+        OpId op = build_row(&g.build, OP_DOT_BIAS, g.args, 4, words, 0);
+        EXPECT_EQ(target.keeps(g.world, op), block != 0);
+        graph_close(&g);
+    }
 }
 
 /* Attention goes to cuDNN where its types allow: 16-bit floats, widths of a head up to 128. */
