@@ -72,7 +72,11 @@ static uint64_t arena_of(Step *s, StoaProgram *program, const Target *target) {
 }
 static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length) {
     GpuBench     *b = s->b;
-    GpuKitOptions options = {.cache = &b->cache, .tf32 = true, .tune = true};
+    GpuKitOptions options = {.cache = &b->cache,
+                             .ahead = b->ahead,
+                             .lanes = workers_lanes(b->workers),
+                             .tf32 = true,
+                             .tune = true};
     Target        target;
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
     gpu_describe(&target, gpu_kit_attends(s->kit));

@@ -18,6 +18,7 @@ struct SessionGpu {
     GpuLibs       *libs;
     GpuCache       cache;
     Gpu           *gpu;
+    GpuAhead      *ahead;
     GpuKit        *kit;
     GpuEmitModule *module;
     GpuStream      stream;
@@ -44,9 +45,15 @@ Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_ta
     g->cache = context->kernel_cache != NULL
                    ? gpu_cache_open(session->arena, str_of(context->kernel_cache))
                    : (GpuCache){0};
+    g->ahead = gpu_ahead_open(session->arena, g->libs);
     TRY(gpu_open(session->arena, g->libs, ordinal, diags, &g->gpu));
+    gpu_ahead_device(g->ahead, g->gpu);
     const char   *ranges = os_environment("STOA_NVTX");
-    GpuKitOptions options = {.cache = &g->cache, .tune = true, .ranges = ranges && *ranges == '1'};
+    GpuKitOptions options = {.cache = &g->cache,
+                             .ahead = g->ahead,
+                             .lanes = workers_lanes(context->workers),
+                             .tune = true,
+                             .ranges = ranges && *ranges == '1'};
     uint64_t      most = g->gpu->info.memory_bytes;
     TRY(gpu_kit_open(session->arena, g->gpu, &options, diags, &g->kit));
     TRY(gpu_stream_open(g->gpu, diags, &g->stream));
@@ -76,8 +83,9 @@ void device_close(StoaSession *session) {
         gpu_kit_close(g->kit);
         gpu_arena_close(&g->memory);
         gpu_arena_close(&g->state);
-        gpu_close(g->gpu);
     }
+    gpu_ahead_close(g->ahead);
+    gpu_close(g->gpu);
     gpu_libs_close(g->libs);
     session->gpu = NULL;
 }
