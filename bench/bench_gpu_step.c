@@ -153,7 +153,7 @@ static void tell_slowest(Step *s) {
     gpu_bench_must(s->b, gpu_plan_profile(s->gpu, s->slots, s->b->stream, 5, &s->b->diags, us),
                    "the profile");
     gpu_bench_note(s->b, "each launch alone; %s",
-                   text_profile(s->b->arena, s->plan, us, &peaks, SLOWEST).data);
+                   text_profile(s->b->arena, s->plan, us, &peaks, NULL, SLOWEST).data);
 }
 
 /* The first step: in the first case from the first library on, else from an open device. */

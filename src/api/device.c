@@ -33,6 +33,9 @@ struct SessionGpu {
     uint64_t       gaps_ns, gaps, longest_ns, kernels_ns; /* inside launches of graphs */
     uint64_t       last_end_ns;
     uint32_t       last_correlation;
+    uint64_t       unknown_ns; /* of kernels that no plan is charged with yet */
+    PlanEntry     *last_entry; /* of the launch of a graph that was looked at last */
+    uint32_t       runs_noted; /* systems that are in the log of starting */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -126,11 +129,13 @@ static Status send(SessionGpu *g, CuPtr into, const void *from, uint64_t bytes, 
 Status device_write_state(StoaSession *session) {
     SessionGpu *g = session->gpu;
     if (g == NULL) return STATUS_OK;
-    Diags *diags = &session->context->diags;
+    Diags   *diags = &session->context->diags;
+    uint64_t begin_ns = os_clock_ns();
     TRY(gpu_attach(g->gpu, diags));
     for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
         TRY(send(g, g->places[i], session->state[i].tensor.data, session->state[i].bytes, diags));
     g->mirrored = true;
+    gpu_startup_end(g->libs->startup, GPU_PART_STATE, "", begin_ns);
     return gpu_staging_join(&g->staging, g->stream, diags);
 }
 
@@ -201,6 +206,8 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
     TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
     TRY(gpu_event_record(g->done, g->stream, diags));
     if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
+    bool     first = !g->ran;
+    uint64_t begin_ns = first ? os_clock_ns() : 0;
     g->ran = true;
     TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     *out_stopped = failed != 0;
@@ -211,6 +218,7 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
             TRY(gpu_staging_copy_out(&g->staging, g->stream, outputs[index].data,
                                      places->addresses[row], slots->bytes[row], diags));
     }
+    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     return STATUS_OK;
 }
 
@@ -256,10 +264,11 @@ static PlanEntry *find_entry(StoaSession *session, uint64_t tag, uint32_t *out_l
     }
     return NULL;
 }
-/* Time between the kernels of one launch of a graph. */
-static void add_gap(SessionGpu *g, const GpuWork *work) {
-    if (work->correlation == g->last_correlation) {
-        uint64_t gap = work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+/* Time between the kernels of one launch of a graph; false: this is the first of them. */
+static bool add_gap(SessionGpu *g, const GpuWork *work, uint64_t *out_gap_ns) {
+    bool     within = work->correlation == g->last_correlation;
+    uint64_t gap = within && work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+    if (within) {
         g->gaps_ns += gap;
         g->gaps++;
         if (gap > g->longest_ns) g->longest_ns = gap;
@@ -269,14 +278,27 @@ static void add_gap(SessionGpu *g, const GpuWork *work) {
     g->last_correlation = work->correlation;
     g->kernels_ns += work->end_ns - work->start_ns;
     if (work->end_ns > g->last_end_ns) g->last_end_ns = work->end_ns;
+    *out_gap_ns = gap;
+    return within;
 }
+/* Kernels whose operator is not known and gaps count for the plan that ran before them in the same
+ * launch of a graph. */
 static void add_work(StoaSession *session, const GpuWork *work) {
-    uint32_t   launch = 0;
-    PlanEntry *entry = find_entry(session, work->tag, &launch);
+    SessionGpu *g = session->gpu;
+    uint32_t    launch = 0;
+    uint64_t    gap_ns;
+    PlanEntry  *entry = find_entry(session, work->tag, &launch);
     if (session->work != NULL) session->work(session->span_context, entry, launch, work);
     if (!work->graph || work->kind == GPU_WORK_CALL) return;
-    add_gap(session->gpu, work);
+    if (!add_gap(g, work, &gap_ns)) g->last_entry = NULL;
+    if (entry == NULL) g->unknown_ns += work->end_ns - work->start_ns;
+    if (entry == NULL) entry = g->last_entry;
+    g->last_entry = entry;
     if (entry == NULL) return;
+    entry->gaps_ns += gap_ns;
+    entry->unknown_ns += g->unknown_ns;
+    g->unknown_ns = 0;
+    if (launch == 0) return;
     entry->timed_runs += entry->correlation != work->correlation;
     entry->correlation = work->correlation;
     entry->launch_ns[launch] += work->end_ns - work->start_ns;
@@ -346,5 +368,27 @@ void device_add_gaps(Text *text, const StoaSession *session) {
     if (g->profile != NULL && gpu_profile_lost(g->profile) > 0)
         text_addf(text, "%llu records were lost: times are too small\n",
                   (unsigned long long)gpu_profile_lost(g->profile));
+}
+const GpuStartup *device_startup(const StoaSession *session) { return session->gpu->libs->startup; }
+
+void device_add_startup(Text *text, StoaSession *session) {
+    SessionGpu       *g = session->gpu;
+    const GpuStartup *startup = device_startup(session);
+    uint64_t          begin_ns = UINT64_MAX, end_ns = 0;
+    for (; g->runs_noted < session->runner.runs_count; g->runs_noted++) {
+        const SystemRun *run = &session->runner.runs[g->runs_noted];
+        gpu_startup_add(g->libs->startup, GPU_PART_TABLES, system_infos[run->kind].name, 0,
+                        run->begin_ns, run->end_ns);
+    }
+    for (uint32_t i = 0; i < gpu_startup_count(startup); i++) {
+        const GpuStartupRow *row = &startup->rows[i];
+        if (row->begin_ns < begin_ns) begin_ns = row->begin_ns;
+        if (row->part == GPU_PART_STEP && end_ns == 0) end_ns = row->end_ns;
+    }
+    if (end_ns == 0) return;
+    Scratch scratch = scratch_begin(&text->arena, 1);
+    text_addf(text, "to the end of the first run: %.2f s\n", (double)(end_ns - begin_ns) * 1e-9);
+    text_add(text, gpu_startup_text(scratch.arena, startup, begin_ns, end_ns));
+    scratch_end(scratch);
 }
 uint64_t device_memory(const StoaSession *session) { return session->gpu->gpu->bytes; }
