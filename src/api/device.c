@@ -155,18 +155,18 @@ Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *p
     Diags       *diags = &session->context->diags;
     const Slots *slots = &entry->plan->slots;
     uint64_t     total = 0;
-    if (program->late)
-        return gpu_unsupported(GPU_LIBRARY_DRIVER, STR("sizes that data decides"),
-                               STR("plans on a GPU have fixed sizes; run the program on the CPU"),
-                               diags);
-    PlanPlaces *places = entry->places = ARENA_NEW(entry->plan->arena, PlanPlaces);
+    PlanPlaces  *places = entry->places = ARENA_NEW(entry->plan->arena, PlanPlaces);
     memset(places, 0, sizeof *places);
     places->addresses = ARENA_ARRAY_ZERO(entry->plan->arena, CuPtr, slots->table.count);
     for (uint32_t row = 1; row < slots->table.count; row++)
         if (has_place(slots->kind[row]))
             total += (slots->bytes[row] + PLACE_ALIGN) / PLACE_ALIGN * PLACE_ALIGN;
     TRY(gpu_attach(g->gpu, diags));
-    TRY(gpu_bind(entry->plan->arena, entry->plan, g->module, g->kit, diags, &places->plan));
+    if (program->late)
+        TRY(gpu_late_open(entry->plan->arena, entry->plan, program, g->module, g->kit, diags,
+                          &places->late));
+    else
+        TRY(gpu_bind(entry->plan->arena, entry->plan, g->module, g->kit, diags, &places->plan));
     TRY(gpu_arena_open(g->gpu, "inputs, outputs, constants", total, total, diags, &places->memory));
     for (uint32_t row = 1; row < slots->table.count; row++) {
         CuPtr *place = &places->addresses[row];
@@ -182,13 +182,13 @@ Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *p
 void device_unbind(PlanEntry *entry) {
     if (entry->places == NULL) return;
     gpu_plan_close(entry->places->plan);
+    gpu_late_close(entry->places->late);
     gpu_arena_close(&entry->places->memory);
     entry->places = NULL;
 }
 
 /* --- run -------------------------------------------------------------------------------------- */
-Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
-                  const StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, bool *out_stopped) {
     SessionGpu  *g = session->gpu;
     Diags       *diags = &session->context->diags;
     PlanPlaces  *places = entry->places;
@@ -203,20 +203,35 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                      diags));
     TRY(gpu_staging_join(&g->staging, g->stream, diags));
     g->mirrored = false;
-    TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
+    if (places->late != NULL)
+        TRY(gpu_late_run(places->late, places->addresses, g->stream, diags, &failed));
+    else
+        TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
     TRY(gpu_event_record(g->done, g->stream, diags));
     if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
     bool     first = !g->ran;
     uint64_t begin_ns = first ? os_clock_ns() : 0;
     g->ran = true;
-    TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
+    if (places->late == NULL) {
+        TRY(gpu_run_printed(places->plan, g->stream, diags));
+        TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
+    }
     *out_stopped = failed != 0;
+    return STATUS_OK;
+}
+Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *outputs,
+                   uint32_t outputs_count) {
+    SessionGpu  *g = session->gpu;
+    const Slots *slots = &entry->plan->slots;
     for (uint32_t row = 1; row < slots->table.count; row++) {
         uint32_t index = slots->index[row];
-        if (slots->kind[row] == SLOT_OUTPUT && index < outputs_count &&
-            outputs[index].data != NULL && slots->bytes[row] != 0)
+        if (slots->kind[row] != SLOT_OUTPUT || index >= outputs_count) continue;
+        Tensor sized = {.dtype = (Dtype)outputs[index].dtype, .rank = outputs[index].rank};
+        memcpy(sized.shape, outputs[index].shape, sizeof sized.shape);
+        if (outputs[index].data != NULL && tensor_bytes(&sized) != 0)
             TRY(gpu_staging_copy_out(&g->staging, g->stream, outputs[index].data,
-                                     places->addresses[row], slots->bytes[row], diags));
+                                     entry->places->addresses[row], tensor_bytes(&sized),
+                                     &session->context->diags));
     }
     if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     return STATUS_OK;
@@ -311,8 +326,8 @@ static Status collect_alone(StoaSession *session) {
     TRY(device_read_state(session));
     for (uint32_t i = 0; i < session->plans_count; i++) {
         PlanEntry *entry = &session->plans[i];
-        if (entry->plan == NULL || entry->places == NULL || entry->used == 0) continue;
-        if (entry->places->addresses[0] == 0) continue; /* it never ran */
+        if (entry->plan == NULL || entry->places == NULL || entry->places->plan == NULL) continue;
+        if (entry->used == 0 || entry->places->addresses[0] == 0) continue; /* it never ran */
         Scratch  scratch = scratch_begin(NULL, 0);
         uint32_t rows = entry->plan->launches.table.count;
         double  *us = ARENA_ARRAY_ZERO(scratch.arena, double, rows);

@@ -76,6 +76,7 @@ static void add_plan(Text *text, const StoaSession *session, const PlanEntry *en
     ProfileRest rest = {(double)entry->gaps_ns / runs * 1e-3,
                         (double)entry->unknown_ns / runs * 1e-3};
     text_add(text, text_profile(scratch.arena, entry->plan, us, &peaks, &rest, rows_max));
+    if (entry->cpu != NULL) text_add(text, cpu_loops_text(scratch.arena, entry->plan, entry->cpu));
     text_addf(text, "  (mean of %llu runs)\n", (unsigned long long)entry->timed_runs);
     scratch_end(scratch);
 }

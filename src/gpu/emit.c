@@ -51,7 +51,7 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
            a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
            a->cluster == b->cluster && a->join == b->join && a->staged == b->staged &&
-           a->led == b->led && a->tiled == b->tiled;
+           a->led == b->led && a->tiled == b->tiled && a->ring == b->ring;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -70,13 +70,15 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
               "#define TILED %u\n#define TILE %d\n"
-              "#define CLUSTER %u\n#define JOIN %u\n"
-              "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
+              "#define CLUSTER %u\n#define JOIN %u\n#define RING %u\n"
+              "#define PLACE(h) ((h) * (BLOCK + ODD) + (I)threadIdx.x)\n"
+              "#define AT(h) (SHARED ? PLACE(h) : (h))\n"
+              "#define ROW_AT(h) (RING ? PLACE(h) : (h))\n"
               "#define ROOM (HELD * (BLOCK + ODD) * V)\n"
               "#define ALIVE(e) (FULL || ((e) < live && (!LED || (e) >= dead)))\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
               s->held, s->shared, gpu_emit_shifted(s), s->led, s->staged, s->tiled, EMIT_TILE,
-              s->cluster, s->join);
+              s->cluster, s->join, s->ring);
     text_addf(out, "#define FIRST %s\n#define STEP %s\n",
               whole ? "((I)blockIdx.x / CLUSTER)"
                     : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
@@ -99,7 +101,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
     text_add(out, STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
                       "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
                       "#undef ODD\n#undef LED\n#undef STAGED\n#undef TILED\n#undef TILE\n"
-                      "#undef CLUSTER\n#undef JOIN\n"
+                      "#undef CLUSTER\n#undef JOIN\n#undef RING\n#undef PLACE\n#undef ROW_AT\n"
                       "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
                       "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
                       "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
@@ -435,19 +437,24 @@ static Status  fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_numbe
      if (s->shared)
         out_launch->shared_bytes =
             (uint32_t)s->held * (s->block + gpu_emit_shifted(s)) * s->vector * phase->held_bytes;
-    if (s->join > 1)
-        out_launch->shared_bytes =
-            s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
-    if (s->staged)
+    if (s->ring != 0) out_launch->shared_bytes = s->ring * gpu_emit_ring_bytes(phase, s);
+    if (s->join > 1) {
+         uint32_t joined =
+             s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
+         if (joined > out_launch->shared_bytes) out_launch->shared_bytes = joined;
+    }
+     if (s->staged)
         out_launch->shared_bytes =
             (uint32_t)gpu_emit_stage_bytes(loops, code, phase, params, s->block);
     if (s->cluster > 1 && phase->tells)
         memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
          pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
-     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
-    instance->shared_allowed = out_launch->shared_bytes;
-     return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
+     uint32_t shared = out_launch->shared_bytes + instance->code.shared_bytes;
+     if (shared <= instance->shared_allowed) return STATUS_OK;
+    instance->shared_allowed = shared;
+     return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes,
+                             s->cluster > EMIT_CLUSTER_MAX, diags);
 }
 Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *params,
                          const CuPtr *args, CuPtr work, Arena *out, Diags *diags,

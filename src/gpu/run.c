@@ -38,7 +38,12 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_TRIANGULAR_SOLVE] = {run_bind_triangular_solve, VIEW_DENSE},
     [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
+    [OP_ATTENTION_GRAD_SUMS] = {run_bind_attention_grad, VIEW_ANY},
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
+    [OP_PRINT] = {run_bind_print, VIEW_ANY},
+    [OP_COMPACT] = {run_bind_compact, VIEW_DENSE},
+    [OP_DYNAMIC_RESHAPE] = {run_bind_dynamic_reshape, VIEW_DENSE},
+    [OP_DYNAMIC_BROADCAST] = {run_bind_dynamic_broadcast, VIEW_ANY},
 };
 
 /* Products scaled by blocks, and what cuDNN's engines take, as far as it shows in the types; the
@@ -89,7 +94,7 @@ void gpu_describe(Target *out_target, bool attention) {
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
     out_target->keep[OP_DOT_BIAS] = true;
     out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
-    out_target->places[OP_ATTENTION_GRAD] = 3;
+    out_target->places[OP_ATTENTION_GRAD] = out_target->places[OP_ATTENTION_GRAD_SUMS] = 3;
 }
 
 /* --- the kit ---------------------------------------------------------------------------------- */
@@ -114,6 +119,7 @@ void gpu_kit_close(GpuKit *kit) {
         gpu_attention_close(&a->plan);
         gpu_own_attention_close(&a->own);
     }
+    for (RunLog *log = kit->logs; log != NULL; log = log->next) run_log_close(kit, log);
     for (RunConvolution *c = kit->convolutions; c != NULL; c = c->next)
         gpu_cudnn_plan_close(&c->plan);
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
@@ -284,51 +290,62 @@ struct GpuPlan {
     uint32_t       steps_count;
     CuPtr         *slots; /* of the last run, and of the graph */
     GpuGraph       graph;
+    RunLog        *log;           /* NULL: it prints nothing */
     bool           ran, recorded; /* recorded: there is a graph */
+    bool           tunes;
     GpuPlanStats   stats;
 };
 
-Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
-                GpuPlan **out_gpu) {
-    ASSERT(arena && plan && kit && diags);
-    uint64_t  begin_ns = os_clock_ns();
-    uint32_t  rows = plan->launches.table.count;
-    RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
-    uint32_t *firsts = ARENA_ARRAY_ZERO(arena, uint32_t, rows + 1);
+static Status bind_all(RunBinder *b, GpuPlan *gpu) {
+    uint32_t  end = b->part.first + b->part.count;
+    uint32_t *firsts = ARENA_ARRAY_ZERO(b->arena, uint32_t, end + 1);
     Status    status = STATUS_OK;
-    *out_gpu = NULL;
-    b.steps_max = rows + 16;
-    b.steps = ARENA_ARRAY(arena, RunStep, b.steps_max);
-    for (uint32_t row = 1; row < rows; row++) {
-        firsts[row] = b.steps_count;
-        Status one = bind_launch(&b, row);
+    b->steps_max = b->part.count + 16;
+    b->steps = ARENA_ARRAY(b->arena, RunStep, b->steps_max);
+    for (uint32_t row = b->part.first; row < end; row++) {
+        firsts[row] = b->steps_count;
+        Status one = bind_launch(b, row);
         if (one != STATUS_OK && one != STATUS_UNSUPPORTED) return one;
         if (one != STATUS_OK) status = one;
     }
-    firsts[rows] = b.steps_count;
+    firsts[end] = b->steps_count;
+    if (status == STATUS_OK) status = run_flow_bind(b, firsts, &gpu->program);
     if (status != STATUS_OK) return status;
-    GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
-    *gpu = (GpuPlan){.kit = kit,
-                     .module = module,
-                     .arena = arena,
-                     .steps_count = b.steps_count,
-                     .stats = b.stats};
-    status = run_flow_bind(&b, firsts, &gpu->program);
-    if (status != STATUS_OK) return status;
-    gpu->steps_count = b.steps_count;
-    gpu->stats.blocks = b.stats.blocks;
-    gpu->slots = ARENA_ARRAY_ZERO(arena, CuPtr, gpu->program.slots_count);
+    gpu->steps_count = b->steps_count;
+    gpu->stats = b->stats;
+    gpu->slots = ARENA_ARRAY_ZERO(b->arena, CuPtr, gpu->program.slots_count);
     gpu->stats.workspace_bytes = gpu->program.work_bytes + gpu->program.loops_bytes;
-    status = run_compile(kit, diags);
-    if (status == STATUS_OK)
-        status = gpu_arena_grow(&kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, diags);
-    if (status == STATUS_OK) *out_gpu = gpu;
+    status = run_compile(b->kit, b->diags);
+    if (status != STATUS_OK) return status;
+    return gpu_arena_grow(&b->kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, b->diags);
+}
+Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
+                GpuPlan **out_gpu) {
+    Span all = {1, plan->launches.table.count - 1};
+    return gpu_bind_part(arena, plan, all, module, kit, diags, out_gpu);
+}
+Status gpu_bind_part(Arena *arena, const Plan *plan, Span part, GpuEmitModule *module, GpuKit *kit,
+                     Diags *diags, GpuPlan **out_gpu) {
+    ASSERT(arena && plan && kit && diags);
+    RunBinder b = {
+        .arena = arena, .plan = plan, .part = part, .module = module, .kit = kit, .diags = diags};
+    GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
+    uint64_t begin_ns = os_clock_ns();
+    *gpu = (GpuPlan){
+        .kit = kit, .module = module, .arena = arena, .tunes = plan->sizes.table.count == 1};
+    Status status = bind_all(&b, gpu);
+    gpu->log = b.log;
+    *out_gpu = status == STATUS_OK ? gpu : NULL;
+    if (status != STATUS_OK) run_log_close(kit, b.log);
     gpu_startup_end(kit->gpu->libs->startup, GPU_PART_BIND, "", begin_ns);
     return status;
 }
 
 void gpu_plan_close(GpuPlan *gpu) {
-    if (gpu != NULL) gpu_graph_close(&gpu->graph);
+    if (gpu == NULL) return;
+    gpu_graph_close(&gpu->graph);
+    run_log_close(gpu->kit, gpu->log);
+    gpu->log = NULL;
 }
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu) { return gpu->stats; }
 
@@ -427,7 +444,7 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
                     .stream = stream,
                     .diags = diags,
                     .scratch = scratch.arena,
-                    .tune = gpu->kit->options.tune && !gpu->ran};
+                    .tune = gpu->kit->options.tune && gpu->tunes && !gpu->ran};
     Status   status;
     uint64_t begin_ns = os_clock_ns();
     gpu_graph_close(&gpu->graph);
@@ -450,6 +467,10 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
 Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch) {
     *out_launch = 0;
     return gpu->program.stops ? read_flag(gpu, stream, diags, out_launch) : STATUS_OK;
+}
+
+Status gpu_run_printed(GpuPlan *gpu, GpuStream stream, Diags *diags) {
+    return run_log_tell(gpu->log, gpu->program.plan, stream, diags);
 }
 
 /* --- profiles --------------------------------------------------------------------------------- */
@@ -503,12 +524,14 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
     run_flow_slots(&gpu->program, &ctx, own);
     Status status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
     if (status == STATUS_OK) status = gpu_event_open(gpu->kit->gpu, true, diags, &events[1]);
+    if (status == STATUS_OK) status = gpu_run_printed(gpu, stream, diags);
     for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->program.steps[i].launch] = 0;
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK; i++) {
         if (gpu->program.steps[i].absorbed) continue;
         status = profile_step(gpu, &ctx, i, rounds, events, times);
         out_us[gpu->program.steps[i].launch] += median(times, rounds);
     }
+    if (status == STATUS_OK) run_log_empty(gpu->log); /* events have waited */
     gpu_event_close(&events[0]);
     gpu_event_close(&events[1]);
     scratch_end(scratch);

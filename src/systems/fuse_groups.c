@@ -12,16 +12,17 @@
 #include "systems/lower_inner.h"
 
 enum {
-    MEMBERS_MAX = 1024,  /* rows of a kernel */
-    STREAMS_MAX = 64,    /* tensors that a kernel reads or writes */
-    WINDOW_MAX = 4096,   /* groups looked at for a merge */
-    RECOMPUTED_COST = 6, /* most arithmetic that is done again for each use */
-    SIZE_GUESS = 64,     /* of a symbol without a hint */
-    ROW_MAX = 32768,     /* elements of a row that teams of threads sum both ways */
-    SMALL_BYTES = 65536, /* groups over so little are hardly worth a launch */
-    FEW_BYTES = 1 << 24, /* groups over so little leave a device of threads idle */
-    FULL_BYTES =
-        1 << 26, /* groups that read and write so much do not: a launch is little of them */
+    MEMBERS_MAX = 1024,      /* rows of a kernel */
+    STREAMS_MAX = 64,        /* tensors that a kernel reads or writes */
+    WINDOW_MAX = 4096,       /* groups looked at for a merge */
+    RECOMPUTED_COST = 6,     /* most arithmetic that is done again for each use */
+    SIZE_GUESS = 64,         /* of a symbol without a hint */
+    ROW_BYTES = 1 << 18,     /* of a row that teams of threads sum both ways */
+    ROW_ODD_BYTES = 1 << 16, /* the same if rows begin at odd places */
+    ROW_UNIT = 16,           /* bytes */
+    SMALL_BYTES = 65536,     /* groups over so little are hardly worth a launch */
+    FEW_BYTES = 1 << 24,     /* groups over so little leave a device of threads idle */
+    FULL_BYTES = 1 << 26,    /* groups over so much do not: a launch is little of them */
     NUMBER_BYTES = 8,
     SMALL_KINDS = 64 /* of them, that are told apart */
 };
@@ -75,9 +76,10 @@ static bool same_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     return type_shape(&f->world->types, type_a).row == type_shape(&f->world->types, type_b).row &&
            axes_a == axes_b;
 }
-/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into registers of
- * a team of threads together with their sums. */
-static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others) {
+/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into the shared
+ * memory of a team of threads, two at once. bytes: of an element. */
+static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others,
+                        int64_t bytes) {
     const Types *types = &f->world->types;
     const Dims  *dims = &f->world->dims;
     uint32_t     rank = shape_rank(types, shape);
@@ -87,7 +89,7 @@ static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t ot
         DimId dim = shape_dims(types, shape)[i];
         if ((inner >> i & 1) && dims_is_const(dims, dim)) row *= dims_const_value(dims, dim);
     }
-    return row > ROW_MAX;
+    return row * bytes > (row * bytes % ROW_UNIT == 0 ? ROW_BYTES : ROW_ODD_BYTES);
 }
 /* Sums over the leading axes of what the other sums over the trailing ones: dw beside dx. */
 static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
@@ -102,7 +104,8 @@ static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
         for (uint32_t k = 0; k < list_count(&f->world->attrs, axes); k++)
             bits[i] |= 1u << list_numbers(&f->world->attrs, axes)[k];
     }
-    if (f->ctx->target->threads && is_long_row(f, shape, bits[0], bits[1])) return false;
+    int64_t bytes = dtype_bytes(type_dtype(types, code->values.type[x.row]));
+    if (f->ctx->target->threads && is_long_row(f, shape, bits[0], bits[1], bytes)) return false;
     return rank >= 2 && (bits[0] ^ bits[1]) == (1u << rank) - 1;
 }
 static bool reductions_agree(const Fuse *f, const Group *a, const Group *b) {

@@ -1,6 +1,6 @@
 /* Profiles of a training session on a device: every launch of the replayed graph has a time, their
- * sum with the gaps is about what a step takes, the tables name operators, and CUPTI and timing each
- * launch alone agree on what is long. */
+ * sum with the gaps is about what a step takes, the tables name operators, and CUPTI and timing
+ * each launch alone agree on what is long. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -84,14 +84,19 @@ TEST(nvrtc_compiles_to_machine_code) {
 TEST(nvrtc_compiles_attention_of_our_own) {
     Compiler    c;
     GpuCompiled compiled;
-    String      images[2];
+    String      images[4];
     if (!compiler_open(&c, arena, "nvrtc_attention")) SKIP("NVRTC is not here");
-    GpuSource sources[] = {{"causal", gpu_own_attention_text(arena, true)},
-                           {"full", gpu_own_attention_text(arena, false)}};
-    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", sources, 2, 1, &c.diags, images,
+    GpuSource sources[] = {{"causal", gpu_own_attention_text(arena, true, false)},
+                           {"full", gpu_own_attention_text(arena, false, false)},
+                           {"causal, backward", gpu_own_attention_text(arena, true, true)},
+                           {"full, backward", gpu_own_attention_text(arena, false, true)}};
+    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", sources, 4, 1, &c.diags, images,
                         &compiled) == STATUS_OK);
-    for (uint32_t i = 0; i < 2; i++)
-        EXPECT(is_code(images[i], "attention_sums") && is_code(images[i], "attention_backward"));
+    for (uint32_t i = 0; i < 2; i++) {
+        EXPECT(is_code(images[i], "attention_forward"));
+        EXPECT(is_code(images[2 + i], "attention_sums"));
+        EXPECT(is_code(images[2 + i], "attention_backward"));
+    }
     compiler_close(&c);
 }
 

@@ -66,7 +66,7 @@ TEST(own_attention_chooses_teams) {
     for (size_t i = 0; i < LENGTH(rows); i++) {
         GpuAttention    p = problem(1, rows[i].heads, rows[i].length);
         GpuOwnAttention a;
-        REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, &f.diags, &a) == STATUS_OK);
+        REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, true, &f.diags, &a) == STATUS_OK);
         EXPECT_EQ(a.team, rows[i].team);
         EXPECT(a.team * a.teams <= 132 && a.teams >= 1);
         EXPECT(a.workspace_bytes > 0 && a.sums_at < a.flags_at && a.flags_at < a.workspace_bytes);
@@ -83,7 +83,7 @@ TEST(own_attention_passes_failures_on) {
     GpuOwnAttention  a;
     REQUIRE(bind(&f, arena));
     REQUIRE(gpu_stream_open(f.gpu, &f.diags, &stream) == STATUS_OK);
-    REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, &f.diags, &a) == STATUS_OK);
+    REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, true, &f.diags, &a) == STATUS_OK);
     EXPECT_EQ(gpu_own_attention_run(&a, &args, stream, &f.diags), STATUS_OK);
     EXPECT_EQ(f.diags.errors, 0);
     for (unsigned nth = 1; nth <= 4; nth++) { /* one map for each of q, k, v, d_o */
