@@ -75,7 +75,11 @@ static uint64_t arena_of(Step *s, StoaProgram *program, const Target *target) {
 }
 static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length) {
     GpuBench     *b = s->b;
-    GpuKitOptions options = {.cache = &b->cache, .tf32 = true, .tune = true};
+    GpuKitOptions options = {.cache = &b->cache,
+                             .ahead = b->ahead,
+                             .lanes = workers_lanes(b->workers),
+                             .tf32 = true,
+                             .tune = true};
     Target        target;
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
     gpu_describe(&target, gpu_kit_attends(s->kit));
@@ -153,7 +157,7 @@ static void tell_slowest(Step *s) {
     gpu_bench_must(s->b, gpu_plan_profile(s->gpu, s->slots, s->b->stream, 5, &s->b->diags, us),
                    "the profile");
     gpu_bench_note(s->b, "each launch alone; %s",
-                   text_profile(s->b->arena, s->plan, us, &peaks, SLOWEST).data);
+                   text_profile(s->b->arena, s->plan, us, &peaks, NULL, SLOWEST).data);
 }
 
 /* The first step: in the first case from the first library on, else from an open device. */

@@ -9,7 +9,7 @@
 
 #include "arena/workers.h"
 #include "bench/bench.h"
-#include "gpu/gpu.h"
+#include "gpu/ahead.h"
 #include "gpu/nvrtc.h"
 #include "tables/dtypes.h"
 
@@ -18,6 +18,7 @@ typedef struct GpuBench {
     Arena    *arena;
     GpuLibs  *libs;
     Gpu      *gpu;
+    GpuAhead *ahead; /* of cuBLASLt */
     Workers  *workers;
     Diags     diags;
     GpuCache  cache;

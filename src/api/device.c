@@ -18,6 +18,7 @@ struct SessionGpu {
     GpuLibs       *libs;
     GpuCache       cache;
     Gpu           *gpu;
+    GpuAhead      *ahead;
     GpuKit        *kit;
     GpuEmitModule *module;
     GpuStream      stream;
@@ -32,6 +33,9 @@ struct SessionGpu {
     uint64_t       gaps_ns, gaps, longest_ns, kernels_ns; /* inside launches of graphs */
     uint64_t       last_end_ns;
     uint32_t       last_correlation;
+    uint64_t       unknown_ns; /* of kernels that no plan is charged with yet */
+    PlanEntry     *last_entry; /* of the launch of a graph that was looked at last */
+    uint32_t       runs_noted; /* systems that are in the log of starting */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -44,9 +48,15 @@ Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_ta
     g->cache = context->kernel_cache != NULL
                    ? gpu_cache_open(session->arena, str_of(context->kernel_cache))
                    : (GpuCache){0};
+    g->ahead = gpu_ahead_open(session->arena, g->libs);
     TRY(gpu_open(session->arena, g->libs, ordinal, diags, &g->gpu));
+    gpu_ahead_device(g->ahead, g->gpu);
     const char   *ranges = os_environment("STOA_NVTX");
-    GpuKitOptions options = {.cache = &g->cache, .tune = true, .ranges = ranges && *ranges == '1'};
+    GpuKitOptions options = {.cache = &g->cache,
+                             .ahead = g->ahead,
+                             .lanes = workers_lanes(context->workers),
+                             .tune = true,
+                             .ranges = ranges && *ranges == '1'};
     uint64_t      most = g->gpu->info.memory_bytes;
     TRY(gpu_kit_open(session->arena, g->gpu, &options, diags, &g->kit));
     TRY(gpu_stream_open(g->gpu, diags, &g->stream));
@@ -76,8 +86,9 @@ void device_close(StoaSession *session) {
         gpu_kit_close(g->kit);
         gpu_arena_close(&g->memory);
         gpu_arena_close(&g->state);
-        gpu_close(g->gpu);
     }
+    gpu_ahead_close(g->ahead);
+    gpu_close(g->gpu);
     gpu_libs_close(g->libs);
     session->gpu = NULL;
 }
@@ -118,11 +129,13 @@ static Status send(SessionGpu *g, CuPtr into, const void *from, uint64_t bytes, 
 Status device_write_state(StoaSession *session) {
     SessionGpu *g = session->gpu;
     if (g == NULL) return STATUS_OK;
-    Diags *diags = &session->context->diags;
+    Diags   *diags = &session->context->diags;
+    uint64_t begin_ns = os_clock_ns();
     TRY(gpu_attach(g->gpu, diags));
     for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
         TRY(send(g, g->places[i], session->state[i].tensor.data, session->state[i].bytes, diags));
     g->mirrored = true;
+    gpu_startup_end(g->libs->startup, GPU_PART_STATE, "", begin_ns);
     return gpu_staging_join(&g->staging, g->stream, diags);
 }
 
@@ -196,6 +209,8 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, 
         TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
     TRY(gpu_event_record(g->done, g->stream, diags));
     if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
+    bool     first = !g->ran;
+    uint64_t begin_ns = first ? os_clock_ns() : 0;
     g->ran = true;
     if (places->late == NULL) {
         TRY(gpu_run_printed(places->plan, g->stream, diags));
@@ -218,6 +233,7 @@ Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *out
                                      entry->places->addresses[row], tensor_bytes(&sized),
                                      &session->context->diags));
     }
+    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     return STATUS_OK;
 }
 
@@ -263,10 +279,11 @@ static PlanEntry *find_entry(StoaSession *session, uint64_t tag, uint32_t *out_l
     }
     return NULL;
 }
-/* Time between the kernels of one launch of a graph. */
-static void add_gap(SessionGpu *g, const GpuWork *work) {
-    if (work->correlation == g->last_correlation) {
-        uint64_t gap = work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+/* Time between the kernels of one launch of a graph; false: this is the first of them. */
+static bool add_gap(SessionGpu *g, const GpuWork *work, uint64_t *out_gap_ns) {
+    bool     within = work->correlation == g->last_correlation;
+    uint64_t gap = within && work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+    if (within) {
         g->gaps_ns += gap;
         g->gaps++;
         if (gap > g->longest_ns) g->longest_ns = gap;
@@ -276,18 +293,32 @@ static void add_gap(SessionGpu *g, const GpuWork *work) {
     g->last_correlation = work->correlation;
     g->kernels_ns += work->end_ns - work->start_ns;
     if (work->end_ns > g->last_end_ns) g->last_end_ns = work->end_ns;
+    *out_gap_ns = gap;
+    return within;
 }
 static bool runs_beside(const Plan *plan, uint32_t launch) {
     uint32_t opcode = plan->launches.opcode[launch];
     return opcode == OP_COPY_OUT || opcode == OP_COPY_BACK;
 }
+/* Kernels whose operator is not known and gaps count for the plan that ran before them in the same
+ * launch of a graph. */
 static void add_work(StoaSession *session, const GpuWork *work) {
-    uint32_t   launch = 0;
-    PlanEntry *entry = find_entry(session, work->tag, &launch);
+    SessionGpu *g = session->gpu;
+    uint32_t    launch = 0;
+    uint64_t    gap_ns = 0;
+    PlanEntry  *entry = find_entry(session, work->tag, &launch);
     if (session->work != NULL) session->work(session->span_context, entry, launch, work);
     if (!work->graph || work->kind == GPU_WORK_CALL) return;
-    if (entry == NULL || !runs_beside(entry->plan, launch)) add_gap(session->gpu, work);
+    bool beside = entry != NULL && runs_beside(entry->plan, launch);
+    if (!beside && !add_gap(g, work, &gap_ns)) g->last_entry = NULL;
+    if (entry == NULL) g->unknown_ns += work->end_ns - work->start_ns;
+    if (entry == NULL) entry = g->last_entry;
+    g->last_entry = entry;
     if (entry == NULL) return;
+    entry->gaps_ns += gap_ns;
+    entry->unknown_ns += g->unknown_ns;
+    g->unknown_ns = 0;
+    if (launch == 0) return;
     entry->timed_runs += entry->correlation != work->correlation;
     entry->correlation = work->correlation;
     entry->launch_ns[launch] += work->end_ns - work->start_ns;
@@ -357,5 +388,27 @@ void device_add_gaps(Text *text, const StoaSession *session) {
     if (g->profile != NULL && gpu_profile_lost(g->profile) > 0)
         text_addf(text, "%llu records were lost: times are too small\n",
                   (unsigned long long)gpu_profile_lost(g->profile));
+}
+const GpuStartup *device_startup(const StoaSession *session) { return session->gpu->libs->startup; }
+
+void device_add_startup(Text *text, StoaSession *session) {
+    SessionGpu       *g = session->gpu;
+    const GpuStartup *startup = device_startup(session);
+    uint64_t          begin_ns = UINT64_MAX, end_ns = 0;
+    for (; g->runs_noted < session->runner.runs_count; g->runs_noted++) {
+        const SystemRun *run = &session->runner.runs[g->runs_noted];
+        gpu_startup_add(g->libs->startup, GPU_PART_TABLES, system_infos[run->kind].name, 0,
+                        run->begin_ns, run->end_ns);
+    }
+    for (uint32_t i = 0; i < gpu_startup_count(startup); i++) {
+        const GpuStartupRow *row = &startup->rows[i];
+        if (row->begin_ns < begin_ns) begin_ns = row->begin_ns;
+        if (row->part == GPU_PART_STEP && end_ns == 0) end_ns = row->end_ns;
+    }
+    if (end_ns == 0) return;
+    Scratch scratch = scratch_begin(&text->arena, 1);
+    text_addf(text, "to the end of the first run: %.2f s\n", (double)(end_ns - begin_ns) * 1e-9);
+    text_add(text, gpu_startup_text(scratch.arena, startup, begin_ns, end_ns));
+    scratch_end(scratch);
 }
 uint64_t device_memory(const StoaSession *session) { return session->gpu->gpu->bytes; }

@@ -42,7 +42,10 @@ MUST_USE Status device_watch(StoaSession *session, bool on);
 MUST_USE Status device_collect(StoaSession *session);
 ProfilePeaks    device_peaks(const StoaSession *session); /* all 0 on the CPU */
 void            device_add_gaps(Text *text, const StoaSession *session);
-uint64_t        device_memory(const StoaSession *session); /* bytes held on it */
+/* What the time to the end of the first run went to. */
+void              device_add_startup(Text *text, StoaSession *session);
+const GpuStartup *device_startup(const StoaSession *session);
+uint64_t          device_memory(const StoaSession *session); /* bytes held on it */
 
 /* Nothing happens in sessions on the CPU. */
 MUST_USE Status device_read_state(StoaSession *session);

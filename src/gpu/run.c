@@ -145,6 +145,9 @@ void gpu_kit_watch(GpuKit *kit, GpuProfile *profile) {
 
 Status run_need_blas(GpuKit *kit, Diags *diags) {
     if (kit->blas.handle != NULL) return STATUS_OK;
+    BlasLtHandle handle = kit->options.ahead != NULL ? gpu_ahead_take(kit->options.ahead) : NULL;
+    if (handle != NULL)
+        return gpu_blas_take(kit->gpu, kit->options.cache, handle, diags, &kit->blas);
     return gpu_blas_open(kit->gpu, kit->options.cache, diags, &kit->blas);
 }
 Status run_need_cudnn(GpuKit *kit, Diags *diags) {

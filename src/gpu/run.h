@@ -9,6 +9,7 @@
 #ifndef STOA_GPU_RUN_H
 #define STOA_GPU_RUN_H
 
+#include "gpu/ahead.h"
 #include "gpu/cache.h"
 #include "gpu/emit.h"
 #include "gpu/profile.h"
@@ -29,6 +30,8 @@ typedef enum GpuLoops {
 } GpuLoops;
 typedef struct GpuKitOptions {
     GpuCache *cache;  /* of machine code and measured choices; NULL: none. Outlives the kit */
+    GpuAhead *ahead;  /* opens cuBLASLt; NULL: it is opened when it is needed. Outlives the kit */
+    uint32_t  lanes;  /* threads that compile operators of a plan; 0: the caller */
     bool      tf32;   /* f32 products may round their operands to tf32: faster, 1e-3 */
     bool      tune;   /* the first run of a plan measures algorithms of its products, see gpu_run */
     bool      ranges; /* launches and graphs are ranges for profilers (profile.h) */

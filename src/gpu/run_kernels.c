@@ -43,25 +43,30 @@ String run_args_of(const char *text) {
     return STR("LineArgs");
 }
 
-static String module_text(Arena *out, const GpuKit *kit) {
+/* A function and what it needs, as a module of its own: so they compile side by side. */
+static String module_text(Arena *out, const RunFunction *f) {
     bool needs[FAMILY_COUNT] = {false};
     Text text = text_begin(out);
-    for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
-        if (f->kernel.function == NULL) needs[f->family] = true;
+    needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
     needs[FAMILY_MATRIX] |= needs[FAMILY_FACTOR] || needs[FAMILY_SUBSTITUTE];
     needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_WIDE] || needs[FAMILY_SCATTER_NARROW];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)
         if (needs[i]) text_add(&text, str_of(run_texts[i]));
-    for (const RunFunction *f = kit->functions; f != NULL; f = f->next) {
-        if (f->kernel.function != NULL) continue;
-        text_addf(&text,
-                  "extern \"C\" __global__ void __launch_bounds__(256)\n"
-                  "%s(const __grid_constant__ %.*s args) { %s(args); }\n",
-                  f->name, STR_ARGS(run_args_of(f->text)), f->text);
-    }
+    text_addf(&text,
+              "extern \"C\" __global__ void __launch_bounds__(256)\n"
+              "%s(const __grid_constant__ %.*s args) { %s(args); }\n",
+              f->name, STR_ARGS(run_args_of(f->text)), f->text);
     return text_done(&text);
+}
+static Status load(GpuKit *kit, RunFunction *f, String image, Diags *diags) {
+    RunModule *module = ARENA_NEW(kit->arena, RunModule);
+    Status     status = gpu_module_open(kit->gpu, f->name, image, diags, &module->module);
+    if (status != STATUS_OK) return status;
+    module->next = kit->modules;
+    kit->modules = module;
+    return gpu_module_kernel(&module->module, f->name, diags, &f->kernel);
 }
 
 Status run_compile(GpuKit *kit, Diags *diags) {
@@ -69,23 +74,23 @@ Status run_compile(GpuKit *kit, Diags *diags) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         missing += f->kernel.function == NULL;
     if (missing == 0) return STATUS_OK;
-    Scratch     scratch = scratch_begin(&kit->arena, 1);
-    GpuSource   source = {"operators of a plan", module_text(scratch.arena, kit)};
-    String      image = {0};
-    GpuCompiled compiled;
-    Gpu        *gpu = kit->gpu;
-    RunModule  *module = ARENA_NEW(kit->arena, RunModule);
-    Status      status = gpu_compile(scratch.arena, gpu->libs, kit->options.cache, gpu->info.arch,
-                                     &source, 1, 1, diags, &image, &compiled);
-    if (status == STATUS_OK)
-        status = gpu_module_open(gpu, source.name, image, diags, &module->module);
+    Gpu          *gpu = kit->gpu;
+    Scratch       scratch = scratch_begin(&kit->arena, 1);
+    RunFunction **functions = ARENA_ARRAY(scratch.arena, RunFunction *, missing);
+    GpuSource    *sources = ARENA_ARRAY(scratch.arena, GpuSource, missing);
+    String       *images = ARENA_ARRAY_ZERO(scratch.arena, String, missing);
+    GpuCompiled   compiled;
+    uint32_t      count = 0;
+    for (RunFunction *f = kit->functions; f != NULL; f = f->next) {
+        if (f->kernel.function != NULL) continue;
+        functions[count] = f;
+        sources[count++] = (GpuSource){f->name, module_text(scratch.arena, f)};
+    }
+    Status status = gpu_compile(scratch.arena, gpu->libs, kit->options.cache, gpu->info.arch,
+                                sources, count, kit->options.lanes, diags, images, &compiled);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
+        status = load(kit, functions[i], images[i], diags);
     scratch_end(scratch);
-    if (status != STATUS_OK) return status;
-    module->next = kit->modules;
-    kit->modules = module;
-    for (RunFunction *f = kit->functions; f != NULL && status == STATUS_OK; f = f->next)
-        if (f->kernel.function == NULL)
-            status = gpu_module_kernel(&module->module, f->name, diags, &f->kernel);
     return status;
 }
 

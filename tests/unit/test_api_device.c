@@ -97,8 +97,10 @@ TEST(device_profiles_say_when_launches_are_timed_alone) {
     d.said[0] = 0;
     run(&d);
     EXPECT(stoa_profile_text(d.session, 0, &text) == STOA_OK);
-    EXPECT(strstr(text, "graph pass: 0.0 us in 0 launches") != NULL);
+    EXPECT(strstr(text, "graph pass: 0.0 us, 0.0 of it in 0 launches") != NULL);
     EXPECT(strstr(text, "ran alone") != NULL);
+    EXPECT(strstr(text, "to the end of the first run: ") != NULL);
+    EXPECT(strstr(text, "open device") != NULL && strstr(text, "not named") != NULL);
     EXPECT_STR(d.said, "");
     on_device_close(&d);
 }
