@@ -52,6 +52,10 @@ TEST(own_attention_takes_what_its_kernel_can_do) {
     EXPECT(!gpu_own_attention_takes(&hopper, &q));
     q = p, q.queries = 128;
     EXPECT(!gpu_own_attention_takes(&hopper, &q));
+    q = problem(2, 12, 8192); /* cuDNN's forward is faster */
+    EXPECT(gpu_own_attention_takes(&hopper, &q) && !gpu_own_attention_wins(&hopper, &q, false));
+    EXPECT(gpu_own_attention_wins(&hopper, &q, true) && gpu_own_attention_wins(&hopper, &p, false));
+    EXPECT(!gpu_own_attention_wins(&older, &p, false));
 }
 
 /* Every block of keys has one owner, and teams fit on the device at once. */
