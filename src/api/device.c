@@ -216,6 +216,7 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, 
         TRY(gpu_run_printed(places->plan, g->stream, diags));
         TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     }
+    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     *out_stopped = failed != 0;
     return STATUS_OK;
 }
@@ -233,7 +234,6 @@ Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *out
                                      entry->places->addresses[row], tensor_bytes(&sized),
                                      &session->context->diags));
     }
-    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     return STATUS_OK;
 }
 
