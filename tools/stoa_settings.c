@@ -174,6 +174,7 @@ int settings_read(Cli *cli, Settings *settings) {
     (void)stoa_config_text(config, "config", NULL);
     read_compute(cli, settings);
     settings->memory_budget = stoa_config_bytes(config, "memory_budget", 0);
+    settings->offload_budget = stoa_config_bytes(config, "offload_budget", 0);
     if (settings->memory_budget != 0) { /* hints say what it is judged by */
         settings->gpt.likely_batch = settings->text.batch;
         settings->gpt.likely_length = settings->text.context;

@@ -21,7 +21,7 @@ typedef struct Settings {
     const char      *device; /* as in StoaCompileOptions, like compute */
     StoaDtype        compute;
     uint32_t         f8_products, f8_history, f8_block;
-    uint64_t         memory_budget;
+    uint64_t         memory_budget, offload_budget;
     bool             resume, overwrite, json, quiet, profile;
     const char      *out;     /* NULL: not given */
     const char      *weights; /* initial ones; NULL: drawn from the seed */

@@ -83,6 +83,8 @@ const CliOption train_options[] = {
     {"fp8-history", "N", "16", "of delayed: how many steps; 0 is current"},
     {"loss-scale", "X", "f16 65536, else 0", "first factor of the loss, which adapts; 0: none"},
     {"memory-budget", "BYTES", "0: any", "most that intermediates may take: 96MiB, 1.5GiB"},
+    {"offload-budget", "BYTES", "0: none",
+     "with it, on a GPU: page-locked memory of the host that intermediates may be copied to"},
     {"lanes", "N", "0: one per core", "worker threads"},
     {"config", "FILE", NULL, "settings as TOML, with the names above"},
     {"json", NULL, NULL, "progress and summary as JSON lines on stdout"},
@@ -277,6 +279,7 @@ static int compile(Cli *cli, const Settings *settings, const char *run, StoaSess
     options.f8_history = settings->f8_history;
     options.f8_block = settings->f8_block;
     options.memory_budget = settings->memory_budget;
+    options.offload_budget = settings->offload_budget;
     StoaStatus status = stoa_program_create(cli->context, &program);
     if (status == STOA_OK) status = settings_build(settings, program);
     snprintf(path, sizeof path, "%s/program.stoa", run);

@@ -37,7 +37,7 @@ typedef struct Options {
     const char    *file, *out, *steps, *expect;
     uint64_t       dump, skip; /* bit per SystemKind */
     uint32_t       fuel;
-    uint64_t       budget;
+    uint64_t       budget, offload;
     Dtype          narrow;
     Narrow8        narrow8;
     bool           types, binary, check, mem, time, cpu, cuda, bisect, peak, streams;
@@ -52,7 +52,8 @@ static void put(FILE *to, String s) { (void)fwrite(s.data, 1, s.count, to); }
 static void help(FILE *to) {
     fprintf(to, "usage: stoac FILE [-o FILE] [-r STEPS] [-dNAME] [-fno-NAME] [--types]\n"
                 "             [--binary] [--check] [--target cpu|cuda] [--mem] [--time]\n"
-                "             [--peak] [--memory-budget BYTES] [--compute bf16|f16|fp8]\n"
+                "             [--peak] [--memory-budget BYTES] [--offload-budget BYTES]\n"
+                "             [--compute bf16|f16|fp8]\n"
                 "             [--fp8-products BITS] [--fp8-history STEPS] [--fp8-block 0|128]\n"
                 "             [--kernels] [--source] [--steps] [--explain] [--streams]\n"
                 "             [--schedule FILE] [--search FILE] [--measure] [--asm] [--llvm]\n"
@@ -122,6 +123,7 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
                                         "--search",
                                         "--compute",
                                         "--memory-budget",
+                                        "--offload-budget",
                                         "--fp8-products",
                                         "--fp8-history",
                                         "--fp8-block"};
@@ -142,6 +144,8 @@ static bool read_option(Options *o, String name, const char *value, bool *out_go
         o->schedules.search = value;
     else if (str_same(name, STR("--memory-budget")))
         *out_good = value != NULL && str_to_bytes(str_of(value), &o->budget);
+    else if (str_same(name, STR("--offload-budget")))
+        *out_good = value != NULL && str_to_bytes(str_of(value), &o->offload);
     else if (str_same(name, STR("--compute")))
         *out_good = value != NULL && (o->narrow = narrow_find(str_of(value))) != DTYPE_NIL;
     else if (str_same(name, STR("--target")))
@@ -306,6 +310,7 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     runner.ctx.narrow8 = o->narrow8;
     runner.ctx.keeps = known != NULL; /* as a session does */
     runner.ctx.budget = o->budget;
+    runner.ctx.offload = o->offload;
     runner.ctx.fuel = fuel;
     runner.skip = o->skip;
     runner.hook = quiet ? NULL : after_system;

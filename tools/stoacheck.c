@@ -45,7 +45,7 @@ typedef struct Case {
     Dtype       narrow;
     Narrow8     narrow8;
     bool        keeps;
-    uint64_t    budget; /* bytes of intermediates; 0: any */
+    uint64_t    budget, offload; /* bytes of intermediates; 0: any; of their copies on the host */
     String      run;    /* words of `; run`, no data if there is none */
     Lines       exact, wanted, unwanted, sizes, inputs;
     Expected    expected[EXPECTED_MAX];
@@ -202,6 +202,8 @@ static void read_directive(Case *c, String line) {
     if (str_same(word, STR("fp8-block"))) c->narrow8.block = read_number(c, trim(line));
     if (str_same(word, STR("keep"))) c->keeps = str_same(trim(line), STR("copies"));
     if (str_same(word, STR("budget")) && !str_to_bytes(trim(line), &c->budget))
+        fail_with(c, "not a number of bytes: ", line);
+    if (str_same(word, STR("offload")) && !str_to_bytes(trim(line), &c->offload))
         fail_with(c, "not a number of bytes: ", line);
     if (str_same(word, STR("run"))) c->run = line;
     if (str_same(word, STR("size"))) push_line(&c->sizes, line);
@@ -371,6 +373,7 @@ static void run_case(Case *c, String source, bool bless) {
     runner.ctx.narrow8 = c->narrow8;
     runner.ctx.keeps = c->keeps;
     runner.ctx.budget = c->budget;
+    runner.ctx.offload = c->offload;
     bool good = text_parse(c->world, source, str_of(c->path));
     if (good) check_round_trip(c);
     good = good && run_steps(c, &runner);

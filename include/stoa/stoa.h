@@ -332,9 +332,14 @@ typedef struct StoaCompileOptions {
                              two, all in e4m3; there is no history, outliers spoil their block
                              only, products gain less. Weight gradients stay in bf16, and layers
                              whose sizes are no multiples of 128. 0: a tensor has one scale */
+    uint64_t offload_budget; /* bytes of page-locked host memory that a graph may take; 0: none. For
+                             a memory_budget on a GPU: values that stand idle are copied there and
+                             back beside the kernels, as far as the link has time for it, instead of
+                             being computed again. STOA_INVALID on the CPU, or without a
+                             memory_budget */
 } StoaCompileOptions;
 #define STOA_COMPILE_OPTIONS                                                                       \
-    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16, 0 }
+    { sizeof(StoaCompileOptions), 0, false, false, NULL, STOA_NONE, 0, 0, 16, 0, 0 }
 
 /* Compiles every graph and initialises the state. The program may be destroyed afterwards. */
 STOA_API STOA_MUST_USE StoaStatus stoa_compile(StoaProgram              *program,
@@ -370,6 +375,7 @@ typedef struct StoaMemoryReport {
     uint64_t arena_floor_bytes; /* most intermediates alive at once: the least any plan needs */
     uint32_t launches;          /* of that plan */
     uint64_t work_bytes;        /* inside kernels, all lanes together; the CPU only */
+    uint64_t host_bytes;        /* copies of that plan on the host (offload_budget) */
 } StoaMemoryReport;
 STOA_API StoaMemoryReport stoa_session_memory(const StoaSession *session);
 
@@ -378,6 +384,7 @@ typedef struct StoaMemoryPeak {
     uint64_t    arena_bytes;       /* planned intermediates */
     uint64_t    arena_floor_bytes; /* most of them alive at once */
     uint32_t    launch, launches;  /* at which of how many that is */
+    uint64_t    host_bytes;        /* copies on the host (offload_budget) */
     const char *text;              /* a table of the values alive there: sizes, birth, last use */
     const char *svg;               /* the bytes alive, launch by launch */
 } StoaMemoryPeak;

@@ -214,6 +214,7 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, 
         TRY(gpu_run_printed(places->plan, g->stream, diags));
         TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     }
+    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     *out_stopped = failed != 0;
     return STATUS_OK;
 }
@@ -296,16 +297,21 @@ static bool add_gap(SessionGpu *g, const GpuWork *work, uint64_t *out_gap_ns) {
     *out_gap_ns = gap;
     return within;
 }
+static bool runs_beside(const Plan *plan, uint32_t launch) {
+    uint32_t opcode = plan->launches.opcode[launch];
+    return opcode == OP_COPY_OUT || opcode == OP_COPY_BACK;
+}
 /* Kernels whose operator is not known and gaps count for the plan that ran before them in the same
  * launch of a graph. */
 static void add_work(StoaSession *session, const GpuWork *work) {
     SessionGpu *g = session->gpu;
     uint32_t    launch = 0;
-    uint64_t    gap_ns;
+    uint64_t    gap_ns = 0;
     PlanEntry  *entry = find_entry(session, work->tag, &launch);
     if (session->work != NULL) session->work(session->span_context, entry, launch, work);
     if (!work->graph || work->kind == GPU_WORK_CALL) return;
-    if (!add_gap(g, work, &gap_ns)) g->last_entry = NULL;
+    bool beside = entry != NULL && runs_beside(entry->plan, launch);
+    if (!beside && !add_gap(g, work, &gap_ns)) g->last_entry = NULL;
     if (entry == NULL) g->unknown_ns += work->end_ns - work->start_ns;
     if (entry == NULL) entry = g->last_entry;
     g->last_entry = entry;

@@ -587,7 +587,7 @@ StoaValue stoa_all_reduce(StoaProgram *program, StoaValue x, StoaReduceKind kind
         {.integer = (int64_t)kind},
         {.text = axis},
     };
-    return api_op(program, 97, operands, 1, attrs);
+    return api_op(program, 100, operands, 1, attrs);
 }
 
 StoaValue stoa_all_gather(StoaProgram *program, StoaValue x, int64_t axis, StoaDim size, const char *mesh_axis) {
@@ -597,7 +597,7 @@ StoaValue stoa_all_gather(StoaProgram *program, StoaValue x, int64_t axis, StoaD
         {.integer = (int64_t)size.id},
         {.text = mesh_axis},
     };
-    return api_op(program, 98, operands, 1, attrs);
+    return api_op(program, 101, operands, 1, attrs);
 }
 
 StoaValue stoa_reduce_scatter(StoaProgram *program, StoaValue x, int64_t axis, StoaDim size, const char *mesh_axis) {
@@ -607,7 +607,7 @@ StoaValue stoa_reduce_scatter(StoaProgram *program, StoaValue x, int64_t axis, S
         {.integer = (int64_t)size.id},
         {.text = mesh_axis},
     };
-    return api_op(program, 99, operands, 1, attrs);
+    return api_op(program, 102, operands, 1, attrs);
 }
 
 StoaValue stoa_permute(StoaProgram *program, StoaValue x, int64_t shift, const char *mesh_axis) {
@@ -616,14 +616,14 @@ StoaValue stoa_permute(StoaProgram *program, StoaValue x, int64_t shift, const c
         {.integer = (int64_t)shift},
         {.text = mesh_axis},
     };
-    return api_op(program, 101, operands, 1, attrs);
+    return api_op(program, 104, operands, 1, attrs);
 }
 
 StoaValue stoa_rank_id(StoaProgram *program, const char *mesh_axis) {
     ApiAttr attrs[] = {
         {.text = mesh_axis},
     };
-    return api_op(program, 102, NULL, 0, attrs);
+    return api_op(program, 105, NULL, 0, attrs);
 }
 
 void stoa_unstack(StoaProgram *program, StoaValue x, int64_t axis, StoaValue *out_ys, uint32_t ys_count) {
@@ -631,22 +631,22 @@ void stoa_unstack(StoaProgram *program, StoaValue x, int64_t axis, StoaValue *ou
     ApiAttr attrs[] = {
         {.integer = (int64_t)axis},
     };
-    api_op_many(program, 109, operands, 1, attrs, out_ys, ys_count);
+    api_op_many(program, 112, operands, 1, attrs, out_ys, ys_count);
 }
 
 StoaValue stoa_square(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 110, operands, 1, NULL);
+    return api_op(program, 113, operands, 1, NULL);
 }
 
 StoaValue stoa_reciprocal(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 111, operands, 1, NULL);
+    return api_op(program, 114, operands, 1, NULL);
 }
 
 StoaValue stoa_relu(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 112, operands, 1, NULL);
+    return api_op(program, 115, operands, 1, NULL);
 }
 
 StoaValue stoa_gelu(StoaProgram *program, StoaValue x, bool tanh) {
@@ -654,17 +654,17 @@ StoaValue stoa_gelu(StoaProgram *program, StoaValue x, bool tanh) {
     ApiAttr attrs[] = {
         {.integer = (int64_t)tanh},
     };
-    return api_op(program, 113, operands, 1, attrs);
+    return api_op(program, 116, operands, 1, attrs);
 }
 
 StoaValue stoa_silu(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 114, operands, 1, NULL);
+    return api_op(program, 117, operands, 1, NULL);
 }
 
 StoaValue stoa_softplus(StoaProgram *program, StoaValue x) {
     StoaValue operands[] = {x};
-    return api_op(program, 115, operands, 1, NULL);
+    return api_op(program, 118, operands, 1, NULL);
 }
 
 StoaValue stoa_mean(StoaProgram *program, StoaValue x, const int64_t *axes, uint32_t axes_count) {
@@ -672,7 +672,7 @@ StoaValue stoa_mean(StoaProgram *program, StoaValue x, const int64_t *axes, uint
     ApiAttr attrs[] = {
         {.ints = axes, .count = axes_count},
     };
-    return api_op(program, 116, operands, 1, attrs);
+    return api_op(program, 119, operands, 1, attrs);
 }
 
 StoaValue stoa_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
@@ -680,7 +680,7 @@ StoaValue stoa_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
     ApiAttr attrs[] = {
         {.integer = (int64_t)axis},
     };
-    return api_op(program, 117, operands, 1, attrs);
+    return api_op(program, 120, operands, 1, attrs);
 }
 
 StoaValue stoa_log_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
@@ -688,7 +688,7 @@ StoaValue stoa_log_softmax(StoaProgram *program, StoaValue x, int64_t axis) {
     ApiAttr attrs[] = {
         {.integer = (int64_t)axis},
     };
-    return api_op(program, 118, operands, 1, attrs);
+    return api_op(program, 121, operands, 1, attrs);
 }
 
 StoaValue stoa_logsumexp(StoaProgram *program, StoaValue x, const int64_t *axes, uint32_t axes_count) {
@@ -696,7 +696,7 @@ StoaValue stoa_logsumexp(StoaProgram *program, StoaValue x, const int64_t *axes,
     ApiAttr attrs[] = {
         {.ints = axes, .count = axes_count},
     };
-    return api_op(program, 119, operands, 1, attrs);
+    return api_op(program, 122, operands, 1, attrs);
 }
 
 StoaValue stoa_one_hot(StoaProgram *program, StoaValue indices, StoaDim size, StoaDtype dtype) {
@@ -705,17 +705,17 @@ StoaValue stoa_one_hot(StoaProgram *program, StoaValue indices, StoaDim size, St
         {.integer = (int64_t)size.id},
         {.integer = (int64_t)dtype},
     };
-    return api_op(program, 120, operands, 1, attrs);
+    return api_op(program, 123, operands, 1, attrs);
 }
 
 StoaValue stoa_cross_entropy(StoaProgram *program, StoaValue logits, StoaValue labels) {
     StoaValue operands[] = {logits, labels};
-    return api_op(program, 121, operands, 2, NULL);
+    return api_op(program, 124, operands, 2, NULL);
 }
 
 StoaValue stoa_linear_cross_entropy(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue labels) {
     StoaValue operands[] = {x, weight, labels};
-    return api_op(program, 122, operands, 3, NULL);
+    return api_op(program, 125, operands, 3, NULL);
 }
 
 StoaValue stoa_layer_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, double epsilon) {
@@ -723,7 +723,7 @@ StoaValue stoa_layer_norm(StoaProgram *program, StoaValue x, StoaValue weight, S
     ApiAttr attrs[] = {
         {.number = epsilon},
     };
-    return api_op(program, 125, operands, 3, attrs);
+    return api_op(program, 128, operands, 3, attrs);
 }
 
 StoaValue stoa_rms_norm(StoaProgram *program, StoaValue x, StoaValue weight, double epsilon) {
@@ -731,7 +731,7 @@ StoaValue stoa_rms_norm(StoaProgram *program, StoaValue x, StoaValue weight, dou
     ApiAttr attrs[] = {
         {.number = epsilon},
     };
-    return api_op(program, 126, operands, 2, attrs);
+    return api_op(program, 129, operands, 2, attrs);
 }
 
 void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias, StoaValue mean, StoaValue var, double epsilon, double momentum, bool training, StoaValue *out_y, StoaValue *out_new_mean, StoaValue *out_new_var) {
@@ -742,7 +742,7 @@ void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaVa
         {.integer = (int64_t)training},
     };
     StoaValue outs[3];
-    api_op_many(program, 127, operands, 5, attrs, outs, 3);
+    api_op_many(program, 130, operands, 5, attrs, outs, 3);
     *out_y = outs[0];
     *out_new_mean = outs[1];
     *out_new_var = outs[2];
@@ -750,27 +750,27 @@ void stoa_batch_norm(StoaProgram *program, StoaValue x, StoaValue weight, StoaVa
 
 StoaValue stoa_linear(StoaProgram *program, StoaValue x, StoaValue weight, StoaValue bias) {
     StoaValue operands[] = {x, weight, bias};
-    return api_op(program, 128, operands, 3, NULL);
+    return api_op(program, 131, operands, 3, NULL);
 }
 
 StoaValue stoa_matmul(StoaProgram *program, StoaValue x, StoaValue y) {
     StoaValue operands[] = {x, y};
-    return api_op(program, 132, operands, 2, NULL);
+    return api_op(program, 135, operands, 2, NULL);
 }
 
 StoaValue stoa_array_read(StoaProgram *program, StoaValue array, StoaValue index) {
     StoaValue operands[] = {array, index};
-    return api_op(program, 135, operands, 2, NULL);
+    return api_op(program, 138, operands, 2, NULL);
 }
 
 StoaValue stoa_array_write(StoaProgram *program, StoaValue array, StoaValue index, StoaValue x) {
     StoaValue operands[] = {array, index, x};
-    return api_op(program, 136, operands, 3, NULL);
+    return api_op(program, 139, operands, 3, NULL);
 }
 
 StoaValue stoa_inverse(StoaProgram *program, StoaValue a) {
     StoaValue operands[] = {a};
-    return api_op(program, 137, operands, 1, NULL);
+    return api_op(program, 140, operands, 1, NULL);
 }
 
 StoaValue stoa_solve(StoaProgram *program, StoaValue a, StoaValue b, bool transpose) {
@@ -778,27 +778,27 @@ StoaValue stoa_solve(StoaProgram *program, StoaValue a, StoaValue b, bool transp
     ApiAttr attrs[] = {
         {.integer = (int64_t)transpose},
     };
-    return api_op(program, 138, operands, 2, attrs);
+    return api_op(program, 141, operands, 2, attrs);
 }
 
 StoaValue stoa_det(StoaProgram *program, StoaValue a) {
     StoaValue operands[] = {a};
-    return api_op(program, 139, operands, 1, NULL);
+    return api_op(program, 142, operands, 1, NULL);
 }
 
 StoaValue stoa_det_sign(StoaProgram *program, StoaValue a) {
     StoaValue operands[] = {a};
-    return api_op(program, 140, operands, 1, NULL);
+    return api_op(program, 143, operands, 1, NULL);
 }
 
 StoaValue stoa_log_abs_det(StoaProgram *program, StoaValue a) {
     StoaValue operands[] = {a};
-    return api_op(program, 141, operands, 1, NULL);
+    return api_op(program, 144, operands, 1, NULL);
 }
 
 StoaValue stoa_embedding(StoaProgram *program, StoaValue table, StoaValue indices) {
     StoaValue operands[] = {table, indices};
-    return api_op(program, 142, operands, 2, NULL);
+    return api_op(program, 145, operands, 2, NULL);
 }
 
 StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaValue v, double scale, bool causal) {
@@ -807,7 +807,7 @@ StoaValue stoa_attention(StoaProgram *program, StoaValue q, StoaValue k, StoaVal
         {.number = scale},
         {.integer = (int64_t)causal},
     };
-    return api_op(program, 143, operands, 3, attrs);
+    return api_op(program, 146, operands, 3, attrs);
 }
 
 StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double rate, int64_t stream) {
@@ -816,7 +816,7 @@ StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double
         {.number = rate},
         {.integer = (int64_t)stream},
     };
-    return api_op(program, 147, operands, 2, attrs);
+    return api_op(program, 150, operands, 2, attrs);
 }
 
 StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -827,7 +827,7 @@ StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 148, operands, 1, attrs);
+    return api_op(program, 151, operands, 1, attrs);
 }
 
 StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -838,11 +838,11 @@ StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 149, operands, 1, attrs);
+    return api_op(program, 152, operands, 1, attrs);
 }
 
 StoaValue stoa_global_norm(StoaProgram *program, const StoaValue *xs, uint32_t xs_count) {
-    return api_op(program, 150, xs, xs_count, NULL);
+    return api_op(program, 153, xs, xs_count, NULL);
 }
 
 void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, StoaValue momentum_buffer, StoaValue rate, double momentum, double decay, bool nesterov, StoaValue *out_parameter, StoaValue *out_momentum_buffer) {
@@ -853,7 +853,7 @@ void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, Sto
         {.integer = (int64_t)nesterov},
     };
     StoaValue outs[2];
-    api_op_many(program, 151, operands, 4, attrs, outs, 2);
+    api_op_many(program, 154, operands, 4, attrs, outs, 2);
     *out_parameter = outs[0];
     *out_momentum_buffer = outs[1];
 }
@@ -867,7 +867,7 @@ void stoa_adamw(StoaProgram *program, StoaValue parameter, StoaValue gradient, S
         {.number = decay},
     };
     StoaValue outs[3];
-    api_op_many(program, 152, operands, 6, attrs, outs, 3);
+    api_op_many(program, 155, operands, 6, attrs, outs, 3);
     *out_parameter = outs[0];
     *out_first = outs[1];
     *out_second = outs[2];

@@ -366,6 +366,7 @@ static Status report_peak(StoaSession *session, const char *name, const StoaTens
     arena_release(session->texts, (ArenaMark){0});
     *out = (StoaMemoryPeak){.arena_bytes = plan->arena_bytes,
                             .arena_floor_bytes = plan->floor_bytes,
+                            .host_bytes = plan_host_bytes(plan),
                             .launch = peak_launch(plan),
                             .launches = plan->launches.table.count - 1};
     out->text = text_peak(session->texts, plan, PEAK_ROWS).data;

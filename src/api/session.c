@@ -222,10 +222,19 @@ static Status compile_session(StoaSession *session, const StoaCompileOptions *op
         api_misuse(context, "stoa_compile", "the interpreter plans no memory: no budget holds");
         return STATUS_INVALID;
     }
+    if (options->offload_budget != 0 && (session->gpu == NULL || options->memory_budget == 0)) {
+        api_misuse(context, "stoa_compile",
+                   session->gpu == NULL
+                       ? "offload_budget: the intermediates of the CPU are on the host already; "
+                         "set a memory_budget alone"
+                       : "offload_budget helps to keep a memory_budget: set both");
+        return STATUS_INVALID;
+    }
     session->runner.ctx.narrow = (Dtype)options->compute;
     session->runner.ctx.narrow8 =
         (Narrow8){options->f8_products, options->f8_history, options->f8_block};
     session->runner.ctx.budget = options->memory_budget;
+    session->runner.ctx.offload = options->offload_budget;
     session->runner.ctx.keeps = !options->interpreter;
     if (session->fuses) use_schedules(session);
     if (!runner_compile(&session->runner)) return STATUS_INVALID;
@@ -404,15 +413,18 @@ static const ShapeProgram *graph_program(StoaSession *session, GraphId graph) {
             fit_shapes(session->arena, &session->runner, graph, &session->context->diags);
     return session->programs[graph.row];
 }
-/* Whether the plan keeps the promise of StoaCompileOptions.memory_budget. */
+/* Whether the plan keeps the promises of memory_budget and offload_budget. */
 static bool within_budget(StoaSession *session, const Plan *plan) {
-    uint64_t budget = session->runner.ctx.budget;
-    Diags   *diags = &session->context->diags;
-    if (budget == 0 || plan->arena_bytes <= budget) return true;
+    const SystemCtx *ctx = &session->runner.ctx;
+    Diags           *diags = &session->context->diags;
+    bool             host = plan->arena_bytes <= ctx->budget;
+    uint64_t         bytes = host ? plan_host_bytes(plan) : plan->arena_bytes;
+    uint64_t         budget = host ? ctx->offload : ctx->budget;
+    if (ctx->budget == 0 || bytes <= budget) return true;
     StrId name = session->world->code.graphs.name[plan->graph.row];
-    (void)diags_add(diags, DIAG_BUDGET_SIZES, 0,
-                    diags_str(diags, strings_get(&session->world->strings, name)),
-                    plan->arena_bytes, budget, 0);
+    (void)diags_add(
+        diags, DIAG_BUDGET_SIZES, 0, diags_str(diags, strings_get(&session->world->strings, name)),
+        bytes, diags_str(diags, host ? STR("copies on the host") : STR("intermediates")), budget);
     return false;
 }
 

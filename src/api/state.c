@@ -171,6 +171,7 @@ StoaMemoryReport stoa_session_memory(const StoaSession *session) {
         if (plan == NULL || plan->arena_bytes < report.arena_bytes) continue;
         report.arena_bytes = plan->arena_bytes;
         report.arena_floor_bytes = plan->floor_bytes;
+        report.host_bytes = plan_host_bytes(plan);
         report.launches = plan->launches.table.count - 1;
     }
     return report;

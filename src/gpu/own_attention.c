@@ -7,7 +7,12 @@
 
 enum { ROWS = 128, WIDTH = 64, PART_BYTES = ROWS * WIDTH * 4, SUMS_BYTES = ROWS * 32 };
 enum { TEAM = 4, GROUPS = 2, WARPS = 8, THREADS = 384, SUMS_THREADS = 256 };
-enum { PARTS_BYTES_MAX = 96 << 20, CACHED_BYTES = 20 << 20, TILE_BYTES = ROWS * WIDTH * 2 };
+enum {
+    FORWARD_KEYS_MAX = 2048,
+    PARTS_BYTES_MAX = 96 << 20,
+    CACHED_BYTES = 20 << 20,
+    TILE_BYTES = ROWS * WIDTH * 2
+};
 /* Two each of K, V, Q, d_o, gradients of scores, row sums; ones; barriers; sums of columns of two
  * gradients by warps. ORDER K_AT. */
 enum {
@@ -33,6 +38,10 @@ bool gpu_own_attention_takes(const GpuInfo *info, const GpuAttention *p) {
            p->width == WIDTH && p->heads == p->heads_kv && p->queries == p->keys && p->keys > 0 &&
            p->keys % ROWS == 0 && !p->lengths && p->batch * p->heads * p->keys < INT32_MAX &&
            p->dtype == DTYPE_BF16 && p->scale >= 0; /* 0 is 1 / sqrt(width) */
+}
+
+bool gpu_own_attention_wins(const GpuInfo *info, const GpuAttention *p, bool backward) {
+    return gpu_own_attention_takes(info, p) && (backward || p->keys <= FORWARD_KEYS_MAX);
 }
 
 /* Teams of four keep what they work on within the second-level cache; they are larger where there

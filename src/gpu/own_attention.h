@@ -27,6 +27,8 @@ typedef struct GpuOwnAttention {
 
 /* Whether this device and kernel can do it, either way. */
 bool gpu_own_attention_takes(const GpuInfo *info, const GpuAttention *problem);
+/* Whether it does, and faster than cuDNN, as far as that was measured (note 0012). */
+bool gpu_own_attention_wins(const GpuInfo *info, const GpuAttention *problem, bool backward);
 /* About 0.5 s the first time, then from the cache. problem is one that it takes. */
 MUST_USE Status gpu_own_attention_open(Gpu *gpu, GpuCache *cache, const GpuAttention *problem,
                                        bool backward, Diags *diags, GpuOwnAttention *out_attention);

@@ -44,6 +44,9 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_COMPACT] = {run_bind_compact, VIEW_DENSE},
     [OP_DYNAMIC_RESHAPE] = {run_bind_dynamic_reshape, VIEW_DENSE},
     [OP_DYNAMIC_BROADCAST] = {run_bind_dynamic_broadcast, VIEW_ANY},
+    [OP_COPY_OUT] = {run_bind_copy_out, VIEW_ANY},
+    [OP_COPY_BACK] = {run_bind_copy_back, VIEW_ANY},
+    [OP_AWAIT] = {run_bind_await, VIEW_ANY},
 };
 
 /* Products scaled by blocks, and what cuDNN's engines take, as far as it shows in the types; the
@@ -85,8 +88,11 @@ void gpu_describe(Target *out_target, bool attention) {
                                        .cache_bytes = {50 << 20},
                                        .gb_s = {5500, 3000},
                                        .ghz = 1.7,
-                                       .gflop_s = 3e5, /* between f32 and bf16 products */
-                                       .launch_us = 2}};
+                                       .gflop_s = 3e5, /* tf32 */
+                                       .narrow_gflop_s = 7e5,
+                                       .launch_us = 2,
+                                       .link_gb_s = 40, /* 55 alone */
+                                       .link_us = 50}};
     for (int opcode = 0; opcode < OP_COUNT; opcode++) {
         out_target->has_kernel[opcode] = bindings[opcode].bind != NULL;
         out_target->view_need[opcode] = (uint8_t)bindings[opcode].need;
@@ -125,6 +131,7 @@ void gpu_kit_close(GpuKit *kit) {
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
     gpu_cudnn_close(&kit->cudnn);
     gpu_blas_close(&kit->blas);
+    run_close_host(kit);
     gpu_arena_close(&kit->work);
     kit->attentions = NULL;
     kit->convolutions = NULL;
@@ -290,7 +297,8 @@ struct GpuPlan {
     uint32_t       steps_count;
     CuPtr         *slots; /* of the last run, and of the graph */
     GpuGraph       graph;
-    RunLog        *log;           /* NULL: it prints nothing */
+    RunLog        *log; /* NULL: it prints nothing */
+    RunCopy       *copies;
     bool           ran, recorded; /* recorded: there is a graph */
     bool           tunes;
     GpuPlanStats   stats;
@@ -315,9 +323,12 @@ static Status bind_all(RunBinder *b, GpuPlan *gpu) {
     gpu->stats = b->stats;
     gpu->slots = ARENA_ARRAY_ZERO(b->arena, CuPtr, gpu->program.slots_count);
     gpu->stats.workspace_bytes = gpu->program.work_bytes + gpu->program.loops_bytes;
+    gpu->stats.host_bytes = plan_host_bytes(b->plan);
     status = run_compile(b->kit, b->diags);
-    if (status != STATUS_OK) return status;
-    return gpu_arena_grow(&b->kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, b->diags);
+    if (status == STATUS_OK)
+        status = gpu_arena_grow(&b->kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, b->diags);
+    if (status == STATUS_OK) status = run_need_host(b->kit, gpu->stats.host_bytes, b->diags);
+    return status;
 }
 Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
                 GpuPlan **out_gpu) {
@@ -335,8 +346,12 @@ Status gpu_bind_part(Arena *arena, const Plan *plan, Span part, GpuEmitModule *m
         .kit = kit, .module = module, .arena = arena, .tunes = plan->sizes.table.count == 1};
     Status status = bind_all(&b, gpu);
     gpu->log = b.log;
+    gpu->copies = b.copies;
     *out_gpu = status == STATUS_OK ? gpu : NULL;
-    if (status != STATUS_OK) run_log_close(kit, b.log);
+    if (status != STATUS_OK) {
+        run_log_close(kit, b.log);
+        run_close_copies(b.copies);
+    }
     gpu_startup_end(kit->gpu->libs->startup, GPU_PART_BIND, "", begin_ns);
     return status;
 }
@@ -346,6 +361,7 @@ void gpu_plan_close(GpuPlan *gpu) {
     gpu_graph_close(&gpu->graph);
     run_log_close(gpu->kit, gpu->log);
     gpu->log = NULL;
+    run_close_copies(gpu->copies);
 }
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu) { return gpu->stats; }
 
@@ -516,6 +532,7 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
                     .slots = slots,
                     .stream = stream,
                     .diags = diags,
+                    .alone = true,
                     .scratch = scratch.arena};
     double  *times = ARENA_ARRAY(scratch.arena, double, rounds);
     CuPtr   *own = ARENA_ARRAY(scratch.arena, CuPtr, gpu->program.slots_count);

@@ -93,6 +93,7 @@ typedef struct GpuPlanStats {
     uint32_t conditions, loops;        /* nodes of the last graph with one; WHILE nodes */
     uint32_t blocks;                   /* loops that are one kernel */
     uint64_t workspace_bytes;          /* that this plan needs */
+    uint64_t host_bytes;               /* of copies on the host, likewise, page-locked */
 } GpuPlanStats;
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu);
 /* The tag of a launch of a plan: no other plan of the kit has it, and it is not 0. */

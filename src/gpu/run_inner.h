@@ -88,14 +88,26 @@ struct GpuKit {
     RunAttention   *attentions;
     RunConvolution *convolutions;
     RunLog         *logs;
+    GpuStream       ways[2]; /* of copies to the host, and back; handle NULL: not opened yet */
+    GpuEvent        fork;
+    void           *host; /* page-locked, of those copies; NULL: none was needed yet */
+    uint64_t        host_bytes;
     GpuProfile     *profile;        /* NULL: none is open */
-    uint32_t        watches, plans; /* calls of gpu_kit_watch; plans bound so far */
+    uint32_t        watches, plans; /* what makes graphs old; plans bound so far */
 };
 /* Before the workspace of steps: the flag of asserts, the ticket of `rows`. */
 enum { RUN_WORK_AT = 256, RUN_TICKET_AT = 128 };
 /* The library is there, opened. */
 MUST_USE Status run_need_blas(GpuKit *kit, Diags *diags);
 MUST_USE Status run_need_cudnn(GpuKit *kit, Diags *diags);
+
+/* run_offload.c: memory for copies on the host, at least so much; waits for the device if there is
+ * some already. Closes it all, and the streams. */
+MUST_USE Status run_need_host(GpuKit *kit, uint64_t bytes, Diags *diags);
+void            run_close_host(GpuKit *kit);
+/* A copy of a plan, which its await knows. */
+typedef struct RunCopy RunCopy;
+void                   run_close_copies(RunCopy *copies); /* NULL is allowed */
 
 /* --- steps ------------------------------------------------------------------------------------ */
 
@@ -111,6 +123,7 @@ typedef struct RunCtx {
     Diags       *diags;
     Arena       *scratch;
     bool         tune;      /* measure products before they run */
+    bool         alone;     /* a step is timed: it waits for the copy that it begins */
     CuCondition  condition; /* of an assert that is put into a graph; 0: it is launched */
     GpuLaunch   *out_stop;  /* with a condition: its launch, whose arguments lie in scratch */
 } RunCtx;
@@ -215,6 +228,7 @@ typedef struct RunBinder {
     uint64_t         work_bytes;
     RunGap          *gaps; /* of the arena, that gaps_launch has not taken */
     uint32_t         gaps_count, gaps_launch;
+    RunCopy         *copies; /* newest first */
     RunStep         *steps;
     uint32_t         steps_count, steps_max;
     RunLog          *log; /* NULL: nothing is printed so far */
@@ -305,6 +319,7 @@ RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
 RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve, run_bind_print;
 RunBindFn run_bind_compact, run_bind_dynamic_reshape, run_bind_dynamic_broadcast;
+RunBindFn run_bind_copy_out, run_bind_copy_back, run_bind_await;
 /* What has been printed goes to diags->print, in order; waits for the stream if there is a log. */
 MUST_USE Status run_log_tell(const RunLog *log, const Plan *plan, GpuStream stream, Diags *diags);
 void            run_log_empty(const RunLog *log); /* says nothing; NULL is allowed, as below */

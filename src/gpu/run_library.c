@@ -455,7 +455,7 @@ static Status find_attention(RunBinder *b, const GpuAttention *problem, bool bac
     *a = (RunAttention){.backward = backward};
     memcpy(&a->problem, problem, sizeof *problem); /* with its padding, which is compared */
     Status status;
-    if (gpu_own_attention_takes(&kit->gpu->info, problem))
+    if (gpu_own_attention_wins(&kit->gpu->info, problem, backward))
         status = gpu_own_attention_open(kit->gpu, kit->options.cache, problem, backward, b->diags,
                                         &a->own);
     else

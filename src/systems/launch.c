@@ -135,10 +135,16 @@ uint32_t launch_begin(Launching *l, OpId op, uint16_t opcode, AttrsId attrs) {
     launches->op[row] = op;
     return row;
 }
+/* The slot of copies on the host. */
+static uint32_t host_slot(Launching *l) {
+    if (l->plan->host == 0) l->plan->host = launch_slot(l, SLOT_HOST, 0, 0);
+    return l->plan->host;
+}
 static void add_launch(Launching *l, OpId op, uint16_t opcode, const ValueId *operands,
                        uint32_t operands_count, ValueId results_first, uint32_t results,
                        AttrsId attrs) {
     uint32_t row = launch_begin(l, op, opcode, attrs);
+    if (opcode == OP_COPY_OUT) (void)launch_buffer(l, results_first, host_slot(l));
     for (uint32_t i = 0; i < operands_count; i++) launch_operand(l, row, operands[i]);
     for (uint32_t i = 0; i < results; i++)
         is_written(l, row, add_view_arg(l, row, (ValueId){results_first.row + i}));
@@ -248,6 +254,7 @@ Ran sys_launch(SystemCtx *ctx) {
         l.late |= (op_info(code, (OpId){row})->flags & OP_LATE) != 0;
     plan->inputs = plan->outputs = 0;
     plan->flows = false;
+    plan->host = 0;
     add_input_slots(&l);
     add_row_slots(&l, first, last);
     for (uint32_t row = first; row < last; row++) launch_row(&l, row);

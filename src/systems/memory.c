@@ -2,16 +2,14 @@
  *
  * Liveness of a buffer runs from the launch that writes it to the last launch that reads it or a
  * view of it. One sweep in launch order gives space to results and takes it back after last uses,
- * best fit over free ranges that merge with their neighbours (ranges.h). Two kinds of reuse happen
- * first:
+ * best fit over free ranges that merge with their neighbours (ranges.h). Reuse that happens first:
  *   in place   an elementwise result takes the memory of a dense operand of its size that dies
- * there;
- *              results of INPLACE operators take the operand with their name
+ *              there; results of INPLACE operators take the operand with their name
  *   assign     a value assigned to a parameter is computed into the parameter when nothing reads
- * the
- *              old value afterwards; the copying launch is then dropped
+ *              the old value afterwards; the copying launch is then dropped
  *   passes     what a block returns is computed where it goes on (memory_flow.c)
- * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller.
+ * floor_bytes is the most that is alive at once: no order-preserving plan can be smaller. Copies on
+ * the host have ranges of their own; what their launches hold on the device is in lifetimes.
  * Needs launches. Linear in launch arguments, apart from the search among free ranges. */
 #include "systems/memory.h"
 
@@ -21,7 +19,7 @@
 typedef struct Placing {
     Arena    *scratch;
     Plan     *plan;
-    Ranges    free;
+    Ranges    free, host;
     uint32_t *owner;        /* by buffer: the buffer whose memory it took over, itself otherwise */
     uint32_t *users;        /* by buffer: how many buffers sit in its memory now */
     uint32_t *dying, *next; /* by launch: the first buffer that is not needed after it; the next */
@@ -130,12 +128,22 @@ static uint32_t assign_in_place(Plan *plan) {
 static uint64_t aligned(const Placing *p, uint64_t bytes) {
     return (bytes + p->align - 1) / p->align * p->align;
 }
+static void place_on_host(Placing *p, uint32_t buffer) {
+    uint64_t bytes = aligned(p, p->plan->buffers.bytes[buffer]);
+    p->owner[buffer] = buffer;
+    p->users[buffer] = 1;
+    p->plan->buffers.offset[buffer] = bytes ? ranges_take(&p->host, bytes) : 0;
+}
 static void place_result(Placing *p, uint32_t launch, uint32_t result) {
     Plan    *plan = p->plan;
     Buffers *buffers = &plan->buffers;
     uint32_t operands = plan->launches.operands[launch];
     uint32_t mine = launch_buffers(plan, launch)[operands + result];
-    if (buffers->slot[mine] != 0 || buffers->first[mine] != launch || p->owner[mine] != 0) return;
+    if (!plan_places(plan, mine) || buffers->first[mine] != launch || p->owner[mine] != 0) return;
+    if (buffers->slot[mine] != 0) {
+        place_on_host(p, mine);
+        return;
+    }
     for (uint32_t i = 0; i < operands; i++) {
         uint32_t theirs = launch_buffers(plan, launch)[i], owner = p->owner[theirs];
         if (buffers->slot[theirs] != 0 || buffers->last[theirs] != launch || p->users[owner] != 1)
@@ -161,17 +169,18 @@ static void retire(Placing *p, uint32_t buffer) {
     uint32_t       owner = p->owner[buffer];
     if (owner == 0 || --p->users[owner] != 0) return;
     uint64_t bytes = aligned(p, buffers->bytes[owner]);
-    if (bytes != 0) ranges_give(&p->free, (Range){buffers->offset[owner], bytes});
-    p->alive -= bytes;
+    bool     here = buffers->slot[owner] == 0;
+    if (bytes != 0) ranges_give(here ? &p->free : &p->host, (Range){buffers->offset[owner], bytes});
+    if (here) p->alive -= bytes;
 }
-/* Buffers of the arena by the launch after which they are not needed. */
+/* Buffers that are placed by the launch after which they are not needed. */
 static void list_dying(Placing *p) {
     const Buffers *buffers = &p->plan->buffers;
     p->dying = ARENA_ARRAY_ZERO(p->scratch, uint32_t, p->plan->launches.table.count);
     p->next = ARENA_ARRAY_ZERO(p->scratch, uint32_t, buffers->table.count);
     for (uint32_t row = buffers->table.count; row-- > 1;) {
         uint32_t last = buffers->last[row];
-        if (buffers->slot[row] != 0 || buffers->first[row] == UINT32_MAX) continue;
+        if (!plan_places(p->plan, row) || buffers->first[row] == UINT32_MAX) continue;
         p->next[row] = p->dying[last];
         p->dying[last] = row;
     }
@@ -183,6 +192,7 @@ uint32_t memory_place(Arena *scratch, const Target *target, Plan *plan) {
     dropped += assign_in_place(plan);
     if (plan->flows) plan_mark_entered(plan);
     ranges_open(&p.free, scratch);
+    ranges_open(&p.host, scratch);
     p.owner = ARENA_ARRAY_ZERO(scratch, uint32_t, plan->buffers.table.count);
     p.users = ARENA_ARRAY_ZERO(scratch, uint32_t, plan->buffers.table.count);
     plan->floor_bytes = 0;
@@ -194,14 +204,15 @@ uint32_t memory_place(Arena *scratch, const Target *target, Plan *plan) {
         for (uint32_t i = 0; i < count; i++) {
             uint32_t at = plan->launches.args_first[row] + i, buffer = plan->args.buffer[at];
             plan->args.arg[at].slot = plan->buffers.slot[buffer]; /* assign_in_place moves some */
-            if (plan->buffers.slot[buffer] != 0) continue;
-            plan->args.arg[at].offset += plan->buffers.offset[buffer];
+            if (plan_places(plan, buffer))
+                plan->args.arg[at].offset += plan->buffers.offset[buffer];
         }
         for (uint32_t buffer = p.dying[row]; buffer != 0; buffer = p.next[buffer])
             retire(&p, buffer);
     }
     plan->arena_bytes = p.free.end;
     plan->slots.bytes[0] = plan->arena_bytes;
+    if (plan->host != 0) plan->slots.bytes[plan->host] = p.host.end;
     return dropped;
 }
 

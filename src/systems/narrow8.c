@@ -19,7 +19,8 @@ enum {
     CHAIN_MAX = 8
 };
 /* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
- * element and unit of width, by blocks 0.64e-3, and a byte takes 0.37 ps; by blocks two are written, where bf16 is wanted too. */
+ * element and unit of width, by blocks 0.64e-3, and a byte takes 0.37 ps; by blocks more are
+ * written, since gradients of weights want bf16 too. */
 typedef struct Least {
     int64_t from_kernel;  /* converted as it is made */
     int64_t from_product; /* read, converted and written */

@@ -1,17 +1,17 @@
-/* recompute: which values are computed again instead of kept, so that a graph fits a budget?
+/* recompute: which values are computed again, or copied to the host and back, instead of kept, so
+ * that a graph fits a budget?
  *
- * Each round of the search looks at the launch with the most alive and asks of every launch whose
- * results lie idle there (read before, and read again later): what would splitting it free
- * (recompute_inner.h), and what would the second run cost? What that reads must be alive then: it
- * is kept for it, or split as well, whichever is cheaper a byte. The cheapest are split until a
- * share of the peak is gone; where nothing is left to split, a chain of second runs is cut. Rounds
- * do not depend on the budget, only where they end does: the least that they reach is a fact of the
- * program, and a budget of that much can be met.
+ * Each round looks at the launch with the most alive and asks of all whose results lie idle
+ * there: what would splitting it free (recompute_inner.h), and what would the second run cost? What
+ * that reads must be alive then: it is kept, or split as well. A copy costs the bandwidth of memory
+ * that it takes from kernels, while the link has time (recompute_link.c). The cheapest a byte are
+ * split until a share of the peak is gone; where nothing is left, a chain of second runs is cut.
+ * Rounds do not depend on the budget, only where they end does: the least is a fact of the program.
  *
  * Rounds are judged by what is alive, a budget by placing every buffer as planning will. Second
- * runs are the same kernels on the same operands: the same bits, random ones too. Effects, state,
- * what is assigned and graphs with late sizes run once. Needs launches at typical sizes; writes
- * code, views and kernels anew. Linear in launch arguments a round; note 0013. */
+ * runs are the same kernels on the same operands: the same bits. Effects, state, what is assigned
+ * and graphs with late sizes run once. Needs launches at typical sizes; writes code, views and
+ * kernels anew. Linear in launch arguments a round; note 0013. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -32,22 +32,31 @@ typedef struct Round {
     uint32_t splits; /* done so far */
     uint64_t alive;  /* at most, then */
 } Round;
+typedef enum Way {
+    WAY_ALONE, /* runs again */
+    WAY_CHAIN, /* with what it reads and nothing else needs */
+    WAY_HOST   /* its results are copied */
+} Way;
 typedef struct Candidate {
     uint32_t launch;
-    bool     chain; /* with what it reads and nothing else needs */
+    Way      way;
     double   us, bytes;
+    double gain; /* of copies: microseconds a byte less than running again, infinite if it cannot */
 } Candidate;
 typedef struct Search {
     Recompute  r;
     Tape       tape;
+    Link       link;
     Split     *splits; /* in order */
     uint32_t   splits_count;
     Round     *rounds; /* [0]: nothing is split */
     uint32_t   rounds_count;
     uint32_t  *read;  /* by buffer: last position up to the peak's launch that reads it as it was */
+    uint32_t  *need;  /* by buffer: the first position after it that reads it; 0: none */
     uint32_t  *stamp; /* by launch and, beyond, by buffer: seen in this candidate */
     uint32_t   stamps;
-    Candidate *candidates;
+    Candidate *runs, *copies; /* at the peak */
+    uint32_t   runs_count, copies_count;
     uint32_t  *chain; /* launches of a candidate */
     uint32_t   chain_count;
 } Search;
@@ -73,8 +82,9 @@ static void find_fixed(Recompute *r) {
         bool view = (op_info(code, (OpId){row})->flags & OP_VIEW) != 0;
         if (launch[row] != 0 || view || code->ops.block[row].row != block) continue;
         for (uint32_t i = 0; i < code->ops.operands_count[row]; i++) {
-            ValueId base = r->ctx->views->base[op_operand(code, (OpId){row}, i).row];
-            r->can[launch[value_op(code, base).row]] = false; /* [0] is nobody's */
+            ValueId  base = r->ctx->views->base[op_operand(code, (OpId){row}, i).row];
+            uint32_t maker = launch[value_op(code, base).row]; /* 0 is nobody's */
+            r->can[maker] = r->can_copy[maker] = false;
         }
     }
 }
@@ -94,6 +104,7 @@ static void find_able(Recompute *r) {
         r->can[row] = operands != 0 && operands <= RECOMPUTE_OPERANDS_MAX &&
                       ((flags & OP_PURE) != 0 || launches->opcode[row] == OP_FUSED) &&
                       (flags & (OP_INPLACE | OP_EFFECT)) == 0 && owns_results(r, row);
+        r->can_copy[row] = r->link_us != 0 && owns_results(r, row);
         r->us[row] = recompute_cost(r->ctx, r->plan, row);
     }
     find_fixed(r);
@@ -107,11 +118,17 @@ static uint64_t open_search(Search *s, SystemCtx *ctx) {
     Plan       *placed;
     uint32_t    launches = plan->launches.table.count, buffers = plan->buffers.table.count;
     uint64_t    align = memory_align(ctx->target);
+    double      link_gb_s = ctx->target != NULL ? ctx->target->machine.link_gb_s : 0;
     *r = (Recompute){.ctx = ctx, .plan = plan, .launches = launches, .buffers = buffers};
+    if (ctx->offload != 0 && link_gb_s > 0) r->link_us = 1e-3 / link_gb_s;
+    double least_us = r->link_us != 0 ? ctx->target->machine.link_us : 0;
+    r->small = ARENA_ARRAY_ZERO(scratch, bool, buffers);
     r->maker = ARENA_ARRAY_ZERO(scratch, uint32_t, buffers);
     r->over = ARENA_ARRAY_ZERO(scratch, uint32_t, buffers);
     r->bytes = ARENA_ARRAY_ZERO(scratch, uint64_t, buffers);
     r->can = ARENA_ARRAY_ZERO(scratch, bool, launches);
+    r->can_copy = ARENA_ARRAY_ZERO(scratch, bool, launches);
+    r->copied = ARENA_ARRAY_ZERO(scratch, bool, launches);
     r->us = ARENA_ARRAY_ZERO(scratch, double, launches);
     r->split = ARENA_ARRAY_ZERO(scratch, uint32_t, launches);
     s->tape = recompute_tape(r, scratch);
@@ -119,6 +136,7 @@ static uint64_t open_search(Search *s, SystemCtx *ctx) {
     uint64_t bytes = recompute_place(r, &s->tape, &placed);
     for (uint32_t row = 1; row < buffers; row++) {
         r->bytes[row] = (plan->buffers.bytes[row] + align - 1) / align * align;
+        r->small[row] = (double)plan->buffers.bytes[row] * r->link_us < least_us;
         r->over[row] = placed->buffers.over[2 * row] / 2;
         if (placed->buffers.slot[2 * row] == 0 && plan->buffers.first[row] != UINT32_MAX)
             r->maker[row] = plan->buffers.first[row];
@@ -132,9 +150,12 @@ static void open_rounds(Search *s) {
     s->splits = ARENA_ARRAY(scratch, Split, SPLITS_EACH * s->r.launches + CHAIN_MAX + ROUNDS_MAX);
     s->rounds = ARENA_ARRAY(scratch, Round, ROUNDS_MAX + 1);
     s->read = ARENA_ARRAY(scratch, uint32_t, s->r.buffers);
+    s->need = ARENA_ARRAY(scratch, uint32_t, s->r.buffers);
+    s->link = recompute_link(&s->r, scratch);
     s->stamp = ARENA_ARRAY_ZERO(scratch, uint32_t, both);
     s->chain = ARENA_ARRAY(scratch, uint32_t, s->r.launches);
-    s->candidates = ARENA_ARRAY(scratch, Candidate, s->r.launches);
+    s->runs = ARENA_ARRAY(scratch, Candidate, s->r.launches);
+    s->copies = ARENA_ARRAY(scratch, Candidate, s->r.launches);
 }
 
 /* --- candidates ------------------------------------------------------------------------------- */
@@ -143,15 +164,20 @@ static void find_reads(Search *s) {
     const Tape      *tape = &s->tape;
     uint32_t         at = tape->at[tape->peak];
     memset(s->read, 0, r->buffers * sizeof *s->read);
-    for (uint32_t p = 1; p < tape->count && tape->at[p] <= at; p++) {
+    memset(s->need, 0, r->buffers * sizeof *s->need);
+    for (uint32_t p = 1; p < tape->count; p++) {
         uint32_t        launch = tape->launch[p];
         const uint32_t *used = launch_buffers(r->plan, launch);
+        if (tape->kind[p] > TAPE_AGAIN) continue;
         for (uint32_t i = 0; i < r->plan->launches.operands[launch]; i++)
-            if (!recompute_late(r, tape->at[p], used[i])) s->read[used[i]] = p;
+            if (tape->at[p] > at)
+                s->need[used[i]] = s->need[used[i]] != 0 ? s->need[used[i]] : p;
+            else if (!recompute_late(r, tape->at[p], used[i]))
+                s->read[used[i]] = p;
     }
 }
 /* Bytes that no longer stand idle at the peak when a launch is split there. */
-static uint64_t freed_by(const Search *s, uint32_t launch) {
+static uint64_t freed_by(const Search *s, uint32_t launch, bool copied) {
     const Recompute *r = &s->r;
     const Tape      *tape = &s->tape;
     const uint32_t  *used = launch_buffers(r->plan, launch);
@@ -160,7 +186,7 @@ static uint64_t freed_by(const Search *s, uint32_t launch) {
          i++) {
         bool idle = r->maker[used[i]] != 0 && tape->first[2 * used[i]] < tape->peak &&
                     s->read[used[i]] < tape->peak && tape->last[2 * used[i]] > tape->peak;
-        if (idle) bytes += r->bytes[used[i]];
+        if (idle && !(copied && r->small[used[i]])) bytes += r->bytes[used[i]];
     }
     return bytes;
 }
@@ -190,9 +216,9 @@ static bool seen(Search *s, uint32_t place) {
 }
 
 /* Splits launch alone or with the chain behind it, which is left in s->chain. */
-static Candidate weigh(Search *s, uint32_t launch, bool chain) {
+static Candidate weigh(Search *s, uint32_t launch, Way way) {
     const Recompute *r = &s->r;
-    Candidate        c = {.launch = launch, .chain = chain};
+    Candidate        c = {.launch = launch, .way = way};
     s->stamps++;
     s->chain_count = 0;
     s->chain[s->chain_count++] = launch;
@@ -200,12 +226,13 @@ static Candidate weigh(Search *s, uint32_t launch, bool chain) {
     for (uint32_t k = 0; k < s->chain_count; k++) {
         const uint32_t *used = launch_buffers(r->plan, s->chain[k]);
         c.us += only_moves(s, s->chain[k]) ? 0 : r->us[s->chain[k]];
-        c.bytes += (double)freed_by(s, s->chain[k]);
+        c.bytes += (double)freed_by(s, s->chain[k], false);
         for (uint32_t i = 0; i < r->plan->launches.operands[s->chain[k]]; i++) {
             uint64_t keep = kept_for(s, used[i]);
             uint32_t maker = r->maker[used[i]];
             if (keep == 0 || seen(s, r->launches + used[i])) continue;
-            bool again = chain && r->can[maker] && r->split[maker] < s->tape.at[s->tape.peak] &&
+            bool again = way == WAY_CHAIN && r->can[maker] && !recompute_copies(r, maker) &&
+                         r->split[maker] < s->tape.at[s->tape.peak] &&
                          (double)keep * SMALL_SHARE > c.bytes && s->chain_count < CHAIN_MAX;
             if (!again)
                 c.bytes -= (double)keep;
@@ -215,32 +242,85 @@ static Candidate weigh(Search *s, uint32_t launch, bool chain) {
     }
     return c;
 }
+/* What kernels lose to a copy there and back: of the bandwidth of memory about one way, as half of
+ * them are bound by arithmetic, and where its ends stand between them. */
+static Candidate weigh_copy(const Search *s, uint32_t launch) {
+    const TargetMachine *machine = &s->r.ctx->target->machine;
+    Candidate c = {.launch = launch, .way = WAY_HOST, .bytes = (double)freed_by(s, launch, true)};
+    c.us = machine->link_us + c.bytes / (machine->gb_s[machine->caches] * 1e3);
+    return c;
+}
 static int cheaper_first(const void *a, const void *b) { /* a byte, then earlier */
     const Candidate *x = a, *y = b;
     double           mine = x->us * y->bytes, theirs = y->us * x->bytes;
     if (mine != theirs) return mine < theirs ? -1 : 1;
     return x->launch < y->launch ? -1 : x->launch > y->launch;
 }
-static uint32_t find_candidates(Search *s) {
-    uint32_t last = s->tape.at[s->tape.peak], count = 0;
+static int gains_first(const void *a, const void *b) { /* what the link is best for */
+    const Candidate *x = a, *y = b;
+    if (x->gain != y->gain) return x->gain > y->gain ? -1 : 1;
+    return x->launch < y->launch ? -1 : x->launch > y->launch;
+}
+/* The cheaper of running it alone and with its chain; bytes 0: neither frees anything. */
+static Candidate weigh_runs(Search *s, uint32_t launch) {
+    if (!s->r.can[launch]) return (Candidate){.launch = launch};
+    Candidate alone = weigh(s, launch, WAY_ALONE), chain = weigh(s, launch, WAY_CHAIN);
+    bool      first = alone.bytes > 0 && (chain.bytes <= 0 || cheaper_first(&alone, &chain) <= 0);
+    return first ? alone : chain;
+}
+static void find_candidates(Search *s) {
+    const Recompute *r = &s->r;
+    uint32_t         last = s->tape.at[s->tape.peak];
     find_reads(s);
+    s->runs_count = s->copies_count = 0;
     for (uint32_t launch = 1; launch < last; launch++) {
-        if (!s->r.can[launch] || s->r.split[launch] != 0 || freed_by(s, launch) == 0) continue;
-        Candidate alone = weigh(s, launch, false), chain = weigh(s, launch, true);
-        bool first = alone.bytes > 0 && (chain.bytes <= 0 || cheaper_first(&alone, &chain) <= 0);
-        if (first || chain.bytes > 0) s->candidates[count++] = first ? alone : chain;
+        if ((!r->can[launch] && !r->can_copy[launch]) || r->split[launch] != 0) continue;
+        if (freed_by(s, launch, false) == 0) continue;
+        Candidate run = weigh_runs(s, launch);
+        if (run.bytes > 0) s->runs[s->runs_count++] = run;
+        if (!r->can_copy[launch]) continue;
+        Candidate copy = weigh_copy(s, launch);
+        copy.gain = (run.bytes > 0 ? run.us / run.bytes : (double)INFINITY) - copy.us / copy.bytes;
+        if (copy.bytes > 0 && copy.gain > 0) s->copies[s->copies_count++] = copy;
     }
-    if (count != 0) qsort(s->candidates, count, sizeof *s->candidates, cheaper_first);
-    return count;
+    if (s->runs_count != 0) qsort(s->runs, s->runs_count, sizeof *s->runs, cheaper_first);
+    if (s->copies_count != 0) qsort(s->copies, s->copies_count, sizeof *s->copies, gains_first);
 }
 
 /* Splits the launches in s->chain at the peak. */
-static void split_chain(Search *s) {
+static void split_chain(Search *s, bool copied) {
     uint32_t after = s->tape.at[s->tape.peak];
     for (uint32_t k = 0; k < s->chain_count; k++) {
         s->r.split[s->chain[k]] = after;
-        s->splits[s->splits_count++] = (Split){s->chain[k], after};
+        s->r.copied[s->chain[k]] = copied;
+        s->splits[s->splits_count++] = (Split){s->chain[k], after, copied};
     }
+}
+/* The bytes that copying the results of a launch frees at the peak; 0: the link has no time. */
+static uint64_t take_copy(Search *s, uint32_t launch) {
+    const Recompute *r = &s->r;
+    const uint32_t  *used = launch_buffers(r->plan, launch);
+    uint64_t         bytes = freed_by(s, launch, true);
+    uint32_t         need = UINT32_MAX;
+    for (uint32_t i = r->plan->launches.operands[launch]; i < r->plan->launches.args_count[launch];
+         i++)
+        if (!r->small[used[i]] && s->need[used[i]] != 0 && s->need[used[i]] < need)
+            need = s->need[used[i]];
+    if (bytes == 0 || need == UINT32_MAX || s->link.bytes + bytes > r->ctx->offload) return 0;
+    LinkRow row = recompute_link_row(r, &s->tape, &s->link, launch, need, bytes);
+    if (!recompute_link_takes(&s->link, row)) return 0;
+    s->chain[0] = launch;
+    s->chain_count = 1;
+    split_chain(s, true);
+    return bytes;
+}
+static double take(Search *s, const Candidate *c) {
+    if (s->r.split[c->launch] != 0) return 0; /* in a chain before, or the other way */
+    if (c->way == WAY_HOST) return (double)take_copy(s, c->launch);
+    Candidate now = weigh(s, c->launch, c->way);
+    if (now.bytes <= 0) return 0;
+    split_chain(s, false);
+    return now.bytes;
 }
 /* --- cuts ------------------------------------------------------------------------------------- */
 typedef struct Chain { /* second runs before one launch: positions [first, last] */
@@ -261,8 +341,8 @@ static Chain heaviest_chain(const Search *s) {
     const Tape *tape = &s->tape;
     Chain       heaviest = {0}, now = {0};
     for (uint32_t p = 1; p < tape->peak; p++) {
-        if (!tape->again[p]) continue;
-        if (!tape->again[p - 1] || tape->at[p - 1] != tape->at[p]) now = (Chain){.first = p};
+        if (tape->kind[p] != TAPE_AGAIN) continue;
+        if (now.last + 1 != p || tape->at[p - 1] != tape->at[p]) now = (Chain){.first = p};
         now.last = p;
         now.bytes += copies_alive(s, p);
         if (now.bytes > heaviest.bytes) heaviest = now;
@@ -313,7 +393,7 @@ static bool cut_chain(Search *s) {
     if (best != 0) {
         s->r.split[best] = 0;
         s->r.can[best] = false; /* for good */
-        s->splits[s->splits_count++] = (Split){best, 0};
+        s->splits[s->splits_count++] = (Split){best, 0, false};
     }
     recompute_write_tape(&s->r, &s->tape);
     if (best != 0) s->rounds[s->rounds_count++] = (Round){s->splits_count, least};
@@ -325,15 +405,13 @@ static bool cut_chain(Search *s) {
 static bool next_round(Search *s) {
     double   share = ROUND_SHARE * fmin(1, (double)s->r.launches / ROUND_LAUNCHES);
     double   wanted = share * (double)s->tape.live[s->tape.peak], done = 0;
-    uint32_t before = s->splits_count;
-    uint32_t count = find_candidates(s);
-    uint32_t room = SPLITS_EACH * s->r.launches;
-    for (uint32_t i = 0; i < count && done < wanted && s->splits_count < room; i++) {
-        if (s->r.split[s->candidates[i].launch] != 0) continue; /* in a chain before */
-        Candidate now = weigh(s, s->candidates[i].launch, s->candidates[i].chain);
-        if (now.bytes <= 0) continue;
-        split_chain(s);
-        done += now.bytes;
+    uint32_t before = s->splits_count, room = SPLITS_EACH * s->r.launches, i = 0, k = 0;
+    find_candidates(s);
+    if (s->r.link_us != 0) recompute_read_link(&s->r, &s->tape, &s->link);
+    while (done < wanted && s->splits_count < room && (i < s->runs_count || k < s->copies_count)) {
+        bool copy = k < s->copies_count &&
+                    (i == s->runs_count || cheaper_first(&s->copies[k], &s->runs[i]) <= 0);
+        done += take(s, copy ? &s->copies[k++] : &s->runs[i++]);
     }
     if (s->splits_count == before) return false;
     recompute_write_tape(&s->r, &s->tape);
@@ -343,7 +421,10 @@ static bool next_round(Search *s) {
 /* The state after the first `count` splits; its planned arena. */
 static uint64_t place_splits(Search *s, uint32_t count) {
     memset(s->r.split, 0, s->r.launches * sizeof *s->r.split);
-    for (uint32_t i = 0; i < count; i++) s->r.split[s->splits[i].launch] = s->splits[i].after;
+    for (uint32_t i = 0; i < count; i++) {
+        s->r.split[s->splits[i].launch] = s->splits[i].after;
+        s->r.copied[s->splits[i].launch] = s->splits[i].copied;
+    }
     recompute_write_tape(&s->r, &s->tape);
     return recompute_place(&s->r, &s->tape, NULL);
 }

@@ -5,34 +5,35 @@
 #include "systems/recompute_inner.h"
 
 Tape recompute_tape(const Recompute *r, Arena *out) {
-    Tape tape = {.launch = ARENA_ARRAY_ZERO(out, uint32_t, 2 * r->launches)};
-    tape.at = ARENA_ARRAY_ZERO(out, uint32_t, 2 * r->launches);
-    tape.again = ARENA_ARRAY_ZERO(out, bool, 2 * r->launches);
-    tape.first = ARENA_ARRAY_ZERO(out, uint32_t, 2 * r->buffers);
-    tape.last = ARENA_ARRAY_ZERO(out, uint32_t, 2 * r->buffers);
-    tape.live = ARENA_ARRAY_ZERO(out, uint64_t, 2 * r->launches + 1);
-    tape.stack = ARENA_ARRAY(out, uint32_t, r->plan->args.table.count + r->launches);
+    Tape     tape = {0};
+    uint32_t most = 2 * r->launches + (r->link_us != 0 ? 4 * r->buffers : 0) + 1;
+    tape.launch = ARENA_ARRAY_ZERO(out, uint32_t, most);
+    tape.at = ARENA_ARRAY_ZERO(out, uint32_t, most);
+    tape.buffer = ARENA_ARRAY_ZERO(out, uint32_t, most);
+    tape.kind = ARENA_ARRAY_ZERO(out, uint8_t, most);
+    tape.start = ARENA_ARRAY_ZERO(out, double, most);
+    tape.first = ARENA_ARRAY_ZERO(out, uint32_t, 3 * r->buffers);
+    tape.last = ARENA_ARRAY_ZERO(out, uint32_t, 3 * r->buffers);
+    tape.live = ARENA_ARRAY_ZERO(out, uint64_t, most);
+    tape.stack =
+        ARENA_ARRAY(out, uint32_t, r->plan->args.table.count + r->launches + 4 * r->buffers);
     tape.done = ARENA_ARRAY_ZERO(out, uint32_t, r->launches);
     tape.passed = ARENA_ARRAY_ZERO(out, uint8_t, 2 * r->buffers);
     tape.dropped = ARENA_ARRAY_ZERO(out, bool, r->launches);
     tape.wanted = ARENA_ARRAY_ZERO(out, bool, 2 * r->buffers);
+    if (r->link_us == 0) return tape;
+    tape.copies = ARENA_ARRAY_ZERO(out, LinkCopy, r->buffers);
+    tape.copy_of = ARENA_ARRAY_ZERO(out, uint32_t, r->buffers);
+    tape.extras = ARENA_ARRAY_ZERO(out, uint32_t, most);
     return tape;
 }
 
 /* --- order ------------------------------------------------------------------------------------ */
-static void add_position(const Recompute *r, Tape *tape, uint32_t launch, uint32_t at, bool again) {
-    const uint32_t *used = launch_buffers(r->plan, launch);
-    uint32_t        operands = r->plan->launches.operands[launch], position = tape->count++;
+static void add_position(Tape *tape, uint32_t launch, uint32_t at, TapeKind kind) {
+    uint32_t position = tape->count++;
     tape->launch[position] = launch;
     tape->at[position] = at;
-    tape->again[position] = again;
-    for (uint32_t i = 0; i < operands; i++)
-        tape->last[2 * used[i] + recompute_late(r, at, used[i])] = position;
-    for (uint32_t i = operands; i < r->plan->launches.args_count[launch]; i++) {
-        uint32_t version = 2 * used[i] + again;
-        if (tape->first[version] == 0) tape->first[version] = position;
-        if (tape->last[version] == 0) tape->last[version] = position; /* as launch does */
-    }
+    tape->kind[position] = (uint8_t)kind;
 }
 
 /* The second runs that a launch at `at` needs before it, deepest first. */
@@ -44,14 +45,42 @@ static void add_needed(const Recompute *r, Tape *tape, uint32_t launch, uint32_t
         const uint32_t *used = launch_buffers(r->plan, top);
         for (uint32_t i = 0; i < r->plan->launches.operands[top]; i++) {
             uint32_t maker = r->maker[used[i]];
-            if (recompute_late(r, at, used[i]) && tape->done[maker] != tape->stamp)
+            if (recompute_late(r, at, used[i]) && !r->copied[maker] &&
+                tape->done[maker] != tape->stamp)
                 tape->stack[depth++] = maker;
         }
         if (depth != before) continue;
         depth--;
         if (top == launch || tape->done[top] == tape->stamp) continue;
         tape->done[top] = tape->stamp;
-        add_position(r, tape, top, at, true);
+        add_position(tape, top, at, TAPE_AGAIN);
+    }
+}
+
+static void run_lives(const Recompute *r, Tape *tape, uint32_t position) {
+    uint32_t        launch = tape->launch[position], operands = r->plan->launches.operands[launch];
+    const uint32_t *used = launch_buffers(r->plan, launch);
+    for (uint32_t i = 0; i < operands; i++)
+        tape->last[2 * used[i] + recompute_late(r, tape->at[position], used[i])] = position;
+    for (uint32_t i = operands; i < r->plan->launches.args_count[launch]; i++) {
+        uint32_t version = 2 * used[i] + (tape->kind[position] == TAPE_AGAIN);
+        if (tape->first[version] == 0) tape->first[version] = position;
+        if (tape->last[version] == 0) tape->last[version] = position; /* as launch does */
+    }
+}
+static void find_lives(const Recompute *r, Tape *tape) {
+    memset(tape->first, 0, 3 * r->buffers * sizeof *tape->first);
+    memset(tape->last, 0, 3 * r->buffers * sizeof *tape->last);
+    for (uint32_t p = 1; p < tape->count; p++) {
+        uint32_t buffer = tape->buffer[p], host = recompute_host(r, buffer);
+        switch ((TapeKind)tape->kind[p]) {
+        case TAPE_RUN:
+        case TAPE_AGAIN: run_lives(r, tape, p); break;
+        case TAPE_OUT: tape->first[host] = p; break;
+        case TAPE_OUT_END: tape->last[2 * buffer] = p; break;
+        case TAPE_BACK: tape->first[2 * buffer + 1] = p; break;
+        case TAPE_BACK_END: tape->last[2 * buffer + 1] = tape->last[host] = p; break;
+        }
     }
 }
 
@@ -66,14 +95,15 @@ static void find_passed(const Recompute *r, Tape *tape, uint32_t position) {
         if (from == 0) continue;
         uint32_t theirs = 2 * from + recompute_late(r, tape->at[position], from);
         if (tape->last[theirs] != position) continue;
-        tape->passed[2 * used[i] + tape->again[position]] |= 1;
+        tape->passed[2 * used[i] + (tape->kind[position] == TAPE_AGAIN)] |= 1;
         tape->passed[theirs] |= 2;
     }
 }
 static void sum_live(const Recompute *r, Tape *tape) {
     memset(tape->live, 0, (tape->count + 1) * sizeof *tape->live);
     memset(tape->passed, 0, 2 * r->buffers);
-    for (uint32_t position = 1; position < tape->count; position++) find_passed(r, tape, position);
+    for (uint32_t position = 1; position < tape->count; position++)
+        if (tape->kind[position] <= TAPE_AGAIN) find_passed(r, tape, position);
     for (uint32_t version = 2; version < 2 * r->buffers; version++) {
         uint64_t bytes = r->bytes[version / 2];
         bool     inside = r->maker[version / 2] != 0 || version % 2 != 0;
@@ -89,15 +119,15 @@ static void sum_live(const Recompute *r, Tape *tape) {
 }
 
 static void write_order(const Recompute *r, Tape *tape) {
-    memset(tape->first, 0, 2 * r->buffers * sizeof *tape->first);
-    memset(tape->last, 0, 2 * r->buffers * sizeof *tape->last);
     tape->count = 1;
     tape->stamp++;
     for (uint32_t launch = 1; launch < r->launches; launch++) {
         if (tape->dropped[launch]) continue;
         add_needed(r, tape, launch, launch);
-        add_position(r, tape, launch, launch, false);
+        add_position(tape, launch, launch, TAPE_RUN);
     }
+    if (r->link_us != 0) recompute_add_copies(r, tape);
+    find_lives(r, tape);
 }
 /* Drops first runs that nobody reads any more, from the last to the first; false if there are
  * none. */
@@ -107,13 +137,15 @@ static bool drop_unread(const Recompute *r, Tape *tape) {
     for (uint32_t p = tape->count; p-- > 1;) {
         uint32_t        launch = tape->launch[p], operands = r->plan->launches.operands[launch];
         const uint32_t *used = launch_buffers(r->plan, launch);
-        bool            wanted = r->split[launch] == 0;
+        bool            wanted = r->split[launch] == 0, again = tape->kind[p] == TAPE_AGAIN;
+        if (tape->kind[p] == TAPE_OUT) /* what came back is read: what is sent is */
+            tape->wanted[2 * tape->buffer[p]] |= tape->wanted[2 * tape->buffer[p] + 1];
+        if (tape->kind[p] > TAPE_AGAIN) continue;
         for (uint32_t i = operands; i < r->plan->launches.args_count[launch]; i++)
-            wanted |= tape->wanted[2 * used[i] + tape->again[p]] ||
-                      (!tape->again[p] && r->maker[used[i]] == 0);
+            wanted |= tape->wanted[2 * used[i] + again] || (!again && r->maker[used[i]] == 0);
         if (!wanted) {
-            tape->dropped[launch] |= !tape->again[p];
-            some |= !tape->again[p];
+            tape->dropped[launch] |= !again;
+            some |= !again;
             continue;
         }
         for (uint32_t i = 0; i < operands; i++)
@@ -135,11 +167,13 @@ static Plan *open_plan(const Recompute *r, Arena *scratch, uint32_t launches, ui
     Plan       *plan = ARENA_NEW(scratch, Plan);
     *plan = (Plan){.world = from->world, .loops = from->loops, .graph = from->graph};
     plan->arena = scratch;
-    table_open_in(&plan->slots.table, from->slots.table.info, from->slots.table.count, scratch);
+    table_open_in(&plan->slots.table, from->slots.table.info, from->slots.table.count + 1, scratch);
     table_open_in(&plan->launches.table, from->launches.table.info, launches, scratch);
     table_open_in(&plan->args.table, from->args.table.info, args, scratch);
-    table_open_in(&plan->buffers.table, from->buffers.table.info, 2 * r->buffers, scratch);
+    table_open_in(&plan->buffers.table, from->buffers.table.info, 3 * r->buffers, scratch);
     table_copy(&plan->slots.table, &from->slots.table);
+    plan->host = table_add(&plan->slots.table);
+    plan->slots.kind[plan->host] = SLOT_HOST;
     return plan;
 }
 
@@ -147,47 +181,80 @@ static Plan *open_plan(const Recompute *r, Arena *scratch, uint32_t launches, ui
 static void add_buffers(const Recompute *r, const Tape *tape, Plan *plan) {
     Buffers       *to = &plan->buffers;
     const Buffers *from = &r->plan->buffers;
-    (void)table_add_many(&to->table, 2 * r->buffers - 1);
-    for (uint32_t version = 2; version < 2 * r->buffers; version++) {
-        uint32_t row = version / 2, copy = version % 2;
+    (void)table_add_many(&to->table, 3 * r->buffers - 1);
+    for (uint32_t version = 1; version < 3 * r->buffers; version++) {
+        bool     host = version >= 2 * r->buffers;
+        uint32_t row = host ? version - 2 * r->buffers : version / 2, copy = version % 2;
         to->value[version] = from->value[row];
-        to->slot[version] = copy ? 0 : from->slot[row];
+        to->slot[version] = host ? plan->host : copy ? 0 : from->slot[row];
         to->offset[version] = to->over[version] = 0;
-        to->bytes[version] = from->bytes[row];
-        to->first[version] = tape->first[version] != 0 ? tape->first[version] : UINT32_MAX;
-        to->last[version] = tape->last[version];
+        to->bytes[version] = row != 0 ? from->bytes[row] : 0;
+        to->first[version] =
+            row != 0 && tape->first[version] != 0 ? tape->first[version] : UINT32_MAX;
+        to->last[version] = row != 0 ? tape->last[version] : 0;
     }
-    to->first[1] = UINT32_MAX;
-    to->slot[1] = 0;
-    to->bytes[1] = to->last[1] = to->over[1] = 0;
+}
+
+/* The versions that a position reads and then writes, at most LIST_MAX; operands to out. */
+static uint32_t versions_at(const Recompute *r, const Tape *tape, uint32_t p, uint32_t *versions,
+                            uint32_t *out_operands) {
+    uint32_t        launch = tape->launch[p], buffer = tape->buffer[p], count;
+    uint32_t        host = recompute_host(r, buffer), back = 2 * buffer + 1;
+    const uint32_t *used = launch_buffers(r->plan, launch);
+    bool            again = tape->kind[p] == TAPE_AGAIN;
+    *out_operands = 1;
+    switch ((TapeKind)tape->kind[p]) {
+    case TAPE_OUT: versions[0] = 2 * buffer, versions[1] = host; return 2;
+    case TAPE_BACK: versions[0] = host, versions[1] = back; return 2;
+    case TAPE_OUT_END: versions[0] = host, versions[1] = 2 * buffer; break;
+    case TAPE_BACK_END: versions[0] = back, versions[1] = host; break;
+    case TAPE_RUN:
+    case TAPE_AGAIN:
+        count = r->plan->launches.args_count[launch];
+        *out_operands = r->plan->launches.operands[launch];
+        for (uint32_t i = 0; i < count; i++)
+            versions[i] =
+                2 * used[i] + (i < *out_operands ? recompute_late(r, tape->at[p], used[i]) : again);
+        return count;
+    }
+    *out_operands = 2;
+    return 2;
+}
+
+static const uint16_t copy_opcodes[] = {[TAPE_OUT] = OP_COPY_OUT,
+                                        [TAPE_OUT_END] = OP_AWAIT,
+                                        [TAPE_BACK] = OP_COPY_BACK,
+                                        [TAPE_BACK_END] = OP_AWAIT};
+
+static void add_launch(const Recompute *r, const Tape *tape, uint32_t p, Plan *plan) {
+    const Launches *from = &r->plan->launches;
+    uint32_t        launch = tape->launch[p], row = plan_add_launch(plan), operands;
+    bool            runs = tape->kind[p] <= TAPE_AGAIN;
+    uint32_t       *versions = plan->args.buffer + plan->args.table.count;
+    uint32_t        count = versions_at(r, tape, p, versions, &operands);
+    uint32_t        first = table_add_many(&plan->args.table, count);
+    plan->launches.opcode[row] = runs ? from->opcode[launch] : copy_opcodes[tape->kind[p]];
+    plan->launches.operands[row] = (uint16_t)operands;
+    plan->launches.args_first[row] = first;
+    plan->launches.args_count[row] = count;
+    plan->launches.attrs[row] = from->attrs[launch];
+    plan->launches.op[row] = from->op[launch];
+    for (uint32_t i = 0; i < count; i++) { /* of copies only the slot is looked at */
+        plan->args.arg[first + i] = launch_args(r->plan, launch)[runs ? i : 0];
+        if (!runs || (i >= operands && tape->kind[p] == TAPE_AGAIN))
+            plan->args.arg[first + i].slot = plan->buffers.slot[versions[i]];
+    }
 }
 
 uint64_t recompute_place(const Recompute *r, const Tape *tape, Plan **out_plan) {
-    const Launches *from = &r->plan->launches;
-    Arena          *scratch = r->ctx->scratch;
-    ArenaMark       mark = arena_mark(scratch);
-    uint32_t        args = 1;
-    for (uint32_t p = 1; p < tape->count; p++) args += from->args_count[tape->launch[p]];
+    Arena    *scratch = r->ctx->scratch;
+    ArenaMark mark = arena_mark(scratch);
+    uint32_t  args = 1;
+    for (uint32_t p = 1; p < tape->count; p++)
+        args += tape->kind[p] > TAPE_AGAIN ? 2 : r->plan->launches.args_count[tape->launch[p]];
     Plan *plan = open_plan(r, scratch, tape->count, args);
     add_buffers(r, tape, plan);
-    for (uint32_t p = 1; p < tape->count; p++) {
-        uint32_t launch = tape->launch[p], row = plan_add_launch(plan);
-        uint32_t count = from->args_count[launch], operands = from->operands[launch];
-        plan->launches.opcode[row] = from->opcode[launch];
-        plan->launches.operands[row] = from->operands[launch];
-        plan->launches.args_first[row] = table_add_many(&plan->args.table, count);
-        plan->launches.args_count[row] = count;
-        plan->launches.attrs[row] = from->attrs[launch];
-        plan->launches.op[row] = from->op[launch];
-        for (uint32_t i = 0; i < count; i++) {
-            uint32_t at = plan->launches.args_first[row] + i,
-                     buffer = launch_buffers(r->plan, launch)[i];
-            bool copy = i < operands ? recompute_late(r, tape->at[p], buffer) : tape->again[p];
-            plan->args.arg[at] = launch_args(r->plan, launch)[i];
-            plan->args.buffer[at] = 2 * buffer + copy;
-            if (i >= operands && copy) plan->args.arg[at].slot = 0;
-        }
-    }
+    for (uint32_t p = 1; p < tape->count; p++) add_launch(r, tape, p, plan);
     (void)memory_place(scratch, r->ctx->target, plan);
     uint64_t bytes = plan->arena_bytes;
     if (out_plan != NULL)

@@ -13,6 +13,7 @@ typedef struct Writing {
     const Tape *tape;
     Rewrite     rw;
     ValueId    *copy;   /* by old value: what later launches read; nil: not written yet */
+    ValueId    *host;   /* by old value: where it is on the host */
     uint32_t   *origin; /* by new value: the old one; 0: a barrier's */
     uint32_t   *launch; /* by old row: launch that begins here, with the rows of its block */
     ValueId     newest; /* made by the launch written last */
@@ -97,6 +98,33 @@ static void write_again(Writing *w, uint32_t launch, uint32_t at) {
         ValueId made = op_result(w->rw.build.code, again, i), first = op_result(old, op, i);
         w->copy[first.row] = made;
         w->origin[made.row] = first.row;
+    }
+}
+/* A copy to the host or back, or its end: everything stays in the order in which it is. */
+static ValueId write_copy(Writing *w, Opcode opcode, ValueId from, ValueId old) {
+    Code   *code = w->rw.build.code;
+    OpId    op = build_row(&w->rw.build, opcode, &from, 1, NULL, 0);
+    ValueId made = op_result(code, op, 0);
+    code->values.name[made.row] = w->rw.old->values.name[old.row];
+    w->origin[made.row] = old.row;
+    return made;
+}
+static void write_end(Writing *w, ValueId made, ValueId from) {
+    ValueId both[] = {made, from};
+    (void)build_row(&w->rw.build, OP_AWAIT, both, 2, NULL, 0);
+}
+static void write_extra(Writing *w, uint32_t position) {
+    uint32_t launch = w->tape->launch[position];
+    ValueId  old = w->r->plan->buffers.value[w->tape->buffer[position]];
+    ValueId *host = &w->host[old.row], *copy = &w->copy[old.row], made = w->rw.map[old.row];
+    rewrite_at(&w->rw, w->r->plan->launches.op[launch]);
+    switch ((TapeKind)w->tape->kind[position]) {
+    case TAPE_OUT: *host = write_copy(w, OP_COPY_OUT, made, old); break;
+    case TAPE_OUT_END: write_end(w, *host, made); break;
+    case TAPE_BACK: *copy = write_copy(w, OP_COPY_BACK, *host, old); break;
+    case TAPE_BACK_END: write_end(w, *copy, *host); break;
+    case TAPE_AGAIN: write_again(w, launch, w->tape->at[position]); break;
+    case TAPE_RUN: ASSERT(false);
     }
 }
 /* The row as it is, except for what it reads of second runs. */
@@ -186,12 +214,13 @@ static void open_writing(Writing *w, Recompute *r, const Tape *tape) {
     const Code *old = &r->ctx->world->code;
     Arena      *scratch = r->ctx->scratch;
     uint32_t    values = old->values.table.count, most = 1;
-    /* each row at most twice, and barriers */
-    uint32_t values_max = 2 * values + old->operands.table.count + r->launches + 64;
+    /* each row at most twice, and barriers; copies on the host */
+    uint32_t values_max = 3 * values + old->operands.table.count + r->launches + 64;
     for (uint32_t row = 1; row < old->ops.table.count; row++)
         if (old->ops.operands_count[row] > most) most = old->ops.operands_count[row];
     *w = (Writing){.r = r, .tape = tape};
     w->copy = ARENA_ARRAY_ZERO(scratch, ValueId, values);
+    w->host = ARENA_ARRAY_ZERO(scratch, ValueId, values);
     w->origin = ARENA_ARRAY_ZERO(scratch, uint32_t, values_max);
     w->launch = ARENA_ARRAY_ZERO(scratch, uint32_t, old->ops.table.count + 1);
     w->operands = ARENA_ARRAY(scratch, ValueId, most + 1);
@@ -221,8 +250,8 @@ void recompute_rewrite(Recompute *r, const Tape *tape) {
             row = r->plan->launches.op[launch].row; /* its block goes as well */
             continue;
         }
-        for (; launch != 0 && tape->again[position]; position++)
-            write_again(&w, tape->launch[position], tape->at[position]);
+        for (; launch != 0 && tape->kind[position] != TAPE_RUN; position++)
+            write_extra(&w, position);
         position += launch != 0; /* the launch itself */
         write_row(&w, (OpId){row}, launch_of[row]);
     }

@@ -16,7 +16,7 @@ enum {
     THREADS = 1024,        /* on each of them, with eight elements a thread */
     GROUPS_MAX = 8,        /* on each of them: more of short rows */
     GROUP_RUNS = 32,       /* of more groups than multiprocessors */
-    DEALT_ROW = 512,       /* least elements of rows that groups take by turns */
+    DEALT_ROW = 512,       /* least elements of rows that groups take by turns: H100, note 0012 */
     LONG_ROW = 16384,      /* that one multiprocessor holds with its sums */
     CLUSTER_MAX = 8,       /* multiprocessors that work on a longer row */
     LONG_GROUPS = 128,     /* of longer rows, times the multiprocessors that work on each */
@@ -95,10 +95,12 @@ static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
     (void)transform_merge(s, at + 2);
     if (holds_one_loop(s, at + 1)) (void)transform_fuse(s, at + 1);
 }
-/* Rows that are read at once lie beside each other; short ones are a team's own lines of memory. */
+/* Rows that are read at once lie beside each other. Short ones do not: groups would share lines of
+ * memory; nor do those that clusters read in parts. */
 static bool make_groups(Schedule *s, uint32_t at, uint32_t least, uint32_t groups) {
-    return longest_leaf(s, at) < DEALT_ROW ? transform_split(s, at + 1, least, groups)
-                                           : transform_deal(s, at + 1, least, groups);
+    int64_t row = longest_leaf(s, at);
+    return row >= DEALT_ROW && row <= LONG_ROW ? transform_deal(s, at + 1, least, groups)
+                                               : transform_split(s, at + 1, least, groups);
 }
 static bool factor_phase(Schedule *s, uint32_t at, uint32_t groups) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;

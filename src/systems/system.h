@@ -43,6 +43,7 @@ typedef struct SystemCtx {
                               linear layers in 8-bit floats, other products in bf16 */
     Narrow8       narrow8; /* of 8-bit floats, what is as the user wants it */
     uint64_t      budget;  /* bytes of the planned arena of a graph (recompute.c); 0: any */
+    uint64_t      offload; /* bytes of its copies on the host at most (recompute_link.c) */
     uint64_t   states; /* bytes that a loop may keep for its gradient; 0: 1 GiB (derive_steps.c) */
     uint64_t   kept;   /* the most that some loop does, out, if it could do with less */
     bool       keeps;  /* copies of state in narrower floats may be state (keep.c) */

@@ -17,6 +17,7 @@ typedef enum SlotKind {
     SLOT_INPUT,
     SLOT_OUTPUT,
     SLOT_CONSTANT,
+    SLOT_HOST, /* copies on the host (COPY_OUT) at fixed offsets, page-locked; one a plan at most */
     SLOT_ROW,  /* a row of an argument of a scan: moves from step to step */
     SLOT_INDEX /* the index of that row, an i64 */
 } SlotKind;
@@ -85,7 +86,7 @@ TABLE_TYPE(LaunchArgs, LAUNCH_ARGS_COLUMNS);
 #define BUFFERS_COLUMNS(C)                                                                         \
     C(ValueId, value, "owner")                                                                     \
     C(uint32_t, slot, "row of slots")                                                              \
-    C(uint64_t, offset, "in slot 0; 0 elsewhere")                                                  \
+    C(uint64_t, offset, "in slot 0 and of the host; 0 elsewhere")                                  \
     C(uint64_t, bytes, "size")                                                                     \
     C(uint32_t, first, "launch that writes it, UINT32_MAX if none")                                \
     C(uint32_t, last, "last launch that reads it or a view of it; if none, first; else 0")         \
@@ -114,6 +115,7 @@ typedef struct Plan {
     PlanSizes           sizes;
     uint64_t            arena_bytes; /* of slot 0 */
     uint64_t            floor_bytes; /* most bytes alive at once: no plan can need less */
+    uint32_t            host;        /* slot of copies on the host; 0: there are none */
     uint32_t            inputs, outputs;
     bool                flows; /* some launches are jumps */
     Arena              *arena; /* the plan, its tables, and what back ends bind */
@@ -144,6 +146,14 @@ int64_t plan_type_sizes(const World *world, TypeId type, const int64_t *dim_valu
 static inline uint32_t plan_root_slot(const Plan *plan, uint32_t slot) {
     while (plan->slots.kind[slot] == SLOT_ROW) slot = plan->args.arg[plan->slots.index[slot]].slot;
     return slot;
+}
+/* Whether planning gives a buffer its offset: in the arena or among the copies on the host. */
+static inline bool plan_places(const Plan *plan, uint32_t buffer) {
+    uint32_t slot = plan->buffers.slot[buffer];
+    return slot == 0 || slot == plan->host;
+}
+static inline uint64_t plan_host_bytes(const Plan *plan) {
+    return plan->host != 0 ? plan->slots.bytes[plan->host] : 0;
 }
 /* Marks the launches that jumps lead to. */
 void plan_mark_entered(Plan *plan);

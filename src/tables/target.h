@@ -23,8 +23,12 @@ typedef struct TargetMachine {
     uint64_t cache_bytes[TARGET_CACHES_MAX];
     double   gb_s[TARGET_CACHES_MAX + 1]; /* each level of one lane, then memory of all */
     double   ghz;
-    double   gflop_s;   /* of matrix products, all lanes */
-    double   launch_us; /* beginning a launch */
+    double   gflop_s;        /* of matrix products, all lanes */
+    double   narrow_gflop_s; /* likewise, of operands of 16 bits or fewer; 0: the same */
+    double   launch_us;      /* beginning a launch */
+    double   link_gb_s; /* copies to page-locked memory of the host, and as much back at the same
+                           time, beside launches; 0: there is no such memory */
+    double   link_us;   /* what a copy there and back costs launches, beside bandwidth */
 } TargetMachine;
 
 typedef struct Target {

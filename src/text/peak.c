@@ -164,8 +164,8 @@ static void add_table(Peak *p, PeakBuffers alive, uint32_t shown, uint64_t most)
 }
 
 static void add_beside(Peak *p) {
-    static const char *const names[] = {"", "parameters and state", "inputs", "outputs",
-                                        "constants"};
+    static const char *const names[] = {"",          "parameters and state", "inputs", "outputs",
+                                        "constants", "copies on the host"};
     const Slots             *slots = &p->plan->slots;
     uint64_t                 bytes[LENGTH(names)] = {0};
     uint32_t                 shown = 0;

@@ -29,6 +29,7 @@ typedef struct FakeCuda {
     unsigned (*calls)(const char *call);   /* since reset */
     void (*watch)(const FakeWatch *watch); /* NULL: nobody listens; stays through reset */
     uint64_t (*node_id)(CuNode node);
+    void (*late)(int on); /* work runs as late as it may (streams.h), not at once; until reset */
 } FakeCuda;
 #define FAKE_CUDA_SYMBOL "fake_cuda" /* a FakeCuda */
 

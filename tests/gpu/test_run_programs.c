@@ -31,6 +31,7 @@ typedef struct Case {
     Dtype       narrow;   /* what products compute in; nil: as written */
     uint32_t    block;    /* of 8-bit floats: elements that share a scale; 0: a tensor's */
     bool        stops;    /* an assert must fail */
+    uint64_t    budget;   /* of intermediates, and as many for copies on the host; 0: any */
 
     const FileProgram *file;          /* inputs from there */
     GpuLoops           loops;         /* as GpuKitOptions */
@@ -155,6 +156,7 @@ static bool compile(Subject *c, const Target *target, GpuCache *cache) {
     c->runner.ctx.narrow = c->given->narrow;
     c->runner.ctx.narrow8.products = NARROW8_ALL;
     c->runner.ctx.narrow8.block = c->given->block;
+    c->runner.ctx.budget = c->runner.ctx.offload = c->given->budget;
     if (!runner_compile(&c->runner)) return said(c, "compiling:", c->world);
     if (gpu_emit_compile(c->arena, c->d->libs, cache, c->d->gpu->info.arch, &c->runner.loops, 4,
                          diags, &c->module) != STATUS_OK)
@@ -214,9 +216,9 @@ static bool near(Subject *c, String what, const Tensor *got, const Tensor *want)
     return EXPECT(false);
 }
 
-/* Rows and indices of scans lie elsewhere. */
+/* Rows and indices of scans lie elsewhere, and copies on the host. */
 static bool has_place(const Subject *c, uint32_t row) {
-    return c->plan->slots.kind[row] != SLOT_ROW && c->plan->slots.kind[row] != SLOT_INDEX;
+    return c->plan->slots.kind[row] < SLOT_HOST;
 }
 /* One run from fresh memory; all that it left comes back to host[slot]. */
 static bool run_once(Subject *c, void **host) {
@@ -315,10 +317,12 @@ static bool check(Device *d, Arena *arena, World *world, const Case *given) {
     if (given->by_host) d->gpu->info.conditions = GPU_CONDITIONS_HOST;
     bool ok = device_ok(d, gpu_kit_open(arena, d->gpu, &options, &d->diags, &c->kit));
     gpu_describe(&target, ok && gpu_kit_attends(c->kit));
+    if (given->budget != 0) target.machine.link_us = 0; /* copies of small values, too */
     ok = ok && interpret(c) && compile(c, &target, &cache) && run_all(c);
     if (c->gpu != NULL) {
         GpuPlanStats stats = gpu_plan_stats(c->gpu);
         EXPECT(!ok || stats.graphs == (c->plan->flows ? 2 : 1)); /* one for each place */
+        EXPECT(!ok || (stats.host_bytes != 0) == (given->budget != 0));
         if (given->file == NULL && given->loops == GPU_LOOPS_AUTO)
             printf(" (%u launches, %u nodes, %u loops, %u products, %u attentions, %.2f of the "
                    "tolerance)",
@@ -390,6 +394,15 @@ TEST(gpu_asserts_that_hold_let_the_step_pass) {
                "  %p = parameter {name=\"p\", type=f64[4]}\n  %q = add %p, %p\n"
                "  assert %t\n  %y = mul %x, %x\n  assert %t\n  assign %p, %q\n  return %y\n}\n",
                &(Case){.sizes = {{"B", 300}}});
+}
+TEST(gpu_copies_to_the_host_run_beside) {
+    check_text(arena,
+               "graph f(%x: f32[256,256], %w: f32[256,256]) {\n"
+               "  %a = matmul %x, %w\n  %b = matmul %a, %w\n  %c = matmul %b, %w\n"
+               "  %d = matmul %c, %w\n  %e = matmul %d, %w\n  %g = matmul %e, %d\n"
+               "  %h = matmul %g, %w\n  %i = matmul %h, %w\n  %k = matmul %i, %w\n"
+               "  %l = matmul %k, %w\n  %j = matmul %l, %a\n  return %j\n}\n",
+               &(Case){.rel = 1e-4, .budget = 768 << 10});
 }
 TEST(gpu_asserts_that_fail_stop_the_step) {
     check_text(arena,

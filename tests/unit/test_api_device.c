@@ -141,3 +141,19 @@ TEST(device_gives_sizes_that_data_decides) {
     }
     on_device_close(&d);
 }
+
+TEST(device_offload_needs_a_memory_budget) {
+    OnDevice           d;
+    StoaSession       *other = NULL;
+    StoaCompileOptions options = STOA_COMPILE_OPTIONS;
+    REQUIRE(on_device_open(&d, pass_text));
+    options.device = "cuda";
+    options.offload_budget = 1 << 20;
+    EXPECT(stoa_compile(d.program, &options, &other) == STOA_INVALID);
+    EXPECT(strstr(stoa_message(d.context), "set both") != NULL);
+    options.memory_budget = 1 << 20;
+    EXPECT(stoa_compile(d.program, &options, &other) == STOA_OK);
+    EXPECT_EQ(stoa_session_memory(other).host_bytes, 0); // nothing runs yet
+    stoa_session_destroy(other);
+    on_device_close(&d);
+}

@@ -133,6 +133,12 @@ TEST(peak_refuses_what_it_cannot_plan) {
     held = held_open(chain_text, compile);
     EXPECT(held.status == STOA_INVALID);
     held_close(&held);
+    compile = (StoaCompileOptions)STOA_COMPILE_OPTIONS;
+    compile.memory_budget = compile.offload_budget = 1 << 20;
+    held = held_open(chain_text, compile);
+    EXPECT(held.status == STOA_INVALID);
+    EXPECT(says(&held, "the intermediates of the CPU are on the host already"));
+    held_close(&held);
 }
 
 // A budget is judged at the hints; a run at larger sizes is refused before it takes the memory.

@@ -236,7 +236,7 @@ TEST(reverse_turns) {
     graph_close(&g);
 }
 
-// copy-c2 stop_gradient-c2 barrier-c2
+// copy-c2 stop_gradient-c2 barrier-c2 copy_out-c2 copy_back-c2
 TEST(copies_are_equal) {
     Graph g = graph_open(arena);
     graph_mixed(&g, DTYPE_F16, SHAPE(2, 3));
@@ -247,6 +247,14 @@ TEST(copies_are_equal) {
     graph_mixed(&g, DTYPE_I32, SHAPE(3));
     graph_expect(graph_run_op(&g, OP_STOP_GRADIENT, NULL), SHAPE(3), NUMBERS(-5, 2, -2));
     graph_close(&g);
+
+    for (int back = 0; back < 2; back++) {
+        g = graph_open(arena);
+        graph_mixed(&g, DTYPE_F32, SHAPE(3));
+        graph_expect(graph_run_op(&g, back ? OP_COPY_BACK : OP_COPY_OUT, NULL), SHAPE(3),
+                     NUMBERS(-5, 2, -2));
+        graph_close(&g);
+    }
 
     g = graph_open(arena);
     graph_mixed(&g, DTYPE_F32, SHAPE(3));

@@ -549,6 +549,16 @@ TEST(types_effects) {
     operand(F32, SHAPE(3)); // effect_call-c1
     EXPECT_EQ(g.world->code.ops.results_count[build(OP_EFFECT_CALL, WORDS(0)).row], 0);
     EXPECT_EQ(g.world->diags.errors, 0);
+    next(arena);
+    operand(I32, SHAPE(3)); // await-c1
+    operand(F32, SHAPE(2));
+    EXPECT_EQ(g.world->code.ops.results_count[build(OP_AWAIT, NULL).row], 0);
+    EXPECT_EQ(g.world->diags.errors, 0);
+    next(arena);
+    operand(F32, SHAPE(2, 3)); // copy_out-c1
+    GIVES(OP_COPY_OUT, NULL, F32, SHAPE(2, 3));
+    operand(F32, SHAPE(2, 3)); // copy_back-c1
+    GIVES(OP_COPY_BACK, NULL, F32, SHAPE(2, 3));
     graph_close(&g);
 }
 TEST(types_collectives) {

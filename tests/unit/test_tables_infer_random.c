@@ -493,6 +493,8 @@ static const struct {
     {OP_EIG, gen_matrix},
     {OP_BARRIER, gen_many},
     {OP_STOP_GRADIENT, gen_same},
+    {OP_COPY_OUT, gen_same},
+    {OP_COPY_BACK, gen_same},
     {OP_MEAN, gen_axes},
     {OP_SOFTMAX, gen_axis},
     {OP_LOG_SOFTMAX, gen_axis},
