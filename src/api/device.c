@@ -214,7 +214,6 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, 
         TRY(gpu_run_printed(places->plan, g->stream, diags));
         TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     }
-    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     *out_stopped = failed != 0;
     return STATUS_OK;
 }
