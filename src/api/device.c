@@ -23,8 +23,8 @@ struct SessionGpu {
     GpuEmitModule *module;
     GpuStream      stream;
     GpuStaging     staging;
-    GpuEvent       done; /* of the last run: inputs may be overwritten */
-    bool           ran;
+    GpuEvent       done;          /* of the last run: inputs may be overwritten */
+    bool           ran, took;     /* took: outputs, so the first run is done */
     GpuArena       state, memory; /* memory: slot 0 of every plan */
     CuPtr         *places;        /* of the state, by row */
     bool           mirrored;      /* the host has what the device has */
@@ -209,14 +209,11 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, 
         TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
     TRY(gpu_event_record(g->done, g->stream, diags));
     if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
-    bool     first = !g->ran;
-    uint64_t begin_ns = first ? os_clock_ns() : 0;
     g->ran = true;
     if (places->late == NULL) {
         TRY(gpu_run_printed(places->plan, g->stream, diags));
         TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
     }
-    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     *out_stopped = failed != 0;
     return STATUS_OK;
 }
@@ -224,6 +221,7 @@ Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *out
                    uint32_t outputs_count) {
     SessionGpu  *g = session->gpu;
     const Slots *slots = &entry->plan->slots;
+    uint64_t     begin_ns = g->took ? 0 : os_clock_ns();
     for (uint32_t row = 1; row < slots->table.count; row++) {
         uint32_t index = slots->index[row];
         if (slots->kind[row] != SLOT_OUTPUT || index >= outputs_count) continue;
@@ -234,6 +232,8 @@ Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *out
                                      entry->places->addresses[row], tensor_bytes(&sized),
                                      &session->context->diags));
     }
+    if (!g->took) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
+    g->took = true;
     return STATUS_OK;
 }
 

@@ -74,7 +74,8 @@ typedef struct KindSum {
 
 static ProfileKind kind_of(const Plan *plan, uint32_t launch) {
     Opcode opcode = (Opcode)plan->launches.opcode[launch];
-    if (opcode == OP_ATTENTION || opcode == OP_ATTENTION_GRAD) return PROFILE_ATTENTION;
+    if (opcode == OP_ATTENTION || opcode == OP_ATTENTION_GRAD || opcode == OP_ATTENTION_GRAD_SUMS)
+        return PROFILE_ATTENTION;
     if (opcode == OP_FUSED) return PROFILE_FUSED;
     return launch_flops(plan, launch) > 0 ? PROFILE_PRODUCTS : PROFILE_OTHERS;
 }
