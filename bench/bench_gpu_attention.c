@@ -244,6 +244,7 @@ static void measure_run(Setup *s, const char *name, bool backward, uint64_t work
                    gpu_fill(b->stream, backward ? s->args.dq : s->args.o, 0xFF, bytes, &b->diags),
                    "poison");
     gpu_bench_must(b, run_attention(s, b->stream, &b->diags), name);
+    if (!bench_wants(&b->bench, name)) return; /* but backward needs what forward gives */
     double error = check_group(s, 0, 0, backward);
     error = fmax(error, check_group(s, p->batch - 1, p->heads_kv - 1, backward));
     gpu_bench_time(b, name, 15, 5, run_attention, s, flops, 0, error);
@@ -276,16 +277,23 @@ static uint32_t measure_engine(Setup *s, bool backward, uint32_t rank) {
 }
 
 /* Beside the deterministic engines; what it does not take is no row. */
-static void measure_own(Setup *s) {
+static void measure_own(Setup *s, bool backward, bool columns) {
     GpuBench       *b = s->b;
     GpuOwnAttention own;
     ArenaMark       mark = arena_mark(b->arena);
     uint64_t        used = b->memory.used;
     if (!gpu_own_attention_takes(&b->gpu->info, &s->p)) return;
-    gpu_bench_must(b, gpu_own_attention_open(b->gpu, &b->cache, &s->p, &b->diags, &own), s->name);
+    gpu_bench_must(b, gpu_own_attention_open(b->gpu, &b->cache, &s->p, backward, &b->diags, &own),
+                   s->name);
     s->own = &own;
-    const char *name = str_format(b->arena, "%s backward of our own", s->name).data;
-    measure_run(s, name, true, own.workspace_bytes);
+    const char *name =
+        str_format(b->arena, "%s %s of our own%s", s->name, backward ? "backward" : "forward",
+                   columns ? ", sums of columns" : "")
+            .data;
+    if (columns)
+        s->args.columns = gpu_bench_take(b, 2ull * own.columns_count * (uint64_t)s->p.heads * 256);
+    measure_run(s, name, backward, own.workspace_bytes);
+    s->args.columns = 0;
     s->own = NULL;
     gpu_own_attention_close(&own);
     gpu_release(&b->memory, used);
@@ -293,9 +301,13 @@ static void measure_own(Setup *s) {
 }
 
 static void measure_engines(Setup *s, bool backward) {
-    uint32_t rank = 0;
+    uint32_t    rank = 0;
+    const char *name =
+        str_format(s->b->arena, "%s %s", s->name, backward ? "backward" : "forward").data;
+    bool wanted = bench_wants(&s->b->bench, name); /* else one, whose results others need */
+    if (!wanted && backward) return;
     do rank = measure_engine(s, backward, rank);
-    while (rank != 0);
+    while (rank != 0 && wanted);
 }
 
 /* The deterministic backward gives the same bits ten times. */
@@ -362,11 +374,13 @@ static void measure(GpuBench *b, GpuCudnn *cudnn, const char *name, int64_t batc
     gpu_bench_random(b, s.args.q, DTYPE_BF16, packed_bytes / 2, 1);
     gpu_bench_random(b, s.args.d_o, DTYPE_BF16, plain_bytes / 2, 1);
     measure_engines(&s, false);
+    measure_own(&s, false, false);
     measure_engines(&s, true);
     s.p.deterministic = true;
     measure_engines(&s, true);
-    measure_own(&s);
-    check_repeats(&s);
+    measure_own(&s, true, false);
+    measure_own(&s, true, true);
+    if (bench_wants(&b->bench, str_format(b->arena, "%s repeats", name).data)) check_repeats(&s);
     gpu_release(&b->memory, used);
 }
 

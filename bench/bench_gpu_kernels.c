@@ -80,8 +80,19 @@ static const Program programs[] = {
      "graph f(%x: bf16[N,768]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
     {"column sum 32768x2304 bf16", 32768,
      "graph f(%x: bf16[N,2304]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
+    {"column sum 8192x6400 bf16", 8192,
+     "graph f(%x: bf16[N,6400]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
+    {"column sum 8192x4800 bf16", 8192,
+     "graph f(%x: bf16[N,4800]) {\n  %y = reduce %x {kind=sum, axes=[0]}\n  return %y\n}\n"},
     {"residual layer_norm backward 32768x768", 32768,
      "graph f(%x: f32[N,768], %w: f32[768], %b: f32[768], %dy: bf16[N,768], %r: f32[N,768]) {\n"
+     "  %z = layer_norm %x, %w, %b\n  %y = convert %z {dtype=bf16}\n" GRADIENT
+     "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  %s = add %dx, %r\n"
+     "  %n = convert %s {dtype=bf16}\n  %e = reduce %n {kind=sum, axes=[0]}\n"
+     "  return %s, %n, %dw, %db, %e\n}\n"},
+    {"residual layer_norm backward 8192x1600", 8192,
+     "graph f(%x: f32[N,1600], %w: f32[1600], %b: f32[1600], %dy: bf16[N,1600],\n"
+     "  %r: f32[N,1600]) {\n"
      "  %z = layer_norm %x, %w, %b\n  %y = convert %z {dtype=bf16}\n" GRADIENT
      "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  %s = add %dx, %r\n"
      "  %n = convert %s {dtype=bf16}\n  %e = reduce %n {kind=sum, axes=[0]}\n"
@@ -270,9 +281,10 @@ static void measure(GpuBench *b, const Program *program) {
     must(c, runner_plan(&c->runner, c->plan), "planning");
     gpu_bench_must(b,
                    gpu_emit_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch,
-                                    &c->runner.loops, b->workers, &b->diags, &c->module),
+                                    &c->runner.loops, workers_lanes(b->workers), &b->diags,
+                                    &c->module),
                    "emitting");
-    gpu_bench_must(b, gpu_emit_load(c->module, b->gpu, &b->diags), "loading");
+    gpu_emit_load(c->module, b->gpu);
     take_slots(c, bases);
     for (uint32_t i = 0; i < c->plan->launches.table.count; i++)
         if (c->plan->launches.opcode[i] != OP_NIL) bind_launch(c, i, bases);

@@ -293,8 +293,8 @@ static void bench_compile(GpuBench *b) {
     for (uint32_t i = 0; i < 3; i++) {
         gpu_bench_must(b,
                        gpu_compile(b->arena, b->libs, i == 0 ? NULL : &b->cache, b->gpu->info.arch,
-                                   sources, MODULES, i == 0 ? NULL : b->workers, &b->diags, images,
-                                   &compiled),
+                                   sources, MODULES, i == 0 ? 1 : workers_lanes(b->workers),
+                                   &b->diags, images, &compiled),
                        "compile");
         must_be("modules found", compiled.found, i == 2 ? MODULES : 0);
         bench_tell_number(&b->bench, names[i], 0, (double)compiled.ns * 1e-6, "ms", 0);

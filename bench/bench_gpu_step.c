@@ -75,7 +75,11 @@ static uint64_t arena_of(Step *s, StoaProgram *program, const Target *target) {
 }
 static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length) {
     GpuBench     *b = s->b;
-    GpuKitOptions options = {.cache = &b->cache, .tf32 = true, .tune = true};
+    GpuKitOptions options = {.cache = &b->cache,
+                             .ahead = b->ahead,
+                             .lanes = workers_lanes(b->workers),
+                             .tf32 = true,
+                             .tune = true};
     Target        target;
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
     gpu_describe(&target, gpu_kit_attends(s->kit));
@@ -84,10 +88,10 @@ static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length)
     GraphId graph =
         code_find_graph(&s->world->code, strings_find(&s->world->strings, STR("train")));
     gpu_bench_must(b,
-                   gpu_emit_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch,
-                                    &s->runner.loops, b->workers, &b->diags, &s->module),
+                   gpu_emit_begin(b->arena, b->libs, &b->cache, b->gpu->info.arch, &s->runner.loops,
+                                  workers_lanes(b->workers), &b->diags, &s->module),
                    "emitting");
-    gpu_bench_must(b, gpu_emit_load(s->module, b->gpu, &b->diags), "loading");
+    gpu_emit_load(s->module, b->gpu);
     s->inputs[0] = s->inputs[1] = (Tensor){DTYPE_I32, 2, {rows, length}, NULL};
     s->inputs[2] = s->inputs[3] = (Tensor){.dtype = DTYPE_F32};
     s->plan = plan_open(s->world, &s->runner.loops, graph);
@@ -153,7 +157,26 @@ static void tell_slowest(Step *s) {
     gpu_bench_must(s->b, gpu_plan_profile(s->gpu, s->slots, s->b->stream, 5, &s->b->diags, us),
                    "the profile");
     gpu_bench_note(s->b, "each launch alone; %s",
-                   text_profile(s->b->arena, s->plan, us, &peaks, SLOWEST).data);
+                   text_profile(s->b->arena, s->plan, us, &peaks, NULL, SLOWEST).data);
+}
+
+/* The first step: in the first case from the first library on, else from an open device. */
+static void tell_startup(const Step *s, uint64_t begin_ns, uint64_t end_ns) {
+    static bool  told;
+    GpuStartup  *startup = s->b->libs->startup;
+    GpuEmitStats emit = gpu_emit_stats(s->module);
+    for (uint32_t i = 0; i < s->runner.runs_count; i++) {
+        const SystemRun *run = &s->runner.runs[i];
+        gpu_startup_add(startup, GPU_PART_TABLES, system_infos[run->kind].name, 0, run->begin_ns,
+                        run->end_ns);
+    }
+    for (uint32_t i = 0; i < gpu_startup_count(startup) && !told; i++)
+        if (startup->rows[i].begin_ns < begin_ns) begin_ns = startup->rows[i].begin_ns;
+    gpu_bench_note(s->b,
+                   "# %.2f s to the end of the first step; %u kernels, %u compiled, %u late\n",
+                   (double)(end_ns - begin_ns) * 1e-9, emit.functions, emit.compiled, emit.late);
+    gpu_bench_note(s->b, "%s", gpu_startup_text(s->b->arena, startup, begin_ns, end_ns).data);
+    told = true;
 }
 
 /* One training step in an arithmetic: narrow, or f32 with products in tf32. 8-bit floats are scaled
@@ -162,18 +185,19 @@ static void measure(GpuBench *b, const Case *c, const GptConfig *config, int64_t
     Step         s = {.b = b, .vocab = config->vocab, .given = c};
     StoaContext *context = NULL;
     StoaProgram *program = NULL;
-    uint64_t     begin = os_clock_ns();
+    uint64_t     begin = os_clock_ns(), first;
     must(&s, stoa_context_create(NULL, &context) == STOA_OK, "a context");
     must(&s, stoa_program_create(context, &program) == STOA_OK, "a program");
     must(&s, model_gpt_build(program, config) == STOA_OK, "the model");
     compile(&s, program, rows, config->context);
-    uint64_t compiled = os_clock_ns() - begin;
+    first = os_clock_ns();
     fill(&s);
-    begin = os_clock_ns();
+    gpu_startup_end(b->libs->startup, GPU_PART_STATE, "", first);
     gpu_bench_must(b, run(&s, b->stream, &b->diags), "the first step");
+    first = os_clock_ns();
     gpu_bench_must(b, gpu_stream_sync(b->stream, &b->diags), "the first step");
-    gpu_bench_note(b, "# %.2f s to the end of the first step, %.2f of it compiling\n",
-                   (double)(os_clock_ns() - begin + compiled) * 1e-9, (double)compiled * 1e-9);
+    gpu_startup_end(b->libs->startup, GPU_PART_STEP, "", first);
+    tell_startup(&s, begin, os_clock_ns());
     gpu_bench_must(b, run(&s, b->stream, &b->diags), "the second step, with the right copies");
     double loss = output(&s, "loss"), norm = output(&s, "norm"), wanted = log(config->vocab);
     gpu_bench_note(b, "# loss %.4f (log of the vocabulary %.4f), gradient norm %.4f\n", loss,

@@ -69,8 +69,8 @@ static void open_kernels(GpuBench *b, const char *const *sources) {
     for (; *sources != NULL; sources++) text_add(&text, str_of(*sources));
     GpuSource all = {"kernels of the benchmark", text_done(&text)};
     gpu_bench_must(b,
-                   gpu_compile(b->arena, b->libs, NULL, b->gpu->info.arch, &all, 1, NULL, &b->diags,
-                               &image, &compiled),
+                   gpu_compile(b->arena, b->libs, &b->cache, b->gpu->info.arch, &all, 1, 1,
+                               &b->diags, &image, &compiled),
                    "compile");
     gpu_bench_must(b, gpu_module_open(b->gpu, "benchmark", image, &b->diags, &b->module), "load");
     b->fill_random = gpu_bench_kernel(b, "fill_random");
@@ -89,13 +89,16 @@ bool gpu_bench_open(GpuBench *b, const char *suite, const char *const *sources, 
     }
     diags_open(&b->diags, NULL);
     b->libs = gpu_libs_open(b->arena, STR(""));
+    b->ahead = gpu_ahead_open(b->arena, b->libs);
     if (gpu_open(b->arena, b->libs, 0, &b->diags, &b->gpu) != STATUS_OK) {
+        gpu_ahead_close(b->ahead);
         String text = text_diags(b->arena, NULL, &b->diags);
         gpu_bench_note(b, "skipped: %.*s", (int)text.count, text.data);
         *out_exit = 77;
         return false;
     }
     const GpuInfo *info = &b->gpu->info;
+    gpu_ahead_device(b->ahead, b->gpu);
     gpu_bench_note(b, "# %s, %s, %u multiprocessors, driver %s, seed %u\n", info->name, info->arch,
                    info->multiprocessors, gpu_version_text(b->arena, info->driver).data, b->seed);
     b->cache = gpu_cache_open(b->arena, STR(""));
@@ -123,6 +126,7 @@ int gpu_bench_close(GpuBench *b) {
     gpu_event_close(&b->start);
     gpu_event_close(&b->end);
     gpu_stream_close(&b->stream);
+    gpu_ahead_close(b->ahead);
     gpu_close(b->gpu);
     gpu_libs_close(b->libs);
     workers_close(b->workers);

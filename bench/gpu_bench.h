@@ -7,8 +7,9 @@
 #ifndef STOA_BENCH_GPU_BENCH_H
 #define STOA_BENCH_GPU_BENCH_H
 
+#include "arena/workers.h"
 #include "bench/bench.h"
-#include "gpu/gpu.h"
+#include "gpu/ahead.h"
 #include "gpu/nvrtc.h"
 #include "tables/dtypes.h"
 
@@ -17,6 +18,7 @@ typedef struct GpuBench {
     Arena    *arena;
     GpuLibs  *libs;
     Gpu      *gpu;
+    GpuAhead *ahead; /* of cuBLASLt */
     Workers  *workers;
     Diags     diags;
     GpuCache  cache;

@@ -6,8 +6,8 @@
  *     --binary         write the binary form                         --check    verify all rows
  *     --target NAME    compile for `cpu` or `cuda` (without a device)  --fuel N   rewrites allowed
  *     --mem            bytes by table                                --time     ns by system
- *     --kernels        print loops of kernels, --source their CUDA C   --steps  their schedules
- *     --explain        loops and estimates before and after each step   --measure  time each
+ *     --kernels        print kernels (cpu: and how loops run)   --source  their CUDA C
+ *     --steps, --explain  schedules; loops and estimates at each step   --measure  time kernels
  *     --asm, --llvm    print the code of kernels   --streams  what derivatives carry
  *     --search, --schedule FILE  measure and keep, take schedules (systems/schedule_text.h; `none`)
  *     --peak           what each graph keeps, at most     --memory-budget BYTES  recompute to fit
@@ -20,6 +20,7 @@
 
 #include "arena/os.h"
 #include "cpu/cpu.h"
+#include "cpu/emit.h"
 #include "gpu/run.h"
 #include "systems/fit.h"
 #include "systems/modes.h"
@@ -262,6 +263,39 @@ static bool print_peaks(Runner *runner) {
     }
     return true;
 }
+/* How the loops of each graph run at the hints of its sizes, as comments. */
+static bool print_loops(Runner *runner) {
+    World      *world = runner->ctx.world;
+    Diags      *diags = &world->diags;
+    JitOptions  options = {.level = JIT_HOST};
+    Jit        *jit;
+    Workers    *workers;
+    EmitModule *module;
+    bool        good = workers_open(arena, 1, true, &workers) == STATUS_OK;
+    if (!good || jit_open(arena, &options, diags, &jit) != STATUS_OK) return good; /* no LLVM */
+    good = emit_compile(arena, jit, &runner->loops, workers, diags, &module) == STATUS_OK;
+    for (uint32_t row = 1; row < world->code.graphs.table.count && good; row++) {
+        CpuPlan *cpu;
+        Plan    *plan = fit_plan(runner, (GraphId){row}, NULL, 0, true, diags);
+        good = plan != NULL && cpu_bind(arena, plan, module, workers, diags, &cpu) == STATUS_OK;
+        String lines = good ? cpu_loops_text(arena, plan, cpu) : STR("");
+        for (size_t i = 0, from = 0; i < lines.count; i++) {
+            if (lines.data[i] != '\n') continue;
+            printf("# %.*s\n", (int)(i - from), lines.data + from);
+            from = i + 1;
+        }
+        if (plan != NULL) plan_close(plan);
+    }
+    jit_close(jit);
+    workers_close(workers);
+    return good;
+}
+static bool has_loops(const World *world) {
+    bool has = false;
+    for (uint32_t row = 1; row < world->code.ops.table.count; row++)
+        has |= world->code.ops.opcode[row] == OP_WHILE || world->code.ops.opcode[row] == OP_SCAN;
+    return has;
+}
 /* Runs the steps on the world; out_fuel is what they left. out_again: do it on a fresh one. */
 static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet, uint32_t *out_fuel,
                       bool *out_again) {
@@ -285,7 +319,10 @@ static bool transform(const Options *o, World *world, uint32_t fuel, bool quiet,
     stoac_schedules_begin(&schedules, arena, &runner, known);
     bool good = o->steps == NULL || run_steps(&runner, str_of(o->steps));
     if (good && o->peak && !quiet) good = print_peaks(&runner);
+    bool flows = good && !quiet && o->cpu && (schedules.kernels || schedules.steps) &&
+                 o->steps != NULL && strstr(o->steps, "compile") != NULL && has_loops(world);
     *out_again = !quiet && !stoac_schedules_end(&schedules, &runner) && good;
+    if (flows) good = print_loops(&runner);
     *out_fuel = runner.ctx.fuel;
     runner_close(&runner);
     return good;

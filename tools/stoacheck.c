@@ -365,7 +365,7 @@ static void run_case(Case *c, String source, bool bless) {
         return;
     }
     if (c->cuda)
-        gpu_describe(&target, false);
+        gpu_describe(&target, true); /* with cuDNN, as stoac */
     else if (c->target)
         cpu_describe(&target, false);
     runner_open(&runner, c->world, c->target ? &target : NULL);

@@ -84,7 +84,7 @@ typedef struct StoaContextOptions {
     bool         no_pinning; /* leave lane placement to the system */
     size_t       memory_max; /* bytes of tensor storage; 0: no limit */
     StoaLogFn   *log;        /* warnings, notes and what print rows say (INFO, from any lane while a
-                                step runs, one at a time); NULL: dropped */
+                                step runs, one at a time; of a GPU after it); NULL: dropped */
     StoaAllocFn *allocate;   /* both or neither; NULL: jemalloc if linked in, else aligned_alloc */
     StoaFreeFn  *release;
     void        *user;         /* for the three functions */

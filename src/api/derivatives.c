@@ -5,33 +5,35 @@
 
 #include <math.h>
 
-/* y, xs, others as one list, in out[1 + 2 count]. */
-static uint32_t list_operands(StoaValue y, const StoaValue *xs, const StoaValue *others,
-                              uint32_t count, StoaValue *out) {
-    out[0] = y;
-    for (uint32_t i = 0; i < count; i++) {
-        out[1 + i] = xs[i];
-        out[1 + count + i] = others[i];
-    }
-    return 1 + 2 * count;
-}
-/* A row over y, xs and directions. Values are few; memory runs out in api_op_many, in a guard. */
-static void directed(StoaProgram *program, int opcode, StoaValue y, const StoaValue *xs,
-                     const StoaValue *directions, uint32_t count, const ApiAttr *attrs,
-                     StoaValue *out, uint32_t results) {
+/* A row over lists of values. They are few; memory runs out in api_op_many, in a guard. */
+typedef struct Listed {
+    const StoaValue *at;
+    uint32_t         count;
+} Listed;
+static void row_over(StoaProgram *program, int opcode, const Listed *lists, uint32_t lists_count,
+                     const ApiAttr *attrs, StoaValue *out, uint32_t results) {
     ArenaGuard guard;
+    size_t     most = 1, count = 0;
     for (uint32_t i = 0; i < results; i++) out[i] = (StoaValue){0};
     if (program->broken) return;
     if (!ARENA_GUARD(&guard)) {
         api_broken(program);
         return;
     }
-    Scratch    scratch = scratch_begin(NULL, 0);
-    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, 1 + 2 * (size_t)count);
-    uint32_t   listed = list_operands(y, xs, directions, count, operands);
-    api_op_many(program, opcode, operands, listed, attrs, out, results);
+    Scratch scratch = scratch_begin(NULL, 0);
+    for (uint32_t i = 0; i < lists_count; i++) most += lists[i].count;
+    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, most);
+    for (uint32_t i = 0; i < lists_count; i++)
+        for (uint32_t k = 0; k < lists[i].count; k++) operands[count++] = lists[i].at[k];
+    api_op_many(program, opcode, operands, (uint32_t)count, attrs, out, results);
     scratch_end(scratch);
     arena_guard_end(&guard);
+}
+static void directed(StoaProgram *program, int opcode, StoaValue y, const StoaValue *xs,
+                     const StoaValue *directions, uint32_t count, const ApiAttr *attrs,
+                     StoaValue *out, uint32_t results) {
+    const Listed lists[] = {{&y, 1}, {xs, count}, {directions, count}};
+    row_over(program, opcode, lists, LENGTH(lists), attrs, out, results);
 }
 
 StoaValue stoa_jvp(StoaProgram *program, StoaValue y, const StoaValue *xs,
@@ -93,24 +95,10 @@ StoaValue stoa_sample(StoaProgram *program, StoaValue batch, int64_t axis) {
 void stoa_vmap(StoaProgram *program, const StoaValue *ys, uint32_t results, const StoaValue *xs,
                const StoaValue *batches, const int64_t *axes, uint32_t count,
                const int64_t *out_axes, StoaValue *out) {
-    ArenaGuard guard;
-    ApiAttr    attrs[] = {{.ints = axes, .count = axes != NULL ? count : 0},
-                          {.ints = out_axes, .count = out_axes != NULL ? results : 0}};
-    for (uint32_t i = 0; i < results; i++) out[i] = (StoaValue){0};
-    if (program->broken) return;
-    if (!ARENA_GUARD(&guard)) {
-        api_broken(program);
-        return;
-    }
-    Scratch    scratch = scratch_begin(NULL, 0);
-    uint32_t   all = results + 2 * count;
-    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, all);
-    memcpy(operands, ys, results * sizeof *ys);
-    memcpy(operands + results, xs, count * sizeof *xs);
-    memcpy(operands + results + count, batches, count * sizeof *batches);
-    api_op_many(program, OP_VMAP, operands, all, attrs, out, results);
-    scratch_end(scratch);
-    arena_guard_end(&guard);
+    const Listed  lists[] = {{ys, results}, {xs, count}, {batches, count}};
+    const ApiAttr attrs[] = {{.ints = axes, .count = axes != NULL ? count : 0},
+                             {.ints = out_axes, .count = out_axes != NULL ? results : 0}};
+    row_over(program, OP_VMAP, lists, LENGTH(lists), attrs, out, results);
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */

@@ -18,6 +18,7 @@ struct SessionGpu {
     GpuLibs       *libs;
     GpuCache       cache;
     Gpu           *gpu;
+    GpuAhead      *ahead;
     GpuKit        *kit;
     GpuEmitModule *module;
     GpuStream      stream;
@@ -32,6 +33,9 @@ struct SessionGpu {
     uint64_t       gaps_ns, gaps, longest_ns, kernels_ns; /* inside launches of graphs */
     uint64_t       last_end_ns;
     uint32_t       last_correlation;
+    uint64_t       unknown_ns; /* of kernels that no plan is charged with yet */
+    PlanEntry     *last_entry; /* of the launch of a graph that was looked at last */
+    uint32_t       runs_noted; /* systems that are in the log of starting */
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -44,9 +48,15 @@ Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_ta
     g->cache = context->kernel_cache != NULL
                    ? gpu_cache_open(session->arena, str_of(context->kernel_cache))
                    : (GpuCache){0};
+    g->ahead = gpu_ahead_open(session->arena, g->libs);
     TRY(gpu_open(session->arena, g->libs, ordinal, diags, &g->gpu));
+    gpu_ahead_device(g->ahead, g->gpu);
     const char   *ranges = os_environment("STOA_NVTX");
-    GpuKitOptions options = {.cache = &g->cache, .tune = true, .ranges = ranges && *ranges == '1'};
+    GpuKitOptions options = {.cache = &g->cache,
+                             .ahead = g->ahead,
+                             .lanes = workers_lanes(context->workers),
+                             .tune = true,
+                             .ranges = ranges && *ranges == '1'};
     uint64_t      most = g->gpu->info.memory_bytes;
     TRY(gpu_kit_open(session->arena, g->gpu, &options, diags, &g->kit));
     TRY(gpu_stream_open(g->gpu, diags, &g->stream));
@@ -76,8 +86,9 @@ void device_close(StoaSession *session) {
         gpu_kit_close(g->kit);
         gpu_arena_close(&g->memory);
         gpu_arena_close(&g->state);
-        gpu_close(g->gpu);
     }
+    gpu_ahead_close(g->ahead);
+    gpu_close(g->gpu);
     gpu_libs_close(g->libs);
     session->gpu = NULL;
 }
@@ -86,9 +97,10 @@ Status device_compile(StoaSession *session) {
     SessionGpu  *g = session->gpu;
     StoaContext *context = session->context;
     Diags       *diags = &context->diags;
-    TRY(gpu_emit_compile(session->arena, g->libs, &g->cache, g->gpu->info.arch,
-                         session->runner.ctx.loops, context->workers, diags, &g->module));
-    TRY(gpu_emit_load(g->module, g->gpu, diags));
+    TRY(gpu_emit_begin(session->arena, g->libs, &g->cache, g->gpu->info.arch,
+                       session->runner.ctx.loops, workers_lanes(context->workers), diags,
+                       &g->module));
+    gpu_emit_load(g->module, g->gpu);
     uint32_t count = session->state_count + session->copies_count;
     g->places = ARENA_ARRAY(session->arena, CuPtr, count + 1);
     for (uint32_t i = 0; i < count; i++)
@@ -117,11 +129,13 @@ static Status send(SessionGpu *g, CuPtr into, const void *from, uint64_t bytes, 
 Status device_write_state(StoaSession *session) {
     SessionGpu *g = session->gpu;
     if (g == NULL) return STATUS_OK;
-    Diags *diags = &session->context->diags;
+    Diags   *diags = &session->context->diags;
+    uint64_t begin_ns = os_clock_ns();
     TRY(gpu_attach(g->gpu, diags));
     for (uint32_t i = 0; i < session->state_count + session->copies_count; i++)
         TRY(send(g, g->places[i], session->state[i].tensor.data, session->state[i].bytes, diags));
     g->mirrored = true;
+    gpu_startup_end(g->libs->startup, GPU_PART_STATE, "", begin_ns);
     return gpu_staging_join(&g->staging, g->stream, diags);
 }
 
@@ -141,18 +155,18 @@ Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *p
     Diags       *diags = &session->context->diags;
     const Slots *slots = &entry->plan->slots;
     uint64_t     total = 0;
-    if (program->late)
-        return gpu_unsupported(GPU_LIBRARY_DRIVER, STR("sizes that data decides"),
-                               STR("plans on a GPU have fixed sizes; run the program on the CPU"),
-                               diags);
-    PlanPlaces *places = entry->places = ARENA_NEW(entry->plan->arena, PlanPlaces);
+    PlanPlaces  *places = entry->places = ARENA_NEW(entry->plan->arena, PlanPlaces);
     memset(places, 0, sizeof *places);
     places->addresses = ARENA_ARRAY_ZERO(entry->plan->arena, CuPtr, slots->table.count);
     for (uint32_t row = 1; row < slots->table.count; row++)
         if (has_place(slots->kind[row]))
             total += (slots->bytes[row] + PLACE_ALIGN) / PLACE_ALIGN * PLACE_ALIGN;
     TRY(gpu_attach(g->gpu, diags));
-    TRY(gpu_bind(entry->plan->arena, entry->plan, g->module, g->kit, diags, &places->plan));
+    if (program->late)
+        TRY(gpu_late_open(entry->plan->arena, entry->plan, program, g->module, g->kit, diags,
+                          &places->late));
+    else
+        TRY(gpu_bind(entry->plan->arena, entry->plan, g->module, g->kit, diags, &places->plan));
     TRY(gpu_arena_open(g->gpu, "inputs, outputs, constants", total, total, diags, &places->memory));
     for (uint32_t row = 1; row < slots->table.count; row++) {
         CuPtr *place = &places->addresses[row];
@@ -168,13 +182,13 @@ Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *p
 void device_unbind(PlanEntry *entry) {
     if (entry->places == NULL) return;
     gpu_plan_close(entry->places->plan);
+    gpu_late_close(entry->places->late);
     gpu_arena_close(&entry->places->memory);
     entry->places = NULL;
 }
 
 /* --- run -------------------------------------------------------------------------------------- */
-Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
-                  const StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs, bool *out_stopped) {
     SessionGpu  *g = session->gpu;
     Diags       *diags = &session->context->diags;
     PlanPlaces  *places = entry->places;
@@ -189,18 +203,36 @@ Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                      diags));
     TRY(gpu_staging_join(&g->staging, g->stream, diags));
     g->mirrored = false;
-    TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
+    if (places->late != NULL)
+        TRY(gpu_late_run(places->late, places->addresses, g->stream, diags, &failed));
+    else
+        TRY(gpu_run(places->plan, places->addresses, g->stream, diags));
     TRY(gpu_event_record(g->done, g->stream, diags));
     if (g->profile != NULL && gpu_profile_is_filling(g->profile)) TRY(device_collect(session));
+    bool     first = !g->ran;
+    uint64_t begin_ns = first ? os_clock_ns() : 0;
     g->ran = true;
-    TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
+    if (places->late == NULL) {
+        TRY(gpu_run_printed(places->plan, g->stream, diags));
+        TRY(gpu_run_failed(places->plan, g->stream, diags, &failed));
+    }
+    if (first) gpu_startup_end(g->libs->startup, GPU_PART_STEP, "", begin_ns);
     *out_stopped = failed != 0;
+    return STATUS_OK;
+}
+Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *outputs,
+                   uint32_t outputs_count) {
+    SessionGpu  *g = session->gpu;
+    const Slots *slots = &entry->plan->slots;
     for (uint32_t row = 1; row < slots->table.count; row++) {
         uint32_t index = slots->index[row];
-        if (slots->kind[row] == SLOT_OUTPUT && index < outputs_count &&
-            outputs[index].data != NULL && slots->bytes[row] != 0)
+        if (slots->kind[row] != SLOT_OUTPUT || index >= outputs_count) continue;
+        Tensor sized = {.dtype = (Dtype)outputs[index].dtype, .rank = outputs[index].rank};
+        memcpy(sized.shape, outputs[index].shape, sizeof sized.shape);
+        if (outputs[index].data != NULL && tensor_bytes(&sized) != 0)
             TRY(gpu_staging_copy_out(&g->staging, g->stream, outputs[index].data,
-                                     places->addresses[row], slots->bytes[row], diags));
+                                     entry->places->addresses[row], tensor_bytes(&sized),
+                                     &session->context->diags));
     }
     return STATUS_OK;
 }
@@ -247,10 +279,11 @@ static PlanEntry *find_entry(StoaSession *session, uint64_t tag, uint32_t *out_l
     }
     return NULL;
 }
-/* Time between the kernels of one launch of a graph. */
-static void add_gap(SessionGpu *g, const GpuWork *work) {
-    if (work->correlation == g->last_correlation) {
-        uint64_t gap = work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+/* Time between the kernels of one launch of a graph; false: this is the first of them. */
+static bool add_gap(SessionGpu *g, const GpuWork *work, uint64_t *out_gap_ns) {
+    bool     within = work->correlation == g->last_correlation;
+    uint64_t gap = within && work->start_ns > g->last_end_ns ? work->start_ns - g->last_end_ns : 0;
+    if (within) {
         g->gaps_ns += gap;
         g->gaps++;
         if (gap > g->longest_ns) g->longest_ns = gap;
@@ -260,18 +293,32 @@ static void add_gap(SessionGpu *g, const GpuWork *work) {
     g->last_correlation = work->correlation;
     g->kernels_ns += work->end_ns - work->start_ns;
     if (work->end_ns > g->last_end_ns) g->last_end_ns = work->end_ns;
+    *out_gap_ns = gap;
+    return within;
 }
 static bool runs_beside(const Plan *plan, uint32_t launch) {
     uint32_t opcode = plan->launches.opcode[launch];
     return opcode == OP_COPY_OUT || opcode == OP_COPY_BACK;
 }
+/* Kernels whose operator is not known and gaps count for the plan that ran before them in the same
+ * launch of a graph. */
 static void add_work(StoaSession *session, const GpuWork *work) {
-    uint32_t   launch = 0;
-    PlanEntry *entry = find_entry(session, work->tag, &launch);
+    SessionGpu *g = session->gpu;
+    uint32_t    launch = 0;
+    uint64_t    gap_ns = 0;
+    PlanEntry  *entry = find_entry(session, work->tag, &launch);
     if (session->work != NULL) session->work(session->span_context, entry, launch, work);
     if (!work->graph || work->kind == GPU_WORK_CALL) return;
-    if (entry == NULL || !runs_beside(entry->plan, launch)) add_gap(session->gpu, work);
+    bool beside = entry != NULL && runs_beside(entry->plan, launch);
+    if (!beside && !add_gap(g, work, &gap_ns)) g->last_entry = NULL;
+    if (entry == NULL) g->unknown_ns += work->end_ns - work->start_ns;
+    if (entry == NULL) entry = g->last_entry;
+    g->last_entry = entry;
     if (entry == NULL) return;
+    entry->gaps_ns += gap_ns;
+    entry->unknown_ns += g->unknown_ns;
+    g->unknown_ns = 0;
+    if (launch == 0) return;
     entry->timed_runs += entry->correlation != work->correlation;
     entry->correlation = work->correlation;
     entry->launch_ns[launch] += work->end_ns - work->start_ns;
@@ -284,8 +331,8 @@ static Status collect_alone(StoaSession *session) {
     TRY(device_read_state(session));
     for (uint32_t i = 0; i < session->plans_count; i++) {
         PlanEntry *entry = &session->plans[i];
-        if (entry->plan == NULL || entry->places == NULL || entry->used == 0) continue;
-        if (entry->places->addresses[0] == 0) continue; /* it never ran */
+        if (entry->plan == NULL || entry->places == NULL || entry->places->plan == NULL) continue;
+        if (entry->used == 0 || entry->places->addresses[0] == 0) continue; /* it never ran */
         Scratch  scratch = scratch_begin(NULL, 0);
         uint32_t rows = entry->plan->launches.table.count;
         double  *us = ARENA_ARRAY_ZERO(scratch.arena, double, rows);
@@ -341,5 +388,27 @@ void device_add_gaps(Text *text, const StoaSession *session) {
     if (g->profile != NULL && gpu_profile_lost(g->profile) > 0)
         text_addf(text, "%llu records were lost: times are too small\n",
                   (unsigned long long)gpu_profile_lost(g->profile));
+}
+const GpuStartup *device_startup(const StoaSession *session) { return session->gpu->libs->startup; }
+
+void device_add_startup(Text *text, StoaSession *session) {
+    SessionGpu       *g = session->gpu;
+    const GpuStartup *startup = device_startup(session);
+    uint64_t          begin_ns = UINT64_MAX, end_ns = 0;
+    for (; g->runs_noted < session->runner.runs_count; g->runs_noted++) {
+        const SystemRun *run = &session->runner.runs[g->runs_noted];
+        gpu_startup_add(g->libs->startup, GPU_PART_TABLES, system_infos[run->kind].name, 0,
+                        run->begin_ns, run->end_ns);
+    }
+    for (uint32_t i = 0; i < gpu_startup_count(startup); i++) {
+        const GpuStartupRow *row = &startup->rows[i];
+        if (row->begin_ns < begin_ns) begin_ns = row->begin_ns;
+        if (row->part == GPU_PART_STEP && end_ns == 0) end_ns = row->end_ns;
+    }
+    if (end_ns == 0) return;
+    Scratch scratch = scratch_begin(&text->arena, 1);
+    text_addf(text, "to the end of the first run: %.2f s\n", (double)(end_ns - begin_ns) * 1e-9);
+    text_add(text, gpu_startup_text(scratch.arena, startup, begin_ns, end_ns));
+    scratch_end(scratch);
 }
 uint64_t device_memory(const StoaSession *session) { return session->gpu->gpu->bytes; }

@@ -9,11 +9,13 @@
 
 #include "api/session.h"
 #include "gpu/gpu.h"
+#include "gpu/late.h"
 #include "gpu/run.h"
 #include "text/profile.h"
 
 typedef struct PlanPlaces { /* a plan on the device */
     GpuPlan *plan;
+    GpuLate *late;      /* instead, where data decides sizes */
     GpuArena memory;    /* of all slots but the arena and the state */
     CuPtr   *addresses; /* by slot */
 } PlanPlaces;
@@ -25,9 +27,12 @@ void            device_close(StoaSession *session); /* after its plans; nothing 
 MUST_USE Status device_compile(StoaSession *session);
 MUST_USE Status device_bind(StoaSession *session, PlanEntry *entry, const ShapeProgram *program);
 void            device_unbind(PlanEntry *entry);
-/* Inputs to the device, the plan, wanted outputs back: waits for these. */
+/* Inputs to the device, and the plan. */
 MUST_USE Status device_run(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
-                           const StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped);
+                           bool *out_stopped);
+/* Wanted outputs back, in their shapes: waits for them. */
+MUST_USE Status device_take(StoaSession *session, PlanEntry *entry, const StoaTensor *outputs,
+                            uint32_t outputs_count);
 
 /* Begins or ends recording what the device does. Without CUPTI it warns (GPU_UNPROFILED), and
  * device_collect times each launch alone. */
@@ -37,7 +42,10 @@ MUST_USE Status device_watch(StoaSession *session, bool on);
 MUST_USE Status device_collect(StoaSession *session);
 ProfilePeaks    device_peaks(const StoaSession *session); /* all 0 on the CPU */
 void            device_add_gaps(Text *text, const StoaSession *session);
-uint64_t        device_memory(const StoaSession *session); /* bytes held on it */
+/* What the time to the end of the first run went to. */
+void              device_add_startup(Text *text, StoaSession *session);
+const GpuStartup *device_startup(const StoaSession *session);
+uint64_t          device_memory(const StoaSession *session); /* bytes held on it */
 
 /* Nothing happens in sessions on the CPU. */
 MUST_USE Status device_read_state(StoaSession *session);

@@ -816,7 +816,7 @@ StoaValue stoa_dropout(StoaProgram *program, StoaValue x, StoaValue seed, double
         {.number = rate},
         {.integer = (int64_t)stream},
     };
-    return api_op(program, 149, operands, 2, attrs);
+    return api_op(program, 150, operands, 2, attrs);
 }
 
 StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -827,7 +827,7 @@ StoaValue stoa_max_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 150, operands, 1, attrs);
+    return api_op(program, 151, operands, 1, attrs);
 }
 
 StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window, uint32_t window_count, const int64_t *strides, uint32_t strides_count, const StoaDim *low, uint32_t low_count, const StoaDim *high, uint32_t high_count) {
@@ -838,11 +838,11 @@ StoaValue stoa_avg_pool(StoaProgram *program, StoaValue x, const int64_t *window
         {.dims = low, .count = low_count},
         {.dims = high, .count = high_count},
     };
-    return api_op(program, 151, operands, 1, attrs);
+    return api_op(program, 152, operands, 1, attrs);
 }
 
 StoaValue stoa_global_norm(StoaProgram *program, const StoaValue *xs, uint32_t xs_count) {
-    return api_op(program, 152, xs, xs_count, NULL);
+    return api_op(program, 153, xs, xs_count, NULL);
 }
 
 void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, StoaValue momentum_buffer, StoaValue rate, double momentum, double decay, bool nesterov, StoaValue *out_parameter, StoaValue *out_momentum_buffer) {
@@ -853,7 +853,7 @@ void stoa_sgd(StoaProgram *program, StoaValue parameter, StoaValue gradient, Sto
         {.integer = (int64_t)nesterov},
     };
     StoaValue outs[2];
-    api_op_many(program, 153, operands, 4, attrs, outs, 2);
+    api_op_many(program, 154, operands, 4, attrs, outs, 2);
     *out_parameter = outs[0];
     *out_momentum_buffer = outs[1];
 }
@@ -867,7 +867,7 @@ void stoa_adamw(StoaProgram *program, StoaValue parameter, StoaValue gradient, S
         {.number = decay},
     };
     StoaValue outs[3];
-    api_op_many(program, 154, operands, 6, attrs, outs, 3);
+    api_op_many(program, 155, operands, 6, attrs, outs, 3);
     *out_parameter = outs[0];
     *out_first = outs[1];
     *out_second = outs[2];

@@ -72,7 +72,11 @@ static void add_plan(Text *text, const StoaSession *session, const PlanEntry *en
     for (uint32_t row = 1; row < rows; row++)
         us[row] = (double)atomic_load(&entry->launch_ns[row]) / lanes_of(session) /
                   (double)entry->timed_runs * 1e-3;
-    text_add(text, text_profile(scratch.arena, entry->plan, us, &peaks, rows_max));
+    double      runs = (double)entry->timed_runs;
+    ProfileRest rest = {(double)entry->gaps_ns / runs * 1e-3,
+                        (double)entry->unknown_ns / runs * 1e-3};
+    text_add(text, text_profile(scratch.arena, entry->plan, us, &peaks, &rest, rows_max));
+    if (entry->cpu != NULL) text_add(text, cpu_loops_text(scratch.arena, entry->plan, entry->cpu));
     text_addf(text, "  (mean of %llu runs)\n", (unsigned long long)entry->timed_runs);
     scratch_end(scratch);
 }
@@ -88,6 +92,7 @@ static Status tell(StoaSession *session, uint32_t rows_max, const char **out_tex
         any = true;
     }
     if (session->gpu != NULL && any) device_add_gaps(&text, session);
+    if (session->gpu != NULL) device_add_startup(&text, session);
     if (!any)
         text_add(&text, STR("nothing was timed; on a GPU that begins with the second run of a "
                             "graph at equal sizes\n"));

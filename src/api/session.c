@@ -458,7 +458,9 @@ static bool make_plan(StoaSession *session, PlanEntry *entry, const Tensor *inpu
 
 /* Committed, without what all plans share. */
 static size_t entry_bytes(const PlanEntry *entry) {
-    return arena_committed(entry->plan->arena) + cpu_late_bytes(entry->late) + entry->outputs_bytes;
+    size_t parts = cpu_late_bytes(entry->late);
+    if (entry->places != NULL) parts += gpu_late_bytes(entry->places->late);
+    return arena_committed(entry->plan->arena) + parts + entry->outputs_bytes;
 }
 /* An unwind must not leave a half-made plan behind. */
 static bool make_plan_or_close(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
@@ -596,6 +598,16 @@ static Status run_fast(StoaSession *session, PlanEntry *entry, const Tensor *inp
     return STATUS_OK;
 }
 
+/* Outputs whose sizes are not known, for an assert stopped the run before, are left alone. */
+static Status run_device(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
+                         StoaTensor *outputs, uint32_t outputs_count, bool *out_stopped) {
+    Status status = device_run(session, entry, inputs, out_stopped);
+    bool   sized = !*out_stopped || entry->places->late == NULL;
+    if (status != STATUS_OK || outputs == NULL || !sized) return status;
+    set_output_shapes(session, entry, outputs, outputs_count); /* data may have decided them */
+    return device_take(session, entry, outputs, outputs_count);
+}
+
 static Status run_interpreter(StoaSession *session, PlanEntry *entry, const Tensor *inputs,
                               uint32_t inputs_count, StoaTensor *outputs, uint32_t outputs_count,
                               bool *out_stopped) {
@@ -662,7 +674,7 @@ static Status run_graph(StoaSession *session, const char *name, const StoaTensor
         return run_interpreter(session, entry, given, inputs_count, outputs, outputs_count,
                                out_stopped);
     if (session->gpu != NULL)
-        return device_run(session, entry, given, outputs, outputs_count, out_stopped);
+        return run_device(session, entry, given, outputs, outputs_count, out_stopped);
     return run_fast(session, entry, given, outputs, outputs_count, out_stopped);
 }
 
@@ -678,6 +690,7 @@ StoaStatus stoa_run(StoaSession *session, const char *graph, const StoaTensor *i
     session->run_ns += os_clock_ns() - start;
     arena_guard_end(&guard);
     if (status != STATUS_OK) return api_fail(session->context, session->world, status);
+    api_warn(session->context);
     if (out_stopped != NULL) *out_stopped = stopped;
     return STOA_OK;
 }

@@ -45,13 +45,14 @@ typedef struct PlanEntry {            /* one graph at one combination of input s
     CpuLate           *late;   /* instead, where data decides sizes */
     struct PlanPlaces *places; /* instead, on a GPU (device.h) */
     void             **slots;
-    size_t             outputs_bytes; /* of outputs, as far as a caller does not take them */
-    size_t             bytes;         /* all of it, for the bound of the session */
-    uint64_t           used;          /* run number, for replacement */
-    LaunchTime        *launch_ns;     /* by launch, when profiling; over runs and lanes */
-    uint64_t           timed_runs;    /* in launch_ns */
-    uint32_t           correlation;   /* on a GPU: of the last of them */
-    uint32_t          *trace_names;   /* by launch, while tracing */
+    size_t             outputs_bytes;       /* of outputs, as far as a caller does not take them */
+    size_t             bytes;               /* all of it, for the bound of the session */
+    uint64_t           used;                /* run number, for replacement */
+    LaunchTime        *launch_ns;           /* by launch, when profiling; over runs and lanes */
+    uint64_t           timed_runs;          /* in launch_ns */
+    uint32_t           correlation;         /* on a GPU: of the last of them */
+    uint64_t           gaps_ns, unknown_ns; /* likewise: in none of launch_ns, over runs */
+    uint32_t          *trace_names;         /* by launch, while tracing */
 } PlanEntry;
 
 /* Spans of launches go to a trace while one is attached (train.c). */
@@ -74,7 +75,7 @@ struct StoaSession {
     Arena               *texts;  /* the last report */
     StateTensor         *state;
     uint32_t             state_count, copies_count; /* copies (keep.c) lie behind the others */
-    PlanEntry           *plans; /* SESSION_PLANS_MAX */
+    PlanEntry           *plans;                     /* SESSION_PLANS_MAX */
     uint32_t             plans_count;
     size_t               plans_bytes;
     uint16_t             plan_index[SESSION_INDEX]; /* by hash: 1 + place in plans; 0 free */

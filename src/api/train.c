@@ -27,7 +27,7 @@ typedef struct Training {
     Feed            *feed;
     Metrics          metrics;
     Trace           *trace;
-    uint32_t         system_lane, runs_traced;
+    uint32_t         system_lane, ahead_lane, runs_traced, startup_traced;
     uint32_t         streams[TRAIN_STREAMS_MAX], streams_count; /* of a GPU: lanes of the trace */
     FeedBatch        validation;
     uint32_t         micro; /* micro-batch of the step */
@@ -297,6 +297,22 @@ static void trace_systems(Training *t) {
         trace_span(t->trace, t->system_lane, name, run->begin_ns, run->end_ns, run->rows_out);
     }
 }
+/* What starting the GPU took: kernels compiled on the lanes, libraries opened on one of its own. */
+static void trace_startup(Training *t) {
+    const GpuStartup *startup = device_startup(t->session);
+    uint32_t          count = gpu_startup_count(startup);
+    for (; t->startup_traced < count; t->startup_traced++) {
+        const GpuStartupRow *row = &startup->rows[t->startup_traced];
+        uint32_t             lane = row->lane == 0                ? t->system_lane
+                                    : row->lane <= t->system_lane ? row->lane - 1U
+                                                                  : t->ahead_lane;
+        String               name =
+            str_format(t->line, "%s %s", gpu_startup_title((GpuPart)row->part), row->which);
+        if (row->part == GPU_PART_TABLES) continue; /* trace_systems */
+        trace_span(t->trace, lane, trace_span_name(t->trace, name, "start", NULL), row->begin_ns,
+                   row->end_ns, 0);
+    }
+}
 /* A lane a stream, after those of the host: calls of the driver first, then in order of use. */
 static uint32_t work_lane(Training *t, const GpuWork *work) {
     uint32_t first = t->system_lane + 1, at = 0;
@@ -330,14 +346,16 @@ static void work(void *context, PlanEntry *entry, uint32_t launch, const GpuWork
 static void trace_begin(Training *t) {
     uint32_t     lanes = workers_lanes(t->context->workers);
     bool         gpu = t->session->gpu != NULL;
-    TraceOptions options = {.lanes = lanes + 1 + (gpu ? 1 + TRAIN_STREAMS_MAX : 0),
+    TraceOptions options = {.lanes = lanes + 1 + (gpu ? 2 + TRAIN_STREAMS_MAX : 0),
                             .rows_max = 1 << 17,
                             .names_max = gpu ? 1 << 15 : 0};
     t->trace = trace_open(t->arena, &options);
     t->system_lane = lanes;
     trace_label(t->trace, lanes, STR("training loop"));
     if (gpu) {
+        t->ahead_lane = lanes + 2 + TRAIN_STREAMS_MAX;
         trace_label(t->trace, lanes + 1, STR("calls of the driver"));
+        trace_label(t->trace, t->ahead_lane, STR("libraries opened ahead"));
         if (device_watch(t->session, true) != STATUS_OK) api_warn(t->context);
         t->session->work = work;
         t->session->span_context = t;
@@ -345,6 +363,9 @@ static void trace_begin(Training *t) {
     if (t->session->runner.runs_count != 0 &&
         t->session->runner.runs[0].begin_ns < t->trace->opened_ns)
         t->trace->opened_ns = t->session->runner.runs[0].begin_ns;
+    for (uint32_t i = 0; gpu && i < gpu_startup_count(device_startup(t->session)); i++)
+        if (device_startup(t->session)->rows[i].begin_ns < t->trace->opened_ns)
+            t->trace->opened_ns = device_startup(t->session)->rows[i].begin_ns;
 }
 static void trace_end(Training *t) {
     StoaSession *session = t->session;
@@ -366,6 +387,7 @@ static Status trace_step(Training *t, uint64_t start_ns) {
                   trace_counter_name(t->trace, STR("tensor storage"), "bytes"), os_clock_ns(),
                   (double)t->context->tensors.bytes);
     if (session->gpu != NULL) {
+        trace_startup(t);
         Status collected = device_collect(session);
         if (collected != STATUS_OK) return collected;
         trace_counter(t->trace, t->system_lane,

@@ -338,7 +338,8 @@ static Status bind_part(Arena *arena, const Plan *plan, Span part, const EmitMod
     *cpu = (CpuPlan){.workers = workers,
                      .steps = b.steps,
                      .steps_count = b.steps_count,
-                     .wholes = b.wholes,
+                     .loops = b.loops,
+                     .loops_count = b.loops_count,
                      .room = room};
     cpu->seen = run_seen_open(arena, b.lanes);
     if (plan->flows) cpu->flow = flow_state_open(arena, plan, b.scans);

@@ -56,8 +56,25 @@ static inline Span cpu_launches(const Plan *plan) {
     return (Span){1, plan->launches.table.count - 1};
 }
 
-/* How many of its loops run as one code (flow_code.c); in traces they are their head. */
-uint32_t cpu_whole_loops(const CpuPlan *cpu);
+/* How a loop runs: as one code (flow_code.c; in traces it is its head), or launch by launch, and
+ * why. Loops inside one that is one code are part of it. */
+typedef enum CpuLoopWay {
+    CPU_LOOP_WHOLE,
+    CPU_LOOP_SHORT,  /* what a run does is too little to compile it for */
+    CPU_LOOP_LONG,   /* too many launches */
+    CPU_LOOP_LARGE,  /* a launch does much */
+    CPU_LOOP_SHARED, /* a launch is shared by lanes, or keeps something for another one */
+    CPU_LOOP_LATE,   /* data decides sizes */
+    CPU_LOOP_FAILED  /* it could not be compiled: LOOP_UNCOMPILED says why */
+} CpuLoopWay;
+typedef struct CpuLoop {
+    uint32_t   launch, because; /* head; the launch that is large or shared, else 0 */
+    CpuLoopWay way;
+} CpuLoop;
+/* In the order of the plan, none if nothing is compiled; they live as long as the plan. */
+const CpuLoop *cpu_loops(const CpuPlan *cpu, uint32_t *out_count);
+/* A line a loop: "scan %y: one function of 9 launches". */
+String cpu_loops_text(Arena *out, const Plan *plan, const CpuPlan *cpu);
 /* Walks all launches; slots[i] is the base address of plan slot i. on_launch may be NULL. Returns
  * the row of the launch whose assert failed (later launches did not run), or 0. */
 MUST_USE uint32_t cpu_run(CpuPlan *cpu, void *const *slots, CpuTraceFn *on_launch, void *context);

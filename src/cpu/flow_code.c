@@ -59,17 +59,31 @@ static double launches_of(const Plan *plan, uint32_t first, uint32_t last) { // 
     }
     return count;
 }
-static bool is_small(const Plan *plan, uint32_t row) {
-    return launch_bytes(plan, row) <= WORK_MAX && launch_flops(plan, row) <= WORK_MAX &&
-           may_call((Opcode)plan->launches.opcode[row]);
+/* Whether a launch may be part of the code. */
+static CpuLoopWay way_of_launch(const Plan *plan, uint32_t row) {
+    if (plan->launches.flow[row] >= FLOW_UNLESS) return CPU_LOOP_WHOLE;
+    if (!may_call((Opcode)plan->launches.opcode[row])) return CPU_LOOP_SHARED;
+    bool small = launch_bytes(plan, row) <= WORK_MAX && launch_flops(plan, row) <= WORK_MAX;
+    return small ? CPU_LOOP_WHOLE : CPU_LOOP_LARGE;
 }
-static bool is_worth_it(const Binder *b, uint32_t first, uint32_t last) {
+/* Whether a loop is to be one code, as far as its launches tell. */
+static CpuLoop judge(const Binder *b, uint32_t head) {
     const Plan *plan = b->plan;
-    if (last - first > ROWS_MAX) return false;
-    for (uint32_t row = first; row < last; row++)
-        if (plan->launches.flow[row] < FLOW_UNLESS && !is_small(plan, row)) return false;
-    return b->module->whole == EMIT_LOOPS_POSSIBLE ||
-           launches_of(plan, first, last) >= GAIN_LAUNCHES;
+    uint32_t    end = plan->launches.end[head];
+    CpuLoop     loop = {head, 0, CPU_LOOP_WHOLE};
+    if (plan->sizes.table.count > 1 || end > b->end) loop.way = CPU_LOOP_LATE;
+    for (uint32_t row = head; row < end && loop.way == CPU_LOOP_WHOLE; row++) {
+        loop.way = way_of_launch(plan, row);
+        loop.because = row;
+    }
+    if (loop.way != CPU_LOOP_WHOLE) return loop;
+    loop.because = 0;
+    if (end - head > ROWS_MAX)
+        loop.way = CPU_LOOP_LONG;
+    else if (b->module->whole != EMIT_LOOPS_POSSIBLE &&
+             launches_of(plan, head, end) < GAIN_LAUNCHES)
+        loop.way = CPU_LOOP_SHORT;
+    return loop;
 }
 
 /* --- memory ----------------------------------------------------------------------------------- */
@@ -366,8 +380,8 @@ static void whole_run(const void *params, const KernelCtx *ctx) {
     const Whole *whole = params;
     whole->run((void **)(uintptr_t)ctx->slots, ctx, whole->calls, ctx->failed);
 }
-/* The range as rows; false: something in it stays as it is. */
-static bool take_rows(Taking *t) {
+/* The range as rows. Returns the launch that stays as it is, or 0. */
+static uint32_t take_rows(Taking *t) {
     Arena   *arena = t->arena;
     uint32_t slots = t->plan->slots.table.count, count = t->last - t->first;
     t->moving = ARENA_ARRAY_ZERO(arena, EmitMoving, slots);
@@ -380,7 +394,7 @@ static bool take_rows(Taking *t) {
     find_moving(t);
     find_pools(t);
     for (uint32_t row = t->first; row < t->last; row++)
-        if (!take_row(t, row)) return false;
+        if (!take_row(t, row)) return row;
     place_moving(t);
     t->flow.rows = t->rows;
     t->flow.pools = t->pools;
@@ -391,40 +405,86 @@ static bool take_rows(Taking *t) {
     t->flow.step_bytes = sizeof(Step);
     t->flow.step_fn = offsetof(Step, fn);
     t->flow.step_params = offsetof(Step, params);
-    return true;
+    return 0;
 }
 
-/* Where there is no LLVM, or no memory for it, loops run launch by launch. */
-static EmitFlowFn *compile(Jit *jit, const EmitFlow *flow, const uint64_t hash[2]) {
-    Diags diags = {0};
+static void warn(Binder *b, uint32_t head, const Diags *heard) {
+    String why = STR("there is no memory for it");
+    if (heard->rows.table.count > 1 && heard->rows.kind[1] == DIAG_JIT_FAILED)
+        why = diags_str_get(heard, heard->rows.arg1[1]);
+    (void)diags_add(b->diags, DIAG_LOOP_UNCOMPILED, b->plan->launches.op[head].row,
+                    diags_str(b->diags, why), 0, 0, 0);
+}
+/* What cannot be compiled runs launch by launch. */
+static EmitFlowFn *compile(Taking *t) {
+    Binder *b = t->b;
+    Diags   diags = {0};
     EmitFlowFn *volatile run = NULL;
     ArenaGuard guard;
     if (ARENA_GUARD(&guard)) {
         diags_open(&diags, NULL);
-        run = emit_flow(jit, flow, hash, &diags);
+        run = emit_flow(b->module->jit, &t->flow, content_of(t).word, &diags);
         arena_guard_end(&guard);
     }
+    if (run == NULL) warn(b, t->first, &diags);
     diags_close(&diags);
+    return run;
+}
+static EmitFlowFn *make(Taking *t, CpuLoop *loop) {
+    EmitFlowFn *run = NULL;
+    t->b->alone = true;
+    loop->because = take_rows(t);
+    if (loop->because != 0)
+        loop->way = CPU_LOOP_SHARED;
+    else if ((run = compile(t)) == NULL)
+        loop->way = CPU_LOOP_FAILED;
+    t->b->alone = false;
     return run;
 }
 bool flow_code_bind(Binder *b, uint32_t head) {
     const Plan *plan = b->plan;
     Taking      t = {.b = b, .plan = plan, .first = head, .last = plan->launches.end[head]};
-    if (b->module == NULL || b->module->whole == EMIT_LOOPS_NONE || plan->sizes.table.count > 1 ||
-        t.last > b->end || !is_worth_it(b, t.first, t.last))
-        return false;
-    Scratch     scratch = scratch_begin(&b->arena, 1);
     EmitFlowFn *run = NULL;
+    if (b->module == NULL || b->module->whole == EMIT_LOOPS_NONE) return false;
+    CpuLoop loop = judge(b, head);
+    Scratch scratch = scratch_begin(&b->arena, 1);
     t.arena = scratch.arena;
-    b->alone = true;
-    if (take_rows(&t)) run = compile(b->module->jit, &t.flow, content_of(&t).word);
-    b->alone = false;
+    if (loop.way == CPU_LOOP_WHOLE) run = make(&t, &loop);
     scratch_end(scratch);
+    b->loops = arena_room(b->arena, b->loops, b->loops_count, &b->loops_max, sizeof *b->loops);
+    b->loops[b->loops_count++] = loop;
     if (run == NULL) return false;
     Whole *whole = BIND_PARAMS(b, Whole);
     *whole = (Whole){run, t.calls};
     b->launch = head;
     bind_step(b, whole_run, whole, 0);
-    b->wholes++;
     return true;
+}
+
+/* --- what became of them ---------------------------------------------------------------------- */
+const CpuLoop *cpu_loops(const CpuPlan *cpu, uint32_t *out_count) {
+    *out_count = cpu->loops_count;
+    return cpu->loops;
+}
+String cpu_loops_text(Arena *out, const Plan *plan, const CpuPlan *cpu) {
+    static const char *const why[] = {
+        [CPU_LOOP_SHORT] = "a run does little",  [CPU_LOOP_LONG] = "it has many launches",
+        [CPU_LOOP_LARGE] = "it works on much: ", [CPU_LOOP_SHARED] = "it does not stand alone: ",
+        [CPU_LOOP_LATE] = "data decides sizes",  [CPU_LOOP_FAILED] = "it cannot be compiled"};
+    Text    text = text_begin(out);
+    Scratch scratch = scratch_begin(&out, 1);
+    for (uint32_t i = 0; i < cpu->loops_count; i++) {
+        const CpuLoop *loop = &cpu->loops[i];
+        String         name = plan_launch_label(scratch.arena, plan, loop->launch);
+        uint32_t       count = plan->launches.end[loop->launch] - loop->launch;
+        if (loop->way == CPU_LOOP_WHOLE)
+            text_addf(&text, "%s: one function of %u launches\n", name.data, count);
+        else
+            text_addf(
+                &text, "%s: %u launches, one by one: %s%s\n", name.data, count, why[loop->way],
+                loop->because == 0 ? ""
+                                   : plan_launch_label(scratch.arena, plan, loop->because).data);
+    }
+    scratch_end(scratch);
+    return text_done(&text);
 }

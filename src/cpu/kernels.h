@@ -185,7 +185,7 @@ typedef struct Binder {
     const Plan       *plan;
     const Isa        *isa;
     const EmitModule *module; /* compiled kernels; NULL: none */
-    const Diags      *diags;  /* whose listener print rows have */
+    Diags            *diags;  /* also: whose listener print rows have */
     uint32_t          lanes;
     uint32_t          launch, end; /* row; one past the last that is bound */
     Opcode            opcode;
@@ -199,9 +199,10 @@ typedef struct Binder {
     size_t            kept_bytes;                  /* by all of them */
     Step             *steps;
     uint32_t          steps_count, steps_max;
-    uint32_t          scans;  /* so far: each has an index */
-    uint32_t          wholes; /* loops that are one code */
-    bool              alone;  /* a launch of a loop that is one code: nothing follows it */
+    uint32_t          scans; /* so far: each has an index */
+    CpuLoop          *loops; /* how they run */
+    uint32_t          loops_count, loops_max;
+    bool              alone; /* a launch of a loop that is one code: nothing follows it */
 } Binder;
 /* Adds the steps of b->launch; false if there is no kernel for these dtypes or this geometry. */
 typedef bool BindFn(Binder *b);
@@ -285,7 +286,8 @@ typedef struct FlowState { /* with jumps only */
 struct CpuPlan {
     Workers     *workers;
     const Step  *steps;
-    uint32_t     steps_count, wholes;
+    uint32_t     steps_count, loops_count;
+    CpuLoop     *loops;
     CpuRoom     *room;
     FlowState    flow;
     struct Seen *seen; /* by lane */

@@ -1,14 +1,10 @@
-/* Running graphs with sizes that data decides (shape_program.h), on the fast path.
- *
- * Memory is planned once, for the upper bounds; the launches fall into parts, one for each operator
- * that gives sizes. A part runs when its sizes are known: they are put into the plan, and the part
- * is bound again if they are others than the last time. Nothing moves, and nothing is computed for
- * rows that are not there. */
+/* Running graphs with sizes that data decides, on the fast path: a part of the plan (tables/late.h)
+ * is bound again if its sizes are others than the last time. */
 #ifndef STOA_CPU_LATE_H
 #define STOA_CPU_LATE_H
 
 #include "cpu/cpu.h"
-#include "tables/shape_program.h"
+#include "tables/late.h"
 
 typedef struct CpuLate CpuLate;
 

@@ -76,8 +76,6 @@ static void run_piece(void *context, uint32_t lane, uint32_t piece) {
     run_part(run, run->turn, lane, piece, run->turn->pieces);
 }
 
-uint32_t cpu_whole_loops(const CpuPlan *cpu) { return cpu->wholes; }
-
 uint32_t cpu_run(CpuPlan *cpu, void *const *slots, CpuTraceFn *on_launch, void *context) {
     ASSERT(cpu && slots);
     Run run = {.cpu = cpu, .slots = slots, .on_launch = on_launch, .context = context};

@@ -79,6 +79,9 @@ typedef struct GpuBlas {
 } GpuBlas;
 
 MUST_USE Status gpu_blas_open(Gpu *gpu, GpuCache *cache, Diags *diags, GpuBlas *out_blas);
+/* The same with a handle that is there; it belongs to the result. */
+MUST_USE Status gpu_blas_take(Gpu *gpu, GpuCache *cache, BlasLtHandle handle, Diags *diags,
+                              GpuBlas *out_blas);
 void            gpu_blas_close(GpuBlas *blas); /* safe on all zero */
 /* A kept choice if there is one, else the first of the heuristics. GPU_UNSUPPORTED and
  * STATUS_UNSUPPORTED if there is none. About 20 us, or 100 us. */

@@ -454,9 +454,11 @@ Status gpu_cudnn_open(Gpu *gpu, GpuCache *cache, Diags *diags, GpuCudnn *out_cud
     *out_cudnn = (GpuCudnn){.libs = gpu->libs, .gpu = gpu, .cache = cache};
     out_cudnn->device_text = str_format(gpu->arena, "%s, %s, %u multiprocessors", gpu->info.name,
                                         gpu->info.arch, gpu->info.multiprocessors);
-    Status status = gpu_libs_need(gpu->libs, GPU_LIBRARY_CUDNN, diags);
+    Status   status = gpu_libs_need(gpu->libs, GPU_LIBRARY_CUDNN, diags);
+    uint64_t begin_ns = os_clock_ns();
     if (status == STATUS_OK)
         status = GPU_CALL(gpu->libs, diags, "opening cuDNN", cudnnCreate, &out_cudnn->handle);
+    gpu_startup_end(gpu->libs->startup, GPU_PART_HANDLE, "cuDNN", begin_ns);
     return status;
 }
 

@@ -318,7 +318,10 @@ Status gpu_attention_plan(GpuCudnn *cudnn, Arena *arena, const GpuAttention *pro
         sketch_backward(&s);
     else
         sketch_forward(&s);
+    uint64_t begin_ns = os_clock_ns();
     Status status = gpu_cudnn_plan(cudnn, arena, s.graph, what.data, rank, diags, &out_plan->plan);
+    gpu_startup_end(cudnn->libs->startup, GPU_PART_ATTENTION, backward ? "backward" : "forward",
+                    begin_ns);
     scratch_end(scratch);
     if (status != STATUS_OK) return status;
     uint64_t rows = (uint64_t)(p.batch * p.heads * p.queries);

@@ -29,6 +29,7 @@ typedef struct GpuAttentionArgs {
     CuPtr q, k, v, o, statistics;
     CuPtr lengths_q, lengths_kv;
     CuPtr d_o, dq, dk, dv;
+    CuPtr columns;   /* of own_attention.h only */
     CuPtr workspace; /* GpuAttentionPlan.workspace_bytes, aligned to 256 */
 } GpuAttentionArgs;
 

@@ -149,7 +149,9 @@ Status gpu_open(Arena *arena, GpuLibs *libs, uint32_t ordinal, Diags *diags, Gpu
     ASSERT(diags && out_gpu);
     Gpu *gpu = ARENA_NEW(arena, Gpu);
     *gpu = (Gpu){.libs = libs, .arena = arena, .info.ordinal = ordinal};
-    Status status = open_device(gpu, diags);
+    uint64_t begin_ns = os_clock_ns();
+    Status   status = open_device(gpu, diags);
+    gpu_startup_end(libs->startup, GPU_PART_DEVICE, "", begin_ns);
     if (status != STATUS_OK) gpu_close(gpu);
     *out_gpu = status == STATUS_OK ? gpu : NULL;
     return status;

@@ -109,6 +109,7 @@ GpuLibs *gpu_libs_open(Arena *arena, String folders) {
     ASSERT(arena);
     GpuLibs *libs = ARENA_NEW(arena, GpuLibs);
     libs->arena = arena;
+    libs->startup = ARENA_ARRAY_ZERO(arena, GpuStartup, 1);
     libs->folders = ARENA_ARRAY(arena, String, FOLDERS_MAX);
     add_trees(libs, folders.count > 0 ? folders : str_of(os_environment("STOA_CUDA_PATH")));
     if (folders.count > 0) return libs;
@@ -258,13 +259,15 @@ Status gpu_libs_need(GpuLibs *libs, GpuLibrary library, Diags *diags) {
     ASSERT(library < GPU_LIBRARY_COUNT);
     GpuBinding *binding = &libs->bindings[library];
     if (binding->handle != NULL) return STATUS_OK;
-    Status status = open_library(libs, library, diags);
+    uint64_t begin_ns = os_clock_ns();
+    Status   status = open_library(libs, library, diags);
     if (status == STATUS_OK) status = bind_functions(libs, library, diags);
     if (status == STATUS_OK) status = check_version(libs, library, diags);
     if (status != STATUS_OK && binding->handle != NULL) {
         (void)dlclose(binding->handle);
         binding->handle = NULL;
     }
+    gpu_startup_end(libs->startup, GPU_PART_OPEN, library_rows[library].title, begin_ns);
     return status;
 }
 

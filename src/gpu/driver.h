@@ -16,6 +16,7 @@
 #include "arena/status.h"
 #include "arena/str.h"
 #include "gpu/abi.h"
+#include "gpu/startup.h"
 #include "tables/diags.h"
 
 typedef enum GpuLibrary {
@@ -42,11 +43,12 @@ typedef struct GpuBinding {
     int    version; /* major * 10000 + minor * 100 + patch; 0: it has none */
 } GpuBinding;
 typedef struct GpuLibs {
-    GpuFns     fns;
-    GpuBinding bindings[GPU_LIBRARY_COUNT];
-    Arena     *arena;
-    String    *folders; /* "" stands for the system's own search */
-    uint32_t   folders_count;
+    GpuFns      fns;
+    GpuBinding  bindings[GPU_LIBRARY_COUNT];
+    Arena      *arena;
+    GpuStartup *startup;
+    String     *folders; /* "" stands for the system's own search */
+    uint32_t    folders_count;
 } GpuLibs;
 
 /* folders: searched instead of all these, separated by ':' (tests); empty: all these. Binds nothing

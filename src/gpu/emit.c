@@ -1,48 +1,49 @@
 /* Kernels compiled, loaded and made into launches.
  *
- * An instance is the text of a phase with its macros set. Those that sizes known beforehand lead to
- * are compiled at once, about sixteen to a source; gpu_emit_launches compiles what else it meets,
- * each a source of its own. */
+ * An instance is the text of a phase with its macros set, and a module of its own: so modules take
+ * about equally long, each is known again in any program that has the same phase, and what nobody
+ * launches is never loaded. Instances that sizes known beforehand lead to are compiled ahead, on
+ * threads, while the caller plans; gpu_emit_launches waits for what it needs, and compiles what
+ * else it meets. */
 #include "gpu/emit_inner.h"
 
 #include <stdio.h>
 
+#include "arena/hash.h"
+#include "arena/os.h"
+
 enum {
-    INSTANCES_MODULE = 12, /* in one source */
-    SIZE_GUESS = 64,       /* of a parameter without a hint */
-    LANE_TEAMS_MAX = 528   /* teams at once whose LANE buffers do not fit into shared memory */
+    SIZE_GUESS = 64,     /* of a parameter without a hint */
+    LANE_TEAMS_MAX = 528 /* teams at once whose LANE buffers do not fit into shared memory */
 };
 
 typedef struct Instance {
     uint32_t    kernel, phase; /* phase: its number in the kernel */
     EmitSetting setting;
-    uint32_t    module;
     const char *name;
+    String      image; /* empty: not compiled, or not taken yet */
+    GpuModule   module;
     GpuKernel   code;
     uint32_t    shared_allowed; /* dynamic shared memory that has been asked for */
     bool        loaded;
 } Instance;
-typedef struct Module {
-    String    image;
-    GpuModule code;
-    bool      loaded;
-} Module;
 typedef struct Kernel {
     EmitPhase *phases;
     uint32_t   count;
 } Kernel;
 struct GpuEmitModule {
-    Arena       *arena;
-    GpuLibs     *libs;
-    GpuCache    *cache;
-    const char  *arch;
-    Loops       *loops;
-    Gpu         *gpu; /* NULL: not loaded */
-    Kernel      *kernels;
-    Instance    *instances;
-    Module      *modules;
-    uint32_t     instances_count, instances_max, modules_count, modules_max;
-    GpuEmitStats stats;
+    Arena        *arena;
+    GpuLibs      *libs;
+    GpuCache     *cache;
+    const char   *arch;
+    Loops        *loops;
+    Gpu          *gpu; /* NULL: not loaded */
+    Kernel       *kernels;
+    Instance     *instances;
+    uint32_t      instances_count, instances_max;
+    GpuCompiling *ahead; /* of the first instances, in order; NULL: none, or all are taken */
+    uint32_t      ahead_count;
+    GpuEmitStats  stats;
 };
 
 static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
@@ -50,7 +51,7 @@ static bool same_setting(const EmitSetting *a, const EmitSetting *b) {
            a->held == b->held && a->blocks == b->blocks && a->wide == b->wide &&
            a->full == b->full && a->shared == b->shared && a->odd == b->odd &&
            a->cluster == b->cluster && a->join == b->join && a->staged == b->staged &&
-           a->led == b->led && a->tiled == b->tiled;
+           a->led == b->led && a->tiled == b->tiled && a->ring == b->ring;
 }
 
 /* --- sources ---------------------------------------------------------------------------------- */
@@ -69,13 +70,15 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
               "#define FULL %d\n#define TEAM %u\n#define BLOCK %u\n#define HELD %u\n"
               "#define SHARED %d\n#define ODD %d\n#define LED %d\n#define STAGED %d\n"
               "#define TILED %u\n#define TILE %d\n"
-              "#define CLUSTER %u\n#define JOIN %u\n"
-              "#define AT(h) (SHARED ? (h) * (BLOCK + ODD) + (I)threadIdx.x : (h))\n"
+              "#define CLUSTER %u\n#define JOIN %u\n#define RING %u\n"
+              "#define PLACE(h) ((h) * (BLOCK + ODD) + (I)threadIdx.x)\n"
+              "#define AT(h) (SHARED ? PLACE(h) : (h))\n"
+              "#define ROW_AT(h) (RING ? PLACE(h) : (h))\n"
               "#define ROOM (HELD * (BLOCK + ODD) * V)\n"
               "#define ALIVE(e) (FULL || ((e) < live && (!LED || (e) >= dead)))\n",
               head, name, name, s->wide ? "i64" : "i32", s->vector, s->full, s->team, s->block,
               s->held, s->shared, gpu_emit_shifted(s), s->led, s->staged, s->tiled, EMIT_TILE,
-              s->cluster, s->join);
+              s->cluster, s->join, s->ring);
     text_addf(out, "#define FIRST %s\n#define STEP %s\n",
               whole ? "((I)blockIdx.x / CLUSTER)"
                     : "((I)blockIdx.x * (BLOCK / TEAM) + (I)threadIdx.x / TEAM)",
@@ -98,7 +101,7 @@ static void put_instance(Text *out, const char *head, const char *name, const Em
     text_add(out, STR("#undef HEAD\n#undef NAME\n#undef ARGS\n#undef I\n#undef V\n#undef FULL\n"
                       "#undef TEAM\n#undef BLOCK\n#undef BOUNDS\n#undef HELD\n#undef SHARED\n"
                       "#undef ODD\n#undef LED\n#undef STAGED\n#undef TILED\n#undef TILE\n"
-                      "#undef CLUSTER\n#undef JOIN\n"
+                      "#undef CLUSTER\n#undef JOIN\n#undef RING\n#undef PLACE\n#undef ROW_AT\n"
                       "#undef AT\n#undef ROOM\n#undef ALIVE\n#undef FIRST\n#undef STEP\n"
                       "#undef RAW\n#undef LD\n#undef ST\n#undef FETCH\n#undef RAWX\n"
                       "#undef LDX\n#undef STX\n#undef FETCHX\n#undef ROWS\n"));
@@ -122,7 +125,9 @@ static uint32_t add_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                              const EmitSetting *setting) {
     uint32_t at = m->instances_count++;
     m->instances = grown(m->arena, m->instances, at, &m->instances_max, sizeof *m->instances);
-    String name = str_format(m->arena, "k%u_%u_%u", kernel, phase, at);
+    String text = m->kernels[kernel].phases[phase].text;
+    String name =
+        str_format(m->arena, "fused_%08x", (uint32_t)hash_bytes(text.data, text.count, 0));
     m->instances[at] = (Instance){.kernel = kernel,
                                   .phase = phase,
                                   .setting = *setting,
@@ -130,66 +135,73 @@ static uint32_t add_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
                                   .shared_allowed = 48 * 1024};
     return at;
 }
-static Status load_modules(GpuEmitModule *m, Diags *diags) {
-    Status status = STATUS_OK;
-    for (uint32_t i = 0; i < m->modules_count && status == STATUS_OK; i++) {
-        if (m->modules[i].loaded) continue;
-        status = gpu_module_open(m->gpu, "fused kernels", m->modules[i].image, diags,
-                                 &m->modules[i].code);
-        m->modules[i].loaded = status == STATUS_OK;
+static GpuSource source_of(const GpuEmitModule *m, const Instance *instance, Arena *out) {
+    Text text = text_begin(out);
+    gpu_emit_prelude(&text, false);
+    put_instance(&text, KERNEL_HEAD, instance->name, &instance->setting,
+                 m->kernels[instance->kernel].phases[instance->phase].text);
+    return (GpuSource){instance->name, text_done(&text)};
+}
+/* Its code, from the threads that compile ahead or from this one. */
+static Status take_image(GpuEmitModule *m, Instance *instance, Diags *diags) {
+    uint32_t at = (uint32_t)(instance - m->instances);
+    uint64_t begin_ns = os_clock_ns();
+    Status   status = STATUS_OK;
+    if (instance->image.count != 0) return STATUS_OK;
+    if (m->ahead != NULL && at < m->ahead_count) {
+        status = gpu_compile_take(m->ahead, at, diags, &instance->image);
+    } else {
+        GpuCompiled compiled;
+        Scratch     scratch = scratch_begin(&m->arena, 1);
+        GpuSource   source = source_of(m, instance, scratch.arena);
+        status = gpu_compile(m->arena, m->libs, m->cache, m->arch, &source, 1, 1, diags,
+                             &instance->image, &compiled);
+        scratch_end(scratch);
+        m->stats.compiled += compiled.compiled;
+        m->stats.late++;
     }
-    for (uint32_t i = 0; i < m->instances_count && status == STATUS_OK; i++) {
-        Instance *instance = &m->instances[i];
-        if (instance->loaded) continue;
-        status = gpu_module_kernel(&m->modules[instance->module].code, instance->name, diags,
-                                   &instance->code);
-        instance->loaded = status == STATUS_OK;
-    }
+    m->stats.ns += os_clock_ns() - begin_ns;
     return status;
 }
-/* Compiles the instances from `first` on, and takes them to the device if there is one. */
-static Status compile_from(GpuEmitModule *m, uint32_t first, Workers *workers, Diags *diags) {
-    uint32_t count = m->instances_count - first;
-    uint32_t sources_count = (count + INSTANCES_MODULE - 1) / INSTANCES_MODULE;
-    if (count == 0) return STATUS_OK;
-    Scratch    scratch = scratch_begin(&m->arena, 1);
-    Arena     *conflicts[2] = {m->arena, scratch.arena};
-    Scratch    texts = scratch_begin(conflicts, 2);
-    GpuSource *sources = ARENA_ARRAY(scratch.arena, GpuSource, sources_count);
-    String    *images = ARENA_ARRAY_ZERO(scratch.arena, String, sources_count);
-    for (uint32_t i = 0; i < sources_count; i++) {
-        Text text = text_begin(texts.arena);
-        gpu_emit_prelude(&text, false);
-        for (uint32_t k = first + i; k < m->instances_count; k += sources_count) {
-            Instance *instance = &m->instances[k];
-            instance->module = m->modules_count + i;
-            put_instance(&text, KERNEL_HEAD, instance->name, &instance->setting,
-                         m->kernels[instance->kernel].phases[instance->phase].text);
-        }
-        sources[i] = (GpuSource){"fused kernels", text_done(&text)};
-    }
-    GpuCompiled compiled;
-    Status      status = gpu_compile(m->arena, m->libs, m->cache, m->arch, sources, sources_count,
-                                     workers, diags, images, &compiled);
-    for (uint32_t i = 0; i < sources_count; i++) {
-        m->modules =
-            grown(m->arena, m->modules, m->modules_count, &m->modules_max, sizeof *m->modules);
-        m->modules[m->modules_count++] = (Module){.image = images[i]};
-    }
-    scratch_end(texts);
-    scratch_end(scratch);
-    m->stats.functions += count;
-    m->stats.modules += sources_count;
-    m->stats.compiled += compiled.compiled;
-    m->stats.ns += compiled.ns;
-    if (status == STATUS_OK && m->gpu != NULL) status = load_modules(m, diags);
-    if (status == STATUS_OK) return STATUS_OK;
-    m->instances_count = first; /* what failed is tried again when it is asked for */
-    m->modules_count -= sources_count;
+static Status load(GpuEmitModule *m, Instance *instance, Diags *diags) {
+    if (instance->loaded) return STATUS_OK;
+    Status status = take_image(m, instance, diags);
+    if (status == STATUS_OK)
+        status = gpu_module_open(m->gpu, instance->name, instance->image, diags, &instance->module);
+    if (status == STATUS_OK)
+        status = gpu_module_kernel(&instance->module, instance->name, diags, &instance->code);
+    instance->loaded = status == STATUS_OK;
     return status;
 }
 
 /* --- compiling -------------------------------------------------------------------------------- */
+static bool is_word(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+/* Variables of loops are named by their rows, which differ from program to program: v3540. By the
+ * order in which they come, equal phases have equal texts, and are found in the cache. */
+static String renumber(Arena *out, String text) {
+    enum { NAMES = 256 };
+    uint32_t rows[NAMES], count = 0;
+    Text     result = text_begin(out);
+    size_t   done = 0;
+    for (size_t i = 1; i + 1 < text.count; i++) {
+        uint32_t row = 0, name = 0;
+        size_t   end = i + 1;
+        if (text.data[i] != 'v' || is_word(text.data[i - 1])) continue;
+        while (text.data[end] >= '0' && text.data[end] <= '9')
+            row = row * 10 + (uint32_t)(text.data[end++] - '0');
+        if (end == i + 1 || is_word(text.data[end])) continue;
+        while (name < count && rows[name] != row) name++;
+        if (name == NAMES) return text; /* so many are not worth it */
+        if (name == count) rows[count++] = row;
+        text_add(&result, (String){text.data + done, i - done});
+        text_addf(&result, "v%u", name);
+        done = end;
+    }
+    text_add(&result, (String){text.data + done, text.count - done});
+    return text_done(&result);
+}
 static Kernel plan_kernel(Arena *arena, Loops *loops, KernelId kernel) {
     Kernel   planned = {0};
     uint32_t first = loops->kernels.nodes_first[kernel.row];
@@ -199,7 +211,8 @@ static Kernel plan_kernel(Arena *arena, Loops *loops, KernelId kernel) {
     uint32_t at = 0;
     for (uint32_t row = first; row < last; row += loops->nodes.size[row], at++) {
         planned.phases[at] = gpu_emit_plan(arena, loops, kernel, row);
-        planned.phases[at].text = gpu_emit_phase_text(arena, loops, kernel, &planned.phases[at]);
+        planned.phases[at].text =
+            renumber(arena, gpu_emit_phase_text(arena, loops, kernel, &planned.phases[at]));
     }
     return planned;
 }
@@ -227,45 +240,95 @@ String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel) {
     return text_done(&text);
 }
 
-Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,
-                        Loops *loops, Workers *workers, Diags *diags, GpuEmitModule **out_module) {
-    ASSERT(arena && libs && arch && loops);
-    GpuEmitModule *m = ARENA_NEW(arena, GpuEmitModule);
-    *m =
-        (GpuEmitModule){.arena = arena, .libs = libs, .cache = cache, .arch = arch, .loops = loops};
-    m->kernels = ARENA_ARRAY_ZERO(arena, Kernel, loops->kernels.table.count);
+static void plan_all(GpuEmitModule *m) {
+    Loops *loops = m->loops;
     for (uint32_t row = 1; row < loops->kernels.table.count; row++) {
         KernelId kernel = {row};
         if (loops->kernels.same[row].row != row) continue;
-        m->kernels[row] = plan_kernel(arena, loops, kernel);
-        int64_t *params = guess_params(arena, loops, kernel);
+        m->kernels[row] = plan_kernel(m->arena, loops, kernel);
+        int64_t *params = guess_params(m->arena, loops, kernel);
         for (uint32_t i = 0; i < m->kernels[row].count; i++) {
             EmitSetting s =
                 gpu_emit_choose(loops, kernel, &m->kernels[row].phases[i], params, NULL);
             (void)add_instance(m, row, i, &s);
         }
     }
-    Status status = compile_from(m, 0, workers, diags);
+}
+Status gpu_emit_begin(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch, Loops *loops,
+                      uint32_t lanes, Diags *diags, GpuEmitModule **out_module) {
+    ASSERT(arena && libs && arch && loops);
+    uint64_t       begin_ns = os_clock_ns();
+    GpuEmitModule *m = ARENA_NEW(arena, GpuEmitModule);
+    *m =
+        (GpuEmitModule){.arena = arena, .libs = libs, .cache = cache, .arch = arch, .loops = loops};
+    m->kernels = ARENA_ARRAY_ZERO(arena, Kernel, loops->kernels.table.count);
+    plan_all(m);
+    GpuSource *sources = ARENA_ARRAY(arena, GpuSource, m->instances_count);
+    for (uint32_t i = 0; i < m->instances_count; i++)
+        sources[i] = source_of(m, &m->instances[i], arena);
+    gpu_startup_end(libs->startup, GPU_PART_TEXT, "", begin_ns);
+    m->ahead_count = m->instances_count;
+    Status status = gpu_compile_begin(arena, libs, cache, arch, sources, m->ahead_count, lanes,
+                                      diags, &m->ahead);
+    if (status != STATUS_OK) return status;
+    m->stats.compiled = gpu_compile_missing(m->ahead);
+    m->stats.ns = os_clock_ns() - begin_ns;
+    *out_module = m;
+    return STATUS_OK;
+}
+static void stop(GpuEmitModule *m) {
+    gpu_compile_close(m->ahead);
+    m->ahead = NULL;
+}
+static Status take_all(GpuEmitModule *m, Diags *diags) {
+    Status status = STATUS_OK;
+    for (uint32_t i = 0; i < m->ahead_count && m->ahead != NULL; i++) {
+        Status one = take_image(m, &m->instances[i], diags);
+        if (status == STATUS_OK) status = one;
+    }
+    return status;
+}
+Status gpu_emit_finish(GpuEmitModule *m, Diags *diags) {
+    ArenaGuard guard;
+    if (!ARENA_GUARD(&guard)) {
+        ArenaFailure failure = arena_guard_failure();
+        stop(m);
+        arena_fail(failure.arena, failure.bytes_asked, failure.bytes_max, failure.injected);
+    }
+    Status status = take_all(m, diags);
+    arena_guard_end(&guard);
+    stop(m);
+    return status;
+}
+Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,
+                        Loops *loops, uint32_t lanes, Diags *diags, GpuEmitModule **out_module) {
+    GpuEmitModule *m;
+    Status         status = gpu_emit_begin(arena, libs, cache, arch, loops, lanes, diags, &m);
+    if (status == STATUS_OK) status = gpu_emit_finish(m, diags);
     if (status == STATUS_OK) *out_module = m;
     return status;
 }
-Status gpu_emit_load(GpuEmitModule *m, Gpu *gpu, Diags *diags) {
+void gpu_emit_keep(GpuEmitModule *m, Diags *diags) {
+    if (m->ahead != NULL) gpu_compile_keep(m->ahead, diags);
+}
+void gpu_emit_load(GpuEmitModule *m, Gpu *gpu) {
     ASSERT(m && gpu && m->gpu == NULL);
     m->gpu = gpu;
-    Status status = load_modules(m, diags);
-    if (status != STATUS_OK) gpu_emit_unload(m);
-    return status;
 }
 void gpu_emit_unload(GpuEmitModule *m) {
     if (m == NULL) return;
-    for (uint32_t i = 0; i < m->modules_count; i++) {
-        if (m->modules[i].loaded) gpu_module_close(&m->modules[i].code);
-        m->modules[i].loaded = false;
+    stop(m);
+    for (uint32_t i = 0; i < m->instances_count; i++) {
+        if (m->instances[i].loaded) gpu_module_close(&m->instances[i].module);
+        m->instances[i].loaded = false;
     }
-    for (uint32_t i = 0; i < m->instances_count; i++) m->instances[i].loaded = false;
     m->gpu = NULL;
 }
-GpuEmitStats gpu_emit_stats(const GpuEmitModule *m) { return m->stats; }
+GpuEmitStats gpu_emit_stats(const GpuEmitModule *m) {
+    GpuEmitStats stats = m->stats;
+    stats.functions = m->instances_count;
+    return stats;
+}
 
 /* --- launches --------------------------------------------------------------------------------- */
 static KernelId code_of(const GpuEmitModule *m, KernelId kernel) {
@@ -302,15 +365,15 @@ uint64_t gpu_emit_work_bytes(const GpuEmitModule *m, KernelId kernel, const int6
 
 static Status prepare(GpuEmitModule *m, KernelId code, const int64_t *params, const CuPtr *args,
                       EmitSetting *settings, Diags *diags) {
-    uint32_t known = m->instances_count;
-    for (uint32_t i = 0; i < m->kernels[code.row].count; i++) {
+    Status status = STATUS_OK;
+    for (uint32_t i = 0; i < m->kernels[code.row].count && status == STATUS_OK; i++) {
         settings[i] =
             gpu_emit_choose(m->loops, code, &m->kernels[code.row].phases[i], params, args);
         if (find_instance(m, code.row, i, &settings[i]) == NULL)
             (void)add_instance(m, code.row, i, &settings[i]);
+        status = load(m, find_instance(m, code.row, i, &settings[i]), diags);
     }
-    if (m->instances_count != known) m->stats.late++;
-    return compile_from(m, known, NULL, diags);
+    return status;
 }
 /* The arguments of all phases: addresses, memory of teams, sizes. */
 static uint64_t *pack_args(Arena *out, const GpuEmitModule *m, KernelId code, const int64_t *params,
@@ -374,19 +437,24 @@ static Status  fill_launch(GpuEmitModule *m, KernelId code, uint32_t phase_numbe
      if (s->shared)
         out_launch->shared_bytes =
             (uint32_t)s->held * (s->block + gpu_emit_shifted(s)) * s->vector * phase->held_bytes;
-    if (s->join > 1)
-        out_launch->shared_bytes =
-            s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
-    if (s->staged)
+    if (s->ring != 0) out_launch->shared_bytes = s->ring * gpu_emit_ring_bytes(phase, s);
+    if (s->join > 1) {
+         uint32_t joined =
+             s->join / 2U * s->team * s->held * s->vector * joined_bytes(loops, code, phase);
+         if (joined > out_launch->shared_bytes) out_launch->shared_bytes = joined;
+    }
+     if (s->staged)
         out_launch->shared_bytes =
             (uint32_t)gpu_emit_stage_bytes(loops, code, phase, params, s->block);
     if (s->cluster > 1 && phase->tells)
         memcpy(out_launch->cluster, (uint32_t[3]){s->cluster, 1, 1}, 12);
     out_launch->args =
          pack_args(out, m, code, params, args, work, lanes, lane, &out_launch->args_bytes);
-     if (out_launch->shared_bytes <= instance->shared_allowed) return STATUS_OK;
-    instance->shared_allowed = out_launch->shared_bytes;
-     return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes, false, diags);
+     uint32_t shared = out_launch->shared_bytes + instance->code.shared_bytes;
+     if (shared <= instance->shared_allowed) return STATUS_OK;
+    instance->shared_allowed = shared;
+     return gpu_kernel_allow(m->gpu, instance->code, out_launch->shared_bytes,
+                             s->cluster > EMIT_CLUSTER_MAX, diags);
 }
 Status gpu_emit_launches(GpuEmitModule *m, KernelId kernel, const int64_t *params,
                          const CuPtr *args, CuPtr work, Arena *out, Diags *diags,

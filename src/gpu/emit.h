@@ -28,15 +28,26 @@ bool gpu_emit_supports(Opcode opcode, Dtype dtype);
  * known; ends in a zero byte. */
 String gpu_emit_text(Arena *out, Loops *loops, KernelId kernel);
 
-/* Compiles all kernels of loops that are their own `same`, on the lanes of workers (NULL: on this
- * thread). The result lives in arena, which like libs, cache (NULL: none), loops and workers
- * outlives it: settings that are missing are compiled later. arch as in GpuInfo.arch. */
+/* Begins to compile all kernels of loops that are their own `same`, on `lanes` threads (1: nothing
+ * happens before code is needed). The result lives in arena, which like libs, cache (NULL: none)
+ * and loops outlives it: settings that are missing are compiled later. arch as in GpuInfo.arch.
+ * What does not compile is told when it is needed. */
+MUST_USE Status gpu_emit_begin(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,
+                               Loops *loops, uint32_t lanes, Diags *diags,
+                               GpuEmitModule **out_module);
+/* Waits for all of it. */
+MUST_USE Status gpu_emit_finish(GpuEmitModule *module, Diags *diags);
+/* Both. Without a result nothing is left running. */
 MUST_USE Status gpu_emit_compile(Arena *arena, GpuLibs *libs, GpuCache *cache, const char *arch,
-                                 Loops *loops, Workers *workers, Diags *diags,
+                                 Loops *loops, uint32_t lanes, Diags *diags,
                                  GpuEmitModule **out_module);
-/* Takes the code to a device (of the architecture that it was compiled for). */
-MUST_USE Status gpu_emit_load(GpuEmitModule *module, Gpu *gpu, Diags *diags);
-void            gpu_emit_unload(GpuEmitModule *module); /* before gpu_close; NULL is allowed */
+/* The cache gets what is compiled by now, wanted or not. */
+void gpu_emit_keep(GpuEmitModule *module, Diags *diags);
+/* From now on for this device (of the architecture that it was compiled for): code is taken there
+ * when it is first launched. */
+void gpu_emit_load(GpuEmitModule *module, Gpu *gpu);
+/* Before gpu_close, and always after gpu_emit_begin: stops the threads. NULL is allowed. */
+void gpu_emit_unload(GpuEmitModule *module);
 
 /* Most launches of a kernel: its phases. kernel need not be its own `same`. */
 uint32_t gpu_emit_launches_max(const GpuEmitModule *module, KernelId kernel);
@@ -77,10 +88,10 @@ void gpu_emit_call(const GpuEmitModule *module, const GpuEmitCall *call, Text *f
 
 /* What compiling has taken so far. */
 typedef struct GpuEmitStats {
-    uint32_t functions;         /* __global__ functions, all settings */
-    uint32_t modules, compiled; /* modules of them, and those that were not in the cache */
-    uint32_t late;              /* modules compiled after gpu_emit_compile */
-    uint64_t ns;                /* wall time of compiling and looking into the cache */
+    uint32_t functions; /* __global__ functions, all settings, each a module */
+    uint32_t compiled;  /* those that were not in the cache */
+    uint32_t late;      /* those compiled when they were launched */
+    uint64_t ns;        /* of the calling thread: compiling, waiting, looking into the cache */
 } GpuEmitStats;
 GpuEmitStats gpu_emit_stats(const GpuEmitModule *module);
 

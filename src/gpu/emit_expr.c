@@ -262,6 +262,15 @@ static void put_bitcast(Emit *e, Dtype from, Dtype to, uint32_t x) {
         text_addf(&e->text, to == DTYPE_F32 ? "__int_as_float(x%u)" : "__longlong_as_double(x%u)",
                   x);
 }
+/* Whether a test for the element of this number is left out where a group has no such element. */
+static bool is_apart(Emit *e, uint32_t number) {
+    uint32_t i = 0;
+    while (i < e->hits_count && e->hits[i] != number) i++;
+    if (i < e->hits_count) return true;
+    if (number > e->outside || i == LENGTH(e->hits)) return false;
+    e->hits[e->hits_count++] = number;
+    return true;
+}
 /* An index against a number of 64 bits: one comparison of the type of indices where the number fits
  * into it, which is known before the loop. */
 static bool put_index_compare(Emit *e, uint32_t row, const uint32_t x[3]) {
@@ -273,7 +282,7 @@ static bool put_index_compare(Emit *e, uint32_t row, const uint32_t x[3]) {
     uint32_t number = x[first], index = x[!first];
     ExprId   place = first ? exprs->a[row] : exprs->b[row];
     if (e->element && exprs->word[place.row] == e->leaf->var.row) /* which element of the group */
-        text_addf(&e->text, "(I)x%u - c0 == e", number);
+        text_addf(&e->text, "%s(I)x%u - c0 == e", is_apart(e, number) ? "hit.is && " : "", number);
     else
         text_addf(&e->text, "(I)x%u == (I)x%u", index, number);
     text_addf(&e->text, " && (i64)(I)x%u == x%u", number, number);

@@ -21,6 +21,7 @@ enum {
     EMIT_GROUP_MAX = 8,
     EMIT_TEAM_MAX = 1024, /* in one block */
     EMIT_CLUSTER_MAX = 8,
+    EMIT_CLUSTER_WHOLE = 16,      /* that launches must ask for */
     EMIT_LANE_SHARED = 96 * 1024, /* bytes of LANE buffers of a block in shared memory, at most */
     EMIT_TILE = 64,               /* rows and columns of a tile */
     EMIT_TILES_MAX = 4,
@@ -38,7 +39,8 @@ typedef struct EmitLeaf {
 typedef struct EmitHeld {
     uint32_t scope, leaf, uses; /* scope: the node whose children find it loaded; leaf: the last */
     BufferId buffer;
-    DimId    rest; /* place without the variable of the leaf */
+    DimId    rest;  /* place without the variable of the leaf */
+    bool     whole; /* one piece of memory: the place follows the leaf in nothing else */
 } EmitHeld;
 typedef struct EmitAlign {
     uint32_t position; /* of the buffer */
@@ -87,6 +89,8 @@ typedef struct EmitSetting {
     uint8_t  vector, held, blocks; /* blocks: on one multiprocessor at once; 0: any */
     uint8_t  cluster;              /* blocks of a team; 1: a team lies in one */
     uint8_t  join;                 /* teams of a block that share its rows; 1: each has its own */
+    uint8_t  ring;                 /* rows of a loop that are in shared memory at once; 0: this one
+                                      and the next are in registers */
     bool     staged;               /* a thread a row, through shared memory */
     bool     wide, full;           /* full: every group is whole */
     bool     shared;               /* held rows lie in shared memory, not in registers */
@@ -109,6 +113,9 @@ typedef struct Emit {
     /* the leaf that is being written */
     const EmitLeaf  *leaf;    /* NULL: none */
     bool             element; /* inside the loop over the elements of a group */
+    uint32_t         outside; /* variables up to this one were named before that loop */
+    uint32_t         hits[4]; /* those whose element has a loop of its own (emit_apart) */
+    uint32_t         hits_count;
     bool             tiled;   /* loads across rows are in shared memory */
     uint8_t         *stale;   /* by expression row; all 0 between uses */
     uint8_t         *varies;  /* by expression row: 0 unknown, 1 no, 2 yes */
@@ -142,7 +149,12 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
 const char *gpu_emit_led(const Emit *e, DimId rest);
 bool        gpu_emit_has_held(const Emit *e, uint32_t scope);
 /* Whether what is held in a scope are rows that a loop goes over. */
-bool gpu_emit_held_of_rows(const Emit *e, uint32_t scope);
+static inline bool gpu_emit_is_row(const LoopNodes *nodes, const EmitPhase *phase, uint32_t scope) {
+    return nodes->kind[scope] == NODE_LOOP && scope != phase->parallel;
+}
+static inline bool gpu_emit_held_of_rows(const Emit *e, uint32_t scope) {
+    return gpu_emit_is_row(&e->loops->nodes, e->phase, scope);
+}
 void gpu_emit_group(Emit *e, const EmitLeaf *leaf); /* what is known of the group at c0 */
 void gpu_emit_take_held(Emit *e, uint32_t scope);   /* of a scope that is no loop over rows */
 void gpu_emit_first_held(Emit *e, uint32_t loop);   /* before a loop over rows */
@@ -193,6 +205,10 @@ bool gpu_emit_aligned(const Loops *loops, KernelId kernel, const EmitPhase *phas
                       const int64_t *params, const CuPtr *args, uint32_t vector);
 /* Whether groups lie in shared memory as they lie in memory. */
 static inline bool gpu_emit_shifted(const EmitSetting *s) { return s->odd && !s->led; }
+/* Bytes of one row of a ring. */
+static inline uint32_t gpu_emit_ring_bytes(const EmitPhase *phase, const EmitSetting *s) {
+    return (uint32_t)s->held * (s->block + gpu_emit_shifted(s)) * s->vector * phase->next_bytes;
+}
 
 /* emit_size.c: values at concrete parameters; of variables, the range that they run through. */
 DimRange gpu_emit_range(const Loops *loops, KernelId kernel, DimId dim, const int64_t *params);

@@ -238,7 +238,9 @@ static void note_held(void *context, uint32_t node, LoopAccess access, ExprId gu
         held->leaf = number;
         return;
     }
-    phase->helds[phase->helds_count++] = (EmitHeld){scope, number, rows ? 2 : 1, buffer, rest};
+    bool whole = !dims_contains(&p->loops->dims, rest, leaf->var);
+    phase->helds[phase->helds_count++] =
+        (EmitHeld){scope, number, rows ? 2 : 1, buffer, rest, whole};
 }
 static void count_loads(void *context, uint32_t node, LoopAccess access, ExprId guard,
                         bool writes) {

@@ -232,6 +232,7 @@ static const char ints[] = TEXT(
     FN I     imax(I a, I b) { return a < b ? b : a; });
 
 static const char memory[] = TEXT(
+    struct Yes { static const bool is = true; }; struct No { static const bool is = false; };
     template <class S, int N> struct alignas(sizeof(S) * N < 16 ? sizeof(S) * N : 16)
         Pack { S v[N]; };
     template <class S, int N> struct alignas(sizeof(S) * N < 4    ? 4
@@ -353,6 +354,11 @@ static const char stores[] = TEXT(
                 : "f"(x[i + 1]), "f"(x[i]));
     } FN void fetched() {
         asm volatile("cp.async.wait_all;" ::: "memory");
+    } FN void row_begun() {
+        asm volatile("cp.async.commit_group;" ::: "memory");
+    } template <int LATER>
+    FN void row_fetched() { /* all but that many of those begun last */
+                            asm volatile("cp.async.wait_group %0;" ::"n"(LATER) : "memory");
     } template <int SEG, int N, class S, class I>
     FN void st(S *p, const Pack<S, N> &y, I live, I dead) {
         if (N == 1) {
@@ -578,19 +584,54 @@ static const char teams[] = TEXT(
     FN T lanes_all(T x, u32 mask) {
         for (int k = W / 2; k > 0; k >>= 1) x = comb<K>(x, exchange(x, k, mask));
         return x;
-    } FN void put_at_block(const u64 *slot, u32 block, u64 bits) {
+    } FN u32 at_block(const u64 *here, u32 block) {
         u32 at;
         asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
                      : "=r"(at)
-                     : "r"((u32)__cvta_generic_to_shared(slot)), "r"(block));
-        asm volatile("st.shared::cluster.u64 [%0], %1;" ::"r"(at), "l"(bits) : "memory");
+                     : "r"((u32)__cvta_generic_to_shared(here)), "r"(block));
+        return at;
+    } FN void put_at_block(const u64 *slot, const u64 *arrived, u32 block, u64 bits) {
+        asm volatile(
+            "st.async.shared::cluster.mbarrier::complete_tx::bytes.u64 [%0], %1, [%2];" ::"r"(
+                at_block(slot, block)),
+            "l"(bits), "r"(at_block(arrived, block))
+            : "memory");
+    } template <int CLUSTER>
+    FN void team_begin(
+        u64 *arrived) { /* all blocks have begun, and can be told */
+                        if (CLUSTER == 1) return;
+                        if (threadIdx.x == 0)
+                            for (int i = 0; i < 2; i++)
+                                asm volatile("mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(
+                                                 (u32)__cvta_generic_to_shared(arrived + i))
+                                             : "memory");
+                        asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory");
+                        cluster_sync();
+    } template <int TEAM, int CLUSTER, int JOIN>
+    FN void team_meet(int j, u64 *arrived, int turn, int slots) {
+        if (CLUSTER == 1) {
+            if (TEAM > 32) team_sync<TEAM, CLUSTER, JOIN>(j);
+            return;
+        }
+        const u32 at = (u32)__cvta_generic_to_shared(arrived + (turn & 1));
+        if (threadIdx.x == 0)
+            asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at),
+                         "r"(slots * (TEAM / 32) * 8)
+                         : "memory");
+        u32 done = 0;
+        while (!done)
+            asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2; "
+                         "selp.u32 %0, 1, 0, p; }"
+                         : "=r"(done)
+                         : "r"(at), "r"(turn >> 1)
+                         : "memory");
     } template <int K, int TEAM, int CLUSTER, class T>
-    FN T team_put(T x, u64 *slots, u32 t) {
+    FN T team_put(T x, u64 *slots, const u64 *arrived, u32 t) {
         x = lanes_all<K, (TEAM < 32 ? TEAM : 32)>(x, team_mask<TEAM>());
         const u32 lane = threadIdx.x & 31;
         u64       bits = 0;
         memcpy(&bits, &x, sizeof x);
-        if (CLUSTER > 1 && lane < CLUSTER) put_at_block(slots + t / 32, lane, bits);
+        if (CLUSTER > 1 && lane < CLUSTER) put_at_block(slots + t / 32, arrived, lane, bits);
         if (CLUSTER == 1 && TEAM > 32 && lane == 0) slots[t / 32] = bits;
         return x;
     } template <int K, class T>

@@ -10,10 +10,6 @@ static const LoopNodes *nodes_of(const Emit *e) { return &e->loops->nodes; }
 const char *gpu_emit_led(const Emit *e, DimId rest) {
     return rest.row == e->phase->lead.row ? "" : "X";
 }
-/* Whether what is held in a scope are rows that a loop goes over. */
-bool gpu_emit_held_of_rows(const Emit *e, uint32_t scope) {
-    return nodes_of(e)->kind[scope] == NODE_LOOP && scope != e->phase->parallel;
-}
 /* What is known of the group at c0: elements inside the row, and the place of the first. */
 void gpu_emit_group(Emit *e, const EmitLeaf *leaf) {
     text_addf(&e->text,
@@ -78,10 +74,8 @@ static void settle_held(Emit *e, uint32_t scope, char from) {
             text_addf(&e->text, "h%u[h] = settled(%c%u[h]);\n", i, from, i);
     put(e, "}\n}\n");
 }
-/* The rows of a scope that is no loop over rows. In shared memory units lie as in memory, so that
- * at odd places threads see what others have fetched. */
-void gpu_emit_take_held(Emit *e, uint32_t scope) {
-    declare_held(e, scope, 'h');
+/* Where groups of the rows of a scope begin in their units of 16 bytes. */
+static void declare_offsets(Emit *e, uint32_t scope) {
     for (uint32_t i = 0; i < e->phase->helds_count; i++) {
         const EmitHeld *held = &e->phase->helds[i];
         if (held->scope != scope) continue;
@@ -90,6 +84,12 @@ void gpu_emit_take_held(Emit *e, uint32_t scope) {
         gpu_emit_dim(e, held->rest);
         put(e, ")) & 15;\n");
     }
+}
+/* The rows of a scope that is no loop over rows. In shared memory units lie as in memory, so that
+ * at odd places threads see what others have fetched. */
+void gpu_emit_take_held(Emit *e, uint32_t scope) {
+    declare_held(e, scope, 'h');
+    declare_offsets(e, scope);
     put(e, "if constexpr (HELD) {\nif (ODD && SHARED) __syncthreads();\n");
     declare_held(e, scope, 'q');
     load_held(e, scope, 'q');
@@ -97,28 +97,92 @@ void gpu_emit_take_held(Emit *e, uint32_t scope) {
     settle_held(e, scope, 'q');
     put(e, "}\n");
 }
-/* Before a loop over rows: begins to read the first one of the team. */
-void gpu_emit_first_held(Emit *e, uint32_t loop) {
-    const char *first = loop == e->phase->join ? "j" : "0";
-    declare_held(e, loop, 'g');
-    text_addf(&e->text, "if constexpr (HELD) if (%s < n_loop) {\nconst I v%u = %s;\n", first,
-              nodes_of(e)->var[loop].row, first);
-    load_held(e, loop, 'g');
+/* --- rings ------------------------------------------------------------------------------------ */
+/* Bytes of an element of the rows that a loop goes over, and of those that lie before one. */
+static uint32_t ring_bytes(const Emit *e, uint32_t scope, uint32_t before) {
+    uint32_t bytes = 0;
+    for (uint32_t i = 0; i < e->phase->helds_count && i < before; i++)
+        if (e->phase->helds[i].scope == scope)
+            bytes += dtype_bytes((Dtype)e->loops->buffers.dtype[e->phase->helds[i].buffer.row]);
+    return bytes;
+}
+static const char *step_of(const Emit *e, uint32_t loop) {
+    return loop == e->phase->join ? "JOIN" : "1";
+}
+/* Begins to bring a row to the slot `to`. */
+static void fetch_row(Emit *e, uint32_t scope) {
+    put(e, "const I n_leaf = ");
+    gpu_emit_dim(e, e->phase->held_extent);
+    put(e, ";\nROWS\n"
+           "for (I h = 0, c0 = t * V; h < HELD; h++, c0 += TEAM * V) if (c0 < n_leaf) {\n");
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        const char     *type = gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]);
+        if (held->scope != scope) continue;
+        put(e, "{\n");
+        gpu_emit_group(e, &e->phase->leaves[held->leaf]);
+        text_addf(&e->text,
+                  "FETCH((Pack<%s, V> *)(s_held + (to * %u + %u) * ROOM) + PLACE(h), b%u + (", type,
+                  ring_bytes(e, scope, UINT32_MAX), ring_bytes(e, scope, i),
+                  gpu_emit_position(e, held->buffer));
+        gpu_emit_dim(e, held->rest);
+        put(e, " + c0), live, dead);\n}\n");
+    }
     put(e, "}\n");
 }
+/* The row in the slot of this iteration. */
+static void declare_ring(Emit *e, uint32_t scope) {
+    for (uint32_t i = 0; i < e->phase->helds_count; i++) {
+        const EmitHeld *held = &e->phase->helds[i];
+        const char     *type = gpu_emit_stored((Dtype)e->loops->buffers.dtype[held->buffer.row]);
+        if (held->scope != scope) continue;
+        text_addf(&e->text,
+                  "Pack<%s, V> *const h%u = (Pack<%s, V> *)(s_held + (slot * %u + %u) * ROOM);\n",
+                  type, i, type, ring_bytes(e, scope, UINT32_MAX), ring_bytes(e, scope, i));
+    }
+}
+
+/* Before a loop over rows: begins to read the first one of the team, or all but one that fit into
+ * the ring. */
+void gpu_emit_first_held(Emit *e, uint32_t loop) {
+    const char *first = loop == e->phase->join ? "j" : "0";
+    uint32_t    var = nodes_of(e)->var[loop].row;
+    put(e, "#if RING\nint slot = 0;\nif (ODD) __syncthreads();\n"
+           "#pragma unroll 1\nfor (int k = 0; k < RING - 1; k++) {\n");
+    text_addf(&e->text, "const I v%u = %s + k * %s;\nif (v%u < n_loop) {\nconst int to = k;\n", var,
+              first, step_of(e, loop), var);
+    fetch_row(e, loop);
+    put(e, "}\nrow_begun();\n}\n#else\n");
+    declare_held(e, loop, 'g');
+    text_addf(&e->text, "if constexpr (HELD) if (%s < n_loop) {\nconst I v%u = %s;\n", first, var,
+              first);
+    load_held(e, loop, 'g');
+    put(e, "}\n#endif\n");
+}
 /* At the start of an iteration of a loop over rows: takes the row that was read during the last
- * one, and begins to read the next. */
+ * one, and begins to read the next. In a ring a thread reads what it has fetched itself; at odd
+ * places also what the next one has. */
 void gpu_emit_turn_held(Emit *e, uint32_t loop) {
     uint32_t var = nodes_of(e)->var[loop].row;
+    text_addf(&e->text,
+              "#if RING\nrow_fetched<RING - 2>();\nif (ODD) __syncthreads();\n{\n"
+              "const I next = v%u + (RING - 1) * %s;\nif (next < n_loop) {\nconst I v%u = next;\n"
+              "const int to = slot == 0 ? RING - 1 : slot - 1;\n",
+              var, step_of(e, loop), var);
+    fetch_row(e, loop);
+    put(e, "}\nrow_begun();\n}\n");
+    declare_ring(e, loop);
+    put(e, "slot = slot + 1 == RING ? 0 : slot + 1;\n#else\n");
     declare_held(e, loop, 'h');
     settle_held(e, loop, 'g');
-    text_addf(
-        &e->text,
-        "if constexpr (HELD) {\nconst I next = v%u + %s;\nif (next < n_loop) {\nconst I v%u = "
-        "next;\n",
-        var, loop == e->phase->join ? "JOIN" : "1", var);
+    text_addf(&e->text,
+              "if constexpr (HELD) {\nconst I next = v%u + %s;\nif (next < n_loop) {\n"
+              "const I v%u = next;\n",
+              var, step_of(e, loop), var);
     load_held(e, loop, 'g');
-    put(e, "}\n}\n");
+    put(e, "}\n}\n#endif\n#if RING && ODD\n");
+    declare_offsets(e, loop);
+    put(e, "#endif\n");
 }
 
 /* --- sums of teams, rows of threads ----------------------------------------------------------- */
@@ -128,7 +192,8 @@ void gpu_emit_joined(Emit *e) {
     const LoopNodes *nodes = nodes_of(e);
     uint32_t         first = e->loops->kernels.buffers_first[e->kernel.row];
     if (e->phase->join == 0) return;
-    put(e, "#if JOIN > 1\nfor (int n = JOIN, half; n > 1; n = half) {\nhalf = (n + 1) / 2;\n");
+    put(e, "#if JOIN > 1\nif (RING) __syncthreads();\n"
+           "for (int n = JOIN, half; n > 1; n = half) {\nhalf = (n + 1) / 2;\n");
     for (uint32_t i = 0; i < e->loops->kernels.buffers_count[e->kernel.row]; i++) {
         uint32_t row = e->phase->join, last = row + nodes->size[row];
         while (row < last && (nodes->kind[row] != NODE_REDUCE ||

@@ -51,7 +51,14 @@ enum { ODD_LEAST = 16 };   /* elements of rows that are worth to be read in shif
 enum { ROWS_SHORT = 128 }; /* that are summed both ways: element by element, no thread is idle */
 enum { SHARED_WHOLE = 224 * 1024, SHARED_HALF = 106 * 1024 }; /* for held rows; for one of two */
 /* Words that a thread with 48, and with 64, registers holds without moving others to memory. */
-enum { WORDS_FEW = 16, WORDS_WELL = 48, COLUMNS_HELD = 3 };
+enum { WORDS_FEW = 16, WORDS_MANY = 32, WORDS_WELL = 48, COLUMNS_HELD = 3 };
+enum {
+    RING_BLOCK = 512, /* threads that have 128 registers */
+    RING_WORDS = 64,  /* of them that hold sums and what is the same in all rows */
+    RING_BYTES = 208 * 1024,
+    RING_MAX = 4,
+    RING_COLUMNS = 8 /* rows, where they are only summed */
+};
 static uint16_t team_of(int64_t groups, uint32_t most) {
     uint16_t team = 1;
     for (uint32_t i = 0; i < LENGTH(team_sizes) && team < groups && team_sizes[i] <= most; i++)
@@ -182,15 +189,51 @@ static void choose_columns(const EmitPhase *phase, int64_t groups, EmitSetting *
         return;
     }
 }
+/* The loop whose rows can lie in shared memory, in whole units; 0: there is none, or several. */
+static uint32_t ring_scope(const Loops *loops, const EmitPhase *phase, const EmitSetting *s) {
+    uint32_t scope = 0;
+    for (uint32_t i = 0; i < phase->helds_count; i++) {
+        const EmitHeld *held = &phase->helds[i];
+        uint32_t bytes = s->vector * dtype_bytes((Dtype)loops->buffers.dtype[held->buffer.row]);
+        if (!gpu_emit_is_row(&loops->nodes, phase, held->scope)) continue;
+        if ((scope != 0 && scope != held->scope) || bytes % 16 != 0 || (s->odd && !held->whole))
+            return 0;
+        scope = held->scope;
+    }
+    return scope;
+}
+/* Rows of a loop that registers do not hold lie in shared memory, several at once, in that of as
+ * few multiprocessors as that takes; their sums and what is the same in all stay in registers. */
+static bool choose_ring(const Loops *loops, const EmitPhase *phase, int64_t groups,
+                        EmitSetting *s) {
+    uint32_t kept = phase->held_bytes - phase->next_bytes;
+    if (ring_scope(loops, phase, s) == 0) return false;
+    for (uint32_t cluster = 1; cluster <= EMIT_CLUSTER_WHOLE; cluster *= 2) {
+        int64_t  held = (groups + RING_BLOCK * cluster - 1) / (RING_BLOCK * cluster);
+        uint32_t block =
+            (uint32_t)((groups + held * cluster - 1) / (held * cluster) + 31) / 32 * 32;
+        if (held > UINT8_MAX || held * s->vector * kept / 4 > RING_WORDS) continue;
+        EmitSetting tried = *s;
+        set_team(&tried, block, cluster, held);
+        uint32_t rows = RING_BYTES / gpu_emit_ring_bytes(phase, &tried);
+        if (rows < 2) continue;
+        *s = tried;
+        s->ring = (uint8_t)(rows < RING_MAX ? rows : RING_MAX);
+        return true;
+    }
+    return false;
+}
 /* Long rows that a team goes over: each thread of a cluster holds two groups of their columns; of
  * as many blocks as that takes where they tell each other nothing. */
-static void choose_long_rows(const EmitPhase *phase, int64_t groups, EmitSetting *s) {
+static void choose_long_rows(const Loops *loops, const EmitPhase *phase, int64_t groups,
+                             EmitSetting *s) {
     int64_t blocks = (groups + 2 * EMIT_BLOCK - 1) / (2 * EMIT_BLOCK);
     if (!phase->tells && blocks * EMIT_BLOCK <= UINT16_MAX && blocks <= UINT8_MAX &&
         fits_registers(phase, s, EMIT_BLOCK, 2)) {
         set_team(s, EMIT_BLOCK, (uint32_t)blocks, 2);
         return;
     }
+    if (choose_ring(loops, phase, groups, s)) return;
     for (uint32_t block = EMIT_TEAM_MAX / 2; block <= EMIT_TEAM_MAX && s->held == 0; block *= 2)
         for (uint32_t cluster = 1; cluster <= EMIT_CLUSTER_MAX && s->held == 0; cluster *= 2) {
             int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
@@ -214,6 +257,38 @@ static void choose_few_rows(const Loops *loops, const EmitPhase *phase, int64_t 
     } else if (s->shared) {
         (void)hold_shared(loops, phase, groups, block, cluster, s);
     }
+}
+/* Whether a loop over rows does nothing but add them up. */
+static bool only_sums(const Loops *loops, uint32_t loop) {
+    for (uint32_t row = loop + 1; row < loop + loops->nodes.size[loop]; row++)
+        if (loops->nodes.kind[row] == NODE_STORE) return false;
+    return loop != 0;
+}
+/* Teams of a block that share its rows, with as many threads as registers allow; and where these
+ * are scarce, or sums of columns are all there is, rows in shared memory. */
+static void choose_joined(const Loops *loops, const EmitPhase *phase, EmitSetting *s) {
+    uint32_t words = rows_words(phase, s, s->held), ring = s->ring;
+    uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
+    bool     joins = phase->join != 0 && s->cluster == 1 && ring == 0;
+    uint32_t scope = joins && !s->odd && s->team >= 32 ? ring_scope(loops, phase, s) : 0;
+    if (only_sums(loops, scope)) {
+        threads = 512;
+        ring = RING_COLUMNS;
+    } else if (scope != 0 && words > WORDS_MANY && words <= WORDS_WELL) {
+        ring = 2;
+    }
+    if (joins) {
+        uint32_t join = (threads < EMIT_TEAM_MAX ? threads : EMIT_TEAM_MAX) / s->team;
+        uint32_t most = s->team > 32 ? BARRIERS : JOIN_MAX;
+        if (join > most) join = most;
+        s->join = join > 1 ? (uint8_t)join : 1;
+        s->block = (uint16_t)(s->join > 1 ? s->join * s->team : s->block);
+    }
+    s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
+    if (ring == 0) return;
+    uint32_t fit = RING_BYTES / gpu_emit_ring_bytes(phase, s);
+    s->ring = (uint8_t)(fit < 2 ? 0 : fit < ring ? fit : ring);
+    s->blocks = 1;
 }
 /* How many threads work on a row, and whether they hold it. */
 static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *phase,
@@ -247,23 +322,23 @@ static void choose_team(const Loops *loops, KernelId kernel, const EmitPhase *ph
     s->block = s->team > 32 ? s->team : alone ? 32 : EMIT_BLOCK;
     choose_shared(loops, kernel, phase, row_groups, s);
     if (phase->rows && s->held == 0 && row_groups != 0 && !has_lanes(loops, kernel, phase, true))
-        choose_long_rows(phase, row_groups, s);
+        choose_long_rows(loops, phase, row_groups, s);
     if (!phase->rows && phase->leaves_count != 0 && !has_lanes(loops, kernel, phase, false))
         choose_few_rows(loops, phase, gpu_emit_rows(loops, kernel, phase, params),
                         phase->held_bytes != 0 ? row_groups : groups, s);
     if (s->shared) s->blocks = (uint8_t)(1024 / s->block);
-    if (phase->rows && s->held != 0) {
-        uint32_t words = rows_words(phase, s, s->held);
-        uint32_t threads = words > WORDS_WELL ? 512 : words > WORDS_FEW ? 1024 : 1344;
-        if (phase->join != 0 && s->cluster == 1) {
-            uint32_t join = (threads < EMIT_TEAM_MAX ? threads : EMIT_TEAM_MAX) / s->team;
-            uint32_t most = s->team > 32 ? BARRIERS : JOIN_MAX;
-            if (join > most) join = most;
-            s->join = join > 1 ? (uint8_t)join : 1;
-            s->block = (uint16_t)(s->join > 1 ? s->join * s->team : s->block);
-        }
-        s->blocks = (uint8_t)(threads > s->block ? threads / s->block : 1);
+    if (phase->rows && s->held != 0) choose_joined(loops, phase, s);
+}
+/* Rows of so many tensors that no thread holds a group of each are held in narrower groups: else a
+ * team has the rows of a group for itself, and there are few groups. */
+static void choose_narrower(const Loops *loops, KernelId kernel, const EmitPhase *phase,
+                            const int64_t *params, EmitSetting *s) {
+    EmitSetting narrow = *s;
+    while (narrow.vector > 1 && narrow.held == 0) {
+        narrow.vector /= 2;
+        choose_team(loops, kernel, phase, params, &narrow);
     }
+    if (narrow.held != 0) *s = narrow;
 }
 int64_t gpu_emit_stage_bytes(const Loops *loops, KernelId kernel, const EmitPhase *phase,
                              const int64_t *params, uint32_t block) {
@@ -333,6 +408,8 @@ EmitSetting gpu_emit_choose(const Loops *loops, KernelId kernel, const EmitPhase
         s.full &= gpu_emit_multiple(loops, kernel, phase->leaves[i].extent, params, s.vector);
     if (s.tiled != 0) return s;
     if (!phase->flat) choose_team(loops, kernel, phase, params, &s);
+    if (phase->rows && phase->held_bytes != 0 && s.held == 0 && !s.odd)
+        choose_narrower(loops, kernel, phase, params, &s);
     while (!phase->flat && s.team == 1 && s.join == 1 && s.block > 32 &&
            gpu_emit_rows(loops, kernel, phase, params) < (int64_t)s.block * EMIT_PROCESSORS)
         s.block /= 2; /* more multiprocessors for what is short */

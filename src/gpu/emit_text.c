@@ -2,15 +2,16 @@
  * function of one block that calls several), NAME and ARGS (names), I (the type of indices), V
  * (elements of a group), FULL (every group is whole), ALIVE (an element of one that is not), TEAM
  * and BLOCK (threads), BOUNDS (of a launch), CLUSTER (blocks of a team), JOIN (teams of a block
- * that share rows), FIRST and STEP (rows of this team), HELD (groups of a row that a thread keeps;
- * 0: rows are not kept), SHARED (in shared memory), AT (where there), ROOM (for a row there), ROWS
- * (unrolls held rows), ODD (groups begin anywhere), LED (those of most rows where memory is
- * aligned), STAGED (a thread a row), and LD, ST, FETCH, RAW (how groups are loaded and stored).
+ * that share rows), RING (rows of a loop in shared memory), FIRST and STEP (rows of this team),
+ * HELD (groups of a row that a thread keeps; 0: rows are not kept), SHARED (in shared memory), AT,
+ * ROW_AT and PLACE (where there), ROOM (for a row there), ROWS (unrolls held rows), ODD (groups
+ * begin anywhere), LED (those of most rows where memory is aligned), STAGED (a thread a row), and
+ * LD, ST, FETCH, RAW (how groups are loaded and stored).
  *
  * Variables: t thread of the team, j team of the block, v<dim> loop variables and parameters,
  * b<position> buffers, s<position> staged ones, r<position> registers, a<node> partial sums, x<n>
  * values, p<n> groups, h<n> held groups (q<n>: as loaded; g<n>: of the next row), k<position> held
- * buffers. */
+ * buffers, y<node> what sums have loaded. */
 #include "gpu/emit_inner.h"
 
 #include <math.h>
@@ -134,14 +135,15 @@ static void close_sums(Emit *e, uint32_t loop, bool team) {
                 dealt |= leaf <= row && row < leaf + nodes->size[leaf];
             }
             if (!dealt) continue;
-            text_addf(&e->text, "a%u = team_%s<%u, TEAM%s>(a%u, s_sums[j][turn][%u]%s);\n", row,
+            text_addf(&e->text, "a%u = team_%s<%u, TEAM%s>(a%u, s_sums[j][turn & 1][%u]%s);\n", row,
                       pass == 0 ? "put" : "get", nodes->reduce[row], pass == 0 ? ", CLUSTER" : "",
-                      row, slot++, pass == 0 ? ", t" : "");
+                      row, slot++, pass == 0 ? ", s_arrived + (turn & 1), t" : "");
         }
         slots = slot;
-        if (slots != 0)
-            put(e,
-                pass == 0 ? "if (TEAM > 32) team_sync<TEAM, CLUSTER, JOIN>(j);\n" : "turn ^= 1;\n");
+        if (slots != 0 && pass == 0)
+            text_addf(&e->text, "team_meet<TEAM, CLUSTER, JOIN>(j, s_arrived, turn, %u);\n", slots);
+        else if (slots != 0)
+            put(e, "turn = (turn + 1) & 3;\n");
     }
     if (slots > e->phase->slots) e->phase->slots = slots;
     e->phase->tells |= slots != 0;
@@ -209,7 +211,10 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
         text_addf(&e->text, "if constexpr (HELD) p%u = k%u[h]; else ", number, at);
     uint32_t index = held != NULL ? (uint32_t)(held - e->phase->helds) : 0;
     if (held != NULL && gpu_emit_held_of_rows(e, held->scope))
-        text_addf(&e->text, "if constexpr (HELD) p%u = h%u[h]; else ", number, index);
+        text_addf(&e->text,
+                  "#if ODD && RING\np%u = taken(&h%u[PLACE(h)], o%u);\n#else\n"
+                  "if constexpr (HELD) p%u = h%u[ROW_AT(h)]; else\n",
+                  number, index, index, number, index);
     else if (held != NULL)
         text_addf(&e->text,
                   "if constexpr (ODD && SHARED) p%u = taken(&h%u[AT(h)], o%u);\n"
@@ -219,6 +224,7 @@ static void load_pack(Emit *e, LoopAccess access, DimId rest) {
               gpu_emit_only_read(e, access_buffer(access)), at);
     gpu_emit_dim(e, rest);
     put(e, " + c0), live, dead));\n");
+    if (held != NULL && gpu_emit_held_of_rows(e, held->scope)) put(e, "#endif\n");
     if (e->phase->staged[at]) put(e, "#endif\n");
 }
 typedef struct Loading {
@@ -270,6 +276,16 @@ static uint32_t run_end(Emit *e, uint32_t first, uint32_t last) {
     }
     return last;
 }
+/* What a sum adds where something is chosen, if it adds zero elsewhere: which. */
+static ExprId chosen_of(const Emit *e, uint32_t row) {
+    const LoopExprs *exprs = &e->loops->exprs;
+    ExprId           value = nodes_of(e)->value[row];
+    bool select = exprs->kind[value.row] == EXPR_OP && exprs->opcode[value.row] == OP_SELECT;
+    if (nodes_of(e)->reduce[row] != REDUCE_SUM || !select) return (ExprId){0};
+    ExprId other = exprs->c[value.row];
+    bool   zero = exprs->kind[other.row] == EXPR_CONST && exprs->word[other.row] == 0;
+    return zero ? exprs->a[value.row] : (ExprId){0};
+}
 static void emit_element(Emit *e, uint32_t row) {
     const LoopNodes *nodes = nodes_of(e);
     LoopAccess       access = nodes->access[row];
@@ -279,11 +295,17 @@ static void emit_element(Emit *e, uint32_t row) {
     uint32_t mark = gpu_emit_scope_begin(e);
     if (guarded) put(e, "if (ALIVE(e)) {\n");
     if (guarded) text_addf(&e->text, "if (x%u) {\n", gpu_emit_expr(e, nodes->guard[row]));
-    uint32_t x = gpu_emit_expr(e, adds ? nodes->value[row] : unrounded(e, row));
+    ExprId   chosen = adds && home_of(e, row) != 0 ? chosen_of(e, row) : (ExprId){0};
+    ExprId   term = expr_id_some(chosen) ? e->loops->exprs.b[nodes->value[row].row]
+                    : adds               ? nodes->value[row]
+                                         : unrounded(e, row);
+    uint32_t which = expr_id_some(chosen) ? gpu_emit_expr(e, chosen) : 0;
+    uint32_t x = gpu_emit_expr(e, term);
     (void)snprintf(value, sizeof value, "x%u", x);
     if (adds && home_of(e, row) != 0) {
-        text_addf(&e->text, "if (ALIVE(e)) a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row],
-                  row, x);
+        put(e, "if (ALIVE(e)");
+        if (which != 0) text_addf(&e->text, " && x%u", which);
+        text_addf(&e->text, ") a%u = comb<%u>(a%u, x%u);\n", row, nodes->reduce[row], row, x);
     } else if (in_groups(e, access, (ExprId){0}, row, &rest)) {
         EmitPack *pack = gpu_emit_pack_of(e, access);
         ASSERT(pack != NULL);
@@ -342,6 +364,20 @@ static void store_packs(Emit *e, uint32_t first, uint32_t last) {
         text_addf(&e->text, " + c0), p%u, live, dead);\n%s", number, staged ? "#endif\n" : "");
     }
 }
+/* The loop over elements since `begin`, twice: one element of a row is asked for (the label of a
+ * loss), and groups without it need not compare. */
+static void emit_apart(Emit *e, size_t begin) {
+    String loop = str_copy(e->scratch, (String){e->text.data + begin, e->text.count - begin});
+    e->text.count = begin;
+    put(e, "if (");
+    for (uint32_t i = 0; i < e->hits_count; i++)
+        text_addf(&e->text, "%s(u32)((I)x%u - c0) < V", i == 0 ? "" : " || ", e->hits[i]);
+    put(e, ") {\nconst Yes hit;\n");
+    text_add(&e->text, loop);
+    put(e, "} else {\nconst No hit;\n");
+    text_add(&e->text, loop);
+    put(e, "}\n");
+}
 /* Statements [first, last) for each element of the group. */
 static void emit_run(Emit *e, uint32_t first, uint32_t last) {
     Loading  reads = {e, false, first}, writes = {e, true, first};
@@ -362,13 +398,17 @@ static void emit_run(Emit *e, uint32_t first, uint32_t last) {
                 text_addf(&e->text, "f32 q%u[V];\n", e->variables);
         }
     }
+    size_t begin = e->text.count;
     text_addf(&e->text, "#pragma unroll\nfor (int e = 0; e < V; e++) {\nconst I v%u = c0 + e;\n",
               e->leaf->var.row);
     e->element = true;
+    e->outside = e->variables;
+    e->hits_count = 0;
     for (uint32_t row = first; row < last; row++) emit_element(e, row);
     e->element = false;
     gpu_emit_scope_end(e, mark);
     put(e, "}\n");
+    if (e->hits_count != 0) emit_apart(e, begin);
     for (uint32_t i = 0; i < e->packs_count; i++)
         if (e->packs[i].stored && joins(e, e->packs[i].access))
             text_addf(&e->text, "join(p%u, q%u);\n", e->packs[i].number, e->packs[i].number);
@@ -502,12 +542,39 @@ static bool has_inner_loops(const Emit *e, uint32_t loop) {
         if (nodes_of(e)->kind[row] == NODE_LOOP) return true;
     return false;
 }
-/* Whether a loop adds up what it reads: partial sums, of as many groups as multiprocessors. Their
- * loads are all that takes time. */
-static bool only_loads(const Emit *e, uint32_t loop) {
-    for (uint32_t row = loop + 1; row < loop + nodes_of(e)->size[loop]; row++)
-        if (e->loops->exprs.kind[nodes_of(e)->value[row].row] != EXPR_LOAD) return false;
+/* Whether a loop adds up what it reads, and does nothing else: partial sums. Their loads are all
+ * that takes time. */
+static bool only_loads(Emit *e, uint32_t loop) {
+    const LoopNodes *nodes = nodes_of(e);
+    for (uint32_t row = loop + 1; row < loop + nodes->size[loop]; row++)
+        if (nodes->kind[row] != NODE_REDUCE || home_of(e, row) != loop ||
+            expr_id_some(nodes->guard[row]) ||
+            e->loops->exprs.kind[nodes->value[row].row] != EXPR_LOAD)
+            return false;
     return true;
+}
+/* Loads of many iterations begin before the first is waited for; those behind the last iteration
+ * are of that one, and do not count. */
+static void emit_loads(Emit *e, uint32_t loop) {
+    const LoopNodes *nodes = nodes_of(e);
+    uint32_t         last = loop + nodes->size[loop], mark = gpu_emit_scope_begin(e);
+    int              begun = last - loop <= 3 ? EMIT_PROCESSORS / 2 : EMIT_PROCESSORS / 3;
+    text_addf(&e->text, "for (I base = 0; base < n_loop; base += %d) {\n", begun);
+    for (uint32_t row = loop + 1; row < last; row++)
+        text_addf(&e->text, "%s y%u[%d];\n", gpu_emit_type(expr_dtype(e->loops, nodes->value[row])),
+                  row, begun);
+    text_addf(&e->text,
+              "#pragma unroll\nfor (int k = 0; k < %d; k++) {\n"
+              "const I v%u = imin(base + k, n_loop - 1);\n",
+              begun, nodes->var[loop].row);
+    for (uint32_t row = loop + 1; row < last; row++)
+        text_addf(&e->text, "y%u[k] = x%u;\n", row, gpu_emit_expr(e, nodes->value[row]));
+    gpu_emit_scope_end(e, mark);
+    text_addf(&e->text,
+              "}\n#pragma unroll\nfor (int k = 0; k < %d; k++) if (base + k < n_loop) {\n", begun);
+    for (uint32_t row = loop + 1; row < last; row++)
+        text_addf(&e->text, "a%u = comb<%u>(a%u, y%u[k]);\n", row, nodes->reduce[row], row, row);
+    put(e, "}\n}\n}\n");
 }
 /* dealt: iterations go to the threads of the team, one each. */
 static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
@@ -521,11 +588,17 @@ static void emit_loop(Emit *e, uint32_t row, bool team, bool dealt) {
     put(e, ";\n");
     bool held = team && !dealt && gpu_emit_has_held(e, row);
     if (held) gpu_emit_first_held(e, row);
+    if (!(nodes->bind[row] & BIND_UNROLL) && !inner && has_sums(e, row) && !dealt && !joins &&
+        only_loads(e, row)) {
+        emit_loads(e, row);
+        gpu_emit_scope_end(e, mark);
+        close_sums(e, row, team);
+        return;
+    }
     if (nodes->bind[row] & BIND_UNROLL)
         put(e, "#pragma unroll\n");
     else if (!inner && has_sums(e, row) && !dealt)
-        text_addf(&e->text, "#pragma unroll %d\n",
-                  only_loads(e, row) ? EMIT_PROCESSORS / 2 : UNROLLED);
+        text_addf(&e->text, "#pragma unroll %d\n", UNROLLED);
     text_addf(&e->text, "for (I v%u = %s; v%u < n_loop; v%u += %s) {\n", var, dealt ? "t" : first,
               var, var,
               dealt   ? "TEAM"
@@ -667,12 +740,12 @@ String gpu_emit_phase_text(Arena *arena, Loops *loops, KernelId kernel, EmitPhas
     e.text = text_begin(arena);
     put_args(&e);
     put(&e, "HEAD NAME(const ARGS a) {\n");
-    put(&e, "#if SHARED || STAGED || JOIN > 1\n"
+    put(&e, "#if SHARED || STAGED || RING || JOIN > 1\n"
             "extern __shared__ __align__(16) char s_held[];\n#endif\n");
     if (phase->slots != 0)
         text_addf(&e.text,
                   "__shared__ u64 s_sums[JOIN][2][%u][TEAM < 32 ? 1 : TEAM / 32];\n"
-                  "if (CLUSTER > 1) cluster_sync();\n", /* all blocks have begun */
+                  "__shared__ u64 s_arrived[2];\nteam_begin<CLUSTER>(s_arrived);\n",
                   phase->slots);
     bool lanes = false;
     for (uint32_t i = 0; i < loops->kernels.buffers_count[kernel.row]; i++) lanes |= phase->lane[i];

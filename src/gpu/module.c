@@ -8,7 +8,11 @@ Status gpu_module_open(Gpu *gpu, const char *name, String image, Diags *diags,
                        GpuModule *out_module) {
     ASSERT(image.count > 0);
     *out_module = (GpuModule){.gpu = gpu};
-    return GPU_CALL(gpu->libs, diags, name, cuModuleLoadData, &out_module->handle, image.data);
+    uint64_t begin_ns = os_clock_ns();
+    Status   status =
+        GPU_CALL(gpu->libs, diags, name, cuModuleLoadData, &out_module->handle, image.data);
+    gpu_startup_end(gpu->libs->startup, GPU_PART_LOAD, name, begin_ns);
+    return status;
 }
 
 void gpu_module_close(GpuModule *module) {

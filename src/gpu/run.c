@@ -38,7 +38,12 @@ static const RunBinding bindings[OP_COUNT] = {
     [OP_TRIANGULAR_SOLVE] = {run_bind_triangular_solve, VIEW_DENSE},
     [OP_ATTENTION] = {run_bind_attention, VIEW_ANY},
     [OP_ATTENTION_GRAD] = {run_bind_attention_grad, VIEW_ANY},
+    [OP_ATTENTION_GRAD_SUMS] = {run_bind_attention_grad, VIEW_ANY},
     [OP_ASSERT] = {run_bind_assert, VIEW_ANY},
+    [OP_PRINT] = {run_bind_print, VIEW_ANY},
+    [OP_COMPACT] = {run_bind_compact, VIEW_DENSE},
+    [OP_DYNAMIC_RESHAPE] = {run_bind_dynamic_reshape, VIEW_DENSE},
+    [OP_DYNAMIC_BROADCAST] = {run_bind_dynamic_broadcast, VIEW_ANY},
     [OP_COPY_OUT] = {run_bind_copy_out, VIEW_ANY},
     [OP_COPY_BACK] = {run_bind_copy_back, VIEW_ANY},
     [OP_AWAIT] = {run_bind_await, VIEW_ANY},
@@ -95,7 +100,7 @@ void gpu_describe(Target *out_target, bool attention) {
     out_target->keep[OP_ATTENTION] = out_target->keep[OP_ATTENTION_GRAD] = attention;
     out_target->keep[OP_DOT_BIAS] = true;
     out_target->places[OP_ATTENTION] = 1; /* not the logarithms of the sums */
-    out_target->places[OP_ATTENTION_GRAD] = 3;
+    out_target->places[OP_ATTENTION_GRAD] = out_target->places[OP_ATTENTION_GRAD_SUMS] = 3;
 }
 
 /* --- the kit ---------------------------------------------------------------------------------- */
@@ -120,6 +125,7 @@ void gpu_kit_close(GpuKit *kit) {
         gpu_attention_close(&a->plan);
         gpu_own_attention_close(&a->own);
     }
+    for (RunLog *log = kit->logs; log != NULL; log = log->next) run_log_close(kit, log);
     for (RunConvolution *c = kit->convolutions; c != NULL; c = c->next)
         gpu_cudnn_plan_close(&c->plan);
     for (RunModule *m = kit->modules; m != NULL; m = m->next) gpu_module_close(&m->module);
@@ -139,6 +145,9 @@ void gpu_kit_watch(GpuKit *kit, GpuProfile *profile) {
 
 Status run_need_blas(GpuKit *kit, Diags *diags) {
     if (kit->blas.handle != NULL) return STATUS_OK;
+    BlasLtHandle handle = kit->options.ahead != NULL ? gpu_ahead_take(kit->options.ahead) : NULL;
+    if (handle != NULL)
+        return gpu_blas_take(kit->gpu, kit->options.cache, handle, diags, &kit->blas);
     return gpu_blas_open(kit->gpu, kit->options.cache, diags, &kit->blas);
 }
 Status run_need_cudnn(GpuKit *kit, Diags *diags) {
@@ -280,37 +289,34 @@ static Status bind_launch(RunBinder *b, uint32_t row) {
 }
 
 struct GpuPlan {
-    GpuKit      *kit;
-    uint32_t     watched; /* the watches of the kit when graph was made */
-    Arena       *arena;
-    RunProgram   program;
-    uint32_t     steps_count;
-    RunCopy     *copies;
-    CuPtr       *slots; /* of the last run, and of the graph */
-    GpuGraph     graph;
-    bool         ran, recorded; /* recorded: there is a graph */
-    GpuPlanStats stats;
+    GpuKit        *kit;
+    GpuEmitModule *module;
+    uint32_t       watched; /* the watches of the kit when graph was made */
+    Arena         *arena;
+    RunProgram     program;
+    uint32_t       steps_count;
+    CuPtr         *slots; /* of the last run, and of the graph */
+    GpuGraph       graph;
+    RunLog        *log; /* NULL: it prints nothing */
+    RunCopy       *copies;
+    bool           ran, recorded; /* recorded: there is a graph */
+    bool           tunes;
+    GpuPlanStats   stats;
 };
 
-static Status bind_launches(RunBinder *b, uint32_t *firsts) {
-    uint32_t rows = b->plan->launches.table.count;
-    Status   status = STATUS_OK;
-    b->steps_max = rows + 16;
+static Status bind_all(RunBinder *b, GpuPlan *gpu) {
+    uint32_t  end = b->part.first + b->part.count;
+    uint32_t *firsts = ARENA_ARRAY_ZERO(b->arena, uint32_t, end + 1);
+    Status    status = STATUS_OK;
+    b->steps_max = b->part.count + 16;
     b->steps = ARENA_ARRAY(b->arena, RunStep, b->steps_max);
-    for (uint32_t row = 1; row < rows; row++) {
+    for (uint32_t row = b->part.first; row < end; row++) {
         firsts[row] = b->steps_count;
         Status one = bind_launch(b, row);
         if (one != STATUS_OK && one != STATUS_UNSUPPORTED) return one;
         if (one != STATUS_OK) status = one;
     }
-    firsts[rows] = b->steps_count;
-    return status;
-}
-static Status bind_program(RunBinder *b, GpuPlan *gpu) {
-    Status    status;
-    uint32_t *firsts = ARENA_ARRAY_ZERO(b->arena, uint32_t, b->plan->launches.table.count + 1);
-    *gpu = (GpuPlan){.kit = b->kit, .arena = b->arena};
-    status = bind_launches(b, firsts);
+    firsts[end] = b->steps_count;
     if (status == STATUS_OK) status = run_flow_bind(b, firsts, &gpu->program);
     if (status != STATUS_OK) return status;
     gpu->steps_count = b->steps_count;
@@ -318,7 +324,6 @@ static Status bind_program(RunBinder *b, GpuPlan *gpu) {
     gpu->slots = ARENA_ARRAY_ZERO(b->arena, CuPtr, gpu->program.slots_count);
     gpu->stats.workspace_bytes = gpu->program.work_bytes + gpu->program.loops_bytes;
     gpu->stats.host_bytes = plan_host_bytes(b->plan);
-    gpu->copies = b->copies;
     status = run_compile(b->kit, b->diags);
     if (status == STATUS_OK)
         status = gpu_arena_grow(&b->kit->work, RUN_WORK_AT + gpu->stats.workspace_bytes, b->diags);
@@ -327,18 +332,35 @@ static Status bind_program(RunBinder *b, GpuPlan *gpu) {
 }
 Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit, Diags *diags,
                 GpuPlan **out_gpu) {
+    Span all = {1, plan->launches.table.count - 1};
+    return gpu_bind_part(arena, plan, all, module, kit, diags, out_gpu);
+}
+Status gpu_bind_part(Arena *arena, const Plan *plan, Span part, GpuEmitModule *module, GpuKit *kit,
+                     Diags *diags, GpuPlan **out_gpu) {
     ASSERT(arena && plan && kit && diags);
-    RunBinder b = {.arena = arena, .plan = plan, .module = module, .kit = kit, .diags = diags};
-    GpuPlan  *gpu = ARENA_NEW(arena, GpuPlan);
-    Status    status = bind_program(&b, gpu);
-    if (status != STATUS_OK) run_close_copies(b.copies);
+    RunBinder b = {
+        .arena = arena, .plan = plan, .part = part, .module = module, .kit = kit, .diags = diags};
+    GpuPlan *gpu = ARENA_NEW(arena, GpuPlan);
+    uint64_t begin_ns = os_clock_ns();
+    *gpu = (GpuPlan){
+        .kit = kit, .module = module, .arena = arena, .tunes = plan->sizes.table.count == 1};
+    Status status = bind_all(&b, gpu);
+    gpu->log = b.log;
+    gpu->copies = b.copies;
     *out_gpu = status == STATUS_OK ? gpu : NULL;
+    if (status != STATUS_OK) {
+        run_log_close(kit, b.log);
+        run_close_copies(b.copies);
+    }
+    gpu_startup_end(kit->gpu->libs->startup, GPU_PART_BIND, "", begin_ns);
     return status;
 }
 
 void gpu_plan_close(GpuPlan *gpu) {
     if (gpu == NULL) return;
     gpu_graph_close(&gpu->graph);
+    run_log_close(gpu->kit, gpu->log);
+    gpu->log = NULL;
     run_close_copies(gpu->copies);
 }
 GpuPlanStats gpu_plan_stats(const GpuPlan *gpu) { return gpu->stats; }
@@ -418,6 +440,7 @@ static Status make_graph(GpuPlan *gpu, const RunCtx *ctx) {
     if (status == STATUS_OK)
         status = run_graph_make(&gpu->program, ctx, gpu->arena, &graph, &gpu->stats);
     if (status == STATUS_OK) status = gpu_graph_finish(&graph, ctx->diags);
+    if (status == STATUS_OK && gpu->module != NULL) gpu_emit_keep(gpu->module, ctx->diags);
     gpu->recorded = status == STATUS_OK;
     gpu->stats.graphs += gpu->recorded;
     gpu->graph = graph;
@@ -431,14 +454,15 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
     bool   same = memcmp(slots, gpu->slots, bytes) == 0;
     if (gpu->recorded && same && gpu->watched == gpu->kit->watches)
         return launch_graph(gpu, stream, diags);
-    Scratch scratch = scratch_begin(&gpu->arena, 1);
-    RunCtx  ctx = {.kit = gpu->kit,
-                   .slots = slots,
-                   .stream = stream,
-                   .diags = diags,
-                   .scratch = scratch.arena,
-                   .tune = gpu->kit->options.tune && !gpu->ran};
-    Status  status;
+    Scratch  scratch = scratch_begin(&gpu->arena, 1);
+    RunCtx   ctx = {.kit = gpu->kit,
+                    .slots = slots,
+                    .stream = stream,
+                    .diags = diags,
+                    .scratch = scratch.arena,
+                    .tune = gpu->kit->options.tune && gpu->tunes && !gpu->ran};
+    Status   status;
+    uint64_t begin_ns = os_clock_ns();
     gpu_graph_close(&gpu->graph);
     gpu->recorded = false;
     if (gpu->program.flows || (gpu->ran && same)) {
@@ -448,6 +472,8 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
     } else { /* kernels may have to be compiled for these addresses: not while capturing */
         status = run_directly(gpu, &ctx);
     }
+    gpu_startup_end(gpu->kit->gpu->libs->startup, gpu->recorded ? GPU_PART_GRAPH : GPU_PART_LAUNCH,
+                    "", begin_ns);
     memcpy(gpu->slots, slots, bytes);
     gpu->ran = status == STATUS_OK;
     scratch_end(scratch);
@@ -457,6 +483,10 @@ Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diags *diags)
 Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch) {
     *out_launch = 0;
     return gpu->program.stops ? read_flag(gpu, stream, diags, out_launch) : STATUS_OK;
+}
+
+Status gpu_run_printed(GpuPlan *gpu, GpuStream stream, Diags *diags) {
+    return run_log_tell(gpu->log, gpu->program.plan, stream, diags);
 }
 
 /* --- profiles --------------------------------------------------------------------------------- */
@@ -511,12 +541,14 @@ Status gpu_plan_profile(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, uint
     run_flow_slots(&gpu->program, &ctx, own);
     Status status = gpu_event_open(gpu->kit->gpu, true, diags, &events[0]);
     if (status == STATUS_OK) status = gpu_event_open(gpu->kit->gpu, true, diags, &events[1]);
+    if (status == STATUS_OK) status = gpu_run_printed(gpu, stream, diags);
     for (uint32_t i = 0; i < gpu->steps_count; i++) out_us[gpu->program.steps[i].launch] = 0;
     for (uint32_t i = 0; i < gpu->steps_count && status == STATUS_OK; i++) {
         if (gpu->program.steps[i].absorbed) continue;
         status = profile_step(gpu, &ctx, i, rounds, events, times);
         out_us[gpu->program.steps[i].launch] += median(times, rounds);
     }
+    if (status == STATUS_OK) run_log_empty(gpu->log); /* events have waited */
     gpu_event_close(&events[0]);
     gpu_event_close(&events[1]);
     scratch_end(scratch);

@@ -9,6 +9,7 @@
 #ifndef STOA_GPU_RUN_H
 #define STOA_GPU_RUN_H
 
+#include "gpu/ahead.h"
 #include "gpu/cache.h"
 #include "gpu/emit.h"
 #include "gpu/profile.h"
@@ -29,6 +30,8 @@ typedef enum GpuLoops {
 } GpuLoops;
 typedef struct GpuKitOptions {
     GpuCache *cache;  /* of machine code and measured choices; NULL: none. Outlives the kit */
+    GpuAhead *ahead;  /* opens cuBLASLt; NULL: it is opened when it is needed. Outlives the kit */
+    uint32_t  lanes;  /* threads that compile operators of a plan; 0: the caller */
     bool      tf32;   /* f32 products may round their operands to tf32: faster, 1e-3 */
     bool      tune;   /* the first run of a plan measures algorithms of its products, see gpu_run */
     bool      ranges; /* launches and graphs are ranges for profilers (profile.h) */
@@ -56,6 +59,10 @@ typedef struct GpuPlan GpuPlan;
  * kernel; from the cache 1 ms), waits for the device if the workspace must grow. */
 MUST_USE Status gpu_bind(Arena *arena, const Plan *plan, GpuEmitModule *module, GpuKit *kit,
                          Diags *diags, GpuPlan **out_gpu);
+/* The same for some launches, as they stand alone (late.h). Products are not measured, since sizes
+ * come and go. */
+MUST_USE Status gpu_bind_part(Arena *arena, const Plan *plan, Span part, GpuEmitModule *module,
+                              GpuKit *kit, Diags *diags, GpuPlan **out_gpu);
 void            gpu_plan_close(GpuPlan *gpu); /* before kit and arena; NULL is allowed */
 
 /* Puts one run of the plan into the stream; slots[i]: the device address of plan slot i (256-byte
@@ -70,6 +77,12 @@ MUST_USE Status gpu_run(GpuPlan *gpu, const CuPtr *slots, GpuStream stream, Diag
 /* The launch whose assert stopped the last run (nothing after it ran, no assignment neither), 0 if
  * none did. Waits for the stream if the plan has asserts, else returns at once. */
 MUST_USE Status gpu_run_failed(GpuPlan *gpu, GpuStream stream, Diags *diags, uint32_t *out_launch);
+
+/* What print rows said since the last call goes to diags->print, in the order of the program (after
+ * an assert that failed: what came before it). The log of a plan holds what a pass without loops
+ * prints and 1 MiB more (256 MiB at most); PRINTS_LOST says how many lines there were beyond it.
+ * Waits for the stream if the plan prints, else returns at once. Needs a guard. */
+MUST_USE Status gpu_run_printed(GpuPlan *gpu, GpuStream stream, Diags *diags);
 
 /* For reports. */
 typedef struct GpuPlanStats {

@@ -1,6 +1,6 @@
 /* Arguments of kernels of run_text.c that more than one file knows (ORDER with the structs there):
- * copies, numbers in a row, asserts and control flow. The stand-in driver of the tests reads them
- * too. Addresses come first. */
+ * copies, numbers in a row, asserts, prints, kept rows and control flow. The stand-in driver of
+ * the tests reads them too. Addresses come first. */
 #ifndef STOA_GPU_RUN_ARGS_H
 #define STOA_GPU_RUN_ARGS_H
 
@@ -17,6 +17,13 @@ typedef struct CopyArgs {
     int32_t side, starts_count;
     int64_t most[8], step[8];
 } CopyArgs;
+typedef struct GatherArgs {
+    CuPtr   y, x, indices;
+    RunNd   rows, slice;
+    int64_t count, inner, index_step;
+    int32_t components, pad;
+    int64_t most[8], step[8];
+} GatherArgs;
 typedef struct StopArgs {
     CuPtr    flag, holds;
     RunNd    nd;
@@ -24,6 +31,26 @@ typedef struct StopArgs {
     uint64_t condition;
     uint32_t launch, pad;
 } StopArgs;
+
+typedef struct RunLogHead { /* of a log of print rows (run_print.c); lines follow */
+    uint64_t used, lost;    /* bytes; lines that found no place */
+    uint64_t place, pad;    /* of the newest line, from 1; 0: it is lost */
+} RunLogHead;
+typedef struct PrintArgs {
+    CuPtr   log, x;
+    RunNd   nd;
+    int64_t count, bytes, at, room; /* bytes: of the line, if this begins it, else 0 */
+    int64_t launch;
+} PrintArgs;
+
+typedef struct CompactArgs {
+    CuPtr   index, count, mask;
+    int64_t rows;
+} CompactArgs;
+typedef struct KeptArgs {
+    CuPtr   y, x, index, count;
+    int64_t fits, words; /* rows of y; words of a row */
+} KeptArgs;
 
 /* --- control flow ----------------------------------------------------------------------------- */
 enum { RUN_MOVES = 48, RUN_ALONE = 3 }; /* alone: an assert that sets no condition */

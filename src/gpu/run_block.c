@@ -212,7 +212,7 @@ static Status compile(const RunBlock *w, String text, GpuKernel *out_kernel) {
     GpuCompiled compiled;
     RunModule  *module = ARENA_NEW(kit->arena, RunModule);
     Status status = gpu_compile(w->arena, gpu->libs, kit->options.cache, gpu->info.arch, &source, 1,
-                                NULL, w->b->diags, &image, &compiled);
+                                1, w->b->diags, &image, &compiled);
     if (status == STATUS_OK)
         status = gpu_module_open(gpu, source.name, image, w->b->diags, &module->module);
     if (status != STATUS_OK) return status;

@@ -234,12 +234,13 @@ static uint64_t place_parts(const RunParts *parts, uint64_t at) {
 }
 
 Status run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_program) {
-    Flow f = {b, firsts};
-    *out_program = (RunProgram){.plan = b->plan,
-                                .number = ++b->kit->plans,
-                                .slots_count = b->plan->slots.table.count,
-                                .flows = b->plan->flows};
-    out_program->parts = parts_of(&f, 1, b->plan->launches.table.count);
+    Flow     f = {b, firsts};
+    uint32_t end = b->part.first + b->part.count;
+    *out_program = (RunProgram){
+        .plan = b->plan, .number = ++b->kit->plans, .slots_count = b->plan->slots.table.count};
+    for (uint32_t row = b->part.first; row < end; row++)
+        out_program->flows |= b->plan->launches.end[row] != 0;
+    out_program->parts = parts_of(&f, b->part.first, end);
     measure(&f, &out_program->parts);
     Status status = try_blocks(&f, &out_program->parts);
     if (status != STATUS_OK) return status;
@@ -248,7 +249,7 @@ Status run_flow_bind(RunBinder *b, const uint32_t *firsts, RunProgram *out_progr
     out_program->work_bytes = b->work_bytes;
     out_program->loops_bytes = place_parts(&out_program->parts, 0);
     out_program->stops = out_program->parts.stops;
-    if (!b->plan->flows) return STATUS_OK;
+    if (!out_program->flows) return STATUS_OK;
     out_program->test = run_function(
         b->kit, FAMILY_FLOW, str_format(b->arena, "test<%d>", (int)b->kit->gpu->info.conditions));
     out_program->iota = run_function(b->kit, FAMILY_COPY, STR("iota<i64>"));

@@ -33,6 +33,9 @@ typedef enum GpuFamily {
     FAMILY_MATRIX,
     FAMILY_FACTOR, /* after MATRIX, like SUBSTITUTE */
     FAMILY_SUBSTITUTE,
+    FAMILY_PRINT,
+    FAMILY_COMPACT,
+    FAMILY_COLUMNS,
     FAMILY_COUNT
 } GpuFamily;
 extern const char *const run_prelude, *const run_texts[];
@@ -53,11 +56,16 @@ typedef struct RunProduct { /* shared by equal launches, so that it is measured 
     GpuMatmulPlan      plan;
     struct RunProduct *next;
 } RunProduct;
+typedef struct RunLog {  /* of the print rows of a plan */
+    RunLogHead    *head; /* page-locked; NULL: no plan has it */
+    uint64_t       bytes;
+    struct RunLog *next;
+} RunLog;
 typedef struct RunAttention {
     GpuAttention         problem;
     bool                 backward;
     GpuAttentionPlan     plan; /* unless it is our own */
-    GpuOwnAttention      own;  /* workspace_bytes 0: cuDNN does it */
+    GpuOwnAttention      own;  /* module.handle NULL: cuDNN does it */
     struct RunAttention *next;
 } RunAttention;
 typedef struct RunConvolution {
@@ -79,6 +87,7 @@ struct GpuKit {
     RunProduct     *products;
     RunAttention   *attentions;
     RunConvolution *convolutions;
+    RunLog         *logs;
     GpuStream       ways[2]; /* of copies to the host, and back; handle NULL: not opened yet */
     GpuEvent        fork;
     void           *host; /* page-locked, of those copies; NULL: none was needed yet */
@@ -209,6 +218,7 @@ typedef struct RunBinder {
     GpuEmitModule   *module;
     GpuKit          *kit;
     Diags           *diags;
+    Span             part;   /* of the launches */
     uint32_t         launch; /* row */
     Opcode           opcode;
     const LaunchArg *args, *outs;
@@ -221,6 +231,7 @@ typedef struct RunBinder {
     RunCopy         *copies; /* newest first */
     RunStep         *steps;
     uint32_t         steps_count, steps_max;
+    RunLog          *log; /* NULL: nothing is printed so far */
     GpuPlanStats     stats;
 } RunBinder;
 /* Adds the steps of the launch. STATUS_UNSUPPORTED if there is no kernel for it. */
@@ -306,8 +317,13 @@ RunBindFn run_bind_copy, run_bind_iota, run_bind_dim_size, run_bind_concat, run_
 RunBindFn run_bind_dynamic_update, run_bind_gather, run_bind_scatter, run_bind_arg_reduce;
 RunBindFn run_bind_cumulative, run_bind_sort, run_bind_window, run_bind_dot, run_bind_convolution;
 RunBindFn run_bind_assert, run_bind_fused, run_bind_attention, run_bind_attention_grad;
+RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve, run_bind_print;
+RunBindFn run_bind_compact, run_bind_dynamic_reshape, run_bind_dynamic_broadcast;
 RunBindFn run_bind_copy_out, run_bind_copy_back, run_bind_await;
-RunBindFn run_bind_lu, run_bind_cholesky, run_bind_triangular_solve;
+/* What has been printed goes to diags->print, in order; waits for the stream if there is a log. */
+MUST_USE Status run_log_tell(const RunLog *log, const Plan *plan, GpuStream stream, Diags *diags);
+void            run_log_empty(const RunLog *log); /* says nothing; NULL is allowed, as below */
+void            run_log_close(GpuKit *kit, RunLog *log);
 /* y = x, of equal types, y dense; nothing where x lies there. */
 void run_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x);
 /* Dense memory of this launch that holds an operand. */
@@ -327,6 +343,7 @@ MUST_USE Status run_compile(GpuKit *kit, Diags *diags);
 
 /* --- walking strided memory ------------------------------------------------------------------- */
 
+const char *run_word(int64_t width); /* of so many bytes, as the templates name it */
 /* Adds an axis inside those there are; merged with the last one where all sides allow it. */
 void run_nd_axis(RunNd *nd, int64_t size, int64_t s0, int64_t s1, int64_t s2);
 

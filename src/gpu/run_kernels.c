@@ -30,36 +30,43 @@ String run_args_of(const char *text) {
     static const struct {
         const char *name, *args;
     } rows[] = {
-        {"copy<", "CopyArgs"},         {"turn", "TurnArgs"},      {"iota<", "IotaArgs"},
-        {"gather<", "GatherArgs"},     {"key<", "KeyArgs"},       {"wide<", "ScatterArgs"},
-        {"narrow<", "ScatterArgs"},    {"window<", "WindowArgs"}, {"fold<", "FoldArgs"},
-        {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},     {"stop<", "StopArgs"},
-        {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},     {"cholesky<", "MatrixArgs"},
-        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},     {"small<", "DotArgs"}};
+        {"copy<", "CopyArgs"},         {"turn", "TurnArgs"},        {"iota<", "IotaArgs"},
+        {"gather<", "GatherArgs"},     {"key<", "KeyArgs"},         {"wide<", "ScatterArgs"},
+        {"narrow<", "ScatterArgs"},    {"window<", "WindowArgs"},   {"fold<", "FoldArgs"},
+        {"dot<", "DotArgs"},           {"conv<", "ConvArgs"},       {"stop<", "StopArgs"},
+        {"print<", "PrintArgs"},       {"compact<", "CompactArgs"}, {"kept<", "KeptArgs"},
+        {"test<", "TestArgs"},         {"lu<", "MatrixArgs"},       {"cholesky<", "MatrixArgs"},
+        {"substitute<", "MatrixArgs"}, {"rows<", "RowsArgs"},       {"small<", "DotArgs"},
+        {"columns<", "ColumnsArgs"},   {"total<", "TotalArgs"}};
     for (size_t i = 0; i < LENGTH(rows); i++)
         if (strncmp(text, rows[i].name, strlen(rows[i].name)) == 0) return str_of(rows[i].args);
     return STR("LineArgs");
 }
 
-static String module_text(Arena *out, const GpuKit *kit) {
+/* A function and what it needs, as a module of its own: so they compile side by side. */
+static String module_text(Arena *out, const RunFunction *f) {
     bool needs[FAMILY_COUNT] = {false};
     Text text = text_begin(out);
-    for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
-        if (f->kernel.function == NULL) needs[f->family] = true;
+    needs[f->family] = true;
     needs[FAMILY_PRODUCT] |= needs[FAMILY_CONVOLUTION];
     needs[FAMILY_MATRIX] |= needs[FAMILY_FACTOR] || needs[FAMILY_SUBSTITUTE];
     needs[FAMILY_SCATTER] |= needs[FAMILY_SCATTER_WIDE] || needs[FAMILY_SCATTER_NARROW];
     text_add(&text, str_of(run_prelude));
     for (uint32_t i = 0; i < FAMILY_COUNT; i++)
         if (needs[i]) text_add(&text, str_of(run_texts[i]));
-    for (const RunFunction *f = kit->functions; f != NULL; f = f->next) {
-        if (f->kernel.function != NULL) continue;
-        text_addf(&text,
-                  "extern \"C\" __global__ void __launch_bounds__(256)\n"
-                  "%s(const __grid_constant__ %.*s args) { %s(args); }\n",
-                  f->name, STR_ARGS(run_args_of(f->text)), f->text);
-    }
+    text_addf(&text,
+              "extern \"C\" __global__ void __launch_bounds__(256)\n"
+              "%s(const __grid_constant__ %.*s args) { %s(args); }\n",
+              f->name, STR_ARGS(run_args_of(f->text)), f->text);
     return text_done(&text);
+}
+static Status load(GpuKit *kit, RunFunction *f, String image, Diags *diags) {
+    RunModule *module = ARENA_NEW(kit->arena, RunModule);
+    Status     status = gpu_module_open(kit->gpu, f->name, image, diags, &module->module);
+    if (status != STATUS_OK) return status;
+    module->next = kit->modules;
+    kit->modules = module;
+    return gpu_module_kernel(&module->module, f->name, diags, &f->kernel);
 }
 
 Status run_compile(GpuKit *kit, Diags *diags) {
@@ -67,23 +74,23 @@ Status run_compile(GpuKit *kit, Diags *diags) {
     for (const RunFunction *f = kit->functions; f != NULL; f = f->next)
         missing += f->kernel.function == NULL;
     if (missing == 0) return STATUS_OK;
-    Scratch     scratch = scratch_begin(&kit->arena, 1);
-    GpuSource   source = {"operators of a plan", module_text(scratch.arena, kit)};
-    String      image = {0};
-    GpuCompiled compiled;
-    Gpu        *gpu = kit->gpu;
-    RunModule  *module = ARENA_NEW(kit->arena, RunModule);
-    Status      status = gpu_compile(scratch.arena, gpu->libs, kit->options.cache, gpu->info.arch,
-                                     &source, 1, NULL, diags, &image, &compiled);
-    if (status == STATUS_OK)
-        status = gpu_module_open(gpu, source.name, image, diags, &module->module);
+    Gpu          *gpu = kit->gpu;
+    Scratch       scratch = scratch_begin(&kit->arena, 1);
+    RunFunction **functions = ARENA_ARRAY(scratch.arena, RunFunction *, missing);
+    GpuSource    *sources = ARENA_ARRAY(scratch.arena, GpuSource, missing);
+    String       *images = ARENA_ARRAY_ZERO(scratch.arena, String, missing);
+    GpuCompiled   compiled;
+    uint32_t      count = 0;
+    for (RunFunction *f = kit->functions; f != NULL; f = f->next) {
+        if (f->kernel.function != NULL) continue;
+        functions[count] = f;
+        sources[count++] = (GpuSource){f->name, module_text(scratch.arena, f)};
+    }
+    Status status = gpu_compile(scratch.arena, gpu->libs, kit->options.cache, gpu->info.arch,
+                                sources, count, kit->options.lanes, diags, images, &compiled);
+    for (uint32_t i = 0; i < count && status == STATUS_OK; i++)
+        status = load(kit, functions[i], images[i], diags);
     scratch_end(scratch);
-    if (status != STATUS_OK) return status;
-    module->next = kit->modules;
-    kit->modules = module;
-    for (RunFunction *f = kit->functions; f != NULL && status == STATUS_OK; f = f->next)
-        if (f->kernel.function == NULL)
-            status = gpu_module_kernel(&module->module, f->name, diags, &f->kernel);
     return status;
 }
 
@@ -181,7 +188,7 @@ static void halve(RunNd *nd, bool inner) {
 static bool can_double(int64_t width, uint64_t offsets) {
     return width < 16 && offsets % (uint64_t)(width * 2) == 0;
 }
-static const char *word_of(int64_t width) {
+const char *run_word(int64_t width) {
     return width == 1 ? "u8" : width == 2 ? "i16" : width == 4 ? "u32" : width == 8 ? "u64" : "w16";
 }
 static int64_t nd_count(const RunNd *nd) {
@@ -229,7 +236,7 @@ static bool add_turn(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     int64_t side = bytes ? BYTES_SIDE : SIDE, deep = batch ? nd->dims[0] : 1;
     int64_t down = (args.rows + side - 1) / side, across = (args.cols + side - 1) / side;
     if (down > GRID_MAX || deep > GRID_MAX || across > INT32_MAX) return false;
-    String     text = text_of(b, bytes ? "turn_fours" : "turn", word_of(width));
+    String     text = text_of(b, bytes ? "turn_fours" : "turn", run_word(width));
     RunKernel *k = run_kernel(b, FAMILY_COPY, text, &args, sizeof args);
     RUN_REF(k, TurnArgs, y, run_ref(y));
     RUN_REF(k, TurnArgs, x, run_ref(x));
@@ -259,7 +266,7 @@ static void add_copy(RunBinder *b, const LaunchArg *y, const LaunchArg *x, const
     }
     args.count = nd_count(&args.nd);
     RunKernel *k =
-        run_kernel(b, FAMILY_COPY, text_of(b, "copy", word_of(width)), &args, sizeof args);
+        run_kernel(b, FAMILY_COPY, text_of(b, "copy", run_word(width)), &args, sizeof args);
     RUN_REF(k, CopyArgs, y, run_ref(y));
     RUN_REF(k, CopyArgs, x, run_ref(x));
     if (starts != NULL) RUN_REF(k, CopyArgs, starts, run_ref(starts));
@@ -368,14 +375,6 @@ static int64_t near_axis(const Indexed *g, uint32_t x_axis) {
     return dropped ? -1 : g->offset[k];
 }
 
-typedef struct GatherArgs {
-    CuPtr   y, x, indices;
-    RunNd   rows, slice;
-    int64_t count, inner, index_step;
-    int32_t components, pad;
-    int64_t most[8], step[8];
-} GatherArgs;
-
 Status run_bind_gather(RunBinder *b) {
     const LaunchArg *x = &b->args[0], *indices = &b->args[1], *y = &b->outs[0];
     Indexed          g = indexed_of(b, ATTR_GATHER_offset_dims, y);
@@ -412,7 +411,7 @@ Status run_bind_gather(RunBinder *b) {
     args.count = nd_count(&args.rows) * args.inner;
     RunKernel *k =
         run_kernel(b, FAMILY_GATHER,
-                   str_format(b->arena, "gather<%s, %s>", word_of(width), run_dtype(indices)),
+                   str_format(b->arena, "gather<%s, %s>", run_word(width), run_dtype(indices)),
                    &args, sizeof args);
     RUN_REF(k, GatherArgs, y, run_ref(y));
     RUN_REF(k, GatherArgs, x, run_ref(x));
@@ -593,7 +592,7 @@ Status run_bind_sort(RunBinder *b) {
     for (uint32_t i = 0; i < b->operands; i++) {
         args = lines_of(&b->outs[i], &b->args[i], axis);
         int64_t    width = dtype_bytes((Dtype)b->args[i].dtype);
-        RunKernel *k = add_lines(b, text_of(b, "place", word_of(width)), &args,
+        RunKernel *k = add_lines(b, text_of(b, "place", run_word(width)), &args,
                                  run_ref(&b->outs[i]), run_ref(&b->args[i]));
         RUN_REF(k, LineArgs, ranks, ranks);
     }

@@ -1,5 +1,6 @@
-/* Binding of what libraries do: matrix products through cuBLASLt, attention through cuDNN; and of
- * products that cuBLASLt does not do (integers, empty sums) to tiles of run_text.c.
+/* Binding of what libraries do: matrix products through cuBLASLt, attention through cuDNN or by
+ * kernels of our own; and of products that cuBLASLt does not do (integers, empty sums) to tiles of
+ * run_text.c.
  *
  * Equal problems share one plan in the kit, so a model's layers are planned and measured once. */
 #include "gpu/run_inner.h"
@@ -376,20 +377,30 @@ Status run_bind_dot(RunBinder *b) {
 
 /* --- attention -------------------------------------------------------------------------------- */
 
-enum { Q, K, V, Y, LSE, DY, DQ, DK, DV, ATTENTION_ARGS };
+enum { Q, K, V, Y, LSE, DY, DQ, DK, DV, SUMS, ATTENTION_ARGS };
 typedef struct AttentionStep {
     RunAttention *shared;
-    RunRef        at[ATTENTION_ARGS], lengths, work;
+    RunRef        at[SUMS], lengths, work, columns;
+    bool          sums; /* of columns are wanted, and left to it */
 } AttentionStep;
+/* parts[2][heads][blocks of chunk rows][width] */
+typedef struct ColumnsArgs {
+    CuPtr   x[2], parts;
+    int64_t batch[2], head[2], row[2], rows, all, width, chunk;
+} ColumnsArgs;
+typedef struct TotalArgs {
+    CuPtr   y, parts;
+    int64_t count, width;
+} TotalArgs;
+enum { COLUMNS_CHUNK = 512, COLUMNS_PARTS = 256 };
 
 static Status attention_run(const void *params, const RunCtx *ctx) {
     const AttentionStep *step = params;
     const GpuAttention  *p = &step->shared->problem;
     bool                 backward = step->shared->backward;
-    CuPtr                at[ATTENTION_ARGS] = {0};
+    CuPtr                at[SUMS] = {0};
     Status               status = STATUS_OK;
-    for (uint32_t i = 0; i < (backward ? ATTENTION_ARGS : LSE + 1u); i++)
-        at[i] = run_at(step->at[i], ctx);
+    for (uint32_t i = 0; i < (backward ? SUMS : LSE + 1u); i++) at[i] = run_at(step->at[i], ctx);
     GpuAttentionArgs args = {.q = at[Q],
                              .k = at[K],
                              .v = at[V],
@@ -399,6 +410,7 @@ static Status attention_run(const void *params, const RunCtx *ctx) {
                              .dq = at[DQ],
                              .dk = at[DK],
                              .dv = at[DV],
+                             .columns = step->sums ? run_at(step->columns, ctx) : 0,
                              .workspace = run_at(step->work, ctx)};
     if (p->lengths) {
         uint64_t batch = (uint64_t)p->batch;
@@ -409,7 +421,7 @@ static Status attention_run(const void *params, const RunCtx *ctx) {
             status = gpu_fill32(ctx->stream, args.lengths_kv, (uint32_t)p->keys, batch, ctx->diags);
     }
     if (status != STATUS_OK) return status;
-    if (step->shared->own.workspace_bytes > 0)
+    if (step->shared->own.module.handle != NULL)
         return gpu_own_attention_run(&step->shared->own, &args, ctx->stream, ctx->diags);
     return gpu_attention_run(&step->shared->plan, &args, ctx->stream, ctx->diags);
 }
@@ -443,8 +455,9 @@ static Status find_attention(RunBinder *b, const GpuAttention *problem, bool bac
     *a = (RunAttention){.backward = backward};
     memcpy(&a->problem, problem, sizeof *problem); /* with its padding, which is compared */
     Status status;
-    if (backward && gpu_own_attention_takes(&kit->gpu->info, problem))
-        status = gpu_own_attention_open(kit->gpu, kit->options.cache, problem, b->diags, &a->own);
+    if (gpu_own_attention_wins(&kit->gpu->info, problem, backward))
+        status = gpu_own_attention_open(kit->gpu, kit->options.cache, problem, backward, b->diags,
+                                        &a->own);
     else
         status =
             gpu_attention_plan(&kit->cudnn, kit->arena, problem, backward, 0, b->diags, &a->plan);
@@ -454,16 +467,56 @@ static Status find_attention(RunBinder *b, const GpuAttention *problem, bool bac
     return STATUS_OK;
 }
 
+/* The sums of the columns of dq and dv in parts, where attention's gradient leaves none; and what
+ * adds up the parts. */
+static void add_columns(RunBinder *b, const GpuAttention *p, RunRef parts, int64_t count) {
+    const GpuHeads *by[2] = {&p->dq, &p->dv};
+    ColumnsArgs     args = {.rows = p->keys, .all = p->batch * p->keys, .width = p->width};
+    args.chunk = (args.all + count - 1) / count;
+    for (uint32_t i = 0; i < 2; i++)
+        args.batch[i] = by[i]->batch, args.head[i] = by[i]->head, args.row[i] = by[i]->row;
+    RunKernel *k =
+        run_kernel(b, FAMILY_COLUMNS, str_format(b->arena, "columns<%s>", run_dtype(&b->outs[0])),
+                   &args, sizeof args);
+    k->grid[0] = (uint32_t)count, k->grid[1] = (uint32_t)p->heads, k->grid[2] = 2;
+    for (uint32_t i = 0; i < 2; i++)
+        run_kernel_ref(k, (uint32_t)(offsetof(ColumnsArgs, x) + i * sizeof(CuPtr)),
+                       run_ref(&b->outs[2 * i]));
+    RUN_REF(k, ColumnsArgs, parts, parts);
+}
+static void add_total(RunBinder *b, RunRef parts, int64_t count) {
+    const LaunchArg *y = &b->outs[3];
+    TotalArgs        args = {.count = count, .width = y->dims[2]};
+    RunKernel *k = run_kernel(b, FAMILY_COLUMNS, str_format(b->arena, "total<%s>", run_dtype(y)),
+                              &args, sizeof args);
+    k->grid[0] = (uint32_t)(y->dims[2] / 8), k->grid[1] = (uint32_t)(3 * y->dims[1]);
+    RUN_REF(k, TotalArgs, y, run_ref(y));
+    RUN_REF(k, TotalArgs, parts, parts);
+}
+/* How many parts a column's sum comes in. */
+static int64_t columns_count(const RunAttention *shared) {
+    const GpuAttention *p = &shared->problem;
+    int64_t             count = p->batch * p->keys / COLUMNS_CHUNK;
+    if (shared->own.module.handle != NULL) return shared->own.columns_count;
+    return count < 1 ? 1 : count > COLUMNS_PARTS ? COLUMNS_PARTS : count;
+}
+
 static Status bind_attention(RunBinder *b, double scale, bool causal, bool backward) {
     static const uint8_t order[2][ATTENTION_ARGS] = {{Q, K, V, Y, LSE},
-                                                     {Q, K, V, Y, LSE, DY, DQ, DK, DV}};
+                                                     {Q, K, V, Y, LSE, DY, DQ, DK, DV, SUMS}};
     LaunchArg            arg[ATTENTION_ARGS] = {0};
     GpuHeads             heads[ATTENTION_ARGS] = {0};
     GpuAttention         p;
-    uint32_t             count = b->operands + b->results;
+    bool                 sums = b->opcode == OP_ATTENTION_GRAD_SUMS;
+    uint32_t             count = b->operands + b->results - sums;
     Status               status = run_need_cudnn(b->kit, b->diags);
     if (status != STATUS_OK) return status;
-    if (count != (backward ? ATTENTION_ARGS : LSE + 1u)) return STATUS_UNSUPPORTED;
+    if (count != (backward ? SUMS : LSE + 1u)) return STATUS_UNSUPPORTED;
+    if (sums && b->outs[3].dims[2] % 8 != 0) return STATUS_UNSUPPORTED;
+    if (sums && run_elements(&b->outs[0]) == 0) { /* sums of nothing */
+        add_total(b, run_ref(&b->outs[3]), 0);
+        return STATUS_OK;
+    }
     for (uint32_t i = 0; i < count; i++) {
         arg[order[backward][i]] = b->args[i];
         if (b->args[i].rank < 2 + (order[backward][i] != LSE)) return STATUS_UNSUPPORTED;
@@ -497,9 +550,14 @@ static Status bind_attention(RunBinder *b, double scale, bool causal, bool backw
     if (status != STATUS_OK) return status;
     for (uint32_t i = 0; i < count; i++) step->at[i] = run_ref(&arg[i]);
     if (p.lengths) step->lengths = run_work(b, (uint64_t)p.batch * 8);
-    uint64_t own_bytes = step->shared->own.workspace_bytes;
-    step->work = run_work(b, own_bytes > 0 ? own_bytes : step->shared->plan.workspace_bytes);
+    step->work =
+        run_work(b, step->shared->own.workspace_bytes + step->shared->plan.workspace_bytes);
+    step->sums = sums && step->shared->own.module.handle != NULL;
+    int64_t parts = sums ? columns_count(step->shared) : 0;
+    if (sums) step->columns = run_work(b, 8 * (uint64_t)(p.heads * parts * p.width));
     (void)run_step(b, attention_run, step, backward ? 4 : 1);
+    if (sums && !step->sums) add_columns(b, &p, step->columns, parts);
+    if (sums) add_total(b, step->columns, parts);
     b->stats.attentions++;
     return STATUS_OK;
 }
@@ -507,6 +565,8 @@ Status run_bind_attention(RunBinder *b) {
     return bind_attention(b, word_f64(b->attrs[ATTR_ATTENTION_scale]),
                           b->attrs[ATTR_ATTENTION_causal] != 0, false);
 }
+static_assert((int)ATTR_ATTENTION_GRAD_causal == (int)ATTR_ATTENTION_GRAD_SUMS_causal,
+              "ORDER attrs");
 Status run_bind_attention_grad(RunBinder *b) {
     return bind_attention(b, word_f64(b->attrs[ATTR_ATTENTION_GRAD_scale]),
                           b->attrs[ATTR_ATTENTION_GRAD_causal] != 0, true);

@@ -473,6 +473,65 @@ static const char stop[] =
     "    if (!holds && *a.flag == 0) *a.flag = a.launch;\n"
     "    if constexpr (conditions < ALONE) set_condition<conditions>(a.condition, holds); }\n";
 
+/* The first value of a line takes its place in the log; one block. */
+static const char printing[] =
+    "struct PrintArgs { volatile u64 *log; const void *x; Nd nd; i64 count, bytes, at, room;\n"
+    "    i64 launch; };\n"
+    "template <class W> D void print(const PrintArgs &a) {\n"
+    "    __shared__ u64 place;\n"
+    "    volatile u64 *lines = a.log + 4;\n"
+    "    if (threadIdx.x == 0) {\n"
+    "        if (a.bytes > 0) {\n"
+    "            u64 used = a.log[0];\n"
+    "            bool fits = used + a.bytes <= a.room;\n"
+    "            a.log[2] = fits ? used + 1 : 0;\n"
+    "            if (!fits) a.log[1] = a.log[1] + 1;\n"
+    "            if (fits) {\n"
+    "                lines[used / 8] = a.launch;\n"
+    "                lines[used / 8 + 1] = a.bytes;\n"
+    "                a.log[0] = used + a.bytes; } }\n"
+    "        place = a.log[2]; }\n"
+    "    __syncthreads();\n"
+    "    if (place == 0) return;\n"
+    "    W *to = (W *)((char *)lines + place - 1 + a.at);\n"
+    "    for (i64 i = threadIdx.x; i < a.count; i += blockDim.x)\n"
+    "        to[i] = ((const W *)a.x)[walk(a.nd, i).at[0]]; }\n";
+
+/* Which rows a mask keeps, in order, by one block: a thread looks at 16 of them, and learns how
+ * many before it are kept. Then those rows. */
+static const char compaction[] =
+    "struct CompactArgs { i64 *index, *count; const bool *mask; i64 rows; };\n"
+    "template <int threads> D void compact(const CompactArgs &a) {\n"
+    "    __shared__ i32 sums[threads / 32];\n"
+    "    i32 lane = threadIdx.x % 32, warp = threadIdx.x / 32;\n"
+    "    i64 kept = 0;\n"
+    "    for (i64 tile = 0; tile < a.rows; tile += threads * 16) {\n"
+    "        i64 first = tile + threadIdx.x * 16;\n"
+    "        u32 bits = 0;\n"
+    "        for (int k = 0; k < 16; k++)\n"
+    "            if (first + k < a.rows && a.mask[first + k]) bits |= 1u << k;\n"
+    "        i32 own = __popc(bits), before = own;\n"
+    "        for (int step = 1; step < 32; step *= 2) {\n"
+    "            i32 other = __shfl_up_sync(~0u, before, step);\n"
+    "            if (lane >= step) before += other; }\n"
+    "        if (lane == 31) sums[warp] = before;\n"
+    "        __syncthreads();\n"
+    "        i32 all = 0, ahead = 0;\n"
+    "        for (int w = 0; w < threads / 32; w++) {\n"
+    "            if (w < warp) ahead += sums[w];\n"
+    "            all += sums[w]; }\n"
+    "        i64 to = kept + ahead + before - own;\n"
+    "        for (; bits != 0; bits &= bits - 1) a.index[to++] = first + __ffs(bits) - 1;\n"
+    "        kept += all;\n"
+    "        __syncthreads(); }\n"
+    "    if (threadIdx.x == 0) *a.count = kept; }\n"
+    "struct KeptArgs { void *y; const void *x; const i64 *index, *count; i64 fits, words; };\n"
+    "template <class W> D void kept(const KeptArgs &a) {\n"
+    "    i64 rows = *a.count < a.fits ? *a.count : a.fits;\n"
+    "    EACH(i, rows * a.words) {\n"
+    "        i64 row = i, word = cut(row, a.words);\n"
+    "        ((W *)a.y)[i] = ((const W *)a.x)[a.index[row] * a.words + word]; } }\n";
+
 /* test: a condition becomes the number of the block to run, or whether it is `which`; 0 once the
  * step has stopped. rows: takes the rows of a round back to where they belong, those of the next
  * one to where the kernels of the loop find them, and goes on to that round; several blocks agree
@@ -651,8 +710,56 @@ static const char substitute[] =
     "            put(y + i * a.columns, sum); }\n"
     "        __syncthreads(); } }\n";
 
-const char *const run_texts[] = {copy,  gather, key,     scatter,     scatter_wide, scatter_narrow,
-                                 lines, window, product, convolution, stop,         flow,
-                                 small, matrix, factor,  substitute};
+/* Sums of the columns of two tensors [batch, heads, rows, width]: a block those of a part of the
+ * rows of a head, 16 bytes at once. Then a block adds up the parts of eight columns; of the three
+ * results of a head, the second is 0 (own_attention.h). */
+static const char columns[] =
+    "struct ColumnsArgs { const void *x[2]; f32 *parts; i64 batch[2], head[2], row[2];\n"
+    "    i64 rows, all, width, chunk; };\n"
+    "template <class T> D void columns(const ColumnsArgs &a) {\n"
+    "    __shared__ f32 sums[256][9];\n"
+    "    const i32 lanes = (i32)a.width / 8, lane = threadIdx.x % lanes;\n"
+    "    const i32 first = threadIdx.x / lanes, step = 256 / lanes, z = blockIdx.z;\n"
+    "    const T *x = (const T *)a.x[z] + blockIdx.y * a.head[z] + lane * 8;\n"
+    "    i64 begin = blockIdx.x * a.chunk, end = begin + a.chunk;\n"
+    "    if (end > a.all) end = a.all;\n"
+    "    f32 sum[8] = {};\n"
+    "    if (first < step) {\n"
+    "#pragma unroll 4\n"
+    "        for (i64 r = begin + first; r < end; r += step) {\n"
+    "            i64 b = r, t = cut(b, a.rows);\n"
+    "            alignas(16) T v[8];\n"
+    "            *(w16 *)v = *(const w16 *)(x + b * a.batch[z] + t * a.row[z]);\n"
+    "            for (int k = 0; k < 8; k++) sum[k] += get(v[k]); } }\n"
+    "    for (int k = 0; k < 8; k++) sums[threadIdx.x][k] = sum[k];\n"
+    "    __syncthreads();\n"
+    "    for (i32 c = threadIdx.x; c < a.width; c += 256) {\n"
+    "        f32 total = 0;\n"
+    "        for (i32 i = 0; i < step; i++) total += sums[i * lanes + c / 8][c % 8];\n"
+    "        i64 part = ((i64)z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;\n"
+    "        a.parts[part * a.width + c] = total; } }\n"
+    "struct TotalArgs { void *y; const f32 *parts; i64 count, width; };\n"
+    "template <class T> D void total(const TotalArgs &a) {\n"
+    "    __shared__ f32 sums[8][8];\n"
+    "    const i32 lane = threadIdx.x % 8;\n"
+    "    const i64 at = blockIdx.x * 8 + lane;\n"
+    "    const u32 heads = gridDim.y / 3, which = blockIdx.y / heads;\n"
+    "    const u32 from = which == 2 ? blockIdx.y - heads : blockIdx.y;\n"
+    "    const f32 *parts = a.parts + from * a.count * a.width + at;\n"
+    "    f32 sum = 0;\n"
+    "#pragma unroll 8\n"
+    "    for (i64 i = threadIdx.x / 8; i < a.count && which != 1; i += 32)\n"
+    "        sum += parts[i * a.width];\n"
+    "    for (int k = 8; k < 32; k *= 2) sum += __shfl_xor_sync(~0u, sum, k);\n"
+    "    if (threadIdx.x % 32 < 8) sums[threadIdx.x / 32][lane] = sum;\n"
+    "    __syncthreads();\n"
+    "    if (threadIdx.x >= 8) return;\n"
+    "    for (int k = 1; k < 8; k++) sum += sums[k][lane];\n"
+    "    put((T *)a.y + blockIdx.y * a.width + at, sum); }\n";
+
+const char *const run_texts[] = {copy,           gather,   key,        scatter, scatter_wide,
+                                 scatter_narrow, lines,    window,     product, convolution,
+                                 stop,           flow,     small,      matrix,  factor,
+                                 substitute,     printing, compaction, columns};
 const char *const run_prelude = prelude;
 static_assert(LENGTH(run_texts) == FAMILY_COUNT, "ORDER GpuFamily");

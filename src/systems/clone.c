@@ -74,6 +74,17 @@ void clone_block_rows(Clone *clone, BlockId block) {
         if (!effect || !clone->pure) (void)copy(clone, row, block);
     }
 }
+void clone_over(Build *build, const Code *from, BlockId block, bool pure, const ValueId *args,
+                Arena *scratch, ValueId *out) {
+    Clone clone = clone_begin(build, from, scratch);
+    OpId  end = block_return(from, block);
+    clone.pure = pure;
+    for (uint32_t i = 0; i < from->blocks.args_count[block.row]; i++)
+        clone.map[from->blocks.args_first[block.row].row + i] = args[i];
+    clone_block_rows(&clone, block);
+    for (uint32_t i = 0; i < from->ops.operands_count[end.row]; i++)
+        out[i] = clone_value(&clone, op_operand(from, end, i));
+}
 OpId clone_row(Clone *clone, OpId op) {
     const Code *from = clone->from;
     uint32_t    first = op.row;

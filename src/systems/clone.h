@@ -21,6 +21,9 @@ Clone   clone_begin(Build *build, const Code *from, Arena *scratch);
 ValueId clone_value(const Clone *clone, ValueId value);
 /* The rows of a block but its return, into the block of the builder. */
 void clone_block_rows(Clone *clone, BlockId block);
+/* The same for values in the place of the arguments of the block; out: what it returns. */
+void clone_over(Build *build, const Code *from, BlockId block, bool pure, const ValueId *args,
+                Arena *scratch, ValueId *out);
 /* One row, with its blocks before it. */
 OpId clone_row(Clone *clone, OpId op);
 

@@ -106,13 +106,8 @@ static void vjp_branches(Vjp *v) {
     }
     for (uint32_t i = 0; i < f.count; i++) {
         uint32_t first = code->ops.table.count;
-        BlockId  block = flow_block(code, v->op, i);
-        Clone    clone = clone_begin(d->build, code, derive_scratch(d));
-        clone.pure = true;
         flow_enter(&f, i);
-        clone_block_rows(&clone, block);
-        for (uint32_t k = 0; k < results; k++)
-            ys[k] = clone_value(&clone, flow_returned(code, block, k));
+        clone_over(d->build, code, flow_block(code, v->op, i), true, NULL, derive_scratch(d), ys);
         Derive inner = derive_inner(d, first);
         memcpy(grads, sums, xs.count * sizeof *grads);
         derive_pull(&inner, xs.at, xs.count, ys, v->cts, results, grads);
@@ -138,6 +133,7 @@ static void jvp_branches(Derive *d, OpId op) {
     ValueList   xs = derive_moving(d, op, false);
     uint32_t   *which = ARENA_ARRAY(derive_scratch(d), uint32_t, code->ops.results_count[op.row]);
     uint32_t    count = derive_moving_results(d, op, 0, which);
+    ValueId    *all = ARENA_ARRAY(derive_scratch(d), ValueId, code->ops.results_count[op.row]);
     ValueId    *ys = ARENA_ARRAY(derive_scratch(d), ValueId, count);
     TypeId     *types = ARENA_ARRAY(derive_scratch(d), TypeId, count);
     FlowBuild   f = open_branches(d, op);
@@ -145,13 +141,9 @@ static void jvp_branches(Derive *d, OpId op) {
         types[k] = build_type(d->build, op_result(code, op, which[k]));
     for (uint32_t i = 0; i < f.count; i++) {
         uint32_t first = code->ops.table.count;
-        BlockId  block = flow_block(code, op, i);
-        Clone    clone = clone_begin(d->build, code, derive_scratch(d));
-        clone.pure = true;
         flow_enter(&f, i);
-        clone_block_rows(&clone, block);
-        for (uint32_t k = 0; k < count; k++)
-            ys[k] = clone_value(&clone, flow_returned(code, block, which[k]));
+        clone_over(d->build, code, flow_block(code, op, i), true, NULL, derive_scratch(d), all);
+        for (uint32_t k = 0; k < count; k++) ys[k] = all[which[k]];
         Derive inner = derive_inner(d, first);
         derive_keep_tangents(&inner, d, &xs);
         push_block(&inner, &xs, ys, count, ys);
@@ -166,17 +158,10 @@ static void jvp_branches(Derive *d, OpId op) {
 /* --- graphs with a gradient of their own ------------------------------------------------------ */
 /* The rows of a graph, with values in the place of its arguments; out: what it returns. Its own
  * derivative rows are gone: graphs that are called go first (differentiate.c). */
-static void clone_graph(Derive *d, uint64_t name, bool pure, const ValueId *args, uint32_t count,
-                        ValueId *out) {
+static void clone_graph(Derive *d, uint64_t name, bool pure, const ValueId *args, ValueId *out) {
     const Code *old = d->rw->old;
     GraphId     graph = code_find_graph(old, (StrId){(uint32_t)name});
-    BlockId     body = old->graphs.block[graph.row];
-    Clone       clone = clone_begin(d->build, old, derive_scratch(d));
-    clone.pure = pure;
-    for (uint32_t i = 0; i < count; i++) clone.map[flow_block_arg(old, body, i).row] = args[i];
-    clone_block_rows(&clone, body);
-    for (uint32_t i = 0; i < old->ops.operands_count[block_return(old, body).row]; i++)
-        out[i] = clone_value(&clone, flow_returned(old, body, i));
+    clone_over(d->build, old, old->graphs.block[graph.row], pure, args, derive_scratch(d), out);
 }
 static void vjp_custom_grad(Vjp *v) {
     Derive         *d = v->d;
@@ -192,7 +177,7 @@ static void vjp_custom_grad(Vjp *v) {
         if (derive_moves(d, y))
             given[count++] = derive_or_zeros(d, v->cts[i], build_type(d->build, y));
     }
-    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_gradient], false, given, count, grads);
+    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_gradient], false, given, grads);
     for (uint32_t i = 0; i < operands; i++)
         if (derive_moves(d, given[i])) derive_give(v, given[i], grads[at++]);
 }
@@ -202,8 +187,7 @@ static void jvp_custom_grad(Derive *d, OpId op) {
     uint32_t        first = code->ops.table.count, results = code->ops.results_count[op.row];
     ValueList       xs = derive_moving(d, op, true);
     ValueId        *ys = ARENA_ARRAY(derive_scratch(d), ValueId, results);
-    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_graph], true, op_operands(code, op),
-                code->ops.operands_count[op.row], ys);
+    clone_graph(d, attrs[ATTR_CUSTOM_GRAD_graph], true, op_operands(code, op), ys);
     Derive inner = derive_inner(d, first);
     derive_keep_tangents(&inner, d, &xs);
     derive_mark(&inner, xs.at, xs.count, ys, results);

@@ -202,15 +202,12 @@ void derive_push_loop(Derive *d, OpId op) {
         for (uint32_t i = 0; i < t.stacked; i++)
             types[results++] = build_type(d->build, op_result(code, op, t.which[i]));
     } else { /* the condition looks at the values alone */
-        BlockId test = flow_block(code, op, 0);
-        Clone   clone = clone_begin(d->build, code, derive_scratch(d));
+        ValueId *given = ARENA_ARRAY(derive_scratch(d), ValueId, loop.operands + 1), more;
         memcpy(words, op_attrs(d->build->world, code, op),
                sizeof *words * op_info(code, op)->attrs_count);
-        for (uint32_t i = 0; i < loop.operands; i++)
-            clone.map[flow_block_arg(code, test, i).row] = flow_arg(&f, 0, i);
+        for (uint32_t i = 0; i < loop.operands; i++) given[i] = flow_arg(&f, 0, i);
         flow_enter(&f, 0);
-        clone_block_rows(&clone, test);
-        ValueId more = clone_value(&clone, flow_returned(code, test, 0));
+        clone_over(d->build, code, flow_block(code, op, 0), false, given, derive_scratch(d), &more);
         flow_return(&f, &more, 1);
     }
     push_body(d, &loop, &t, &f, f.count - 1);
@@ -237,17 +234,14 @@ static ValueId keep_states(Derive *d, const Loop *loop) {
     DimId       length = flow_scan_length(world, code, loop->op);
     uint32_t    first = code->ops.table.count;
     FlowBuild   f = flow_open(d->build, &args, 1);
-    Clone       clone = clone_begin(d->build, code, derive_scratch(d));
-    for (uint32_t i = 0; i < args; i++) {
-        ValueId old = flow_block_arg(code, loop->body, i);
-        clone.map[old.row] = flow_type_arg(&f, 0, i, build_type(d->build, old));
-    }
+    ValueId    *inside = ARENA_ARRAY(derive_scratch(d), ValueId, args);
+    for (uint32_t i = 0; i < args; i++)
+        inside[i] =
+            flow_type_arg(&f, 0, i, build_type(d->build, flow_block_arg(code, loop->body, i)));
     flow_enter(&f, 0);
-    clone_block_rows(&clone, loop->body);
-    for (uint32_t i = 0; i < results; i++) {
-        out[i] = clone_value(&clone, flow_returned(code, loop->body, i));
+    clone_over(d->build, code, loop->body, false, inside, derive_scratch(d), out);
+    for (uint32_t i = 0; i < results; i++)
         types[i] = build_type(d->build, op_result(code, loop->op, i));
-    }
     for (uint32_t i = 0; i < loop->carries; i++) {
         out[results + i] = flow_arg(&f, 0, i + 1);
         types[results + i] = flow_stacked(world, build_type(d->build, out[results + i]), length);
@@ -318,17 +312,13 @@ static void pull_body(Vjp *v, const Loop *loop, const Back *b, FlowBuild *f) {
     ValueId    *out = ARENA_ARRAY(derive_scratch(d), ValueId, xs_most);
     ValueId    *ys = ARENA_ARRAY(derive_scratch(d), ValueId, loop->results);
     ValueId    *cts = ARENA_ARRAY_ZERO(derive_scratch(d), ValueId, loop->results);
-    Clone       clone = clone_begin(d->build, code, derive_scratch(d));
-    clone.pure = true;
-    clone.map[flow_block_arg(code, loop->body, 0).row] = flow_arg(f, 0, 0);
-    for (uint32_t i = 0; i < loop->operands; i++)
-        clone.map[flow_block_arg(code, loop->body, i + 1).row] = flow_arg(f, 0, b->args[i]);
+    ValueId    *inside = ARENA_ARRAY(derive_scratch(d), ValueId, loop->operands + 1);
+    inside[0] = flow_arg(f, 0, 0);
+    for (uint32_t i = 0; i < loop->operands; i++) inside[i + 1] = flow_arg(f, 0, b->args[i]);
     flow_enter(f, 0);
-    clone_block_rows(&clone, loop->body);
-    for (uint32_t i = 0; i < loop->results; i++) {
-        ys[i] = clone_value(&clone, flow_returned(code, loop->body, i));
+    clone_over(d->build, code, loop->body, true, inside, derive_scratch(d), ys);
+    for (uint32_t i = 0; i < loop->results; i++)
         if (b->cts[i] != 0) cts[i] = flow_arg(f, 0, b->cts[i]);
-    }
     for (uint32_t i = 0; i < loop->operands; i++)
         if (loop->moves[i]) xs[xs_count++] = flow_arg(f, 0, b->args[i]);
     for (uint32_t i = 0; i < loop->captures.count; i++) {

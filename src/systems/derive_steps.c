@@ -82,17 +82,6 @@ double derive_states_bytes(const Derive *d, OpId scan) {
 }
 
 /* --- back through a while: scans of steps that may do nothing --------------------------------- */
-/* Rows of a block of the loop over values that stand for its arguments. */
-static void clone_over(Derive *d, BlockId block, bool pure, const ValueId *args, uint32_t count,
-                       ValueId *out) {
-    const Code *code = d->build->code;
-    Clone       clone = clone_begin(d->build, code, derive_scratch(d));
-    clone.pure = pure;
-    for (uint32_t i = 0; i < count; i++) clone.map[flow_block_arg(code, block, i).row] = args[i];
-    clone_block_rows(&clone, block);
-    for (uint32_t i = 0; i < code->ops.operands_count[block_return(code, block).row]; i++)
-        out[i] = clone_value(&clone, flow_returned(code, block, i));
-}
 /* steps[0] steps, each of them steps[1] steps and so on, innermost the body: what is carried. */
 static void add_steps(Derive *d, OpId loop, const ValueId *from, const int64_t *steps,
                       uint32_t levels, ValueId *out) { // as deep as there are levels
@@ -110,14 +99,14 @@ static void add_steps(Derive *d, OpId loop, const ValueId *from, const int64_t *
         inside[i] = flow_type_arg(&f, 0, i + 1, types[i]);
     }
     flow_enter(&f, 0);
-    clone_over(d, test, true, inside, count, &more);
+    clone_over(d->build, code, test, true, inside, derive_scratch(d), &more);
     FlowBuild g = flow_open(d->build, none, 2);
     flow_enter(&g, 0);
     if (levels > 1) {
         add_steps(d, loop, inside, steps + 1, levels - 1, next);
     } else { /* effects of the test happen once a step, and after the last one */
-        clone_over(d, test, false, inside, count, &again);
-        clone_over(d, body, false, inside, count, next);
+        clone_over(d->build, code, test, false, inside, derive_scratch(d), &again);
+        clone_over(d->build, code, body, false, inside, derive_scratch(d), next);
     }
     flow_return(&g, next, count);
     flow_enter(&g, 1);
@@ -148,7 +137,7 @@ void derive_pull_while(Vjp *v) {
         n = (n + steps[i] - 1) / steps[i];
     }
     add_steps(d, v->op, op_operands(code, v->op), steps, levels.count, out);
-    clone_over(d, flow_block(code, v->op, 0), false, out, count, &more);
+    clone_over(d->build, code, flow_block(code, v->op, 0), false, out, derive_scratch(d), &more);
     uint64_t words[1] = {strings_add(&world->strings, str_of(message)).row};
     more = build_unary(d->build, OP_NOT, more);
     (void)build_row(d->build, OP_ASSERT, &more, 1, words, 0);
@@ -181,13 +170,10 @@ static void add_runs(Derive *d, OpId loop, const ValueId *from, const DimId *len
     if (levels > 1) {
         add_runs(d, loop, inside, lengths + 1, levels - 1, out);
     } else {
-        Clone clone = clone_begin(d->build, code, derive_scratch(d));
-        clone.map[flow_block_arg(code, body, 0).row] = inside[carries];
-        for (uint32_t i = 0; i < count; i++)
-            clone.map[flow_block_arg(code, body, i + 1).row] = inside[i + (i >= carries)];
-        clone_block_rows(&clone, body);
-        for (uint32_t i = 0; i < results; i++)
-            out[i] = clone_value(&clone, flow_returned(code, body, i));
+        ValueId *given = ARENA_ARRAY(derive_scratch(d), ValueId, count + 1);
+        given[0] = inside[carries]; /* the index of the whole loop */
+        for (uint32_t i = 0; i < count; i++) given[i + 1] = inside[i + (i >= carries)];
+        clone_over(d->build, code, body, false, given, derive_scratch(d), out);
     }
     flow_return(&f, out, results);
     for (uint32_t i = 0; i < results; i++) {

@@ -197,11 +197,13 @@ static bool is_leaner(const Fuse *f, const Decision *d) {
         }
     return instead * 2 <= bytes;
 }
-/* lean: for the sake of memory, if it moves about as many bytes. */
+/* lean: for the sake of memory, if it moves about as many bytes. What is decided stays: a product
+ * may need in memory what groups compute again. */
 static bool decide(Fuse *f, uint32_t row, bool lean) {
     Decision d = {.row = row};
-    if (!is_elementwise(f, row) || !f->stored[row - f->first] || fuse_escapes(f, row) ||
-        (lean && row_bytes(f, row) < LEAN_BYTES) || !find_users(f, row, &d.users))
+    if (!is_elementwise(f, row) || !f->stored[row - f->first] || f->again[row - f->first] ||
+        fuse_escapes(f, row) || (lean && row_bytes(f, row) < LEAN_BYTES) ||
+        !find_users(f, row, &d.users))
         return false;
     double bytes = (double)row_bytes(f, row), before = cost_together(f, &d.users);
     double after = try_again(f, &d) ? cost_together(f, &d.users) : -1;

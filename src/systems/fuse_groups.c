@@ -12,15 +12,19 @@
 #include "systems/lower_inner.h"
 
 enum {
-    MEMBERS_MAX = 1024,  /* rows of a kernel */
-    STREAMS_MAX = 64,    /* tensors that a kernel reads or writes */
-    WINDOW_MAX = 4096,   /* groups looked at for a merge */
-    RECOMPUTED_COST = 6, /* most arithmetic that is done again for each use */
-    SIZE_GUESS = 64,     /* of a symbol without a hint */
-    ROW_MAX = 32768,     /* elements of a row that teams of threads sum both ways */
-    SMALL_BYTES = 65536, /* groups over so little are hardly worth a launch */
-    FEW_BYTES = 1 << 24, /* groups over so little leave a device of threads idle */
-    SMALL_KINDS = 64     /* of them, that are told apart */
+    MEMBERS_MAX = 1024,      /* rows of a kernel */
+    STREAMS_MAX = 64,        /* tensors that a kernel reads or writes */
+    WINDOW_MAX = 4096,       /* groups looked at for a merge */
+    RECOMPUTED_COST = 6,     /* most arithmetic that is done again for each use */
+    SIZE_GUESS = 64,         /* of a symbol without a hint */
+    ROW_BYTES = 1 << 18,     /* of a row that teams of threads sum both ways */
+    ROW_ODD_BYTES = 1 << 16, /* the same if rows begin at odd places */
+    ROW_UNIT = 16,           /* bytes */
+    SMALL_BYTES = 65536,     /* groups over so little are hardly worth a launch */
+    FEW_BYTES = 1 << 24,     /* groups over so little leave a device of threads idle */
+    FULL_BYTES = 1 << 26,    /* groups over so much do not: a launch is little of them */
+    NUMBER_BYTES = 8,
+    SMALL_KINDS = 64 /* of them, that are told apart */
 };
 
 /* --- sizes ------------------------------------------------------------------------------------ */
@@ -72,9 +76,10 @@ static bool same_reduction(const Fuse *f, uint32_t a, uint32_t b) {
     return type_shape(&f->world->types, type_a).row == type_shape(&f->world->types, type_b).row &&
            axes_a == axes_b;
 }
-/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into registers of
- * a team of threads together with their sums. */
-static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others) {
+/* Whether rows, the trailing axes that one of two reductions keeps, would not fit into the shared
+ * memory of a team of threads, two at once. bytes: of an element. */
+static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t others,
+                        int64_t bytes) {
     const Types *types = &f->world->types;
     const Dims  *dims = &f->world->dims;
     uint32_t     rank = shape_rank(types, shape);
@@ -84,7 +89,7 @@ static bool is_long_row(const Fuse *f, ShapeId shape, uint32_t axes, uint32_t ot
         DimId dim = shape_dims(types, shape)[i];
         if ((inner >> i & 1) && dims_is_const(dims, dim)) row *= dims_const_value(dims, dim);
     }
-    return row > ROW_MAX;
+    return row * bytes > (row * bytes % ROW_UNIT == 0 ? ROW_BYTES : ROW_ODD_BYTES);
 }
 /* Sums over the leading axes of what the other sums over the trailing ones: dw beside dx. */
 static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
@@ -99,7 +104,8 @@ static bool crossed_reduction(const Fuse *f, uint32_t a, uint32_t b) {
         for (uint32_t k = 0; k < list_count(&f->world->attrs, axes); k++)
             bits[i] |= 1u << list_numbers(&f->world->attrs, axes)[k];
     }
-    if (f->ctx->target->threads && is_long_row(f, shape, bits[0], bits[1])) return false;
+    int64_t bytes = dtype_bytes(type_dtype(types, code->values.type[x.row]));
+    if (f->ctx->target->threads && is_long_row(f, shape, bits[0], bits[1], bytes)) return false;
     return rank >= 2 && (bits[0] ^ bits[1]) == (1u << rank) - 1;
 }
 static bool reductions_agree(const Fuse *f, const Group *a, const Group *b) {
@@ -151,8 +157,8 @@ static bool edge_agrees(const Fuse *f, const Edge *edge) {
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
-/* Whether the two groups as one would read and write more tensors than a kernel may. */
-static bool exceeds_streams(Fuse *f, uint32_t a, uint32_t b) {
+/* Whether the two groups as one would read and write more tensors than `most`. */
+static bool exceeds_streams(Fuse *f, uint32_t a, uint32_t b, int64_t most) {
     uint32_t both[2] = {a, b}, streams = 0, stamp = ++f->stamps;
     for (uint32_t g = 0; g < 2; g++)
         for (uint32_t row = f->groups[both[g] - f->first].head; row != 0;
@@ -165,7 +171,7 @@ static bool exceeds_streams(Fuse *f, uint32_t a, uint32_t b) {
                 f->stamp[from - f->first] = stamp;
                 streams++;
             }
-            if (streams > STREAMS_MAX) return true;
+            if (streams > most) return true;
         }
     return false;
 }
@@ -246,14 +252,14 @@ static bool sums_inside(const Fuse *f, uint32_t row) {
     return false;
 }
 /* Merges the group at the earlier place into the later one; a and b are representatives. */
-static bool try_merge(Fuse *f, uint32_t a, uint32_t b, uint32_t *stack) {
+static bool try_merge(Fuse *f, uint32_t a, uint32_t b, int64_t streams, uint32_t *stack) {
     if (f->groups[a - f->first].place > f->groups[b - f->first].place) {
         uint32_t swap = a;
         a = b;
         b = swap;
     }
     Group *first = &f->groups[a - f->first], *second = &f->groups[b - f->first];
-    if (first->count + second->count > MEMBERS_MAX || exceeds_streams(f, a, b) ||
+    if (first->count + second->count > MEMBERS_MAX || exceeds_streams(f, a, b, streams) ||
         !stamp_between(f, a, b, stack) || !system_burn(f->ctx))
         return false;
     reorder_between(f, a, b, stack);
@@ -351,13 +357,23 @@ static void push_readers(Fuse *f, Queue *q) {
     arena_release(f->ctx->scratch, mark);
 }
 
+/* Tensors of a kernel whose groups have nothing in common but numbers. On a device of threads no
+ * more than keep it busy: of updates of many parameters, which share a rate, each group of other
+ * ones would be a kernel of its own, and the longest to compile; few of a shape are one. */
+static int64_t streams_max(const Fuse *f, const Group *group) {
+    if (!f->ctx->target->threads || !dim_id_some(group->elements)) return STREAMS_MAX;
+    int64_t most = FULL_BYTES / (guess(&f->world->dims, group->elements) * 4 + 1);
+    return most < STREAMS_MAX ? most : STREAMS_MAX;
+}
 static bool consider(Fuse *f, const Candidate *c, uint32_t *stack) {
     uint32_t a = fuse_find(f, c->a), b = fuse_find(f, c->b);
+    bool     number = c->edge == UINT32_MAX && c->saves <= NUMBER_BYTES;
     if (a == b) return false;
-    bool agrees = c->edge != UINT32_MAX
-                      ? edge_agrees(f, &f->edges[c->edge])
-                      : spaces_agree(f, &f->groups[a - f->first], &f->groups[b - f->first]);
-    return agrees && try_merge(f, a, b, stack);
+    bool    agrees = c->edge != UINT32_MAX
+                         ? edge_agrees(f, &f->edges[c->edge])
+                         : spaces_agree(f, &f->groups[a - f->first], &f->groups[b - f->first]);
+    int64_t most = number ? streams_max(f, &f->groups[a - f->first]) : STREAMS_MAX;
+    return agrees && try_merge(f, a, b, most, stack);
 }
 
 /* Whether two groups iterate over the same elements in the same way. */
@@ -403,7 +419,7 @@ static uint32_t merge_small(Fuse *f, uint32_t *stack) {
         bool         later = other != NULL && other->place > group->place;
         if (other != NULL &&
             (small || reads_kept(f, later ? group : other, later ? other->place : group->place)))
-            merged += try_merge(f, last[kind], row, stack);
+            merged += try_merge(f, last[kind], row, streams_max(f, group), stack);
         last[kind] = fuse_find(f, row);
         kinds += kind == kinds;
     }

@@ -24,13 +24,12 @@ static void inline_call(SystemCtx *ctx, Rewrite *rw, OpId op) {
     ArenaMark   mark = arena_mark(ctx->scratch);
     StrId       name = {(uint32_t)op_attrs(ctx->world, old, op)[ATTR_CALL_graph]};
     BlockId     body = old->graphs.block[code_find_graph(old, name).row];
-    Clone       clone = clone_begin(&rw->build, old, ctx->scratch);
-    for (uint32_t i = 0; i < old->ops.operands_count[op.row]; i++)
-        clone.map[old->blocks.args_first[body.row].row + i] = rw->map[op_operand(old, op, i).row];
-    clone_block_rows(&clone, body);
-    OpId end = block_return(old, body);
-    for (uint32_t i = 0; i < old->ops.results_count[op.row]; i++)
-        rewrite_map(rw, op_result(old, op, i), clone_value(&clone, op_operand(old, end, i)));
+    uint32_t operands = old->ops.operands_count[op.row], results = old->ops.results_count[op.row];
+    ValueId *values = ARENA_ARRAY(ctx->scratch, ValueId, operands + results + 1);
+    for (uint32_t i = 0; i < operands; i++) values[i] = rw->map[op_operand(old, op, i).row];
+    clone_over(&rw->build, old, body, false, values, ctx->scratch, values + operands);
+    for (uint32_t i = 0; i < results; i++)
+        rewrite_map(rw, op_result(old, op, i), values[operands + i]);
     arena_release(ctx->scratch, mark);
 }
 

@@ -19,15 +19,18 @@ enum {
     CHAIN_MAX = 8
 };
 /* Least widths, from an H100 (note 0019): a product of 8-bit floats saves 1.1e-3 ps for each
- * element and unit of width, by blocks 0.64e-3, and a byte takes 0.37 ps. */
+ * element and unit of width, by blocks 0.64e-3, and a byte takes 0.37 ps; by blocks more are
+ * written, since gradients of weights want bf16 too. */
 typedef struct Least {
     int64_t from_kernel;  /* converted as it is made */
     int64_t from_product; /* read, converted and written */
+    int64_t gradient;     /* a cotangent, which a kernel makes; by blocks it is read again, since
+                             that kernel adds it up by columns */
     int64_t turned;       /* both operands turned: harmonic mean of the widths, halved */
     int64_t converted;    /* likewise, if both are converted for the other two products */
 } Least;
-static const Least by_tensor = {384, 1024, 1280, 512};
-static const Least by_block = {640, 1792, INT64_MAX, INT64_MAX};
+static const Least by_tensor = {384, 1024, 384, 1280, 512};
+static const Least by_block = {1024, 1792, 1792, INT64_MAX, INT64_MAX};
 
 double narrow8_largest(Dtype dtype) {
     return (double)dtype_f32_of_f8(dtype, dtype == DTYPE_F8E4M3 ? 0x7E : 0x7B);
@@ -82,7 +85,7 @@ static uint32_t choose(const SystemCtx *ctx, OpId op, const int64_t widths[2]) {
     bool         read = from_product(code, op_operand(code, op, 0));
     if (products == 0) {
         products |= out >= (read ? least->from_product : least->from_kernel) ? NARROW8_Z : 0u;
-        products |= in >= least->from_kernel ? NARROW8_DX : 0u;
+        products |= in >= least->gradient ? NARROW8_DX : 0u;
         int64_t mean = in + out > 0 ? in * out / (in + out) : 0;
         bool    both = products == (NARROW8_Z | NARROW8_DX); /* then bf16 is not written any more */
         products |= mean >= (both ? least->converted : least->turned) ? NARROW8_DW : 0u;

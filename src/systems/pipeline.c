@@ -15,9 +15,9 @@ static bool derive_and_lower(Runner *runner) {
     static const SystemKind steps[] = {
         SYSTEM_differentiate, SYSTEM_inline,   SYSTEM_dead,   SYSTEM_delay,
         SYSTEM_expand,        SYSTEM_fold,     SYSTEM_dedupe, SYSTEM_sums,
-        SYSTEM_hoist,         SYSTEM_epilogue, SYSTEM_keep,   SYSTEM_dead,
-        SYSTEM_chunk,         SYSTEM_dead,     SYSTEM_fuse,   SYSTEM_order,
-        SYSTEM_layout,        SYSTEM_lower,
+        SYSTEM_hoist,         SYSTEM_epilogue, SYSTEM_totals, SYSTEM_keep,
+        SYSTEM_dead,          SYSTEM_chunk,    SYSTEM_dead,   SYSTEM_fuse,
+        SYSTEM_order,         SYSTEM_layout,   SYSTEM_lower,
     };
     return run_all(runner, steps, LENGTH(steps));
 }

@@ -17,6 +17,7 @@ static_assert(ATTR_ATTENTION_TANGENT_scale == (int)SCALE, "attributes in the sam
 static_assert(ATTR_ATTENTION_TANGENT_causal == (int)CAUSAL, "attributes in the same places");
 static_assert(ATTR_ATTENTION_GRAD_scale == (int)SCALE, "attributes in the same places");
 static_assert(ATTR_ATTENTION_GRAD_causal == (int)CAUSAL, "attributes in the same places");
+static_assert(ATTR_ATTENTION_GRAD_SUMS_causal == (int)CAUSAL, "attributes in the same places");
 
 /* --- shapes ----------------------------------------------------------------------------------- */
 static int64_t last_axis(Emit *e) { return (int64_t)build_rank(e->build, X(0)) - 1; }
@@ -175,5 +176,23 @@ bool expand_ATTENTION_GRAD(Emit *e, ValueId *out) {
     out[0] = queries_dot(e, ds, X(1), false);
     out[1] = over_queries(e, ds, X(0));
     out[2] = over_queries(e, narrow(e, p), dy);
+    return true;
+}
+bool expand_ATTENTION_GRAD_SUMS(Emit *e, ValueId *out) {
+    OpId     row = build_row(e->build, OP_ATTENTION_GRAD, e->x, e->count, e->attrs, 0);
+    ValueId  sums[3];
+    int64_t  axes[SHAPE_RANK_MAX];
+    uint32_t rank = build_rank(e->build, X(0)), count = 0;
+    for (uint32_t i = 0; i + 1 < rank; i++)
+        if (i + 3 != rank) axes[count++] = i;
+    for (uint32_t i = 0; i < 3; i++) {
+        out[i] = op_result(e->build->code, row, i);
+        sums[i] = build_reduce(e->build, REDUCE_SUM, out[i], axes, count);
+        DimId dims[3] = {dims_const(&e->build->world->dims, 1), build_dims(e->build, sums[i])[0],
+                         build_dims(e->build, sums[i])[1]};
+        sums[i] = build_reshape(e->build, sums[i], dims, 3);
+    }
+    uint64_t first = 0;
+    out[3] = build_op(e->build, OP_CONCAT, sums, 3, &first);
     return true;
 }

@@ -278,7 +278,9 @@ bool expand_ADAMW(Emit *e, ValueId *out) {
     ValueId root = SQRT(DIV(second, build_scalar_over(e->build, c2, p)));
     ValueId step = DIV(DIV(first, build_scalar_over(e->build, c1, p)),
                        ADD(root, NUM(FLOAT_ATTR(ADAMW, epsilon))));
-    ValueId kept = MUL(p, SUB(NUM(1), MUL(rate, NUM(FLOAT_ATTR(ADAMW, decay)))));
+    /* of numbers, so that parameters of one shape share no tensor: each could be a kernel */
+    ValueId keep = SUB(like(e, X(4), 1), MUL(X(4), like(e, X(4), FLOAT_ATTR(ADAMW, decay))));
+    ValueId kept = MUL(p, build_scalar_over(e->build, keep, p));
     out[0] = SUB(kept, MUL(rate, step));
     out[1] = first;
     out[2] = second;

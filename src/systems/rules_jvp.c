@@ -240,13 +240,12 @@ bool jvp_CROSS_ENTROPY(Emit *e, ValueId *out) {
     int64_t  last = (int64_t)build_rank(e->build, x) - 1;
     Dtype    dtype = build_dtype(e->build, x);
     uint64_t axes = build_ints(e->build, &last, 1);
-    ValueId  valid = build_spread(
-         e->build, build_convert(e->build, emit_is_class(e, x, label), dtype), x, &last, 1);
-    ValueId mine = build_spread(e->build, label, x, &last, 1);
-    ValueId hot = build_convert(e->build, COMPARE(EQ, emit_positions(e, x, last), mine), dtype);
-    ValueId lse = build_op(e->build, OP_LOGSUMEXP, &x, 1, &axes);
-    ValueId p = EXP(SUB(x, build_spread(e->build, lse, x, &last, 1))); /* no division by class */
-    out[0] = sum_of(e, MUL(MUL(SUB(p, hot), valid), e->d[0]), &last, 1);
+    ValueId  valid = build_convert(e->build, emit_is_class(e, x, label), dtype); /* one a row */
+    ValueId  mine = build_spread(e->build, label, x, &last, 1);
+    ValueId  hot = build_convert(e->build, COMPARE(EQ, emit_positions(e, x, last), mine), dtype);
+    ValueId  lse = build_op(e->build, OP_LOGSUMEXP, &x, 1, &axes);
+    ValueId  p = EXP(SUB(x, build_spread(e->build, lse, x, &last, 1))); /* no division by class */
+    out[0] = MUL(valid, sum_of(e, MUL(SUB(p, hot), e->d[0]), &last, 1));
     return true;
 }
 

@@ -16,9 +16,11 @@ enum {
     THREADS = 1024,        /* on each of them, with eight elements a thread */
     GROUPS_MAX = 8,        /* on each of them: more of short rows */
     GROUP_RUNS = 32,       /* of more groups than multiprocessors */
-    LONG_ROW = 8192,       /* that one multiprocessor holds with its sums */
+    DEALT_ROW = 512,       /* least elements of rows that groups take by turns: H100, note 0012 */
+    LONG_ROW = 16384,      /* that one multiprocessor holds with its sums */
     CLUSTER_MAX = 8,       /* multiprocessors that work on a longer row */
-    LONG_GROUPS = 256,     /* of longer rows, times the multiprocessors that work on each */
+    LONG_GROUPS = 128,     /* of longer rows, times the multiprocessors that work on each */
+    LOOSE_GROUPS = 256,    /* the same where these tell each other nothing */
     GROUP_ELEMENTS = 2048, /* least elements of a partial total */
     TOTALS_MAX = 1024,
     SERIAL_EXTENT = 4, /* innermost loops up to this stay with one thread */
@@ -40,21 +42,35 @@ static bool sums_columns(Schedule *s, uint32_t at) {
     }
     return false;
 }
-/* Groups of a phase whose rows have the extent of its innermost loops: one on each multiprocessor
- * of the largest devices where teams share it, else as many as there are teams; long rows are for
- * several multiprocessors. */
-static uint32_t groups_of(Schedule *s, uint32_t at) {
+/* Whether something is summed over a leaf. */
+static bool sums_rows(Schedule *s, uint32_t at) {
+    for (uint32_t i = at + 1; i < at + size_at(s, at); i++)
+        if (kind_at(s, i) == NODE_REDUCE &&
+            s->loops->buffers.scope[access_buffer(nodes_of(s)->access[schedule_node(s, i)]).row] ==
+                SCOPE_REG)
+            return true;
+    return false;
+}
+/* The longest known extent of innermost loops; at least 1. */
+static int64_t longest_leaf(Schedule *s, uint32_t at) {
     const LoopNodes *nodes = nodes_of(s);
     const Dims      *dims = &s->loops->dims;
     int64_t          longest = 1;
-    uint32_t         cluster = 1;
     for (uint32_t row = schedule_node(s, at); row < schedule_node(s, at) + size_at(s, at); row++)
         if (nodes->kind[row] == NODE_LOOP && is_leaf(s, row - schedule_node(s, 0)) &&
             dims_is_const(dims, nodes->extent[row]) &&
             dims_const_value(dims, nodes->extent[row]) > longest)
             longest = dims_const_value(dims, nodes->extent[row]);
+    return longest;
+}
+/* Groups of a phase whose rows have the extent of its innermost loops: one on each multiprocessor
+ * of the largest devices where teams share it, else as many as there are teams; long rows are for
+ * several multiprocessors. */
+static uint32_t groups_of(Schedule *s, uint32_t at) {
+    int64_t  longest = longest_leaf(s, at);
+    uint32_t cluster = 1;
     while (cluster < CLUSTER_MAX && cluster * LONG_ROW < longest) cluster *= 2;
-    if (cluster > 1) return LONG_GROUPS / cluster;
+    if (cluster > 1) return (sums_rows(s, at) ? LONG_GROUPS : LOOSE_GROUPS) / cluster;
     if (sums_columns(s, at)) return PROCESSORS;
     uint32_t each = THREADS / ((uint32_t)(longest + 255) / 256 * 32);
     uint32_t most = longest <= 32 ? 4 * GROUPS_MAX : longest <= 64 ? 2 * GROUPS_MAX : GROUPS_MAX;
@@ -79,13 +95,19 @@ static void schedule_combination(Schedule *s, uint32_t at, uint32_t groups) {
     (void)transform_merge(s, at + 2);
     if (holds_one_loop(s, at + 1)) (void)transform_fuse(s, at + 1);
 }
+/* Rows that are read at once lie beside each other. Short ones do not: groups would share lines of
+ * memory; nor do those that clusters read in parts. */
+static bool make_groups(Schedule *s, uint32_t at, uint32_t least, uint32_t groups) {
+    int64_t row = longest_leaf(s, at);
+    return row >= DEALT_ROW && row <= LONG_ROW ? transform_deal(s, at + 1, least, groups)
+                                               : transform_split(s, at + 1, least, groups);
+}
 static bool factor_phase(Schedule *s, uint32_t at, uint32_t groups) {
     if (kind_at(s, at + 1) != NODE_LOOP || !sums_over_phase(s, at + 1)) return false;
     bool leaf = is_leaf(s, at + 1), few = leaf && !is_longer(s, at + 1, GROUP_ELEMENTS);
-    return !few &&
-           transform_split(s, at + 1, leaf ? GROUP_ELEMENTS : GROUP_ROWS,
-                           leaf ? TOTALS_MAX : groups) &&
-           transform_rfactor(s, at + 1);
+    bool groups_made = leaf ? !few && transform_split(s, at + 1, GROUP_ELEMENTS, TOTALS_MAX)
+                            : make_groups(s, at, groups < PROCESSORS ? 1 : GROUP_ROWS, groups);
+    return groups_made && transform_rfactor(s, at + 1);
 }
 static void factor_sums(Schedule *s) {
     for (uint32_t at = 0; at < count_of(s);) {
@@ -121,6 +143,32 @@ static void partition(Schedule *s) {
         }
 }
 
+/* --- waits ------------------------------------------------------------------------------------ */
+static bool runs_alike(Schedule *s, uint32_t a, uint32_t b) {
+    const LoopNodes *nodes = nodes_of(s);
+    return kind_at(s, a + 1) == NODE_LOOP && kind_at(s, b + 1) == NODE_LOOP &&
+           nodes->extent[schedule_node(s, a + 1)].row == nodes->extent[schedule_node(s, b + 1)].row;
+}
+/* Behind the last phase over the same rows that may come first. */
+static bool sink_phase(Schedule *s, uint32_t at) {
+    for (uint32_t behind = count_of(s) - 1; behind > at; behind--)
+        if (kind_at(s, behind) == NODE_PHASE && runs_alike(s, at, behind) &&
+            transform_move(s, at, behind))
+            return true;
+    return false;
+}
+/* Sums wait for each other as little as they can: factors that are known only after an earlier sum
+ * are multiplied to them later, and sums over rows stand beside the last pass over them. */
+static void shorten_waits(Schedule *s) {
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < count_of(s); i++)
+        if (kind_at(s, i) == NODE_REDUCE) (void)transform_lift(s, i);
+    for (uint32_t left = count_phases(s); left > 0 && at < count_of(s); left--) {
+        bool sums = kind_at(s, at + 1) == NODE_LOOP && sums_over_phase(s, at + 1);
+        if (!sums || !sink_phase(s, at)) at += size_at(s, at);
+    }
+}
+
 /* --- starts ----------------------------------------------------------------------------------- */
 static bool only_starts(Schedule *s, uint32_t phase) {
     const LoopNodes *nodes = nodes_of(s);
@@ -150,11 +198,6 @@ static void sink_starts(Schedule *s) {
 }
 
 /* --- alike phases ----------------------------------------------------------------------------- */
-static bool runs_alike(Schedule *s, uint32_t a, uint32_t b) {
-    const LoopNodes *nodes = nodes_of(s);
-    return kind_at(s, a + 1) == NODE_LOOP && kind_at(s, b + 1) == NODE_LOOP &&
-           nodes->extent[schedule_node(s, a + 1)].row == nodes->extent[schedule_node(s, b + 1)].row;
-}
 /* Phases between two of them go behind the second, the last first. */
 static bool bring_together(Schedule *s, uint32_t at, uint32_t behind) {
     while (at + size_at(s, at) < behind) {
@@ -278,6 +321,7 @@ static bool stays_serial(Schedule *s, uint32_t at) {
 void schedule_threads(Schedule *s) {
     partition(s);
     schedule_put_sums_inside(s);
+    shorten_waits(s);
     schedule_merge_phases(s);
     schedule_merge_inside(s);
     schedule_narrow(s);

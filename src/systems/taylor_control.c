@@ -163,7 +163,7 @@ typedef struct Control {
     uint32_t  skip;          /* 1 of a scan: the index is argument 0 */
 } Control;
 
-static Clone clone_over(Control *c, uint32_t block) {
+static Clone clone_values(Control *c, uint32_t block) {
     Taylor     *t = c->t;
     const Code *code = t->build->code;
     Clone       clone = clone_begin(t->build, code, t->ctx->scratch);
@@ -205,7 +205,7 @@ static void push_block(Control *c, uint32_t block) {
     BlockId     from = flow_block(code, c->op, block);
     uint32_t    first = code->ops.table.count, results = code->ops.results_count[c->op.row];
     uint32_t    expected = 0;
-    Clone       clone = clone_over(c, block);
+    Clone       clone = clone_values(c, block);
     ValueId    *ys = ARENA_ARRAY(t->ctx->scratch, ValueId, results + 1);
     ValueId    *out = ARENA_ARRAY(t->ctx->scratch, ValueId, c->results.count + 1);
     ValueList   xs = {ARENA_ARRAY(t->ctx->scratch, ValueId, c->captures.count + c->args.count + 1),
@@ -307,7 +307,7 @@ static void push_flow(Taylor *t, OpId op, OpId user, const ValueList *captures) 
             push_block(&c, i);
             continue;
         }
-        Clone   test = clone_over(&c, 0); /* it looks at the values alone */
+        Clone   test = clone_values(&c, 0); /* it looks at the values alone */
         ValueId more = clone_value(&test, flow_returned(code, flow_block(code, op, 0), 0));
         flow_return(&c.f, &more, 1);
     }
@@ -333,19 +333,13 @@ static void push_custom_grad(Taylor *t, OpId op, OpId user) {
     ValueId        *operands = ARENA_ARRAY(t->ctx->scratch, ValueId, count + 1);
     TypeId         *types = ARENA_ARRAY(t->ctx->scratch, TypeId, results + 1);
     ValueList       xs = {ARENA_ARRAY(t->ctx->scratch, ValueId, count + 1), 0};
-    Clone           clone = clone_begin(t->build, old, t->ctx->scratch);
-    clone.pure = true;
     for (uint32_t i = 0; i < count; i++) {
         ValueId x = op_operand(code, op, i);
         operands[i] = jet_primal(t, x);
-        clone.map[flow_block_arg(old, body, i).row] = operands[i];
         if (jet_moves(t, jet_of(t, x))) xs.at[xs.count++] = operands[i];
     }
-    clone_block_rows(&clone, body);
-    for (uint32_t i = 0; i < results; i++) {
-        ys[i] = clone_value(&clone, flow_returned(old, body, i));
-        types[i] = build_type(t->build, op_result(code, op, i));
-    }
+    clone_over(t->build, old, body, true, operands, t->ctx->scratch, ys);
+    for (uint32_t i = 0; i < results; i++) types[i] = build_type(t->build, op_result(code, op, i));
     push_rows(t, user, first, &xs, ys, results);
     if (t->failed) return;
     OpId made = op; /* with effects it stays, so it is not computed twice */

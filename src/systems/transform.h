@@ -19,6 +19,7 @@
 #define TRANSFORMS(T)                                                                              \
     T(FUSE, "fuse", 1, "outer loop")                                                               \
     T(SPLIT, "split", 3, "loop, factor, ways")                                                     \
+    T(DEAL, "deal", 3, "loop, least iterations of a group, groups")                                \
     T(REORDER, "reorder", 2, "outer loop, inner loop")                                             \
     T(MERGE, "merge", 1, "first of two neighbours")                                                \
     T(MOVE, "move", 2, "phase, phase that it is to follow")                                        \
@@ -34,6 +35,7 @@
     T(PEEL, "peel", 2, "loop, factor")                                                             \
     T(PARTITION, "partition", 1, "loop")                                                           \
     T(FACTORIZE, "factorize", 2, "outermost summed loop, loop that keeps partial results")         \
+    T(LIFT, "lift", 1, "sum")                                                                      \
     T(COMPUTE_AT, "compute_at", 2, "statement, loop")                                              \
     T(REVERSE_COMPUTE_AT, "reverse_compute_at", 2, "statement, loop")                              \
     T(INLINE, "inline", 1, "buffer")                                                               \
@@ -89,6 +91,13 @@ static inline bool transform_fuse(Schedule *s, uint32_t at) {
  * so at most `ways` groups. The outer one keeps PARALLEL, the inner one the other bits. */
 static inline bool transform_split(Schedule *s, uint32_t at, uint32_t factor, uint32_t ways) {
     return transform_apply(s, TRANSFORM_SPLIT, TRANSFORM_NUMBERS_(at, factor, ways));
+}
+/* A loop over n becomes an outer one over at most `groups` groups, of no fewer than `least`
+ * iterations where there are several, and an inner one over those of a group: every groups-th, so
+ * that groups that run at once are beside each other. Legal where iterations meet in nothing but
+ * sums. */
+static inline bool transform_deal(Schedule *s, uint32_t at, uint32_t least, uint32_t groups) {
+    return transform_apply(s, TRANSFORM_DEAL, TRANSFORM_NUMBERS_(at, least, groups));
 }
 /* The loop at `from` goes to the place of that at `at`, which is around it. Between them must be
  * nothing but loops; iterations may only meet in reductions. */
@@ -160,6 +169,14 @@ static inline bool transform_rfactor(Schedule *s, uint32_t at) {
  * one of them, started before the nest and combined after it. The loop's extent is constant. */
 static inline bool transform_factorize(Schedule *s, uint32_t at, uint32_t kept) {
     return transform_apply(s, TRANSFORM_FACTORIZE, TRANSFORM_NUMBERS_(at, kept));
+}
+
+/* Factors of what the sum at `at` adds up that are the same in all of its iterations are multiplied
+ * to the sum where it is read, so that it need not wait for them. Equal as real numbers: what a
+ * factor kept small may overflow on the way, where its own sum of squares does already. Legal where
+ * the sum is over something; refused unless a factor is a value that the kernel computes. */
+static inline bool transform_lift(Schedule *s, uint32_t at) {
+    return transform_apply(s, TRANSFORM_LIFT, TRANSFORM_NUMBERS_(at));
 }
 
 /* --- where values are made -------------------------------------------------------------------- */

@@ -101,6 +101,9 @@ bool transform_private(Schedule *s, uint32_t loop, BufferId buffer);
 /* The bits of a loop are legal. */
 bool transform_may_bind(Schedule *s, uint32_t loop, uint32_t bind);
 
+/* Whether computed integers are in a place. */
+bool transform_has_let(const Schedule *s, DimId dim);
+
 /* --- regions ---------------------------------------------------------------------------------- */
 /* Bounds of an index over the iterations of the loops inside a node (both ends included), in terms
  * of what is outside; false: unknown. */

@@ -4,7 +4,7 @@
 #include "systems/transform_inner.h"
 
 /* --- regions ---------------------------------------------------------------------------------- */
-static bool has_let(const Schedule *s, DimId dim) {
+bool transform_has_let(const Schedule *s, DimId dim) {
     const LoopLets *lets = &s->loops->lets;
     for (uint32_t row = 1; row < lets->table.count; row++)
         if (dims_contains(&s->loops->dims, dim, lets->symbol[row])) return true;
@@ -26,7 +26,7 @@ static DimId extreme_over(Schedule *s, DimId dim, uint32_t loop, bool greatest) 
 }
 bool transform_bounds(Schedule *s, DimId index, uint32_t node, DimId *out_low, DimId *out_high) {
     DimId low = index, high = index;
-    if (has_let(s, index)) return false;
+    if (transform_has_let(s, index)) return false;
     for (uint32_t row = transform_end(s, node); row-- > node + 1;) { /* innermost first */
         if (s->loops->nodes.kind[row] != NODE_LOOP) continue;
         low = extreme_over(s, low, row, false);
@@ -67,7 +67,7 @@ static bool uses_loops(const Schedule *s, DimId dim) {
         if (s->loops->nodes.kind[row] == NODE_LOOP &&
             dims_contains(&s->loops->dims, dim, s->loops->nodes.var[row]))
             return true;
-    return has_let(s, dim);
+    return transform_has_let(s, dim);
 }
 /* Of a loop's variable: 0, or its last value. */
 static DimId bound_of_symbol(Schedule *s, DimId symbol, bool upper) {
@@ -238,7 +238,8 @@ static DimId within_run(Schedule *s, DimId rest, DimId step, uint32_t loop) {
 static bool widen(Schedule *s, Window *window, DimId place, uint32_t loop, DimId var) {
     Dims *dims = &s->loops->dims;
     DimId step, rest, low, high;
-    if (!dim_id_some(place) || has_let(s, place) || !dims_linear_in(dims, place, var, &step, &rest))
+    if (!dim_id_some(place) || transform_has_let(s, place) ||
+        !dims_linear_in(dims, place, var, &step, &rest))
         return false;
     rest = within_run(s, rest, step, loop);
     if (!transform_bounds(s, rest, loop, &low, &high) || dims_contains(dims, low, var) ||
@@ -335,7 +336,8 @@ static bool sums_side_by_side(Schedule *s, const Accesses *list, uint32_t loop) 
     for (uint32_t i = 0; i < list->count; i++) {
         DimId address = loops_address(s->loops, list->rows[i].access);
         DimId var = s->loops->nodes.var[loop];
-        if (dims_contains(&s->loops->dims, address, var) || has_let(s, address)) return false;
+        if (dims_contains(&s->loops->dims, address, var) || transform_has_let(s, address))
+            return false;
     }
     return list->count == 1; /* partial results are kept for each statement */
 }

@@ -126,6 +126,40 @@ bool transform_REORDER(Schedule *s, const int64_t *n) {
     return transform_edit_end(&e);
 }
 
+bool transform_DEAL(Schedule *s, const int64_t *n) {
+    Loops     *loops = s->loops;
+    LoopNodes *nodes = &loops->nodes;
+    Dims      *dims = &loops->dims;
+    uint32_t   loop = transform_row(s, n[0], NODE_LOOP);
+    DimId      one = dims_const(dims, 1);
+    if (loop == 0) return transform_refuse(s, transform_no_loop);
+    if (n[1] == 0 || n[2] == 0) return transform_refuse(s, "the least or the groups are 0");
+    if (!may_reorder(s, loop, loop))
+        return transform_refuse(s, "iterations may touch one element in more than sums");
+    DimId extent = nodes->extent[loop];
+    DimId groups = dims_ceildiv(dims, extent, dims_const(dims, n[1]));
+    if (!dim_id_some(groups)) return transform_refuse(s, transform_too_complex);
+    groups = dims_max(dims, dims_min(dims, groups, dims_const(dims, n[2])), one);
+    DimId outer = transform_variable(loops, groups);
+    DimId left = dims_sub(dims, extent, outer);
+    if (dim_id_some(left)) left = dims_ceildiv(dims, left, groups);
+    DimId inner = transform_variable(loops, left), value = dims_mul(dims, inner, groups);
+    if (dim_id_some(value)) value = dims_add(dims, value, outer);
+    if (!dim_id_some(left) || !dim_id_some(value))
+        return transform_refuse(s, transform_too_complex);
+    uint32_t bind = nodes->bind[loop], depth, last = transform_end(s, loop);
+    Subst    sub = subst_begin(loops, s->scratch, &nodes->var[loop], &value, 1);
+    Edit     e = transform_edit_begin(s);
+    depth = transform_edit_depth(&e, loop);
+    transform_edit_copy(&e, NULL, e.old, loop, 0);
+    (void)transform_edit_loop(&e, depth, outer, groups, (LoopBind)(bind & BIND_PARALLEL));
+    (void)transform_edit_loop(&e, depth + 1, inner, left,
+                              (LoopBind)(bind & ~(uint32_t)BIND_PARALLEL));
+    transform_edit_copy(&e, &sub, loop + 1, last, 1);
+    transform_edit_copy(&e, NULL, last, e.old_last, 0);
+    return transform_edit_end_bound(&e);
+}
+
 static bool may_merge(Schedule *s, uint32_t a, uint32_t b) {
     const LoopKernels *kernels = &s->loops->kernels;
     for (uint32_t i = 0; i < kernels->buffers_count[s->kernel.row]; i++) {

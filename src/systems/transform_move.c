@@ -146,7 +146,8 @@ static ExprId inlined(Subst *s, void *context, ListId index, ExprId guard) {
 /* Places that do not follow an own loop are the same in the store and the load. */
 static bool other_axes_agree(Schedule *s, const Own *own, LoopAccess store, LoopAccess load) {
     uint32_t rank = list_count(&s->loops->lists, access_index(store)), matched = 0;
-    for (uint32_t i = 0; i < own->count; i++) matched |= 1u << own->axis[i];
+    for (uint32_t i = 0; i < own->count; i++)
+        if (own->axis[i] != UINT32_MAX) matched |= 1u << own->axis[i];
     for (uint32_t axis = 0; axis < rank; axis++)
         if (!(matched >> axis & 1) && list_dim(s->loops, access_index(store), axis).row !=
                                           list_dim(s->loops, access_index(load), axis).row)
@@ -284,6 +285,154 @@ bool transform_REVERSE_INLINE(Schedule *s, const int64_t *n) {
         return true;
     }
     return transform_refuse(s, "it reads no buffer whose store it could take the place of");
+}
+
+/* --- lift ------------------------------------------------------------------------------------- */
+enum { FACTORS_MAX = 16 };
+typedef struct Lifting { /* a sum whose value is a product */
+    BufferId buffer;
+    uint32_t sum;
+    Own      own;            /* loops of the sum that are not around its reader */
+    ExprId   inside, lifted; /* products of what its loops change, and of all else; nil: nothing */
+    RowMap   changed;        /* expressions that were looked at: 1, as they stay, or 2 */
+} Lifting;
+static bool dim_changes(Schedule *s, const Lifting *l, DimId dim) {
+    bool changes = transform_has_let(s, dim);
+    for (uint32_t i = 0; i < l->own.count; i++)
+        changes |= l->own.axis[i] == UINT32_MAX &&
+                   dims_contains(&s->loops->dims, dim, s->loops->nodes.var[l->own.rows[i]]);
+    return changes;
+}
+/* Whether a value differs from one iteration of the summed loops to the next. As deep as it is. */
+static bool changes(Schedule *s, Lifting *l, ExprId expr) {
+    const LoopExprs *exprs = &s->loops->exprs;
+    uint32_t         row = expr.row, known = row_map_get(&l->changed, row);
+    uint64_t         word = exprs->word[row];
+    bool             found = false;
+    if (row == 0 || known != 0) return known == 2;
+    if (exprs->kind[row] == EXPR_LOAD) found = dim_changes(s, l, loops_address(s->loops, word));
+    if (exprs->kind[row] == EXPR_INDEX || exprs->kind[row] == EXPR_RNG ||
+        exprs->kind[row] == EXPR_LESS)
+        found = dim_changes(s, l, (DimId){(uint32_t)word});
+    if (exprs->kind[row] == EXPR_LESS) found |= dim_changes(s, l, (DimId){(uint32_t)(word >> 32)});
+    found |= changes(s, l, exprs->a[row]);
+    found |= changes(s, l, exprs->b[row]);
+    found |= changes(s, l, exprs->c[row]);
+    row_map_put(&l->changed, s->scratch, row, found ? 2 : 1);
+    return found;
+}
+/* Whether some of it is what the kernel has stored. As deep as it is. */
+static bool is_computed(const Loops *loops, ExprId expr) {
+    const LoopExprs *exprs = &loops->exprs;
+    uint32_t         row = expr.row;
+    if (row == 0) return false;
+    if (exprs->kind[row] == EXPR_LOAD &&
+        loops->buffers.written[access_buffer(exprs->word[row]).row])
+        return true;
+    return is_computed(loops, exprs->a[row]) || is_computed(loops, exprs->b[row]) ||
+           is_computed(loops, exprs->c[row]);
+}
+static ExprId product_with(Loops *loops, ExprId product, ExprId factor) {
+    if (!expr_id_some(product)) return factor;
+    return loops_op(loops, OP_MUL, expr_dtype(loops, factor), product, factor, (ExprId){0}, 0);
+}
+/* Tells the factors of the sum's value apart; false: there are too many. */
+static bool find_factors(Schedule *s, Lifting *l) {
+    Loops           *loops = s->loops;
+    const LoopExprs *exprs = &loops->exprs;
+    ExprId           left[FACTORS_MAX] = {loops->nodes.value[l->sum]};
+    for (uint32_t count = 1; count != 0;) {
+        ExprId factor = left[--count];
+        Opcode opcode =
+            exprs->kind[factor.row] == EXPR_OP ? (Opcode)exprs->opcode[factor.row] : OP_NIL;
+        ExprId one = loops_const(loops, expr_dtype(loops, factor), 1);
+        if (count + 2 > FACTORS_MAX) return false;
+        if (!changes(s, l, factor)) {
+            l->lifted = product_with(loops, l->lifted, factor);
+        } else if (opcode == OP_MUL) {
+            left[count++] = exprs->b[factor.row];
+            left[count++] = exprs->a[factor.row];
+        } else if (opcode == OP_NEG) {
+            left[count++] = exprs->a[factor.row];
+            left[count++] = loops_const(loops, expr_dtype(loops, factor), -1);
+        } else if (opcode == OP_DIV && !changes(s, l, exprs->b[factor.row])) {
+            left[count++] = loops_op(loops, OP_DIV, expr_dtype(loops, factor), one,
+                                     exprs->b[factor.row], (ExprId){0}, 0);
+            left[count++] = exprs->a[factor.row];
+        } else {
+            l->inside = product_with(loops, l->inside, factor);
+        }
+    }
+    return expr_id_some(l->inside) && expr_id_some(l->lifted);
+}
+/* The loops of the sum that its place does not follow run at least once, and its start is in all
+ * others that are around a reader: there all of the sum is read. */
+static bool sums_whole(Schedule *s, const Lifting *l, uint32_t start, uint32_t reader) {
+    const LoopNodes *nodes = &s->loops->nodes;
+    for (uint32_t i = 0; i < l->own.count; i++)
+        if (l->own.axis[i] == UINT32_MAX &&
+            dims_range(&s->loops->dims, nodes->extent[l->own.rows[i]]).lo < 1)
+            return false;
+    return reader > l->sum && !share_loop_without(s, l->sum, reader, start);
+}
+static ExprId with_lifted(Subst *s, void *context, ListId index, ExprId guard) {
+    const Lifting *l = context;
+    Loops         *loops = s->loops;
+    DimId          symbols[OWN_MAX], values[OWN_MAX];
+    uint32_t       count = 0;
+    for (uint32_t i = 0; i < l->own.count; i++) {
+        if (l->own.axis[i] == UINT32_MAX) continue;
+        symbols[count] = loops->nodes.var[l->own.rows[i]];
+        values[count++] = list_dim(loops, index, l->own.axis[i]);
+    }
+    Subst  sub = subst_begin_with(loops, s->scratch, symbols, values, count, NULL, guard);
+    ExprId sum = loops_load(loops, access_of(l->buffer, index), guard);
+    ExprId value = product_with(loops, sum, subst_expr(&sub, l->lifted));
+    s->failed |= sub.failed;
+    if (!expr_id_some(guard) || s->failed) return value;
+    Dtype dtype = expr_dtype(loops, value); /* a load gives 0 where its guard is false */
+    return loops_op(loops, OP_SELECT, dtype, guard, value, loops_const(loops, dtype, 0), 0);
+}
+/* Factors are told apart by the loops that all readers are outside of. */
+static bool may_lift(Schedule *s, const Stage *stage, Lifting *out) {
+    LoopAccess to = s->loops->nodes.access[stage->rows[1]];
+    Accesses   loads = loads_of(s, stage->buffer);
+    *out = (Lifting){.buffer = stage->buffer, .sum = stage->rows[1]};
+    for (uint32_t i = 0; i < loads.count; i++) {
+        uint32_t before = out->own.count;
+        if (!find_own(s, out->sum, loads.rows[i].row, &out->own) ||
+            !match_axes(s, &out->own, access_index(to)) ||
+            !sums_whole(s, out, stage->rows[0], loads.rows[i].row) ||
+            !other_axes_agree(s, &out->own, to, loads.rows[i].access) ||
+            !loads_stay(s, out->sum, loads.rows[i].row, (BufferId){0}) ||
+            (i != 0 && out->own.count != before))
+            return false;
+    }
+    return loads.count != 0;
+}
+bool transform_LIFT(Schedule *s, const int64_t *n) {
+    const LoopNodes *nodes = &s->loops->nodes;
+    uint32_t         row = transform_row(s, n[0], NODE_REDUCE);
+    Stage            stage;
+    Lifting          l;
+    if (row == 0) return transform_refuse(s, "there is no reduction at this position");
+    Dtype dtype = expr_dtype(s->loops, nodes->value[row]);
+    if (nodes->reduce[row] != REDUCE_SUM || !dtype_is_float(dtype))
+        return transform_refuse(s, "it is no sum of real numbers");
+    if (!find_stage(s, access_buffer(nodes->access[row]), &stage) || stage.count != 2)
+        return transform_refuse(s, transform_no_stage);
+    if (!may_lift(s, &stage, &l))
+        return transform_refuse(s, "the sum may be over nothing, or is not all there is to read");
+    if (!find_factors(s, &l) || !is_computed(s->loops, l.lifted))
+        return transform_refuse(s, "no computed factor is the same in all that is added up");
+    SubstBuffer map = {.buffer = l.buffer, .load = with_lifted, .context = &l};
+    Subst       sub = subst_begin_with(s->loops, s->scratch, NULL, NULL, 0, &map, (ExprId){0});
+    Edit        e = transform_edit_begin(s);
+    transform_edit_copy(&e, &sub, e.old, row, 0);
+    (void)transform_edit_reduce(&e, transform_edit_depth(&e, row), REDUCE_SUM, nodes->access[row],
+                                l.inside, (ExprId){0});
+    transform_edit_copy(&e, &sub, row + 1, e.old_last, 0);
+    return transform_edit_end_bound(&e);
 }
 
 /* --- compute at ------------------------------------------------------------------------------- */

@@ -43,7 +43,8 @@ TABLE_TYPE(DiagRows, DIAGS_COLUMNS);
 TABLE_TYPE(DiagText, DIAG_TEXT_COLUMNS);
 
 /* What a print row of a world says, each time it runs: text_printed (text/printed.h) makes the
- * line. From whatever lane runs the row, one call at a time; nothing may be kept. */
+ * line. values hold the elements that the row says, at least. From whatever lane runs the row, or,
+ * for a GPU, after the run; one call at a time; nothing may be kept. */
 struct World;
 struct Tensor;
 typedef void PrintFn(void *context, const struct World *world, uint32_t op,

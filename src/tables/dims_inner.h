@@ -116,11 +116,10 @@ struct DimWalk {
     void     *ctx;
     DimEnter *enter;
     DimLeave *leave;
-    uint32_t *rows; /* the stack: local until it is full */
+    uint32_t *rows; /* the stack: of the function that walks until it is full */
     uint32_t  count, capacity;
     bool      grown; /* into scratch */
     Scratch   scratch;
-    uint32_t  local[128];
 };
 void dims_walk(DimWalk *walk, uint32_t row);
 void dims_walk_push(DimWalk *walk, uint32_t row);

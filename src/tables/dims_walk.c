@@ -32,13 +32,15 @@ void dims_walk_parts(DimWalk *walk, uint32_t row) {
             dims_walk_push(walk, dims->atoms.atom[k]);
     }
 }
-static void walk_begin(DimWalk *walk) {
-    walk->rows = walk->local;
-    walk->capacity = LENGTH(walk->local);
+/* With a stack of its own, which nobody clears: most walks are of a few rows, and short. */
+enum { WALK_LOCAL = 128 };
+static void walk_on(DimWalk *walk, void first(DimWalk *walk, uint32_t row), uint32_t root) {
+    uint32_t local[WALK_LOCAL];
+    walk->rows = local;
+    walk->capacity = WALK_LOCAL;
     walk->grown = false;
     walk->count = 0;
-}
-static void walk_on(DimWalk *walk) {
+    first(walk, root);
     while (walk->count != 0) {
         uint32_t top = walk->rows[--walk->count];
         if (top & walk_leaves) {
@@ -51,16 +53,8 @@ static void walk_on(DimWalk *walk) {
     }
     if (walk->grown) scratch_end(walk->scratch);
 }
-void dims_walk(DimWalk *walk, uint32_t row) {
-    walk_begin(walk);
-    dims_walk_push(walk, row);
-    walk_on(walk);
-}
-void dims_walk_each_part(DimWalk *walk, uint32_t row) {
-    walk_begin(walk);
-    dims_walk_parts(walk, row);
-    walk_on(walk);
-}
+void dims_walk(DimWalk *walk, uint32_t row) { walk_on(walk, dims_walk_push, row); }
+void dims_walk_each_part(DimWalk *walk, uint32_t row) { walk_on(walk, dims_walk_parts, row); }
 
 void dims_notes_cover(Dims *dims) {
     DimNotes *notes = &dims->notes;
@@ -98,6 +92,7 @@ static void contains_leave(DimWalk *walk, uint32_t row) {
     (void)row;
 }
 bool dims_holds(Dims *dims, uint32_t row, uint32_t part) {
+    if (row <= part) return row == part; /* parts are older than what is made of them */
     uint32_t wanted = part;
     DimWalk  walk = {.dims = dims, .enter = contains_enter, .leave = contains_leave};
     walk.ctx = &wanted;

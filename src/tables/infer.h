@@ -22,7 +22,8 @@
     R(taylor) R(derivatives) R(jacobian) R(vmap) R(unstack) R(mean) \
     R(axis_float) R(one_hot) R(cross_entropy) R(norm) R(batch_norm) R(linear) R(matmul) \
     R(dot_epilogue) R(embedding) R(attention) R(attention_tangent) R(attention_grad) \
-    R(linear_cross_entropy) R(linear_cross_entropy_tangent) R(linear_cross_entropy_grad) \
+    R(attention_grad_sums) R(linear_cross_entropy) R(linear_cross_entropy_tangent) \
+    R(linear_cross_entropy_grad) \
     R(dropout) R(pool) R(global_norm) R(optimizer) R(narrow_dot) R(dot_add)
 /* clang-format on */
 #define INFER_DECLARE_(rule) InferFn infer_##rule;

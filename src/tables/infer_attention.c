@@ -77,11 +77,27 @@ void infer_attention_tangent(InferCtx *ctx) {
         same_type(ctx, 2, 7))
         set_attention(ctx, dims);
 }
-void infer_attention_grad(InferCtx *ctx) {
+/* The operands q k v y lse dy; gives dq, dk and dv their types. */
+static bool gradient_ok(InferCtx *ctx) {
     DimId dims[SHAPE_RANK_MAX];
-    if (!attended_ok(ctx, dims) || !same_type(ctx, 3, 5)) return;
-    if (ctx->operands_count > 6 && !same_type(ctx, 4, 6)) return;
+    if (!attended_ok(ctx, dims) || !same_type(ctx, 3, 5)) return false;
     for (uint32_t i = 0; i < 3; i++) ctx->out_types[i] = infer_type(ctx, i);
+    return true;
+}
+void infer_attention_grad(InferCtx *ctx) {
+    if (ctx->operands_count > 6 && !same_type(ctx, 4, 6)) return;
+    (void)gradient_ok(ctx);
+}
+void infer_attention_grad_sums(InferCtx *ctx) {
+    uint32_t rank = infer_rank(ctx, 0);
+    if (rank == 2) {
+        (void)infer_fail_rank(ctx, 0, "at least 3");
+        return;
+    }
+    if (!gradient_ok(ctx) || !same_type(ctx, 0, 1) || !same_type(ctx, 0, 2)) return;
+    DimId dims[3] = {dims_const(&ctx->world->dims, 3), infer_dim(ctx, 0, rank - 3),
+                     infer_dim(ctx, 0, rank - 1)};
+    infer_set(ctx, 3, infer_dtype(ctx, 0), dims, 3);
 }
 
 /* --- cross entropy of a linear layer ---------------------------------------------------------- */

@@ -53,6 +53,7 @@ static DepthFn *const depths[OP_COUNT] = {
     [OP_CONVOLUTION] = window_depth,
     [OP_ATTENTION] = keys_depth,
     [OP_ATTENTION_GRAD] = keys_grad_depth,
+    [OP_ATTENTION_GRAD_SUMS] = keys_grad_depth,
     [OP_LINEAR_CROSS_ENTROPY] = table_depth,
     [OP_LINEAR_CROSS_ENTROPY_GRAD] = table_grad_depth,
 };

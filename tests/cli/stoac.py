@@ -53,6 +53,30 @@ class Schedules(unittest.TestCase):
         self.assertEqual(self.stoac("--schedule", self.path("book"), "--steps"), steps)
         self.assertNotIn("vector", self.stoac("--schedule", "none", "--kernels"))
 
+    def test_loops_are_told(self):
+        self.write("f.ir", """dim N hint=5000
+graph f(%h: f32[4], %x: f32[N,4]) {
+  %y = scan %h, %x {carries=1} : f32[4] (%i: i64, %c: f32[4], %r: f32[4]) {
+    %s = sin %c
+    %n = add %s, %r
+    return %n
+  }
+  %z = scan %y {carries=1, length=2} : f32[4] (%j: i64, %d: f32[4]) {
+    %e = exp %d
+    return %e
+  }
+  return %z
+}
+""")
+        for flag in "--steps", "--kernels":
+            told = self.stoac(flag)
+            if "cannot be compiled" in told:
+                self.skipTest("there is no LLVM")
+            self.assertRegex(told, r"# scan %y: one function of \d+ launches\n"
+                                   r"# scan %z: \d+ launches, one by one: a run does little\n")
+        self.write("book", self.stoac("--steps"))
+        self.stoac("--schedule", self.path("book"), "--kernels")
+
     def test_modes_are_told(self):
         self.write("j.ir", """graph f(%x: f32[300], %w: f32[2,300]) {
   %e = sin %x

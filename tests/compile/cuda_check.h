@@ -55,9 +55,10 @@ static inline bool cuda_check_open(CudaCheck *check, Loops *loops) {
     Cuda *cuda = cuda_open();
     *check = (CudaCheck){.cuda = cuda, .arena = arena_open("cuda check", 0, 0)};
     const char *arch = cuda->runs ? cuda->gpu->info.arch : "sm_90a";
-    return cuda_told(cuda, gpu_emit_compile(check->arena, cuda->libs, &cuda->cache, arch, loops,
-                                            NULL, &cuda->diags, &check->module)) &&
-           (!cuda->runs || cuda_told(cuda, gpu_emit_load(check->module, cuda->gpu, &cuda->diags)));
+    bool good = cuda_told(cuda, gpu_emit_compile(check->arena, cuda->libs, &cuda->cache, arch,
+                                                 loops, 2, &cuda->diags, &check->module));
+    if (good && cuda->runs) gpu_emit_load(check->module, cuda->gpu);
+    return good;
 }
 static inline void cuda_check_close(CudaCheck *check) {
     gpu_emit_unload(check->module);

@@ -7,7 +7,7 @@
 #include <dlfcn.h>
 
 #include "compile_check.h"
-#include "gpu/run.h"
+#include "gpu/late.h"
 #include "tables/shape_program.h"
 #include "tests/fakes/fake_cuda.h"
 
@@ -115,6 +115,7 @@ typedef struct Bound {
     GpuEmitModule *module;
     Plan          *plan;
     GpuPlan       *gpu;
+    GpuLate       *late; /* instead, where data decides sizes */
     CuPtr         *slots;
 } Bound;
 
@@ -132,11 +133,13 @@ static inline bool bind(Bound *b, const GpuKitOptions *kit) {
                         : STATUS_INVALID;
     if (status == STATUS_OK) status = gpu_kit_open(f->rows, f->gpu, kit, diags, &b->kit);
     if (status == STATUS_OK)
-        status = gpu_emit_compile(b->c->arena, f->libs, NULL, "sm_90a", &b->runner->loops, NULL,
-                                  diags, &b->module);
-    if (status == STATUS_OK) status = gpu_emit_load(b->module, f->gpu, diags);
+        status = gpu_emit_compile(b->c->arena, f->libs, NULL, "sm_90a", &b->runner->loops, 2, diags,
+                                  &b->module);
+    if (status == STATUS_OK) gpu_emit_load(b->module, f->gpu);
     if (status == STATUS_OK && !runner_plan(b->runner, b->plan)) status = STATUS_INVALID;
-    if (status == STATUS_OK)
+    if (status == STATUS_OK && shapes->late)
+        status = gpu_late_open(b->c->arena, b->plan, shapes, b->module, b->kit, diags, &b->late);
+    else if (status == STATUS_OK)
         status = gpu_bind(b->c->arena, b->plan, b->module, b->kit, diags, &b->gpu);
     return status == STATUS_OK || check_diags(b->c, "binding:", FORM_THREADS);
 }
@@ -169,6 +172,7 @@ static inline bool ends_whole(const Bound *b) {
 }
 static inline void unbind(Bound *b) {
     gpu_plan_close(b->gpu);
+    gpu_late_close(b->late);
     gpu_emit_unload(b->module);
     plan_close(b->plan);
     gpu_kit_close(b->kit);

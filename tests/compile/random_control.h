@@ -10,6 +10,7 @@ enum { CONTROL_DEPTH = 5, CARRIES_MAX = 3 };
 typedef struct Control {
     Random   r;
     uint32_t depth, names; /* names: of results, which are chosen before their blocks */
+    bool     prints;       /* values whose bits do not depend on how they are computed */
 } Control;
 
 static inline void control_rows(Control *c, uint32_t most);
@@ -169,10 +170,14 @@ static inline void control_rows(Control *c, uint32_t most) {
         else
             add_operator(&c->r);
         c->depth--;
+        if (!c->prints || draw(&c->r, 2) != 0) continue;
+        Value said = any_value(&c->r);
+        if (strchr("iu", said.dtype[0]) != NULL || said.dtype[1] == 'o')
+            put(&c->r, "  print %s\n", said.name);
     }
 }
-static inline String random_control(Arena *arena, uint64_t seed) {
-    Control c = {.r = {.arena = arena, .seed = seed + 1}};
+static inline String random_control_of(Arena *arena, uint64_t seed, bool prints) {
+    Control c = {.r = {.arena = arena, .seed = seed + 1}, .prints = prints};
     Random *r = &c.r;
     r->text = text_begin(arena_open("program", 1 << 22, 0));
     uint32_t inputs = 1 + draw(r, 3), outputs = 1 + draw(r, 6);
@@ -188,6 +193,9 @@ static inline String random_control(Arena *arena, uint64_t seed) {
     String copy = str_copy(arena, text_done(&r->text));
     arena_close(r->text.arena);
     return copy;
+}
+static inline String random_control(Arena *arena, uint64_t seed) {
+    return random_control_of(arena, seed, false);
 }
 
 #endif

@@ -3,7 +3,13 @@
  * give the same bits as launch by launch.
  *
  * STOA_SEEDS: how many programs (some by default); STOA_SEED: the first of them. */
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "cpu/emit.h"
+#include "cpu/jit_build.h"
+#include "cpu/llvm.h"
 #include "random_control.h"
 #include "tables/shape_program.h"
 
@@ -51,7 +57,9 @@ static bool run_lanes(Check *c, const Plan *plan, const EmitModule *module, Work
     Diags   *diags = &c->worlds[FORM_SCHEDULED]->diags;
     if (cpu_bind(c->arena, plan, module, workers, diags, &cpu) != STATUS_OK)
         return check_diags(c, name, FORM_SCHEDULED);
-    whole_loops += cpu_whole_loops(cpu);
+    uint32_t       loops_count;
+    const CpuLoop *loops = cpu_loops(cpu, &loops_count);
+    for (uint32_t i = 0; i < loops_count; i++) whole_loops += loops[i].way == CPU_LOOP_WHOLE;
     for (uint32_t turn = 0; turn < 2; turn++) {
         void **slots = make_slots(c, plan);
         bool   stopped = cpu_run(cpu, slots, NULL, NULL) != 0;
@@ -70,11 +78,11 @@ typedef struct Lanes {
     Workers *one, *three;
     Jit     *jit;
 } Lanes;
-/* The scheduled world, planned and run. */
-static bool check_plan(Check *c, const Lanes *lanes, Jit *jit, bool stops) {
+/* The scheduled world, planned; the caller closes the plan. jit: of its module; NULL: none. */
+static bool make_plan(Check *c, const Lanes *lanes, Jit *jit, Plan **out_plan,
+                      EmitModule **out_module) {
     World              *world = c->worlds[FORM_SCHEDULED];
     Runner             *runner = &c->runners[FORM_SCHEDULED];
-    EmitModule         *module = NULL;
     ShapeRoots          roots = {.all = true};
     Plan               *plan = plan_open(world, &runner->loops, (GraphId){1});
     const ShapeProgram *shapes =
@@ -82,10 +90,16 @@ static bool check_plan(Check *c, const Lanes *lanes, Jit *jit, bool stops) {
     bool good = shapes != NULL && shape_program_run(shapes, c->inputs, c->inputs_count,
                                                     plan->dim_values, &world->diags);
     if (good && jit != NULL)
-        good = emit_compile(c->arena, jit, &runner->loops, lanes->one, &world->diags, &module) ==
+        good = emit_compile(c->arena, jit, &runner->loops, lanes->one, &world->diags, out_module) ==
                STATUS_OK;
     if (good) good = runner_plan(runner, plan);
-    if (!good) (void)check_diags(c, "planning:", FORM_SCHEDULED);
+    *out_plan = plan;
+    return good || check_diags(c, "planning:", FORM_SCHEDULED);
+}
+static bool check_plan(Check *c, const Lanes *lanes, Jit *jit, bool stops) {
+    EmitModule *module = NULL;
+    Plan       *plan;
+    bool        good = make_plan(c, lanes, jit, &plan, &module);
     if (module != NULL) module->whole = EMIT_LOOPS_NONE;
     good = good && run_lanes(c, plan, module, lanes->one, "plan on one lane:", stops) &&
            run_lanes(c, plan, module, lanes->three, "plan on three lanes:", stops);
@@ -230,4 +244,104 @@ TEST(asserts_stop_loops) {
     check_text(arena, &lanes, STOPS("f64[3]"), true);
     check_text(arena, &lanes, STOPS("f64[100,100]"), true);
     lanes_close(&lanes, &diags);
+}
+
+/* --- what is told about loops ----------------------------------------------------------------- */
+/* How the loops of a program are bound, and what was warned of: the text of both. */
+static String told_of(Arena *arena, const Lanes *lanes, Jit *jit, const char *text, bool whole,
+                      void (*before)(Jit *jit)) {
+    static const CheckSize none[] = {{NULL, 0}};
+    Check                  c;
+    EmitModule            *module = NULL;
+    Plan                  *plan = NULL;
+    CpuPlan               *cpu = NULL;
+    check_begin(&c, arena, str_of(text));
+    bool good = check_compile(&c, FORM_PLAIN) && check_compile(&c, FORM_SCHEDULED) &&
+                check_inputs(&c, none) && make_plan(&c, lanes, jit, &plan, &module);
+    if (module != NULL && whole) module->whole = EMIT_LOOPS_POSSIBLE;
+    Diags *diags = &c.worlds[FORM_SCHEDULED]->diags;
+    if (good && before != NULL) before(jit);
+    good = good && cpu_bind(arena, plan, module, lanes->one, diags, &cpu) == STATUS_OK;
+    String told = STR("not bound");
+    if (!EXPECT(good))
+        check_print(&c, none);
+    else
+        told = str_format(arena, "%.*s%.*s", STR_ARGS(cpu_loops_text(arena, plan, cpu)),
+                          STR_ARGS(text_diags(arena, c.worlds[FORM_SCHEDULED], diags)));
+    if (plan != NULL) plan_close(plan);
+    check_close(&c);
+    return told;
+}
+#define SUMS(length, type)                                                                         \
+    "graph f(%h: " type ") {\n  %y = scan %h {carries=1, length=" length "} : " type               \
+    " (%i: i64, %c: " type ") {\n    %s = sin %c\n    %n = add %s, %h\n    return %n\n  }\n"       \
+    "  return %y\n}\n"
+TEST(loops_say_how_they_run) {
+    static const struct {
+        const char *text, *told;
+    } rows[] = {
+        {SUMS("2000", "f64[4]"), "scan %y: one function of 4 launches\n"},
+        {SUMS("9", "f64[4]"), "scan %y: 4 launches, one by one: a run does little\n"},
+        {SUMS("2000", "f64[200000]"), "one by one: it works on much: fused"},
+        /* the loop around it is one: what is inside is part of it */
+        {"graph f(%h: f64[4]) {\n  %y = scan %h {carries=1, length=50} : f64[4] (%i: i64, %c: "
+         "f64[4]) {\n    %z = scan %c {carries=1, length=50} : f64[4] (%j: i64, %d: f64[4]) {\n"
+         "      %s = sin %d\n      %n = add %s, %h\n      return %n\n    }\n    return %z\n  }\n"
+         "  return %y\n}\n",
+         "scan %y: one function of "},
+    };
+    Diags diags;
+    Lanes lanes = lanes_open(arena, &diags);
+    for (size_t i = 0; i < LENGTH(rows) && lanes.jit != NULL; i++) {
+        String told = told_of(arena, &lanes, lanes.jit, rows[i].text, false, NULL);
+        if (!EXPECT(strstr(told.data, rows[i].told) != NULL)) printf(" %s", told.data);
+        uint32_t lines = 0;
+        for (size_t k = 0; k < told.count; k++) lines += told.data[k] == '\n';
+        EXPECT_EQ(lines, 1);
+    }
+    lanes_close(&lanes, &diags);
+}
+/* LLVM ends at an instruction that the level lacks; kernels are compiled by then, loops are not. */
+static bool build_impossible(JitBuild *build, const void *context) {
+    (void)context;
+    JitType  type = jit_vector(build->f32, 16), params[] = {build->ptr};
+    JitValue function = jit_function(build, params, 1), pointer = llvm.GetParam(function, 0);
+    JitValue x = llvm.BuildLoad2(build->at, type, pointer, "");
+    JitValue args[] = {x, llvm.ConstInt(build->i32, 8, false), x,
+                       llvm.ConstInt(build->i16, 1, false), llvm.ConstInt(build->i32, 4, false)};
+    JitValue y = jit_intrinsic(build, "llvm.x86.avx512.mask.rndscale.ps.512", NULL, 0, args, 5);
+    (void)llvm.BuildStore(build->at, y, pointer);
+    llvm.BuildRetVoid(build->at);
+    return true;
+}
+static void end_llvm(Jit *jit) {
+    Diags     diags;
+    JitKernel kernel = {.name = "impossible", .content = {1, 2}, .build = build_impossible};
+    diags_open(&diags, NULL);
+    EXPECT_EQ(jit_compile(jit, NULL, &kernel, 1, &diags), STATUS_UNSUPPORTED);
+    diags_close(&diags);
+}
+/* The program runs all the same, and a warning says why it is slower. */
+TEST(loops_say_that_they_cannot_be_compiled) {
+    Diags diags;
+    Lanes lanes = lanes_open(arena, &diags);
+    bool  compiles = lanes.jit != NULL;
+    lanes_close(&lanes, &diags);
+    if (!compiles) SKIP("there is no LLVM");
+    pid_t child = fork();
+    if (child == 0) {
+        JitOptions options = {.level = JIT_GENERIC};
+        Jit       *jit = NULL;
+        bool       good = jit_open(arena, &options, &diags, &jit) == STATUS_OK &&
+                    workers_open(arena, 1, false, &lanes.one) == STATUS_OK;
+        String told = told_of(arena, &lanes, jit, SUMS("2000", "f64[4]"), false, end_llvm);
+        good &= strstr(told.data, "4 launches, one by one: it cannot be compiled") != NULL;
+        good &= strstr(told.data, diag_infos[DIAG_LOOP_UNCOMPILED].code) != NULL;
+        if (!good) printf("\n%s", told.data);
+        (void)fflush(stdout);
+        _exit(good ? 0 : 1);
+    }
+    int result = -1;
+    EXPECT_EQ(waitpid(child, &result, 0), child);
+    EXPECT_EQ(result, 0);
 }

@@ -151,7 +151,12 @@ TEST(long_rows_on_cuda) {
         "  return %y, %dx\n}\n",
         "graph f(%x: f32[B,C], %w: f32[C], %d: f32[B,C]) {\n  %y = rms_norm %x, %w\n"
         "  %t = mul %y, %d\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"
-        "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n"};
+        "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n",
+        "graph f(" NORM_AND_LARGEST("f32", "50257"), "graph f(" NORM_AND_LARGEST("f32", "40960"),
+        "graph f(%x: f32[B,20003], %w: f32[20003], %b: f32[20003], %d: f32[B,20003]) {\n"
+        "  %y = layer_norm %x, %w, %b\n  %t = mul %y, %d\n"
+        "  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+        "  %dx, %dw, %db = gradient %q, %x, %w, %b\n  return %dx, %dw, %db\n}\n"};
     CheckSize sizes[] = {{"B", 40}, {"C", 66001}, {NULL, 0}};
     if (!cuda_open()->runs) SKIP("there is no GPU");
     for (size_t i = 0; i < LENGTH(programs); i++) {
@@ -173,6 +178,41 @@ TEST(teams_share_rows) {
     String text = gpu_emit_text(arena, &c.runners[FORM_THREADS].loops, (KernelId){1});
     EXPECT(strstr(text.data, "#define TEAM 192\n") != NULL);
     EXPECT(strstr(text.data, "#define JOIN 5\n") != NULL);
+    check_close(&c);
+}
+
+/* What a norm's backward pass adds up of a row waits once: for the mean of its squares. */
+TEST(sums_wait_once) {
+    Check    c;
+    Loops   *loops = &c.runners[FORM_THREADS].loops;
+    uint32_t over = 0;
+    EXPECT(check_open(&c, arena,
+                      STR("graph f(%x: f32[B,768], %w: f32[768], %d: f32[B,768]) {\n"
+                          "  %y = rms_norm %x, %w\n  %t = mul %y, %d\n"
+                          "  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+                          "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n")));
+    uint32_t first = loops->kernels.nodes_first[1], last = first + loops->nodes.size[first];
+    EXPECT_EQ(loops->kernels.table.count, 2);
+    for (uint32_t row = first; row < last; row++) /* start of columns; sums of a row; results */
+        over += loops->nodes.kind[row] == NODE_LOOP && (loops->nodes.bind[row] & BIND_VECTOR);
+    EXPECT_EQ(over, 3);
+    check_close(&c);
+}
+
+/* So do teams where rows are of many tensors, as streams of derivatives are. */
+TEST(teams_share_rows_of_many_tensors) {
+    Check c;
+    Text  text = text_begin(arena);
+    text_add(&text, STR("graph f(%x: f32[B,128]"));
+    for (uint32_t i = 0; i < 20; i++) text_addf(&text, ", %%x%u: f32[B,128]", i);
+    text_add(&text, STR(") {\n  %y0 = mul %x, %x0\n"));
+    for (uint32_t i = 1; i < 20; i++) text_addf(&text, "  %%y%u = mul %%y%u, %%x%u\n", i, i - 1, i);
+    text_add(&text, STR("  %s = reduce %y19 {kind=sum, axes=[0]}\n  return %y19, %s\n}\n"));
+    EXPECT(check_open(&c, arena, text_done(&text)));
+    String emitted = gpu_emit_text(arena, &c.runners[FORM_THREADS].loops, (KernelId){1});
+    EXPECT(strstr(emitted.data, "#define V 2\n") != NULL);
+    EXPECT(strstr(emitted.data, "#define HELD 1\n") != NULL);
+    EXPECT(strstr(emitted.data, "#define JOIN 8\n") != NULL);
     check_close(&c);
 }
 

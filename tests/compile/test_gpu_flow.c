@@ -8,6 +8,7 @@
 #include "control_files.h"
 #include "fake_device.h"
 #include "gpu/doctor.h"
+#include "heard.h"
 #include "random_control.h"
 
 /* --- a program on the stand-in ---------------------------------------------------------------- */
@@ -16,6 +17,9 @@ typedef struct Options {
     uint32_t written_nodes;
     bool     stops; /* an assert fails */
     bool     binds; /* only: with the real compiler */
+
+    const Heard *lines; /* that it prints; NULL: nothing */
+    uint64_t     lost;  /* of them */
 } Options;
 typedef struct Result { /* what there is to ask afterwards */
     GpuPlanStats stats;
@@ -32,18 +36,58 @@ static bool compare(Bound *b) {
     }
     return true;
 }
+/* The plan knows the sizes of this run. */
+static bool compare_sizes(Bound *b) {
+    const World *world = b->world;
+    OpId         end = block_return(&world->code, world->code.graphs.block[1]);
+    for (uint32_t i = 0; i < b->c->outputs_count; i++) {
+        TypeId type = value_type(world, op_operand(&world->code, end, i));
+        for (uint32_t k = 0; k < type_rank(&world->types, type); k++)
+            if (b->plan->dim_values[type_dims(&world->types, type)[k].row] !=
+                b->c->wanted[i].shape[k])
+                return check_fail(b->c, "sizes:", STR("are others"));
+    }
+    return true;
+}
+static Status run_once(Bound *b, uint32_t *out_failed) {
+    Diags    *diags = &b->world->diags;
+    GpuStream stream = b->f->stream;
+    if (b->late != NULL) return gpu_late_run(b->late, b->slots, stream, diags, out_failed);
+    Status status = gpu_run(b->gpu, b->slots, stream, diags);
+    if (status == STATUS_OK) status = gpu_run_printed(b->gpu, stream, diags);
+    return status == STATUS_OK ? gpu_run_failed(b->gpu, stream, diags, out_failed) : status;
+}
+/* The lines of one run. */
+static bool compare_lines(Bound *b, const Heard *heard, const Options *options) {
+    static const Heard nothing;
+    const Heard       *lines = options->lines != NULL ? options->lines : &nothing;
+    Diags             *diags = &b->world->diags;
+    uint64_t           lost = 0;
+    for (uint32_t row = 1; row < diags->rows.table.count; row++)
+        if (diags->rows.kind[row] == DIAG_PRINTS_LOST) lost += diags->rows.arg0[row];
+    diags_clear(diags);
+    if (lost != options->lost) return check_fail(b->c, "prints:", STR("others are lost"));
+    if (heard->lines + lost == lines->lines && heard->count == lines->count &&
+        memcmp(heard->text, lines->text, lines->count) == 0)
+        return true;
+    return check_fail(b->c, "prints:",
+                      str_format(b->c->arena, "%zu lines:\n%.*swanted %zu:\n%.*s", heard->lines,
+                                 (int)heard->count, heard->text, lines->lines, (int)lines->count,
+                                 lines->text));
+}
 /* Thrice: the graph is made, replayed, and made again for other addresses. */
 static bool run(Bound *b, const Options *options, Result *out_ran) {
-    Fake *f = b->f;
+    Fake        *f = b->f;
+    static Heard heard;
     b->slots = ARENA_ARRAY_ZERO(b->c->arena, CuPtr, b->plan->slots.table.count);
     for (int turn = 0; turn < 3; turn++) {
         uint32_t failed = 0;
         unsigned before = f->fake->calls("cuGraphLaunch");
         if (!fill_slots(b, turn != 1))
             return check_fail(b->c, "memory:", STR("there is too little"));
-        if (gpu_run(b->gpu, b->slots, f->stream, &b->world->diags) != STATUS_OK ||
-            gpu_run_failed(b->gpu, f->stream, &b->world->diags, &failed) != STATUS_OK)
-            return check_diags(b->c, "running:", FORM_THREADS);
+        heard_begin(&b->world->diags, &heard);
+        if (run_once(b, &failed) != STATUS_OK) return check_diags(b->c, "running:", FORM_THREADS);
+        if (!compare_lines(b, &heard, options)) return false;
         out_ran->graph_launches = f->fake->calls("cuGraphLaunch") - before;
         if (f->problem != NULL) return check_fail(b->c, "kernels:", str_of(f->problem));
         if (!ends_whole(b)) return check_fail(b->c, "memory:", STR("was written past its end"));
@@ -51,12 +95,14 @@ static bool run(Bound *b, const Options *options, Result *out_ran) {
             return check_fail(b->c, "asserts:", STR(failed != 0 ? "stopped" : "went on"));
         if (options->stops && b->plan->launches.opcode[failed] != OP_ASSERT)
             return check_fail(b->c, "asserts:", STR("the wrong launch"));
-        if (!options->stops && !compare(b)) return false;
+        if (!options->stops && !(compare_sizes(b) && compare(b))) return false;
     }
     return true;
 }
-/* c: with the plain form compiled, and its inputs. */
-static bool check_device(Check *c, int version, const Options *options, Result *out_ran) {
+/* c: with the plain form compiled, and its inputs; seeds: of further inputs for the same plan, in
+ * these sizes. */
+static bool check_inputs_on(Check *c, int version, const Options *options, const CheckSize *sizes,
+                            uint32_t seeds, Result *out_ran) {
     Fake f;
     bool good = EXPECT(fake_open(&f, version, options->binds));
     gpu_describe(&c->threads, false);
@@ -65,7 +111,11 @@ static bool check_device(Check *c, int version, const Options *options, Result *
         .f = &f, .c = c, .runner = &c->runners[FORM_THREADS], .world = c->worlds[FORM_THREADS]};
     GpuKitOptions kit = {.written_nodes = options->written_nodes, .loops = options->loops};
     good = good && bind(&b, &kit) && (options->binds || run(&b, options, out_ran));
-    if (good) out_ran->stats = gpu_plan_stats(b.gpu);
+    for (uint32_t i = 0; i < seeds && good; i++) {
+        c->seed = 100 + i;
+        good = check_expect(c, sizes) && run(&b, options, out_ran);
+    }
+    if (good && b.gpu != NULL) out_ran->stats = gpu_plan_stats(b.gpu);
     unbind(&b);
     fake_close(&f);
     if (c->opened[FORM_THREADS]) runner_close(&c->runners[FORM_THREADS]);
@@ -75,17 +125,22 @@ static bool check_device(Check *c, int version, const Options *options, Result *
     return good;
 }
 
+static bool check_device(Check *c, int version, const Options *options, Result *out_ran) {
+    return check_inputs_on(c, version, options, NULL, 0, out_ran);
+}
+
 /* --- programs --------------------------------------------------------------------------------- */
 static const int versions[] = {13000, 12040, 12030};
 
-/* Every driver, with scans as loops and written out. */
-static bool check_ways(Check *c, bool stops) {
+/* Every driver, with scans as loops and written out. lines: that it prints. */
+static bool check_ways(Check *c, bool stops, const Heard *lines) {
     bool good = true;
     for (size_t i = 0; i < LENGTH(versions) && good; i++)
         for (uint32_t loops = 0; loops < 2 && good; loops++) {
             ArenaMark mark = arena_mark(c->arena);
             Result    ran;
-            good = check_device(c, versions[i], &(Options){GPU_LOOPS_GRAPH, loops, stops, false},
+            good = check_device(c, versions[i],
+                                &(Options){GPU_LOOPS_GRAPH, loops, .stops = stops, .lines = lines},
                                 &ran);
             if (!good) printf("\n  driver %d, %s:", versions[i], loops ? "loops" : "written out");
             if (good) arena_release(c->arena, mark);
@@ -95,9 +150,10 @@ static bool check_ways(Check *c, bool stops) {
 static bool has_product(String text) {
     return memmem(text.data, text.count, "dot_general", 11) != NULL;
 }
-static void check_file(Arena *arena, const char *path, String text) {
+static void check_file(Arena *arena, const char *path, String text, bool late) {
     FileProgram *programs = ARENA_ARRAY(arena, FileProgram, FILE_PROGRAMS_MAX);
     uint32_t     count = file_programs(text, programs), ran = 0;
+    static Heard lines;
     EXPECT(count > 0);
     for (uint32_t n = 0; n < count; n++) {
         const FileProgram *p = &programs[n];
@@ -105,9 +161,10 @@ static void check_file(Arena *arena, const char *path, String text) {
         char              *name = arena_push_zero(arena, p->size_name.count + 1, 1);
         if (p->size_name.count > 0) memcpy(name, p->size_name.data, p->size_name.count);
         const CheckSize sizes[] = {{name, p->size}, {NULL, 0}};
-        if (has_product(p->text) || memmem(p->text.data, p->text.count, "compact", 7) != NULL ||
-            memmem(p->text.data, p->text.count, "parameter", 9) != NULL)
-            continue; /* the stand-in has no library; late sizes; state */
+        if (has_product(p->text) || memmem(p->text.data, p->text.count, "parameter", 9) != NULL)
+            continue; /* the stand-in has no library; state */
+        if (late && memmem(p->text.data, p->text.count, "grad", 4) != NULL)
+            continue; /* it has no scatter */
         check_begin(&c, arena, p->text);
         bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, sizes);
         for (uint32_t i = 0; i < c.inputs_count && good; i++) {
@@ -117,10 +174,11 @@ static void check_file(Arena *arena, const char *path, String text) {
             file_fill(p, strings_get(&world->strings, world->code.values.name[arg.row]),
                       &c.inputs[i]);
         }
+        if (good) heard_begin(&c.worlds[FORM_PLAIN]->diags, &lines);
         good =
             good && interp_run(arena, c.worlds[FORM_PLAIN], (GraphId){1}, c.inputs, c.inputs_count,
                                NULL, 0, c.wanted, &c.worlds[FORM_PLAIN]->diags) == STATUS_OK;
-        good = good && check_ways(&c, false);
+        good = good && check_ways(&c, false, &lines);
         ran++;
         if (!EXPECT(good)) {
             printf(" %s:%u\n", path, p->line);
@@ -132,9 +190,22 @@ static void check_file(Arena *arena, const char *path, String text) {
 }
 FILE_EMBED(control, "tests/run/control.ir");
 FILE_EMBED(control_grad, "tests/run/control_grad.ir");
-TEST(gpu_flow_of_golden_runs) { check_file(arena, "tests/run/control.ir", FILE_TEXT(control)); }
+TEST(gpu_flow_of_golden_runs) {
+    check_file(arena, "tests/run/control.ir", FILE_TEXT(control), false);
+}
 TEST(gpu_flow_of_gradients) {
-    check_file(arena, "tests/run/control_grad.ir", FILE_TEXT(control_grad));
+    check_file(arena, "tests/run/control_grad.ir", FILE_TEXT(control_grad), false);
+}
+
+FILE_EMBED(late, "tests/run/late.ir");
+FILE_EMBED(join, "tests/run/join.ir");
+TEST(gpu_flow_of_late_sizes) { check_file(arena, "tests/run/late.ir", FILE_TEXT(late), true); }
+TEST(gpu_flow_of_branches_of_different_sizes) {
+    check_file(arena, "tests/run/join.ir", FILE_TEXT(join), true);
+}
+FILE_EMBED(print, "tests/run/print.ir");
+TEST(gpu_flow_says_what_is_printed) {
+    check_file(arena, "tests/run/print.ir", FILE_TEXT(print), false);
 }
 
 /* --- random programs, and loops that stop ----------------------------------------------------- */
@@ -147,19 +218,22 @@ static int64_t setting(const char *name, int64_t otherwise) {
 TEST(gpu_flow_of_random_programs) {
     static const int64_t sizes_of[] = {0, 1, 2, 3, 7, 4};
     uint64_t             first = (uint64_t)setting("STOA_SEED", 1), ran = 0;
-    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30), refused = 0;
+    uint64_t             count = (uint64_t)setting("STOA_SEEDS", 30), refused = 0, printed = 0;
+    static Heard         lines;
     for (uint64_t seed = first; seed < first + count; seed++) {
         ArenaMark mark = arena_mark(arena);
         Check     c;
         CheckSize sizes[] = {{"B", 0}, {"C", 0}, {"D", 0}, {NULL, 0}};
         for (uint32_t k = 0; k < 3; k++)
             sizes[k].size = sizes_of[check_draw(seed, 1000 + k, LENGTH(sizes_of))];
-        check_begin(&c, arena, random_control(arena, seed));
+        check_begin(&c, arena, random_control_of(arena, seed, seed % 2 == 0));
         c.rel = 1e-4;
         c.seed = seed;
         bool takes = !has_product(c.text);
-        bool good = !takes || (check_compile(&c, FORM_PLAIN) && check_expect(&c, sizes) &&
-                               check_ways(&c, false));
+        bool good = !takes || check_compile(&c, FORM_PLAIN);
+        if (good && takes) heard_begin(&c.worlds[FORM_PLAIN]->diags, &lines);
+        if (takes) good = good && check_expect(&c, sizes) && check_ways(&c, false, &lines);
+        printed += takes && good ? lines.lines : 0;
         /* Arithmetic on nothing but constants, as a result: fusing leaves it to the back end. */
         if (!good && c.problem != NULL && strstr(c.problem, "GPU_NO_KERNEL") != NULL) {
             takes = false;
@@ -173,18 +247,23 @@ TEST(gpu_flow_of_random_programs) {
         check_close(&c);
         arena_release(arena, mark);
     }
-    printf(" (%llu of %llu ran)", (unsigned long long)ran, (unsigned long long)count);
+    EXPECT(printed > count || count < 10);
+    printf(" (%llu of %llu ran, %llu lines)", (unsigned long long)ran, (unsigned long long)count,
+           (unsigned long long)printed);
 }
 
-static void check_text(Arena *arena, const char *text, bool stops) {
+static void check_lines(Arena *arena, const char *text, bool stops, const Heard *lines) {
     static const CheckSize none[] = {{NULL, 0}};
     Check                  c;
     check_begin(&c, arena, str_of(text));
     bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, none);
     if (good && !stops) good = check_expect(&c, none);
-    good = good && check_ways(&c, stops);
+    good = good && check_ways(&c, stops, lines);
     if (!EXPECT(good)) check_print(&c, none);
     check_close(&c);
+}
+static void check_text(Arena *arena, const char *text, bool stops) {
+    check_lines(arena, text, stops, NULL);
 }
 /* An assert that fails in the second of three trips of a loop, in a loop inside it, and in its
  * test; what comes after does not run. */
@@ -230,6 +309,67 @@ TEST(gpu_flow_stops_at_asserts) {
                    "    %o = compare %j, %nt {direction=le}\n    assert %o {message=\"stop\"}\n"
                    "    return %j\n  }\n  return %k\n}\n",
         false);
+}
+
+/* After an assert that failed: what came before it. */
+TEST(gpu_flow_says_what_was_printed_before_it_stopped) {
+    static const Heard lines = {"trip 0\nthen 0\ntrip 1\n", 21, 3};
+    check_lines(arena,
+                "graph f(%x: f64[3]) {\n  %n1 = constant {value=i64 1}\n"
+                "  %y = scan %x {carries=1, length=3} : f64[3] (%i: i64, %c: f64[3]) {\n"
+                "    print %i {text=\"trip {}\"}\n    %o = compare %i, %n1 {direction=lt}\n"
+                "    assert %o {message=\"stop\"}\n    print %i {text=\"then {}\"}\n"
+                "    %b = neg %c\n    return %b\n  }\n  print %y\n  return %y\n}\n",
+                true, &lines);
+}
+/* A log holds so many lines and no more. */
+TEST(gpu_flow_bounds_what_is_printed) {
+    static const CheckSize none[] = {{NULL, 0}};
+    static Heard           lines;
+    Check                  c;
+    Result                 ran;
+    check_begin(&c, arena,
+                STR("graph f(%x: i64) {\n  %y = scan %x {carries=1, length=40000} : i64 "
+                    "(%i: i64, %c: i64) {\n    print {text=\"a\"}\n"
+                    "    print %i {text=\"\"}\n    return %i\n  }\n  return %y\n}\n"));
+    bool good = check_compile(&c, FORM_PLAIN) && check_inputs(&c, none);
+    if (good) heard_begin(&c.worlds[FORM_PLAIN]->diags, &lines);
+    good = good && check_expect(&c, none);
+    EXPECT_EQ(lines.lines, 80000);
+    uint64_t room = (1 << 20) + 16 + 32, kept = room / 48 * 2 + (room % 48 >= 16);
+    Options  options = {GPU_LOOPS_GRAPH, 1, .lines = &lines, .lost = lines.lines - kept};
+    if (!EXPECT(good && check_device(&c, 13000, &options, &ran))) check_print(&c, none);
+    check_close(&c);
+}
+
+/* One plan, data that decides other sizes from run to run: rows, a loop over them, rows of
+ * these, branches of different sizes. */
+TEST(gpu_flow_sizes_change_from_run_to_run) {
+    static const CheckSize sizes[] = {{"M", 37}, {NULL, 0}};
+    static const char      text[] =
+        "graph f(%x: f64[M,3], %m: bool[M], %c: bool, %z: f64[3,5]) {\n"
+        "  %rows, %n = compact %m, %x {size=N}\n"
+        "  %y = scan %rows {carries=1, length=2} : f64[N,3] (%i: i64, %a: f64[N,3]) {\n"
+        "    %b = sin %a\n    return %b\n  }\n"
+        "  %s = reduce %y {kind=sum, axes=[1]}\n  %k = constant {value=f64 0.5}\n"
+        "  %kk = broadcast_in_dim %k {shape=[N]}\n  %h = compare %s, %kk {direction=gt}\n"
+        "  %w = iota {dtype=i64, shape=[N], axis=0}\n  %places, %p = compact %h, %w {size=K}\n"
+        "  %j = if %c : f64[3,Z] { %t = transpose %y {permutation=[1,0]} return %t }"
+        " { return %z }\n"
+        "  %q = mul %j, %j\n  %e = reduce %q {kind=sum, axes=[1]}\n"
+        "  return %places, %j, %e, %n, %p\n}\n";
+    for (size_t i = 0; i < LENGTH(versions); i++) {
+        ArenaMark mark = arena_mark(arena);
+        Check     c;
+        Result    ran;
+        check_begin(&c, arena, str_of(text));
+        bool good =
+            check_compile(&c, FORM_PLAIN) && check_expect(&c, sizes) &&
+            check_inputs_on(&c, versions[i], &(Options){.loops = GPU_LOOPS_GRAPH}, sizes, 8, &ran);
+        if (!EXPECT(good)) check_print(&c, sizes);
+        check_close(&c);
+        arena_release(arena, mark);
+    }
 }
 
 /* --- what graphs are made of ------------------------------------------------------------------ */
@@ -318,16 +458,19 @@ static bool check_block(Check *c, uint32_t *blocks) {
 }
 /* The text of loops compiles; what they compute, tests/gpu shows. */
 TEST(gpu_flow_loops_in_one_block_compile) {
-    FileProgram programs[FILE_PROGRAMS_MAX];
-    uint32_t    count = file_programs(FILE_TEXT(control), programs), blocks = 0;
+    const String files[] = {FILE_TEXT(control), FILE_TEXT(print), FILE_TEXT(join)};
+    uint32_t     blocks = 0;
     if (!has_compiler(arena)) SKIP("there is no NVRTC");
-    for (uint32_t i = 0; i < count; i++) {
-        Check c;
-        if (has_product(programs[i].text) ||
-            memmem(programs[i].text.data, programs[i].text.count, "compact", 7) != NULL)
-            continue;
-        check_begin(&c, arena, programs[i].text);
-        (void)check_block(&c, &blocks);
+    for (size_t n = 0; n < LENGTH(files); n++) {
+        FileProgram programs[FILE_PROGRAMS_MAX];
+        uint32_t    count = file_programs(files[n], programs);
+        for (uint32_t i = 0; i < count; i++) {
+            Check c;
+            bool  joins = n == 2;
+            if (has_product(programs[i].text) || (joins && i > 0)) continue;
+            check_begin(&c, arena, programs[i].text);
+            (void)check_block(&c, &blocks);
+        }
     }
     for (uint64_t seed = 1; seed <= 3; seed++) {
         Check c;

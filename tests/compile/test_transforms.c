@@ -46,6 +46,10 @@ static void draw_numbers(Drawing *d, Schedule *s, Transform transform, int64_t *
         n[1] = factors[draw_from(d, LENGTH(factors))];
         n[2] = ways[draw_from(d, LENGTH(ways))];
         break;
+    case TRANSFORM_DEAL:
+        n[1] = factors[draw_from(d, LENGTH(factors))];
+        n[2] = factors[draw_from(d, LENGTH(factors))];
+        break;
     case TRANSFORM_REORDER:
     case TRANSFORM_FACTORIZE: n[1] = loop + 1 + draw_from(d, 2); break;
     case TRANSFORM_MOVE:
@@ -72,6 +76,7 @@ static void draw_numbers(Drawing *d, Schedule *s, Transform transform, int64_t *
         n[0] = statement;
         n[1] = loop;
         break;
+    case TRANSFORM_LIFT: n[0] = draw_node(d, s, NODE_REDUCE, NODE_REDUCE); break;
     case TRANSFORM_REVERSE_INLINE: n[0] = statement; break;
     case TRANSFORM_INLINE: n[0] = buffer; break;
     case TRANSFORM_SCOPE:
@@ -225,6 +230,9 @@ static const char *const programs[] = {
     "  %b = broadcast_in_dim %y {shape=[16,12], axes=[1]}\n  %m = mul %e, %b\n"
     "  %a = reduce %m {kind=sum, axes=[1]}\n  %c = broadcast_in_dim %a {shape=[16,12], axes=[0]}\n"
     "  %d = div %e, %c\n  return %d\n}\n",
+    "graph f(%x: f32[B,12], %y: f32[B,12], %w: f32[12]) {\n  %z = rms_norm %x, %w\n"
+    "  %t = mul %z, %y\n  %q = reduce %t {kind=sum, axes=[0,1]}\n"
+    "  %dx, %dw = gradient %q, %x, %w\n  return %dx, %dw\n}\n",
     "graph f(%x: i32[B,C], %y: i32[B,C]) {\n  %a = mul %x, %y\n"
     "  %s = reduce %a {kind=sum, axes=[1]}\n  %u = broadcast_in_dim %s {shape=[B,C], axes=[0]}\n"
     "  %v = xor %a, %u\n  %m = reduce %v {kind=max, axes=[0]}\n  return %v, %m\n}\n",

@@ -79,6 +79,28 @@ static void run_elements(const void *args, CuFunction function) {
         memmove(at(a.y) + (shift[0] + walk(&a.nd, i, 0)) * width,
                 at(a.x) + (shift[1] + walk(&a.nd, i, 1)) * width, (size_t)width);
 }
+static void run_gather(const void *args, CuFunction function) {
+    GatherArgs a;
+    int64_t    width = width_of(function->name);
+    bool       wide = strstr(function->name, "_i64_") != NULL;
+    memcpy(&a, args, sizeof a);
+    for (int64_t i = 0; i < a.count; i++) {
+        int64_t row = i / a.inner, slice = i % a.inner, from = walk(&a.rows, row, 1);
+        int64_t first = walk(&a.rows, row, 2),
+                to = walk(&a.rows, row, 0) + walk(&a.slice, slice, 0);
+        bool fits = true;
+        from += walk(&a.slice, slice, 1);
+        for (int c = 0; c < a.components; c++) {
+            const char *index = at(a.indices) + (first + c * a.index_step) * (wide ? 8 : 4);
+            int64_t     start = wide ? *(const int64_t *)(const void *)index
+                                     : *(const int32_t *)(const void *)index;
+            fits &= start >= 0 && start <= a.most[c];
+            from += start * a.step[c];
+        }
+        memset(at(a.y) + to * width, 0, (size_t)width);
+        if (fits) memcpy(at(a.y) + to * width, at(a.x) + from * width, (size_t)width);
+    }
+}
 static void run_iota(const void *args, CuFunction function) {
     IotaArgs a;
     bool     real = strchr(function->name, 'f') != NULL;
@@ -103,6 +125,43 @@ static void run_stop(const void *args, CuFunction function) {
     uint32_t *flag = (uint32_t *)(void *)at(a.flag);
     if (!holds && *flag == 0) *flag = a.launch;
     if (a.condition != 0) set_condition(function->name, a.condition, holds);
+}
+static void run_print(const void *args, CuFunction function) {
+    PrintArgs a;
+    memcpy(&a, args, sizeof a);
+    RunLogHead *head = (RunLogHead *)(void *)at(a.log);
+    char       *lines = (char *)(head + 1);
+    int64_t     width = width_of(function->name);
+    if (a.bytes > 0) {
+        bool     fits = (int64_t)head->used + a.bytes <= a.room;
+        uint64_t line[2] = {(uint64_t)a.launch, (uint64_t)a.bytes};
+        head->place = fits ? head->used + 1 : 0;
+        head->lost += !fits;
+        if (fits) memcpy(lines + head->used, line, sizeof line);
+        if (fits) head->used += (uint64_t)a.bytes;
+    }
+    if (head->place == 0) return;
+    for (int64_t i = 0; i < a.count; i++)
+        memcpy(lines + head->place - 1 + a.at + i * width, at(a.x) + walk(&a.nd, i, 0) * width,
+               (size_t)width);
+}
+static void run_compact(const void *args, CuFunction function) {
+    CompactArgs a;
+    int64_t     kept = 0;
+    (void)function;
+    memcpy(&a, args, sizeof a);
+    for (int64_t row = 0; row < a.rows; row++)
+        if (at(a.mask)[row] != 0) ((int64_t *)(void *)at(a.index))[kept++] = row;
+    memcpy(at(a.count), &kept, sizeof kept);
+}
+static void run_kept(const void *args, CuFunction function) {
+    KeptArgs a;
+    memcpy(&a, args, sizeof a);
+    int64_t rows = *(const int64_t *)(void *)at(a.count),
+            bytes = a.words * width_of(function->name);
+    for (int64_t row = 0; row < rows && row < a.fits; row++)
+        memcpy(at(a.y) + row * bytes, at(a.x) + ((const int64_t *)(void *)at(a.index))[row] * bytes,
+               (size_t)bytes);
 }
 static void run_test(const void *args, CuFunction function) {
     TestArgs a;
@@ -152,10 +211,12 @@ static void run_nothing(const void *args, CuFunction function) { (void)args, (vo
 static const struct {
     const char *begin;
     void (*run)(const void *args, CuFunction function);
-} families[] = {{"set", run_set},    {"add", run_add},        {"count_down", run_count_down},
-                {"word", run_word},  {"copy_", run_elements}, {"iota_", run_iota},
-                {"stop_", run_stop}, {"test_", run_test},     {"rows_", run_rows},
-                {"k", run_fused},    {"loop", run_nothing},   {"attention_", run_nothing}};
+} families[] = {{"set", run_set},           {"add", run_add},        {"count_down", run_count_down},
+                {"word", run_word},         {"copy_", run_elements}, {"gather_", run_gather},
+                {"iota_", run_iota},        {"stop_", run_stop},     {"test_", run_test},
+                {"rows_", run_rows},        {"print_", run_print},   {"compact_", run_compact},
+                {"kept_", run_kept},        {"k", run_fused},        {"loop", run_nothing},
+                {"attention_", run_nothing}};
 enum { FUNCTIONS_MAX = 4096 };
 static struct CUfunc_st functions[FUNCTIONS_MAX];
 static unsigned         functions_count;

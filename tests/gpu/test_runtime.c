@@ -52,7 +52,7 @@ static bool load(Device *d, GpuModule *module) {
     String      image;
     GpuCompiled compiled;
     GpuSource   source = {"kernels of the test", str_of(KERNELS)};
-    return device_ok(d, gpu_compile(d->arena, d->libs, NULL, d->gpu->info.arch, &source, 1, NULL,
+    return device_ok(d, gpu_compile(d->arena, d->libs, NULL, d->gpu->info.arch, &source, 1, 1,
                                     &d->diags, &image, &compiled)) &&
            device_ok(d, gpu_module_open(d->gpu, "test", image, &d->diags, module));
 }

@@ -50,6 +50,17 @@ static inline Tensor *script_input(Script *s, const int64_t *shape, uint32_t ran
                                    const double *numbers, uint32_t count) {
     return script_input_of(s, DTYPE_F64, shape, rank, numbers, count);
 }
+/* Numbers within `size` of 0; noise: where they come from, goes on. */
+static inline double script_noise_next(uint64_t *noise) {
+    *noise = *noise * 6364136223846793005u + 1442695040888963407u;
+    return (double)(int64_t)*noise / 9223372036854775808.0;
+}
+static inline void script_noise(Script *s, uint64_t *noise, double size, const int64_t *shape,
+                                uint32_t rank) {
+    double numbers[64];
+    for (uint32_t i = 0; i < LENGTH(numbers); i++) numbers[i] = size * script_noise_next(noise);
+    script_input(s, shape, rank, numbers, LENGTH(numbers));
+}
 static inline const Tensor *script_out(Script *s, uint32_t out) {
     const Program *program = &s->program;
     if (!s->done && program->good)

@@ -1,12 +1,12 @@
 /* Taylor mode against forward mode repeated, of one case (form.h) at every assignment of sizes: to
- * order three along a direction, and along two at once with the top order summed. That covers
+ * order four along a direction, and along two at once with the top order summed. That covers
  * rules, operators that go along the curve, collapsed streams, and all of them through blocks. */
 #ifndef STOA_TESTS_GRADIENT_TAYLOR_CHECK_H
 #define STOA_TESTS_GRADIENT_TAYLOR_CHECK_H
 
 #include "check.h"
 
-enum { TAYLOR_ORDER = 3 };
+enum { TAYLOR_ORDER = 4 };
 
 static inline void taylor_add_nest(Text *text, const Form *form, const char *along,
                                    const char *prefix) {
@@ -40,6 +40,10 @@ static inline void taylor_add_directions(Text *text, const Form *form) {
                   STR_ARGS(name), STR_ARGS(name));
     }
 }
+static inline void taylor_add_names(Text *text, const char *prefix) {
+    for (int k = 1; k <= TAYLOR_ORDER; k++)
+        text_addf(text, "%s%%q.%s%d", k > 1 ? ", " : "", prefix, k);
+}
 static inline String taylor_program(Arena *out, const Form *form) {
     Scratch scratch = scratch_begin(&out, 1);
     Text    text = text_begin(scratch.arena);
@@ -53,14 +57,19 @@ static inline String taylor_program(Arena *out, const Form *form) {
     taylor_add_directions(&text, form);
     for (int several = 0; several < 2; several++) {
         const char *prefix = several ? "b" : "c";
-        text_addf(&text, "  %%q.%s1, %%q.%s2, %%q.%s3 = taylor %%q.s, ", prefix, prefix, prefix);
+        taylor_add_names(&text, prefix);
+        text_add(&text, STR(" = taylor %q.s, "));
         form_add_list(&text, form, "");
         text_add(&text, STR(", "));
         form_add_list(&text, form, several ? "q.v." : "q.t.");
         text_add(&text, several ? STR(" {sum=true}\n") : STR("\n"));
     }
-    text_add(&text, STR("  return %q.d1, %q.d2, %q.d3, %q.e1, %q.e2, %q.e3, %q.c1, %q.c2, %q.c3,"
-                        " %q.b1, %q.b2, %q.b3, %q.s\n}\n"));
+    for (uint32_t i = 0; i < 4; i++) {
+        static const char *const prefixes[] = {"d", "e", "c", "b"};
+        text_add(&text, i == 0 ? STR("  return ") : STR(", "));
+        taylor_add_names(&text, prefixes[i]);
+    }
+    text_add(&text, STR(", %q.s\n}\n"));
     String program = str_copy(out, text_done(&text));
     scratch_end(scratch);
     return program;
@@ -77,10 +86,12 @@ static inline bool taylor_near(const Check *check, const char *what, double got,
     return false;
 }
 static inline bool taylor_compare(const Check *check, const Tensor *outs) {
-    static const double factorial[] = {1, 2, 6};
-    const Tensor       *d = outs, *e = outs + 3, *c = outs + 6, *b = outs + 9;
+    static const double factorial[] = {1, 2, 6, 24};
+    const Tensor       *d = outs, *e = d + TAYLOR_ORDER, *c = e + TAYLOR_ORDER;
+    const Tensor       *b = c + TAYLOR_ORDER;
     bool                good = true;
-    if (!isfinite(inputs_get(&outs[12], 0))) return true; /* the logarithm of an empty sum */
+    if (!isfinite(inputs_get(&outs[4 * TAYLOR_ORDER], 0)))
+        return true; /* the logarithm of an empty sum */
     for (int k = 0; k < TAYLOR_ORDER && good; k++) {
         double along = inputs_get(&d[k], 0) / factorial[k];
         double across = inputs_get(&e[k], 0) / factorial[k];

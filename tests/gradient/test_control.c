@@ -33,6 +33,17 @@ TEST(third_order_if) {
                        "  %y = if %b : f64 { %p = mul %x, %x  %q = mul %p, %p  %r = mul %q, %x"
                        "  return %r } { return %x }"));
 }
+/* Two trips around two, a branch inside: what all of them carry is multiplied four times. */
+TEST(third_order_of_loops_in_loops) {
+    third(arena, THIRD(TRIPS(2) "%o = constant {value=f64 1}"
+                                "  %y = scan %x {carries=1, length=2} : f64 (%r: i64, %e: f64) {"
+                                " %k, %w = while %n0, %e {limit=3} : i64, f64 (%i: i64, %c: f64) {"
+                                " %m = compare %i, %nt {direction=lt}  return %m }"
+                                " (%i: i64, %c: f64) { %j = add %i, %n1"
+                                "  %b = compare %c, %o {direction=gt}"
+                                "  %n = if %b : f64 { %p = mul %c, %x  return %p } { return %c }"
+                                "  return %j, %n }  return %w }"));
+}
 TEST(third_order_forward) {
     Script s = script_open(
         arena,
@@ -68,6 +79,52 @@ TEST(custom_gradient) {
     script_expect(&s, 1, 0, NUMBERS(7, 7));
     script_expect(&s, 2, 0, NUMBERS(8, 18)); /* of the graph itself */
     script_close(&s);
+}
+/* The square three times over, in every kind of loop: x^8. A claim that is true gives all orders;
+ * one that is not is taken at its word, once a trip; forward mode asks the graph itself; a loop of
+ * no trips asks nobody. */
+#define SQUARES                                                                                    \
+    "graph square(%x: f64) { %y = mul %x, %x  return %y }"                                         \
+    "graph true(%x: f64, %ct: f64) { %d = add %x, %x  %g = mul %d, %ct  return %g }"               \
+    "graph seven(%x: f64, %ct: f64) { %k = constant {value=f64 7}  %g = mul %k, %ct  return %g }"
+#define SQUARED(claim) "%n = custom_grad %c {graph=\"square\", gradient=\"" claim "\"} : f64"
+#define IN_SCAN(claim, trips)                                                                      \
+    "%y = scan %x {carries=1, length=" trips                                                       \
+    "} : f64 (%i: i64, %c: f64) { " SQUARED(claim) "  return %n }"
+#define IN_WHILE(claim)                                                                            \
+    TRIPS(3)                                                                                       \
+    "%k, %y = while %n0, %x {limit=4} : i64, f64 (%i: i64, %c: f64) {"                             \
+    " %m = compare %i, %nt {direction=lt}  return %m } (%i: i64, %c: f64) {"                       \
+    " %j = add %i, %n1  " SQUARED(claim) "  return %j, %n }"
+#define IN_BRANCH(claim)                                                                           \
+    "%o = constant {value=f64 0}  %b = compare %x, %o {direction=gt}"                              \
+    "  %y = scan %x {carries=1, length=3, segment=2} : f64 (%i: i64, %c: f64) {"                   \
+    " %w = if %b : f64 { " SQUARED(claim) "  return %n } { return %c }  return %w }"
+TEST(custom_gradients_in_loops) {
+    static const struct {
+        const char *loop;
+        double      numbers[5]; /* y, three gradients in a row, jvp; at 1.5 */
+    } rows[] = {
+        {IN_SCAN("true", "3"), {25.62890625, 136.6875, 637.875, 2551.5, 136.6875}},
+        {IN_WHILE("true"), {25.62890625, 136.6875, 637.875, 2551.5, 136.6875}},
+        {IN_BRANCH("true"), {25.62890625, 136.6875, 637.875, 2551.5, 136.6875}},
+        {IN_SCAN("seven", "3"), {25.62890625, 343, 0, 0, 136.6875}},
+        {IN_WHILE("seven"), {25.62890625, 343, 0, 0, 136.6875}},
+        {IN_BRANCH("seven"), {25.62890625, 343, 0, 0, 136.6875}},
+        {IN_SCAN("seven", "0"), {1.5, 1, 0, 0, 1}},
+    };
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        Script s = script_open(
+            arena, str_format(arena, "graph f(%%x: f64, %%v: f64) { %s%s%s", rows[i].loop,
+                              "  %g = gradient %y, %x  %h = gradient %g, %x  %t = gradient %h, %x"
+                              "  %d = jvp %y, %x, %v  return %y, %g, %h, %t, %d }",
+                              SQUARES)
+                       .data);
+        (void)script_input(&s, SCALAR, NUMBERS(1.5));
+        (void)script_input(&s, SCALAR, NUMBERS(1));
+        for (uint32_t k = 0; k < 5; k++) script_expect(&s, k, 1e-12, &rows[i].numbers[k], 1);
+        script_close(&s);
+    }
 }
 TEST(calls_are_differentiated) {
     Script s = script_open(arena, "graph f(%x: f64[2]) { %y = call %x {graph=\"square\"} : f64[2]"

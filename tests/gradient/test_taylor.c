@@ -146,15 +146,6 @@ static Script script_open_stacked(Arena *arena, const char *text) {
     return (Script){.arena = arena,
                     .program = check_compile_text(arena, "script", str_of(text), EXPAND_STACKED)};
 }
-static double noise_next(uint64_t *noise) { /* within 1 of 0 */
-    *noise = *noise * 6364136223846793005u + 1442695040888963407u;
-    return (double)(int64_t)*noise / 9223372036854775808.0;
-}
-static void input_noise(Script *s, uint64_t *noise, const int64_t *shape, uint32_t rank) {
-    double numbers[64];
-    for (uint32_t i = 0; i < LENGTH(numbers); i++) numbers[i] = noise_next(noise);
-    script_input(s, shape, rank, numbers, LENGTH(numbers));
-}
 TEST(derivatives_equal_repeated_forward_mode) {
     double largest = 0;
     for (uint32_t i = 0; i < LENGTH(systems); i++) {
@@ -162,11 +153,11 @@ TEST(derivatives_equal_repeated_forward_mode) {
         int64_t          d = (int64_t)strlen(system->axes);
         uint64_t         noise = i + 1;
         Script           s = script_open_stacked(arena, system_text(arena, system).data);
-        input_noise(&s, &noise, SHAPE(3, d));
-        input_noise(&s, &noise, SHAPE(4, d));
-        input_noise(&s, &noise, SHAPE(4));
-        input_noise(&s, &noise, SHAPE(4, 4));
-        input_noise(&s, &noise, SHAPE(2, 4));
+        script_noise(&s, &noise, 1, SHAPE(3, d));
+        script_noise(&s, &noise, 1, SHAPE(4, d));
+        script_noise(&s, &noise, 1, SHAPE(4));
+        script_noise(&s, &noise, 1, SHAPE(4, 4));
+        script_noise(&s, &noise, 1, SHAPE(2, 4));
         for (uint32_t k = 0; k < LENGTH(system->requests) && system->requests[k].of; k++) {
             const Tensor *got = script_out(&s, 2 * k), *wanted = script_out(&s, 2 * k + 1);
             double        size = 1;
@@ -200,9 +191,9 @@ TEST(laplacian_equals_nested_reverse_mode) {
         "  %nested = add %aa, %bb  %l = derivatives %y, %x {of=[\"laplacian\"]}\n"
         "  return %l, %nested\n}\n");
     uint64_t noise = 5;
-    input_noise(&s, &noise, SHAPE(4, 2));
-    input_noise(&s, &noise, SHAPE(3, 2));
-    input_noise(&s, &noise, SHAPE(1, 3));
+    script_noise(&s, &noise, 1, SHAPE(4, 2));
+    script_noise(&s, &noise, 1, SHAPE(3, 2));
+    script_noise(&s, &noise, 1, SHAPE(1, 3));
     const Tensor *got = script_out(&s, 0), *wanted = script_out(&s, 1);
     for (int64_t n = 0; got != NULL && n < 4; n++)
         EXPECT(script_near(inputs_get(got, n), inputs_get(wanted, n), 1e-12));
@@ -236,8 +227,8 @@ TEST(derivatives_of_one_number_by_its_gradient) {
     Script s = script_open_stacked(arena, text_done(&text).data);
     arena_close(text.arena);
     uint64_t noise = 11;
-    input_noise(&s, &noise, SHAPE(2, 6));
-    input_noise(&s, &noise, SHAPE(5, 6));
+    script_noise(&s, &noise, 1, SHAPE(2, 6));
+    script_noise(&s, &noise, 1, SHAPE(5, 6));
     for (uint32_t i = 0; i < 10; i++) {
         const Tensor *error = script_out(&s, i);
         for (int64_t n = 0; error != NULL && n < tensor_elements(error); n++)

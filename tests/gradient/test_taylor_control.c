@@ -209,12 +209,7 @@ TEST(sums_of_derivatives_of_a_network_in_a_loop) {
     uint64_t noise = 7;
     for (uint32_t i = 0; i < 4; i++) {
         static const int64_t shapes[4][2] = {{3, 2}, {4, 2}, {4, 4}, {1, 4}};
-        double               numbers[16];
-        for (uint32_t k = 0; k < 16; k++) {
-            noise = noise * 6364136223846793005u + 1442695040888963407u;
-            numbers[k] = 0.7 * (double)(int64_t)noise / 9223372036854775808.0;
-        }
-        script_input(&s, shapes[i], 2, numbers, 16);
+        script_noise(&s, &noise, 0.7, shapes[i], 2);
     }
     script_input(&s, SHAPE(3, 2), NUMBERS(1, 0));
     script_input(&s, SHAPE(3, 2), NUMBERS(0, 1));

@@ -1,6 +1,7 @@
 // Sessions on a GPU, on the stand-ins of the driver and of CUPTI: profiles begin and end, and what
-// is said where a profile cannot be had (DIAG_GPU_UNPROFILED). Tensors are empty, so that there is
-// nothing to compile; what is computed, the tests with the label `gpu` show on a device.
+// is said where a profile cannot be had (DIAG_GPU_UNPROFILED); lines of print rows, sizes that data
+// decides. There is nothing to compile; what is computed, the tests with the label `gpu` show on a
+// device.
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,10 +36,11 @@ static bool fakes_open(OnDevice *d) {
     d->cupti = dlsym(cupti, FAKE_CUPTI_SYMBOL);
     d->cuda->reset();
     d->cupti->attach(d->cuda);
-    return EXPECT(setenv("STOA_CUDA_PATH", STOA_FAKES "/driver", 1) == 0);
+    return EXPECT(setenv("STOA_CUDA_PATH", STOA_FAKES "/driver:" STOA_FAKES "/compiler", 1) == 0);
 }
-static bool on_device_open(OnDevice *d) {
-    static const char  text[] = "graph pass(%x: f32[B]) {\n  return %x\n}\n";
+static const char pass_text[] = "graph pass(%x: f32[B]) {\n  return %x\n}\n";
+
+static bool on_device_open(OnDevice *d, const char *text) {
     StoaContextOptions context = STOA_CONTEXT_OPTIONS;
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
     memset(d, 0, sizeof *d);
@@ -70,7 +72,7 @@ static void on_device_close(OnDevice *d) {
 TEST(device_profiles_begin_and_end) {
     OnDevice    d;
     const char *text = NULL;
-    REQUIRE(on_device_open(&d));
+    REQUIRE(on_device_open(&d, pass_text));
     stoa_profile(d.session, true);
     EXPECT(d.cupti->live() > 0);
     for (int i = 0; i < 4; i++) run(&d);
@@ -86,7 +88,7 @@ TEST(device_profiles_begin_and_end) {
 TEST(device_profiles_say_when_launches_are_timed_alone) {
     OnDevice    d;
     const char *text = NULL;
-    REQUIRE(on_device_open(&d));
+    REQUIRE(on_device_open(&d, pass_text));
     d.cupti->fail("cuptiSubscribe", 39);
     run(&d);
     stoa_profile(d.session, true);
@@ -95,9 +97,48 @@ TEST(device_profiles_say_when_launches_are_timed_alone) {
     d.said[0] = 0;
     run(&d);
     EXPECT(stoa_profile_text(d.session, 0, &text) == STOA_OK);
-    EXPECT(strstr(text, "graph pass: 0.0 us in 0 launches") != NULL);
+    EXPECT(strstr(text, "graph pass: 0.0 us, 0.0 of it in 0 launches") != NULL);
     EXPECT(strstr(text, "ran alone") != NULL);
+    EXPECT(strstr(text, "to the end of the first run: ") != NULL);
+    EXPECT(strstr(text, "open device") != NULL && strstr(text, "not named") != NULL);
     EXPECT_STR(d.said, "");
+    on_device_close(&d);
+}
+
+// Rows that a mask keeps, into memory that holds no more than these; what is said of them, after
+// the run.
+TEST(device_gives_sizes_that_data_decides) {
+    static const char text[] = "graph kept(%x: f32[M,2], %m: bool[M]) {\n"
+                               "  %rows, %n = compact %m, %x {size=N}\n"
+                               "  print %n, %rows {text=\"{} of them: {}\"}\n"
+                               "  return %rows, %n {names=[\"rows\", \"n\"]}\n}\n";
+    static const bool masks[][5] = {{true, false, false, true, false},
+                                    {false, false, false, false, false},
+                                    {true, true, true, true, true},
+                                    {true, true, true, true, true}};
+    OnDevice          d;
+    REQUIRE(on_device_open(&d, text));
+    for (size_t i = 0; i < LENGTH(masks); i++) {
+        float      x[10], rows[11], want[10];
+        bool       mask[5];
+        int64_t    n = -1, kept = 0;
+        char       line[128];
+        StoaTensor in[] = {{STOA_F32, 2, {5, 2}, x}, {STOA_BOOL, 1, {5}, mask}};
+        StoaTensor out[] = {{.data = rows}, {.data = &n}};
+        memcpy(mask, masks[i], sizeof mask);
+        for (int k = 0; k < 10; k++) x[k] = (float)(k + (int)i);
+        for (int k = 0; k < 10; k++)
+            if (mask[k / 2]) want[kept++] = x[k];
+        for (int k = 0; k < 11; k++) rows[k] = -7;
+        d.said[0] = 0;
+        if (!EXPECT(stoa_run(d.session, "kept", in, 2, out, 2, NULL) == STOA_OK))
+            printf("\n%s\n", stoa_message(d.context));
+        EXPECT_EQ(n, kept / 2);
+        EXPECT(out[0].shape[0] == kept / 2 && out[0].shape[1] == 2);
+        EXPECT(memcmp(rows, want, sizeof *rows * (size_t)kept) == 0 && rows[kept] == -7);
+        snprintf(line, sizeof line, "%d of them: f32[%d,2] [", (int)n, (int)n);
+        if (!EXPECT(strncmp(d.said, line, strlen(line)) == 0)) printf("\n%s\n", d.said);
+    }
     on_device_close(&d);
 }
 
@@ -105,7 +146,7 @@ TEST(device_offload_needs_a_memory_budget) {
     OnDevice           d;
     StoaSession       *other = NULL;
     StoaCompileOptions options = STOA_COMPILE_OPTIONS;
-    REQUIRE(on_device_open(&d));
+    REQUIRE(on_device_open(&d, pass_text));
     options.device = "cuda";
     options.offload_budget = 1 << 20;
     EXPECT(stoa_compile(d.program, &options, &other) == STOA_INVALID);

@@ -64,14 +64,24 @@ TEST(profiles_group_and_rate) {
     }
     EXPECT_EQ(products, 2);
     ProfilePeaks peaks = {.gb_s = 20.48, .gflop_s = {[DTYPE_F32] = 131.072}};
-    String       text = text_profile(arena, plan, us, &peaks, 0);
-    has(text.data, "graph two: 5.0 us in 3 launches\n");
+    String       text = text_profile(arena, plan, us, &peaks, NULL, 0);
+    has(text.data, "graph two: 5.0 us, 5.0 of it in 3 launches\n");
+    has(text.data, "4.0 80.0 %      2       2.0  50 %     matrix products and convolutions\n");
+    has(text.data, "1.0 20.0 %      1       0.8  80 %     other operators\n");
+    EXPECT(strstr(text.data, "gaps") == NULL);
     has(text.data, "4.0 80.0 %      2      2.0     10  50 %     0.07  50 %  ");
     has(text.data, "f32[64,32] f32[32,32] -> f32[64,32]\n");
     has(text.data, "1.0 20.0 %      1      1.0     16  80 %");
-    text = text_profile(arena, plan, us, NULL, 1);
+    text = text_profile(arena, plan, us, NULL, NULL, 1);
     has(text.data, "2      2.0     10           0.07        ");
     has(text.data, "1.0 20.0 %  in 1 more rows\n");
+    /* Rows, unknown kernels and gaps are the step. */
+    ProfileRest rest = {.gaps_us = 2.5, .unknown_us = 0.5};
+    text = text_profile(arena, plan, us, &peaks, &rest, 0);
+    has(text.data, "graph two: 8.0 us, 5.0 of it in 3 launches\n");
+    has(text.data, "4.0 50.0 %      2       2.0  50 %     matrix products and convolutions\n");
+    has(text.data, "0.5  6.2 %                               kernels of no known operator\n");
+    has(text.data, "2.5 31.2 %                               gaps between launches\n");
     profiled_close(&p);
 }
 

@@ -67,13 +67,13 @@ TEST(nvrtc_compiles_to_machine_code) {
     String      image, old;
     GpuSource   source = {"kernels", str_of(KERNELS)};
     if (!compiler_open(&c, arena, "nvrtc")) SKIP("NVRTC is not here");
-    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", &source, 1, NULL, &c.diags, &image,
+    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", &source, 1, 1, &c.diags, &image,
                         &compiled) == STATUS_OK);
     EXPECT(is_code(image, "gelu") && is_code(image, "row_sum") && is_code(image, "clustered"));
     EXPECT(is_code(image, "again") && compiled.compiled == 1 && compiled.found == 0);
     /* Another architecture is other code; what needs a newer one is refused in words. */
     GpuSource plain = {"plain", STR("extern \"C\" __global__ void k(int *y) { *y = 1; }\n")};
-    EXPECT_EQ(gpu_compile(arena, c.libs, NULL, "sm_80", &plain, 1, NULL, &c.diags, &old, &compiled),
+    EXPECT_EQ(gpu_compile(arena, c.libs, NULL, "sm_80", &plain, 1, 1, &c.diags, &old, &compiled),
               STATUS_OK);
     EXPECT(is_code(old, "k"));
     EXPECT_EQ(c.diags.errors, 0);
@@ -84,14 +84,19 @@ TEST(nvrtc_compiles_to_machine_code) {
 TEST(nvrtc_compiles_attention_of_our_own) {
     Compiler    c;
     GpuCompiled compiled;
-    String      images[2];
+    String      images[4];
     if (!compiler_open(&c, arena, "nvrtc_attention")) SKIP("NVRTC is not here");
-    GpuSource sources[] = {{"causal", gpu_own_attention_text(arena, true)},
-                           {"full", gpu_own_attention_text(arena, false)}};
-    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", sources, 2, NULL, &c.diags, images,
+    GpuSource sources[] = {{"causal", gpu_own_attention_text(arena, true, false)},
+                           {"full", gpu_own_attention_text(arena, false, false)},
+                           {"causal, backward", gpu_own_attention_text(arena, true, true)},
+                           {"full, backward", gpu_own_attention_text(arena, false, true)}};
+    REQUIRE(gpu_compile(arena, c.libs, NULL, "sm_90a", sources, 4, 1, &c.diags, images,
                         &compiled) == STATUS_OK);
-    for (uint32_t i = 0; i < 2; i++)
-        EXPECT(is_code(images[i], "attention_sums") && is_code(images[i], "attention_backward"));
+    for (uint32_t i = 0; i < 2; i++) {
+        EXPECT(is_code(images[i], "attention_forward"));
+        EXPECT(is_code(images[2 + i], "attention_sums"));
+        EXPECT(is_code(images[2 + i], "attention_backward"));
+    }
     compiler_close(&c);
 }
 
@@ -104,9 +109,9 @@ TEST(nvrtc_reports_each_module_that_does_not_compile) {
         {"second", STR("extern \"C\" __global__ void b() {}\n")},
         {"third", STR("#include <cuda_fp16.h>\n")}};
     if (!compiler_open(&c, arena, "nvrtc_bad")) SKIP("NVRTC is not here");
-    EXPECT_EQ(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, 3, NULL, &c.diags, images,
-                          &compiled),
-              STATUS_INVALID);
+    EXPECT_EQ(
+        gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, 3, 1, &c.diags, images, &compiled),
+        STATUS_INVALID);
     EXPECT_EQ(diags_of(&c.diags, DIAG_GPU_KERNEL), 2);
     EXPECT(diags_say(&c.diags, DIAG_GPU_KERNEL, "first(2): error: identifier \"y\" is undefined"));
     EXPECT(diags_say(&c.diags, DIAG_GPU_KERNEL, "cuda_fp16.h"));
@@ -118,25 +123,23 @@ TEST(nvrtc_compiles_in_parallel_and_once) {
     enum { MODULES = 6 };
     Compiler    c;
     GpuCompiled compiled;
-    Workers    *workers;
     GpuSource   sources[MODULES];
     String      images[MODULES], again[MODULES], names;
     String     *files;
     size_t      files_count;
     if (!compiler_open(&c, arena, "nvrtc_cache")) SKIP("NVRTC is not here");
-    REQUIRE(workers_open(arena, 2, false, &workers) == STATUS_OK);
     for (uint32_t i = 0; i < MODULES; i++) {
         names = str_format(arena, "kernel_%u", i);
         sources[i] = (GpuSource){
             names.data, str_format(arena, "extern \"C\" __global__ void %s(int *y) { *y = %u; }\n",
                                    names.data, i)};
     }
-    REQUIRE(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, workers, &c.diags,
-                        images, &compiled) == STATUS_OK);
+    REQUIRE(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, 2, &c.diags, images,
+                        &compiled) == STATUS_OK);
     EXPECT_EQ(compiled.compiled, MODULES);
     for (uint32_t i = 0; i < MODULES; i++) EXPECT(is_code(images[i], sources[i].name));
-    EXPECT_EQ(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, workers, &c.diags,
-                          again, &compiled),
+    EXPECT_EQ(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, 2, &c.diags, again,
+                          &compiled),
               STATUS_OK);
     EXPECT(compiled.found == MODULES && compiled.compiled == 0);
     for (uint32_t i = 0; i < MODULES; i++) EXPECT(str_same(images[i], again[i]));
@@ -148,13 +151,50 @@ TEST(nvrtc_compiles_in_parallel_and_once) {
     REQUIRE(os_open(path, OS_WRITE_NEW, &file) == 0);
     EXPECT(os_write(file, "stoagpu\n", 8) == 0 && os_close(&file) == 0);
     for (uint32_t repair = 0; repair < 2; repair++) {
-        EXPECT_EQ(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, workers,
-                              &c.diags, again, &compiled),
+        EXPECT_EQ(gpu_compile(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, 2, &c.diags,
+                              again, &compiled),
                   STATUS_OK);
         EXPECT_EQ(compiled.compiled, 1 - repair);
         for (uint32_t i = 0; i < MODULES; i++) EXPECT(str_same(images[i], again[i]));
     }
     EXPECT_EQ(c.diags.rows.table.count, 1);
-    workers_close(workers);
+    compiler_close(&c);
+}
+
+/* What is wanted before a thread has come to it is compiled by who wants it; nobody waits for what
+ * nobody wants. */
+TEST(nvrtc_compiles_ahead) {
+    enum { MODULES = 5 };
+    Compiler      c;
+    GpuCompiling *compiling;
+    GpuSource     sources[MODULES];
+    String        image, again;
+    if (!compiler_open(&c, arena, "nvrtc_ahead")) SKIP("NVRTC is not here");
+    for (uint32_t i = 0; i < MODULES; i++) {
+        String text = str_format(arena, "extern \"C\" __global__ void ahead_%u() {%s}\n", i,
+                                 i == 3 ? " int x = y; " : "");
+        sources[i] = (GpuSource){"ahead", text};
+    }
+    for (uint32_t lanes = 1; lanes <= 3; lanes += 2) {
+        diags_clear(&c.diags);
+        REQUIRE(gpu_compile_begin(arena, c.libs, lanes == 3 ? &c.cache : NULL, "sm_90a", sources,
+                                  MODULES, lanes, &c.diags, &compiling) == STATUS_OK);
+        EXPECT_EQ(gpu_compile_missing(compiling), MODULES);
+        for (uint32_t i = MODULES - 1; i > 1; i--) { /* against the order of the threads */
+            Status status = gpu_compile_take(compiling, i, &c.diags, &image);
+            EXPECT_EQ(status, i == 3 ? STATUS_INVALID : STATUS_OK);
+            if (i != 3) EXPECT(is_code(image, str_format(arena, "ahead_%u", i).data));
+            EXPECT_EQ(gpu_compile_take(compiling, i, &c.diags, &again), status);
+            EXPECT(again.data == image.data);
+        }
+        EXPECT_EQ(diags_of(&c.diags, DIAG_GPU_KERNEL), 1);
+        gpu_compile_keep(compiling, &c.diags);
+        gpu_compile_close(compiling);
+    }
+    /* What was taken is in the cache, and what the threads had done. */
+    REQUIRE(gpu_compile_begin(arena, c.libs, &c.cache, "sm_90a", sources, MODULES, 1, &c.diags,
+                              &compiling) == STATUS_OK);
+    EXPECT(gpu_compile_missing(compiling) >= 1 && gpu_compile_missing(compiling) <= 3);
+    gpu_compile_close(compiling);
     compiler_close(&c);
 }

@@ -1,4 +1,4 @@
-/* Attention's backward of our own on the stand-in driver: which problems it takes, how teams are
+/* Attention of our own on the stand-in driver: which problems it takes, how teams and groups are
  * chosen, that every call's failure is passed on. Its numbers are shown on a device (tests/gpu). */
 #define _GNU_SOURCE
 #include "gpu/own_attention.h"
@@ -52,6 +52,10 @@ TEST(own_attention_takes_what_its_kernel_can_do) {
     EXPECT(!gpu_own_attention_takes(&hopper, &q));
     q = p, q.queries = 128;
     EXPECT(!gpu_own_attention_takes(&hopper, &q));
+    q = problem(2, 12, 8192); /* cuDNN's forward is faster */
+    EXPECT(gpu_own_attention_takes(&hopper, &q) && !gpu_own_attention_wins(&hopper, &q, false));
+    EXPECT(gpu_own_attention_wins(&hopper, &q, true) && gpu_own_attention_wins(&hopper, &p, false));
+    EXPECT(!gpu_own_attention_wins(&older, &p, false));
 }
 
 /* Every block of keys has one owner, and teams fit on the device at once. */
@@ -66,7 +70,7 @@ TEST(own_attention_chooses_teams) {
     for (size_t i = 0; i < LENGTH(rows); i++) {
         GpuAttention    p = problem(1, rows[i].heads, rows[i].length);
         GpuOwnAttention a;
-        REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, &f.diags, &a) == STATUS_OK);
+        REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, true, &f.diags, &a) == STATUS_OK);
         EXPECT_EQ(a.team, rows[i].team);
         EXPECT(a.team * a.teams <= 132 && a.teams >= 1);
         EXPECT(a.workspace_bytes > 0 && a.sums_at < a.flags_at && a.flags_at < a.workspace_bytes);
@@ -75,7 +79,26 @@ TEST(own_attention_chooses_teams) {
     fake_gpu_close(&f);
 }
 
-TEST(own_attention_passes_failures_on) {
+/* Heads by groups of about 20 MB of keys and values, all of like sizes. */
+TEST(own_attention_chooses_groups) {
+    static const struct {
+        int64_t  heads, length;
+        uint32_t group;
+    } rows[] = {{384, 1024, 77}, {200, 1024, 67}, {16, 8192, 8}, {12, 128, 12}, {2, 1 << 18, 1}};
+    FakeGpu f;
+    REQUIRE(bind(&f, arena));
+    for (size_t i = 0; i < LENGTH(rows); i++) {
+        GpuAttention    p = problem(1, rows[i].heads, rows[i].length);
+        GpuOwnAttention a;
+        REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, false, &f.diags, &a) == STATUS_OK);
+        EXPECT_EQ(a.group, rows[i].group);
+        EXPECT_EQ(a.workspace_bytes, 0);
+        gpu_own_attention_close(&a);
+    }
+    fake_gpu_close(&f);
+}
+
+static void check_failures(Arena *arena, bool backward) {
     GpuAttention     p = problem(2, 3, 256);
     GpuAttentionArgs args = {.q = 1 << 12, .k = 1 << 13, .v = 1 << 14, .d_o = 1 << 15};
     FakeGpu          f;
@@ -83,10 +106,10 @@ TEST(own_attention_passes_failures_on) {
     GpuOwnAttention  a;
     REQUIRE(bind(&f, arena));
     REQUIRE(gpu_stream_open(f.gpu, &f.diags, &stream) == STATUS_OK);
-    REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, &f.diags, &a) == STATUS_OK);
+    REQUIRE(gpu_own_attention_open(f.gpu, NULL, &p, backward, &f.diags, &a) == STATUS_OK);
     EXPECT_EQ(gpu_own_attention_run(&a, &args, stream, &f.diags), STATUS_OK);
     EXPECT_EQ(f.diags.errors, 0);
-    for (unsigned nth = 1; nth <= 4; nth++) { /* one map for each of q, k, v, d_o */
+    for (unsigned nth = 1; nth <= (backward ? 4 : 3); nth++) { /* a map each of q, k, v, d_o */
         f.fake->fail("cuTensorMapEncodeTiled", nth, 1);
         EXPECT(gpu_own_attention_run(&a, &args, stream, &f.diags) != STATUS_OK);
         f.fake->fail("cuTensorMapEncodeTiled", 0, 0);
@@ -97,4 +120,8 @@ TEST(own_attention_passes_failures_on) {
     gpu_own_attention_close(&a);
     gpu_stream_close(&stream);
     fake_gpu_close(&f);
+}
+TEST(own_attention_passes_failures_on) {
+    check_failures(arena, false);
+    check_failures(arena, true);
 }

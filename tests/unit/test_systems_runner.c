@@ -42,7 +42,7 @@ TEST(algebra_and_dead_rows_disappear) {
     EXPECT(runner_compile(&runner));
     EXPECT_EQ(world->diags.errors, 0);
     EXPECT_EQ(rows(world), 2); /* a copy into the output, and return */
-    EXPECT_EQ(runner.runs_count, 23);
+    EXPECT_EQ(runner.runs_count, 24);
     runner_close(&runner);
     world_close(world);
 }
