@@ -242,8 +242,8 @@ static Candidate weigh(Search *s, uint32_t launch, Way way) {
     }
     return c;
 }
-/* What kernels lose to a copy there and back: of the bandwidth of memory about one way, as half of
- * them are bound by arithmetic, and where its ends stand between them. */
+/* What kernels lose to a copy there and back: something fixed, and bandwidth of memory. Both ways
+ * count as one, since not all kernels are bound by it: a guess (note 0013). */
 static Candidate weigh_copy(const Search *s, uint32_t launch) {
     const TargetMachine *machine = &s->r.ctx->target->machine;
     Candidate c = {.launch = launch, .way = WAY_HOST, .bytes = (double)freed_by(s, launch, true)};

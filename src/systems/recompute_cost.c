@@ -1,8 +1,8 @@
 /* What a launch takes: bytes moved over the bandwidth of memory, or arithmetic over the rate of
  * matrix products or of plain operations, whichever is longer, and the start of a launch. Rough:
  * ratios between launches of one program decide, and for copies to the host whether they fit beside
- * the others. So that nobody waits for them, a step is rather thought to be too short: 0.85 to 0.9
- * of what GPT-2 124M and 1.5B take on an H100 (note 0013). */
+ * the others. So that nobody waits for them, a step is rather thought to be too short: 0.94 and
+ * 0.90 of what GPT-2 124M and 1.5B take on an H100 (note 0013). */
 #include <math.h>
 
 #include "systems/lower_inner.h"
