@@ -233,7 +233,8 @@ static void choose_long_rows(const Loops *loops, const EmitPhase *phase, int64_t
         set_team(s, EMIT_BLOCK, (uint32_t)blocks, 2);
         return;
     }
-    if (choose_ring(loops, phase, groups, s)) return;
+    /* Short ones that no thread holds are of many tensors: narrower groups (choose_narrower). */
+    if (groups >= EMIT_BLOCK && choose_ring(loops, phase, groups, s)) return;
     for (uint32_t block = EMIT_TEAM_MAX / 2; block <= EMIT_TEAM_MAX && s->held == 0; block *= 2)
         for (uint32_t cluster = 1; cluster <= EMIT_CLUSTER_MAX && s->held == 0; cluster *= 2) {
             int64_t threads = (int64_t)block * cluster, held = (groups + threads - 1) / threads;
