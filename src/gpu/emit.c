@@ -126,8 +126,11 @@ static uint32_t add_instance(GpuEmitModule *m, uint32_t kernel, uint32_t phase,
     uint32_t at = m->instances_count++;
     m->instances = grown(m->arena, m->instances, at, &m->instances_max, sizeof *m->instances);
     String text = m->kernels[kernel].phases[phase].text;
+    /* Of what they are, since the name is part of what the cache knows them by; else of where. */
     String name =
-        str_format(m->arena, "fused_%08x", (uint32_t)hash_bytes(text.data, text.count, 0));
+        m->cache != NULL
+            ? str_format(m->arena, "fused_%08x", (uint32_t)hash_bytes(text.data, text.count, 0))
+            : str_format(m->arena, "k%u_%u_", kernel, phase);
     m->instances[at] = (Instance){.kernel = kernel,
                                   .phase = phase,
                                   .setting = *setting,
@@ -171,6 +174,7 @@ static Status load(GpuEmitModule *m, Instance *instance, Diags *diags) {
     if (status == STATUS_OK)
         status = gpu_module_kernel(&instance->module, instance->name, diags, &instance->code);
     instance->loaded = status == STATUS_OK;
+    if (!instance->loaded) gpu_module_close(&instance->module);
     return status;
 }
 
