@@ -10,23 +10,27 @@ typedef struct Listed {
     const StoaValue *at;
     uint32_t         count;
 } Listed;
+static void join_lists(StoaProgram *program, int opcode, const Listed *lists, uint32_t lists_count,
+                       const ApiAttr *attrs, StoaValue *out, uint32_t results) {
+    uint32_t most = 1, count = 0;
+    Scratch  scratch = scratch_begin(NULL, 0);
+    for (uint32_t i = 0; i < lists_count; i++) most += lists[i].count;
+    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, most);
+    for (uint32_t i = 0; i < lists_count; i++)
+        for (uint32_t k = 0; k < lists[i].count; k++) operands[count++] = lists[i].at[k];
+    api_op_many(program, opcode, operands, count, attrs, out, results);
+    scratch_end(scratch);
+}
 static void row_over(StoaProgram *program, int opcode, const Listed *lists, uint32_t lists_count,
                      const ApiAttr *attrs, StoaValue *out, uint32_t results) {
     ArenaGuard guard;
-    size_t     most = 1, count = 0;
     for (uint32_t i = 0; i < results; i++) out[i] = (StoaValue){0};
     if (program->broken) return;
     if (!ARENA_GUARD(&guard)) {
         api_broken(program);
         return;
     }
-    Scratch scratch = scratch_begin(NULL, 0);
-    for (uint32_t i = 0; i < lists_count; i++) most += lists[i].count;
-    StoaValue *operands = ARENA_ARRAY(scratch.arena, StoaValue, most);
-    for (uint32_t i = 0; i < lists_count; i++)
-        for (uint32_t k = 0; k < lists[i].count; k++) operands[count++] = lists[i].at[k];
-    api_op_many(program, opcode, operands, (uint32_t)count, attrs, out, results);
-    scratch_end(scratch);
+    join_lists(program, opcode, lists, lists_count, attrs, out, results);
     arena_guard_end(&guard);
 }
 static void directed(StoaProgram *program, int opcode, StoaValue y, const StoaValue *xs,

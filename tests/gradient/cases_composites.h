@@ -115,6 +115,10 @@ CASE(attention_grad, "%q: f64[T,2], %k: f64[T,2], %v: f64[T,1], %d: f64[T,1], %l
      .outs = "z dk dv")
 CASE(attention_grad_alone, "%q: f64[2,2], %k: f64[2,2], %v: f64[2,2], %d: f64[2,2], %l: f64[2]",
      "%z, %dk, %dv = attention_grad %q, %k, %v, %v, %l, %d", .outs = "z dk dv")
+CASE(attention_grad_sums, "%q: f64[2,T,2], %k: f64[2,T,2], %v: f64[2,T,2], %d: f64[2,T,2]",
+     "%y, %s = attention %q, %k, %v {causal=true}"
+     "  %z, %dk, %dv, %u = attention_grad_sums %q, %k, %v, %y, %s, %d {causal=true}",
+     .outs = "z dk dv u")
 CASE(attention_self, "%x: f64[T,2]", "%z, %l = attention %x, %x, %x {causal=true}")
 
 /* --- cross entropy of a linear layer ---------------------------------------------------------- */
