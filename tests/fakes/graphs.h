@@ -65,7 +65,7 @@ static bool set_args(CuNode node, void **extra) {
     free(node->args);
     node->args = NULL;
     if (!find_args(extra, &args, &node->args_bytes)) return false;
-    node->args = malloc(node->args_bytes + 1);
+    node->args = calloc(1, node->args_bytes + ARGS_PAD);
     if (node->args_bytes > 0) memcpy(node->args, args, node->args_bytes);
     return true;
 }

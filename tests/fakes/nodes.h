@@ -5,6 +5,8 @@
 #ifndef STOA_TESTS_FAKES_NODES_H
 #define STOA_TESTS_FAKES_NODES_H
 
+/* Zeros behind arguments: tests that run kernels look at the first four words of any. */
+enum { ARGS_PAD = 32 };
 typedef enum NodeKind { KERNEL, COPY, FILL, CHILD, EMPTY, CONDITIONAL } NodeKind;
 struct CUgraphNode_st {
     NodeKind       kind;
@@ -124,7 +126,7 @@ static CuNode  copy_node(const struct CUgraphNode_st *from) {
      *into = *from;
      into->id = ++nodes_made;
      if (watch != NULL) watch->node(into, (CuNode)(uintptr_t)from);
-    into->args = malloc(from->args_bytes + 1);
+    into->args = calloc(1, from->args_bytes + ARGS_PAD);
      if (from->args_bytes > 0) memcpy(into->args, from->args, from->args_bytes);
     into->children = calloc(from->children_count + 1, sizeof *into->children);
      for (unsigned i = 0; i < from->children_count; i++)
