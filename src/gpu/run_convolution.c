@@ -116,20 +116,23 @@ static bool crop(Form *f, uint32_t i) {
     if (*after < 0) *size += *after, *after = 0;
     return *size > 0;
 }
+/* Padding of an axis of x such that y has its size; false: nothing is left of x. */
+static bool set_window(Form *f, uint32_t i, int64_t stride, int64_t dilation, int64_t low) {
+    int64_t last = (f->dims[Y][i + 2] - 1) * stride + reach(f->dims[W][i + 2], dilation);
+    f->window.strides[i] = stride;
+    f->window.dilations[i] = dilation;
+    f->window.before[i] = low;
+    f->window.after[i] = last - f->dims[X][i + 2] - low;
+    return crop(f, i);
+}
 static bool form_forward(const RunBinder *b, const Geometry *g, Form *f) {
     set_side(f, X, &b->args[X]);
     set_side(f, W, &b->args[W]);
     set_side(f, Y, &b->outs[0]);
     f->kind = CUDNN_CONVOLVE;
     bool good = true;
-    for (uint32_t i = 0; i < g->axes; i++) {
-        int64_t last = (f->dims[Y][i + 2] - 1) * g->stride[i] + reach(f->dims[W][i + 2], g->wd[i]);
-        f->window.strides[i] = g->stride[i];
-        f->window.dilations[i] = g->wd[i];
-        f->window.before[i] = g->low[i];
-        f->window.after[i] = last - f->dims[X][i + 2] - g->low[i];
-        good &= g->xd[i] == 1 && crop(f, i);
-    }
+    for (uint32_t i = 0; i < g->axes; i++)
+        good &= g->xd[i] == 1 && set_window(f, i, g->stride[i], g->wd[i], g->low[i]);
     return good;
 }
 /* The gradient of x: y of the launch from its x, which is cuDNN's y. */
@@ -169,14 +172,8 @@ static bool form_w(const RunBinder *b, const Geometry *g, Form *f) {
     f->kind = CUDNN_CONVOLVE_W;
     int64_t batch = f->dims[X][1] / g->groups;
     bool    good = true;
-    for (uint32_t i = 0; i < g->axes; i++) {
-        int64_t last = (f->dims[Y][i + 2] - 1) * g->wd[i] + reach(f->dims[W][i + 2], g->stride[i]);
-        f->window.strides[i] = g->wd[i];
-        f->window.dilations[i] = g->stride[i];
-        f->window.before[i] = g->low[i];
-        f->window.after[i] = last - f->dims[X][i + 2] - g->low[i];
-        good &= g->xd[i] == 1 && crop(f, i);
-    }
+    for (uint32_t i = 0; i < g->axes; i++) /* steps and dilations have changed places */
+        good &= g->xd[i] == 1 && set_window(f, i, g->wd[i], g->stride[i], g->low[i]);
     const Axis axes[] = {{batch, f->strides[X][1]},
                          {g->groups, batch * f->strides[X][1]},
                          {f->dims[X][0], f->strides[X][0]}};

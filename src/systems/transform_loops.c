@@ -38,6 +38,27 @@ bool transform_FUSE(Schedule *s, const int64_t *n) {
     return transform_edit_end_bound(&e);
 }
 
+/* A loop as two: the outer one, of parts, takes the lanes; value: of the old variable. */
+typedef struct Nest {
+    DimId outer, groups, inner, left, value;
+} Nest;
+static Edit nest(Schedule *s, uint32_t loop, Nest to) {
+    LoopNodes *nodes = &s->loops->nodes;
+    uint32_t   bind = nodes->bind[loop], depth, last = transform_end(s, loop);
+    Subst      sub = subst_begin(s->loops, s->scratch, &nodes->var[loop], &to.value, 1);
+    Edit       e = transform_edit_begin(s);
+    depth = transform_edit_depth(&e, loop);
+    transform_edit_copy(&e, NULL, e.old, loop, 0);
+    (void)transform_edit_loop(&e, depth, to.outer, to.groups, (LoopBind)(bind & BIND_PARALLEL));
+    NodeId second = transform_edit_loop(&e, depth + 1, to.inner, to.left,
+                                        (LoopBind)(bind & ~(uint32_t)BIND_PARALLEL));
+    nodes->factor[second.row] = nodes->factor[loop];
+    nodes->unroll[second.row] = nodes->unroll[loop];
+    transform_edit_copy(&e, &sub, loop + 1, last, 1);
+    transform_edit_copy(&e, NULL, last, e.old_last, 0);
+    return e;
+}
+
 bool transform_SPLIT(Schedule *s, const int64_t *n) {
     Loops     *loops = s->loops;
     LoopNodes *nodes = &loops->nodes;
@@ -60,18 +81,7 @@ bool transform_SPLIT(Schedule *s, const int64_t *n) {
     DimId inner = transform_variable(loops, left), value = dims_add(dims, begun, inner);
     if (!dim_id_some(left) || !dim_id_some(value))
         return transform_refuse(s, transform_too_complex);
-    uint32_t bind = nodes->bind[loop], depth, last = transform_end(s, loop);
-    Subst    sub = subst_begin(loops, s->scratch, &nodes->var[loop], &value, 1);
-    Edit     e = transform_edit_begin(s);
-    depth = transform_edit_depth(&e, loop);
-    transform_edit_copy(&e, NULL, e.old, loop, 0);
-    (void)transform_edit_loop(&e, depth, outer, groups, (LoopBind)(bind & BIND_PARALLEL));
-    NodeId second = transform_edit_loop(&e, depth + 1, inner, left,
-                                        (LoopBind)(bind & ~(uint32_t)BIND_PARALLEL));
-    nodes->factor[second.row] = nodes->factor[loop];
-    nodes->unroll[second.row] = nodes->unroll[loop];
-    transform_edit_copy(&e, &sub, loop + 1, last, 1);
-    transform_edit_copy(&e, NULL, last, e.old_last, 0);
+    Edit e = nest(s, loop, (Nest){outer, groups, inner, left, value});
     return transform_edit_end(&e);
 }
 
@@ -147,16 +157,7 @@ bool transform_DEAL(Schedule *s, const int64_t *n) {
     if (dim_id_some(value)) value = dims_add(dims, value, outer);
     if (!dim_id_some(left) || !dim_id_some(value))
         return transform_refuse(s, transform_too_complex);
-    uint32_t bind = nodes->bind[loop], depth, last = transform_end(s, loop);
-    Subst    sub = subst_begin(loops, s->scratch, &nodes->var[loop], &value, 1);
-    Edit     e = transform_edit_begin(s);
-    depth = transform_edit_depth(&e, loop);
-    transform_edit_copy(&e, NULL, e.old, loop, 0);
-    (void)transform_edit_loop(&e, depth, outer, groups, (LoopBind)(bind & BIND_PARALLEL));
-    (void)transform_edit_loop(&e, depth + 1, inner, left,
-                              (LoopBind)(bind & ~(uint32_t)BIND_PARALLEL));
-    transform_edit_copy(&e, &sub, loop + 1, last, 1);
-    transform_edit_copy(&e, NULL, last, e.old_last, 0);
+    Edit e = nest(s, loop, (Nest){outer, groups, inner, left, value});
     return transform_edit_end_bound(&e);
 }
 
