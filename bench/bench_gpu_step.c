@@ -82,7 +82,7 @@ static void compile(Step *s, StoaProgram *program, int64_t rows, int64_t length)
                              .tune = true};
     Target        target;
     gpu_bench_must(b, gpu_kit_open(b->arena, b->gpu, &options, &b->diags, &s->kit), "the kit");
-    gpu_describe(&target, gpu_kit_attends(s->kit));
+    gpu_describe(&target, gpu_kit_has_cudnn(s->kit));
     uint64_t percent = s->given->percent;
     open_runner(s, program, &target, percent ? arena_of(s, program, &target) / 100 * percent : 0);
     GraphId graph =

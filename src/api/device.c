@@ -64,7 +64,7 @@ Status device_open(StoaSession *session, uint32_t ordinal, const Target **out_ta
     TRY(gpu_event_open(g->gpu, false, diags, &g->done));
     TRY(gpu_arena_open(g->gpu, "state", 0, most, diags, &g->state));
     TRY(gpu_arena_open(g->gpu, "intermediates", 0, most, diags, &g->memory));
-    gpu_describe(&g->target, gpu_kit_attends(g->kit));
+    gpu_describe(&g->target, gpu_kit_has_cudnn(g->kit));
     const GpuInfo *info = &g->gpu->info;
     if (gpu_peak_gflop_s(info, DTYPE_F8E4M3, false) == 0) g->target.multiplies_f8 = false;
     if (info->major != 9) g->target.keep[OP_DOT_BIAS] = false; /* scales of blocks of 128 in f32 */

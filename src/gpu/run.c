@@ -154,12 +154,12 @@ Status run_need_cudnn(GpuKit *kit, Diags *diags) {
     if (kit->cudnn.handle != NULL) return STATUS_OK;
     return gpu_cudnn_open(kit->gpu, kit->options.cache, diags, &kit->cudnn);
 }
-bool gpu_kit_attends(GpuKit *kit) {
+bool gpu_kit_has_cudnn(GpuKit *kit) {
     Diags unheard;
     diags_open(&unheard, NULL);
-    bool attends = run_need_cudnn(kit, &unheard) == STATUS_OK;
+    bool has = run_need_cudnn(kit, &unheard) == STATUS_OK;
     diags_close(&unheard);
-    return attends;
+    return has;
 }
 
 /* --- binding ---------------------------------------------------------------------------------- */

@@ -17,7 +17,7 @@
 #include "tables/target.h"
 
 /* Fills the row of CUDA devices: which opcodes can be launched, which composites stay whole, view
- * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_attends) or is spelled out.
+ * needs. attention: whether 16-bit attention goes to cuDNN (gpu_kit_has_cudnn) or is spelled out.
  * Products of 8-bit floats, also by blocks (keep[OP_DOT_BIAS]), are those of 9.0. */
 void gpu_describe(Target *out_target, bool attention);
 
@@ -49,7 +49,7 @@ void            gpu_kit_close(GpuKit *kit); /* NULL is allowed */
  * were made before are made anew. */
 void gpu_kit_watch(GpuKit *kit, GpuProfile *profile);
 /* Whether cuDNN is here and usable; adds no rows. About 1 s where it is, the first time. */
-bool gpu_kit_attends(GpuKit *kit);
+bool gpu_kit_has_cudnn(GpuKit *kit);
 
 typedef struct GpuPlan GpuPlan;
 /* Binds each launch; what it needs lives in arena (which must have a guard, like every push) and

@@ -214,6 +214,7 @@ static Status convolution_run(const void *params, const RunCtx *ctx) {
     return gpu_convolution_run(step->plan, at, run_at(step->work, ctx), ctx->stream, ctx->diags);
 }
 
+/* STATUS_UNSUPPORTED adds nothing to the diagnostics: tiles of our own do what cuDNN does not. */
 static Status find_convolution(RunBinder *b, const GpuConvolution *problem,
                                const CudnnPlan **out_plan) {
     GpuKit *kit = b->kit;
@@ -223,12 +224,15 @@ static Status find_convolution(RunBinder *b, const GpuConvolution *problem,
             return c->can ? STATUS_OK : STATUS_UNSUPPORTED;
     }
     RunConvolution *c = ARENA_NEW(kit->arena, RunConvolution);
-    Diags           unheard; /* tiles of our own do what cuDNN does not */
+    Diags           heard;
     *c = (RunConvolution){.next = kit->convolutions};
     memcpy(&c->problem, problem, sizeof *problem);
-    diags_open(&unheard, NULL);
-    Status status = gpu_convolution_plan(&kit->cudnn, kit->arena, problem, 0, &unheard, &c->plan);
-    diags_close(&unheard);
+    diags_open(&heard, NULL);
+    Status status = gpu_convolution_plan(&kit->cudnn, kit->arena, problem, 0, &heard, &c->plan);
+    bool   fails = status != STATUS_OK && status != STATUS_UNSUPPORTED;
+    if (fails) diags_copy_all(b->diags, &heard);
+    diags_close(&heard);
+    if (fails) return status;
     c->can = status == STATUS_OK;
     kit->convolutions = c;
     *out_plan = &c->plan;
@@ -274,8 +278,8 @@ static Status bind_cudnn(RunBinder *b, const Geometry *g) {
     Form             f;
     GpuConvolution   p;
     bool             apart[SIDES];
-    if (run_need_cudnn(b->kit, b->diags) != STATUS_OK || gpu_cudnn_type((Dtype)y->dtype) < 0 ||
-        g->axes == 0 || g->axes > SPATIAL || run_elements(y) == 0 || run_offsets(b, y) % 16 != 0 ||
+    if (!gpu_kit_has_cudnn(b->kit) || gpu_cudnn_type((Dtype)y->dtype) < 0 || g->axes == 0 ||
+        g->axes > SPATIAL || run_elements(y) == 0 || run_offsets(b, y) % 16 != 0 ||
         run_elements(&b->args[X]) == 0 || run_elements(&b->args[W]) == 0 || !form_of(b, g, &f))
         return STATUS_UNSUPPORTED;
     memset(&p, 0, sizeof p);

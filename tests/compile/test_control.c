@@ -8,8 +8,7 @@
 #include <unistd.h>
 
 #include "cpu/emit.h"
-#include "cpu/jit_build.h"
-#include "cpu/llvm.h"
+#include "jit_impossible.h"
 #include "random_control.h"
 #include "tables/shape_program.h"
 
@@ -301,19 +300,7 @@ TEST(loops_say_how_they_run) {
     }
     lanes_close(&lanes, &diags);
 }
-/* LLVM ends at an instruction that the level lacks; kernels are compiled by then, loops are not. */
-static bool build_impossible(JitBuild *build, const void *context) {
-    (void)context;
-    JitType  type = jit_vector(build->f32, 16), params[] = {build->ptr};
-    JitValue function = jit_function(build, params, 1), pointer = llvm.GetParam(function, 0);
-    JitValue x = llvm.BuildLoad2(build->at, type, pointer, "");
-    JitValue args[] = {x, llvm.ConstInt(build->i32, 8, false), x,
-                       llvm.ConstInt(build->i16, 1, false), llvm.ConstInt(build->i32, 4, false)};
-    JitValue y = jit_intrinsic(build, "llvm.x86.avx512.mask.rndscale.ps.512", NULL, 0, args, 5);
-    (void)llvm.BuildStore(build->at, y, pointer);
-    llvm.BuildRetVoid(build->at);
-    return true;
-}
+/* Kernels are compiled by then, loops are not. */
 static void end_llvm(Jit *jit) {
     Diags     diags;
     JitKernel kernel = {.name = "impossible", .content = {1, 2}, .build = build_impossible};

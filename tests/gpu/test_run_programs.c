@@ -316,7 +316,7 @@ static bool check(Device *d, Arena *arena, World *world, const Case *given) {
             code_find_graph(&world->code, strings_find(&world->strings, str_of(given->graph)));
     if (given->by_host) d->gpu->info.conditions = GPU_CONDITIONS_HOST;
     bool ok = device_ok(d, gpu_kit_open(arena, d->gpu, &options, &d->diags, &c->kit));
-    gpu_describe(&target, ok && gpu_kit_attends(c->kit));
+    gpu_describe(&target, ok && gpu_kit_has_cudnn(c->kit));
     if (given->budget != 0) target.machine.link_us = 0; /* copies of small values, too */
     ok = ok && interpret(c) && compile(c, &target, &cache) && run_all(c);
     if (c->gpu != NULL) {

@@ -10,6 +10,7 @@
 #include "arena/os.h"
 #include "cpu/jit_inner.h"
 #include "harness.h"
+#include "jit_impossible.h"
 #include "jit_loop.h"
 #include "tables/schema.h"
 
@@ -344,19 +345,6 @@ TEST(jit_refuses_with_a_reason) {
     fixture_close(&f);
 }
 
-/* An instruction that the level lacks: LLVM calls that fatal. */
-static bool build_impossible(JitBuild *build, const void *context) {
-    (void)context;
-    JitType  type = jit_vector(build->f32, 16), params[] = {build->ptr};
-    JitValue function = jit_function(build, params, 1), pointer = llvm.GetParam(function, 0);
-    JitValue x = llvm.BuildLoad2(build->at, type, pointer, "");
-    JitValue args[] = {x, llvm.ConstInt(build->i32, 8, false), x,
-                       llvm.ConstInt(build->i16, 1, false), llvm.ConstInt(build->i32, 4, false)};
-    JitValue y = jit_intrinsic(build, "llvm.x86.avx512.mask.rndscale.ps.512", NULL, 0, args, 5);
-    (void)llvm.BuildStore(build->at, y, pointer);
-    llvm.BuildRetVoid(build->at);
-    return true;
-}
 TEST(jit_survives_a_fatal_error) {
     pid_t child = fork();
     if (child == 0) {

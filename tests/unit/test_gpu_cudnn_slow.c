@@ -42,15 +42,19 @@ static GpuAttention attention(int64_t heads_kv, int64_t length) {
     return p;
 }
 
+/* cuDNN asks for a driver by its file name; it gets the stand-in, which loads any code. */
+static GpuLibs *libs_beside_fake(Arena *arena) {
+    void *driver = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+    EXPECT(driver != NULL);
+    return gpu_libs_open(arena, STR(""));
+}
+
 TEST(cudnn_plans_attention_for_a_device_that_is_not_here) {
     Diags            diags;
     GpuCudnn         cudnn = {0};
     GpuAttentionPlan plan;
     diags_open(&diags, NULL);
-    /* cuDNN asks for a driver by its file name; it gets the stand-in, which loads any code. */
-    void *driver = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
-    REQUIRE(driver != NULL);
-    GpuLibs *libs = gpu_libs_open(arena, STR(""));
+    GpuLibs *libs = libs_beside_fake(arena);
     String   folder = str_format(arena, "%s/../cache_cudnn", STOA_FAKES);
     String  *names;
     size_t   count;
@@ -108,9 +112,7 @@ TEST(cudnn_plans_convolutions_for_a_device_that_is_not_here) {
     GpuCudnn           cudnn = {0};
     CudnnPlan          plan;
     diags_open(&diags, NULL);
-    void *driver = dlopen(STOA_FAKES "/driver/libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
-    REQUIRE(driver != NULL);
-    GpuLibs *libs = gpu_libs_open(arena, STR(""));
+    GpuLibs *libs = libs_beside_fake(arena);
     if (gpu_libs_need(libs, GPU_LIBRARY_CUDNN, &diags) != STATUS_OK) SKIP("cuDNN is not here");
     REQUIRE(gpu_cudnn_open_for(libs, str_of(H100), NULL, &diags, &cudnn) == STATUS_OK);
     for (uint32_t k = 0; k < 3; k++)
